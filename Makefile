@@ -1,0 +1,50 @@
+# The commands of the house. `make run` and `make test` need python3, git and make; nothing else by hand.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= var
+
+.PHONY: run test test-all lint format bench lock clean
+
+run: $(VENV)/.run-ready  ## set up if needed, migrate, start; data in ./var
+	@exec $(BIN)/mailward serve --data $(DATA)
+
+test: $(VENV)/.dev-ready  ## every test but the long ones
+	@scripts/test-needs
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long" $(ARGS)
+
+test-all: $(VENV)/.dev-ready  ## every test, the long ones too
+	@scripts/test-needs
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: $(VENV)/.dev-ready  ## format, style, types, layers, file sizes
+	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@scripts/file-sizes
+
+format: $(VENV)/.dev-ready
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet .
+
+bench: $(VENV)/.dev-ready $(VENV)-bench/.ready  ## figures against peers; see docs/benchmarks.md
+	@bench/run $(ARGS)
+
+$(VENV)/.run-ready: requirements/run.txt pyproject.toml scripts/venv
+	@scripts/venv $(VENV) requirements/run.txt
+	@touch $@
+
+$(VENV)/.dev-ready: requirements/dev.txt pyproject.toml scripts/venv
+	@scripts/venv $(VENV) requirements/dev.txt
+	@touch $(VENV)/.run-ready $@
+
+$(VENV)-bench/.ready: requirements/bench.txt scripts/venv
+	@scripts/venv $(VENV)-bench requirements/bench.txt --no-project
+	@touch $@
+
+lock:  ## write the hash-locked requirements anew (needs uv)
+	@scripts/lock
+
+clean:
+	rm -rf $(VENV) $(VENV)-bench .cache

@@ -1,0 +1,191 @@
+"""Settings: one TOML file and the environment, parsed once into frozen structs.
+
+An unknown key or a value of the wrong kind refuses to start, with the key's name. Each key may be overridden by
+`MAILWARD_<TABLE>_<KEY>` in the environment, or read from the file that `MAILWARD_<TABLE>_<KEY>_FILE` names (for
+secrets). docs/settings.md describes every key; a test holds the two together.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Console(_Table):
+    """The web pages."""
+
+    listen: str = "127.0.0.1"
+    port: Port = 8000
+    public_url: str = ""
+    """How people reach the console; empty means http://<listen>:<port>. https:// here turns on secure cookies."""
+
+
+class PolicyHost(_Table):
+    """The HTTPS server of `mta-sts.<domain>`."""
+
+    listen: str = "127.0.0.1"
+    port: Port = 0
+    """0 means 443 as root and 8443 otherwise."""
+    public_name: str = "localhost"
+    """What customers point `mta-sts.<domain>` at by CNAME."""
+
+
+class Certificates(_Table):
+    """Where certificates of hosted names come from."""
+
+    directory: str = ""
+    """A folder of PEM files (certificate chain and key in one `NAME.pem`) that the operator keeps."""
+    development_ca: bool = True
+    """Issue missing certificates from a local authority made on first start. Nobody but you trusts it."""
+
+
+class Reports(_Table):
+    """The doors for TLS reports."""
+
+    domain: str = "reports.localhost"
+    """The domain of the report addresses: `<token>@<domain>`."""
+    smtp_listen: str = "127.0.0.1"
+    smtp_port: Port = 0
+    """0 means 25 as root and 2525 otherwise."""
+    https_listen: str = "127.0.0.1"
+    https_port: Port = 0
+    """0 means 8444; behind a TLS front this is where it connects."""
+    https_name: str = ""
+    """The host name of the HTTPS door; empty means `reports.domain`."""
+    max_message_bytes: Positive = 10 * 1024 * 1024
+    max_inflated_bytes: Positive = 25 * 1024 * 1024
+    authserv_ids: tuple[str, ...] = ()
+    """Authentication-Results with one of these authserv-ids (RFC 8601), added by a relay of ours, are believed."""
+
+
+class Dns(_Table):
+    """How Mailward asks DNS."""
+
+    resolvers: tuple[str, ...] = ()
+    """`address` or `address:port`; empty means those of /etc/resolv.conf."""
+    authoritative_override: tuple[str, ...] = ()
+    """Ask these instead of a zone's own servers (split DNS, tests)."""
+    allow_private_addresses: bool = False
+    """Let policy fetches and probes connect to private and loopback addresses."""
+
+
+class Relay(_Table):
+    """The mail relay for what Mailward tells people."""
+
+    host: str = ""
+    """Empty: no relay; nobody is told anything by mail, and the console says so."""
+    port: Port = 25
+    security: str = "starttls"
+    """`starttls` (required), `tls` (from the first byte) or `none`."""
+    username: str = ""
+    password: str = ""
+    sender: str = "mailward@localhost"
+
+
+class Problems(_Table):
+    """When failures in verified reports become a problem that people hear of."""
+
+    min_reporters: Positive = 2
+    min_sessions: Positive = 10
+    min_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] = 1.0
+    window_days: Positive = 7
+    settle_minutes: Annotated[int, msgspec.Meta(ge=0)] = 10
+    """How long a new problem gathers domains before people are told: one mail for all of them."""
+
+
+class Settings(_Table):
+    data: str = "var"
+    """The folder of the database, keys and certificates."""
+    console: Console = Console()
+    policy_host: PolicyHost = PolicyHost()
+    certificates: Certificates = Certificates()
+    reports: Reports = Reports()
+    dns: Dns = Dns()
+    relay: Relay = Relay()
+    problems: Problems = Problems()
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data).absolute()
+
+    @property
+    def policy_port(self) -> int:
+        return self.policy_host.port or (443 if os.geteuid() == 0 else 8443)
+
+    @property
+    def smtp_port(self) -> int:
+        return self.reports.smtp_port or (25 if os.geteuid() == 0 else 2525)
+
+    @property
+    def https_port(self) -> int:
+        return self.reports.https_port or 8444
+
+    @property
+    def console_url(self) -> str:
+        return self.console.public_url.rstrip("/") or f"http://{self.console.listen}:{self.console.port}"
+
+    @property
+    def https_name(self) -> str:
+        return self.reports.https_name or self.reports.domain
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used; the text names the file or variable, the key and the reason."""
+
+
+def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: str) -> Settings:
+    """Settings from `path` (optional), then the environment, then `overrides` of top-level keys.
+
+    Raises SettingsError.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}  # TOML is untyped until msgspec has seen it
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"{path}: {error}") from error
+    _apply_environment(values, environ)
+    values |= overrides
+    try:
+        # strict=False: the environment knows only text
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{path or 'settings'}: {error}") from error
+
+
+def _apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> None:
+    for field in msgspec.structs.fields(Settings):
+        if isinstance(field.type, type) and issubclass(field.type, _Table):
+            hints = get_type_hints(field.type)
+            for key in msgspec.structs.fields(field.type):
+                text = _from_environment(environ, f"MAILWARD_{field.name}_{key.name}".upper())
+                if text is not None:
+                    is_list = getattr(hints[key.name], "__origin__", None) is tuple
+                    table = values.setdefault(field.name, {})
+                    table[key.name] = text.split() if is_list else text
+        else:
+            text = _from_environment(environ, f"MAILWARD_{field.name}".upper())
+            if text is not None:
+                values[field.name] = text
+
+
+def _from_environment(environ: Mapping[str, str], name: str) -> str | None:
+    if name in environ:
+        return environ[name]
+    if file := environ.get(f"{name}_FILE"):
+        try:
+            return Path(file).read_text(encoding="utf-8").rstrip("\n")
+        except OSError as error:
+            raise SettingsError(f"{name}_FILE: {error}") from error
+    return None

@@ -1,0 +1,50 @@
+"""The one place that time comes from.
+
+`now()` is the real time plus an offset that tests and simulations set, so that days can pass in a second. The
+offset is also read from `MAILWARD_CLOCK_OFFSET_SECONDS`, which child processes inherit.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+
+_OFFSET_VARIABLE = "MAILWARD_CLOCK_OFFSET_SECONDS"
+_offset = timedelta(seconds=float(os.environ.get(_OFFSET_VARIABLE, "0")))
+_frozen: datetime | None = None
+
+
+def now() -> datetime:
+    """The current time: aware, UTC."""
+    if _frozen is not None:
+        return _frozen
+    return datetime.fromtimestamp(time.time(), UTC) + _offset  # noqa: TID251 - this is the seam itself
+
+
+def today() -> date:
+    """The current UTC day."""
+    return now().date()
+
+
+def monotonic() -> float:
+    """Seconds for measuring deadlines and durations; never simulated."""
+    return time.monotonic()
+
+
+def shift(offset: timedelta) -> None:
+    """Move the clock of this process, and of children started later, by `offset` from real time."""
+    global _offset  # noqa: PLW0603 - one clock a process is the point
+    _offset = offset
+    os.environ[_OFFSET_VARIABLE] = str(offset.total_seconds())
+
+
+@contextmanager
+def frozen(at: datetime) -> Iterator[None]:
+    """Let time stand still at `at` (aware) inside the block."""
+    global _frozen  # noqa: PLW0603
+    before, _frozen = _frozen, at.astimezone(UTC)
+    try:
+        yield
+    finally:
+        _frozen = before

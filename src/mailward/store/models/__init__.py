@@ -1,0 +1,42 @@
+"""The tables. Every table that belongs to a tenant carries its organisation."""
+
+from mailward.store.models.accounts import Invitation, Membership, Organisation, Role, User
+from mailward.store.models.domains import Domain, DomainRecipient, HostingGeneration, PolicyVersion, RecordCheck
+from mailward.store.models.problems import Notification, Problem, ProblemDomain
+from mailward.store.models.queue import OutboxItem, ServiceState
+from mailward.store.models.reports import (
+    DailyFailures,
+    DailySessions,
+    Door,
+    QuarantinedMessage,
+    RawMessage,
+    Receipt,
+    Report,
+    Trust,
+)
+
+__all__ = [
+    "DailyFailures",
+    "DailySessions",
+    "Domain",
+    "DomainRecipient",
+    "Door",
+    "HostingGeneration",
+    "Invitation",
+    "Membership",
+    "Notification",
+    "Organisation",
+    "OutboxItem",
+    "PolicyVersion",
+    "Problem",
+    "ProblemDomain",
+    "QuarantinedMessage",
+    "RawMessage",
+    "Receipt",
+    "RecordCheck",
+    "Report",
+    "Role",
+    "ServiceState",
+    "Trust",
+    "User",
+]
