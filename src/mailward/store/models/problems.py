@@ -17,6 +17,7 @@ class Problem(models.Model):
     last_day = models.DateField()
     """The last UTC day for which reports show it."""
     sessions = models.BigIntegerField(default=0)
+    """Failed sessions in the window that was last looked at: the sum of those of its domains."""
     reporters = models.PositiveIntegerField(default=0)
 
     class Meta:
@@ -36,10 +37,14 @@ class ProblemDomain(models.Model):
     first_day = models.DateField()
     last_day = models.DateField()
     sessions = models.BigIntegerField(default=0)
+    """Failed sessions of the policy type that has the most, in the window that was last looked at."""
     gone_at = models.DateTimeField(null=True)
+    """When reports showed it gone for this domain."""
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["problem", "domain"], name="one_row_a_problem_and_domain")]
+        constraints = [
+            models.UniqueConstraint(fields=["problem", "domain"], name="one_row_a_problem_and_domain")
+        ]
 
 
 class Notification(models.Model):
@@ -49,9 +54,14 @@ class Notification(models.Model):
     problem = models.ForeignKey(Problem, on_delete=models.CASCADE, related_name="notifications")
     recipient = models.EmailField()
     domains = models.PositiveIntegerField()
-    """How many domains the mail named."""
+    """How many domains of this problem the mail named."""
+    message_id = models.CharField(max_length=100, db_index=True)
+    """The mail that tells it, the same however often it is tried; one mail may tell several problems."""
     queued_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True)
+    """When the relay accepted the mail."""
+    error = models.CharField(max_length=500, blank=True)
+    """Why the last attempt failed."""
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["problem", "recipient"], name="each_person_told_once")]

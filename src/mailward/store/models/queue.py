@@ -18,6 +18,8 @@ class OutboxItem(models.Model):
     available_at = models.DateTimeField()
     claimed_until = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
+    version = models.PositiveIntegerField(default=0)
+    """Counts up each time the work is asked for again: finishing the older must not drop the newer."""
     last_error = models.CharField(max_length=500, blank=True)
 
     class Meta:
