@@ -1,0 +1,89 @@
+"""The server's side of TLS without a socket: bytes in, bytes out.
+
+asyncio's own TLS hides a connection until its handshake is over, so that handshakes in progress cannot be
+counted, and drops the alert that says why one failed. Here the connection sees both.
+"""
+
+import contextlib
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+_READ = 64 * 1024
+
+
+ServerNameCallback = Callable[[ssl.SSLObject, Any, ssl.SSLContext], int | None]
+"""The name is `str | None`; typeshed forgets the None, hence Any."""
+
+
+class _NamedObject(ssl.SSLObject):
+    """Remembers the name in the client's hello, which the ssl module tells to the callback alone."""
+
+    server_name: str | None = None
+
+
+def record_server_names(context: ssl.SSLContext) -> None:
+    """Make `TlsPipe.server_name` work for connections of `context`; its own sni_callback goes on deciding."""
+    if context.sslobject_class is _NamedObject:
+        return
+    decide: ServerNameCallback | None = context.sni_callback
+    context.sslobject_class = _NamedObject
+
+    def record(connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> int | None:
+        if isinstance(connection, _NamedObject) and name is not None:
+            connection.server_name = name.lower().removesuffix(".")
+        return decide(connection, name, first) if decide is not None else None
+
+    context.sni_callback = record
+
+
+class TlsPipe:
+    """One connection's TLS. After every call, send what `outgoing()` returns."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_side=True)
+        self.ready = False
+        """Whether the handshake is over."""
+        self.ended = False
+        """Whether the peer has said that it sends no more."""
+
+    @property
+    def server_name(self) -> str | None:
+        return self._tls.server_name if isinstance(self._tls, _NamedObject) else None
+
+    def outgoing(self) -> bytes:
+        return self._out.read() if self._out.pending else b""
+
+    def receive(self, data: bytes) -> bytes:
+        """The plain text that `data` completes. Raises ssl.SSLError; `outgoing()` then holds the alert."""
+        self._in.write(data)
+        try:
+            if not self.ready:
+                self._tls.do_handshake()
+                self.ready = True
+            return self._read()
+        except ssl.SSLWantReadError:
+            return b""
+
+    def _read(self) -> bytes:
+        parts = []
+        try:
+            while part := self._tls.read(_READ):
+                parts.append(part)
+            self.ended = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        return b"".join(parts)
+
+    def send(self, data: bytes) -> None:
+        self._tls.write(data)
+
+    def end(self) -> None:
+        """Say that we send no more (close_notify)."""
+        with contextlib.suppress(
+            ssl.SSLError
+        ):  # it wants the peer's own close_notify, for which nobody waits
+            self._tls.unwrap()
