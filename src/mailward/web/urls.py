@@ -1,3 +1,14 @@
-from django.urls import URLPattern, URLResolver
+"""Every address of the console, one file an area; tests/contract/test_urls.py knows each of them."""
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", RedirectView.as_view(pattern_name="domain-list"), name="home"),
+    path("", include("mailward.web.pages.accounts.urls")),
+    path("", include("mailward.web.pages.domains.urls")),
+    path("", include("mailward.web.pages.policies.urls")),
+    path("", include("mailward.web.pages.reports.urls")),
+    path("", include("mailward.web.pages.quarantine.urls")),
+    path("", include("mailward.web.pages.problems.urls")),
+]

@@ -1,0 +1,115 @@
+"""The tenant filter: every query of a person starts here.
+
+A page never touches a model's own manager. It asks its scope, which knows one organisation, so what belongs
+to a stranger is not there at all: 404, not 403. What a person may do inside their organisation depends on
+their role.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from django.db.models import Model, QuerySet
+
+from mailward.store.models import (
+    DailyFailures,
+    DailySessions,
+    Domain,
+    DomainRecipient,
+    Invitation,
+    Membership,
+    Notification,
+    Organisation,
+    PolicyVersion,
+    Problem,
+    ProblemDomain,
+    QuarantinedMessage,
+    RawMessage,
+    Receipt,
+    RecordCheck,
+    Report,
+    Role,
+    User,
+)
+
+_M = TypeVar("_M", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One person in one organisation."""
+
+    organisation_id: int
+    user_id: int
+    role: Role
+
+    @property
+    def may_write(self) -> bool:
+        """Domains, policies, reports."""
+        return self.role in (Role.OWNER, Role.ADMINISTRATOR)
+
+    @property
+    def may_manage_people(self) -> bool:
+        return self.role == Role.OWNER
+
+    def organisation(self) -> Organisation:
+        return Organisation.objects.get(pk=self.organisation_id)
+
+    def user(self) -> User:
+        return User.objects.get(pk=self.user_id)
+
+    def domains(self) -> QuerySet[Domain]:
+        return self._of(Domain)
+
+    def policy_versions(self) -> QuerySet[PolicyVersion]:
+        return self._of(PolicyVersion)
+
+    def record_checks(self) -> QuerySet[RecordCheck]:
+        return self._of(RecordCheck)
+
+    def recipients(self) -> QuerySet[DomainRecipient]:
+        return self._of(DomainRecipient)
+
+    def reports(self) -> QuerySet[Report]:
+        return self._of(Report)
+
+    def receipts(self) -> QuerySet[Receipt]:
+        return self._of(Receipt)
+
+    def raw_messages(self) -> QuerySet[RawMessage]:
+        return self._of(RawMessage)
+
+    def quarantined(self) -> QuerySet[QuarantinedMessage]:
+        return self._of(QuarantinedMessage)
+
+    def daily_sessions(self) -> QuerySet[DailySessions]:
+        return self._of(DailySessions)
+
+    def daily_failures(self) -> QuerySet[DailyFailures]:
+        return self._of(DailyFailures)
+
+    def problems(self) -> QuerySet[Problem]:
+        return self._of(Problem)
+
+    def problem_domains(self) -> QuerySet[ProblemDomain]:
+        return self._of(ProblemDomain)
+
+    def notifications(self) -> QuerySet[Notification]:
+        return self._of(Notification)
+
+    def memberships(self) -> QuerySet[Membership]:
+        return self._of(Membership)
+
+    def invitations(self) -> QuerySet[Invitation]:
+        return self._of(Invitation)
+
+    def _of(self, model: type[_M]) -> QuerySet[_M]:
+        return model._default_manager.filter(organisation_id=self.organisation_id)
+
+
+def scope_of(user: User, organisation_id: int | None = None) -> Scope | None:
+    """The scope of `user` in that organisation, or in their first one; None: they belong to none such."""
+    memberships = Membership.objects.filter(user=user).order_by("id")
+    if organisation_id is not None:
+        memberships = memberships.filter(organisation_id=organisation_id)
+    row = memberships.values_list("organisation_id", "role").first()
+    return None if row is None else Scope(row[0], user.pk, Role(row[1]))

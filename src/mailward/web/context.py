@@ -1,0 +1,32 @@
+"""What every page of a signed-in person shows: the navigation's numbers and the banner."""
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from mailward.store.models import ServiceState
+from mailward.store.scope import Scope
+
+RELAY = "relay"
+"""The name of the mail relay's row in ServiceState."""
+
+
+def frame(request: HttpRequest) -> dict[str, object]:
+    scope: Scope | None = getattr(request, "scope", None)
+    if scope is None:
+        return {"scope": None, "relay_configured": bool(settings.MAILWARD.relay.host)}
+    return {
+        "scope": scope,
+        "relay_configured": bool(settings.MAILWARD.relay.host),
+        "relay_trouble": relay_trouble(),
+        "open_problem_count": scope.problems().filter(closed_at=None).count(),
+    }
+
+
+def relay_trouble() -> str:
+    """Why nobody can be told anything by mail at present; empty where mail works."""
+    if not settings.MAILWARD.relay.host:
+        return "No mail relay is configured, so nobody is told about problems by mail."
+    state = ServiceState.objects.filter(name=RELAY, ok=False).first()
+    if state is None:
+        return ""
+    return f"The mail relay does not work, so nobody is told about problems: {state.detail or 'no answer'}"

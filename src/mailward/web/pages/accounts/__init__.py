@@ -1,0 +1,1 @@
+"""People: signing in, the first administrator, invitations, roles."""

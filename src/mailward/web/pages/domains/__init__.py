@@ -1,0 +1,1 @@
+"""Domains: the list, adding and removing, the records to publish."""

@@ -1,0 +1,82 @@
+"""What every test may use: people with their roles, their organisations and a domain.
+
+Alice owns the organisation, Bob is its administrator, Rita reads; Charlie owns another organisation.
+"""
+
+import pytest
+from django.test import Client
+
+from mailward.store.models import Domain, Membership, Organisation, Role, User
+
+
+@pytest.fixture
+def organisation(db: None) -> Organisation:
+    return Organisation.objects.create(name="Example Ltd", report_token="org-example")
+
+
+@pytest.fixture
+def strangers(db: None) -> Organisation:
+    """Charlie's organisation."""
+    return Organisation.objects.create(name="Strangers Inc", report_token="org-strangers")
+
+
+@pytest.fixture
+def domain(organisation: Organisation) -> Domain:
+    return Domain.objects.create(
+        organisation=organisation,
+        name="example.test",
+        report_token="dom-example",
+        claim_token="claim-example",
+    )
+
+
+@pytest.fixture
+def alice_user(organisation: Organisation) -> User:
+    return _member("alice", organisation, Role.OWNER)
+
+
+@pytest.fixture
+def bob_user(organisation: Organisation) -> User:
+    return _member("bob", organisation, Role.ADMINISTRATOR)
+
+
+@pytest.fixture
+def rita_user(organisation: Organisation) -> User:
+    return _member("rita", organisation, Role.READER)
+
+
+@pytest.fixture
+def charlie_user(strangers: Organisation) -> User:
+    return _member("charlie", strangers, Role.OWNER)
+
+
+@pytest.fixture
+def alice(alice_user: User) -> Client:
+    return _signed_in(alice_user)
+
+
+@pytest.fixture
+def bob(bob_user: User) -> Client:
+    return _signed_in(bob_user)
+
+
+@pytest.fixture
+def rita(rita_user: User) -> Client:
+    return _signed_in(rita_user)
+
+
+@pytest.fixture
+def charlie(charlie_user: User) -> Client:
+    return _signed_in(charlie_user)
+
+
+def _member(name: str, organisation: Organisation, role: Role) -> User:
+    user = User.objects.create_user(f"{name}@{name}.test", f"{name}-has-a-password", name=name.title())
+    Membership.objects.create(organisation=organisation, user=user, role=role)
+    return user
+
+
+def _signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client

@@ -1,0 +1,16 @@
+"""Django's settings in tests: the product's, with a data folder of its own and a quick password hash."""
+
+import os
+import tempfile
+
+# pytest-xdist's workers each get a folder: secret key, database and certificates are theirs alone
+_folder = os.environ.get("MAILWARD_DATA") or tempfile.mkdtemp(prefix="mailward-tests-")
+os.environ["MAILWARD_DATA"] = f"{_folder}/{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+
+from mailward.web.settings import *  # noqa: E402, F403 - the folder must be known first
+from mailward.web.settings import DATABASES, MAILWARD, STORAGES  # noqa: E402
+
+# a file, as in the product: threads and child processes see it too
+DATABASES["default"]["TEST"] = {"NAME": str(MAILWARD.data_path / "test.sqlite3")}
+STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
