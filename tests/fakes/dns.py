@@ -6,7 +6,7 @@
     async with dns: Resolver([dns.address])          # in an async test
     with dns.threaded(): ...                          # elsewhere: its own event loop in a thread
 
-It answers for every zone at once, as authoritative server and as resolver; CNAMEs are followed inside its data.
+It answers for every zone at once, as authoritative server and as resolver; it follows CNAMEs in its data.
 """
 
 import asyncio
