@@ -1,0 +1,289 @@
+"""Problems open, gather domains, and close, as the daily tables change.
+
+Evidence is read without a transaction, so that weighing ten thousand domains never keeps a door waiting; only
+what was decided is written, in one short transaction. Whatever changed since the reading has asked to be
+assessed again.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from django.db import transaction
+from django.db.models import Count, Exists, Max, Min, OuterRef, Sum
+from django.db.models.functions import Greatest, Least
+
+from mailward.config import Problems as Rules
+from mailward.core.problems import Evidence, Thresholds, is_gone, is_problem
+from mailward.net import clock
+from mailward.store.models import DailyFailures, DomainRecipient, Problem, ProblemDomain
+from mailward.store.queries import evidence as read
+from mailward.store.queries.evidence import Cause, Failure, Sessions
+from mailward.store.services import outbox
+
+_LONGEST = timedelta(days=90)
+"""Daily rows older than this are not read, however long a problem is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The ids of the problems that an assessment opened and closed."""
+
+    opened: tuple[int, ...] = ()
+    closed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Days:
+    """The days looked at. Tomorrow is the last: a report dated far ahead would keep a problem open for ever."""
+
+    first: date
+    last: date
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What to write of one open problem."""
+
+    live: dict[int, Evidence] = field(default_factory=dict)
+    gone: dict[int, date] = field(default_factory=dict)
+    """Domain id -> the last day of the failure that the decision rests on."""
+
+
+def assess(domain_ids: Iterable[int], rules: Rules) -> Assessment:
+    """Weigh again every cause that these domains show, or showed when they were assessed last."""
+    ids = sorted(set(domain_ids))
+    today = clock.today()
+    days = _Days(today - timedelta(days=rules.window_days), today + timedelta(days=1))
+    fresh: set[Cause] = set()
+    closed: list[int] = []
+    for chunk in read.chunks(ids):
+        found, changes = _weigh_open(chunk, days)
+        fresh |= found
+        closed += _write(changes, days, rules)
+    opened = []
+    for cause, live in _weigh_fresh(fresh, days, rules).items():
+        opened.append(_open(cause, live, rules))
+    return Assessment(tuple(opened), tuple(closed))
+
+
+def _weigh_open(domain_ids: Sequence[int], days: _Days) -> tuple[set[Cause], dict[int, _Changes]]:
+    """The causes of these domains that have no open problem, and what changes for those that have."""
+    rows = _rows_of_open_problems(domain_ids)
+    # a problem may have outlived the window: who saw it is read from its last day
+    first = min([days.first, *(row.last_day for row in rows.values() if row.gone_at is None)])
+    first = max(first, days.last - _LONGEST)
+    failures = read.failures_of_domains(domain_ids, first, days.last)
+    problems = _open_problems(failures, rows.values())
+    concerned = {failure.domain_id for found in failures.values() for failure in found}
+    sessions = read.sessions_of(concerned | {domain_id for _, domain_id in rows}, first, days.last)
+    changes: dict[int, _Changes] = {}
+    for cause, problem_id in problems.items():
+        weighed = read.weigh(failures.get(cause, ()), sessions, days.first)
+        change = _change(problem_id, domain_ids, weighed, rows, sessions)
+        if change.live or change.gone:
+            changes[problem_id] = change
+    in_window = {
+        cause for cause, found in failures.items() if any(failure.day >= days.first for failure in found)
+    }
+    return in_window - problems.keys(), changes
+
+
+def _rows_of_open_problems(domain_ids: Sequence[int]) -> dict[tuple[int, int], ProblemDomain]:
+    rows = ProblemDomain.objects.filter(domain_id__in=domain_ids, problem__closed_at__isnull=True)
+    return {(row.problem_id, row.domain_id): row for row in rows.select_related("problem")}
+
+
+def _open_problems(causes: Iterable[Cause], rows: Iterable[ProblemDomain]) -> dict[Cause, int]:
+    found = {
+        Cause(row.problem.organisation_id, row.problem.result_type, row.problem.host): row.problem_id
+        for row in rows
+    }
+    for condition in read.conditions_of(cause for cause in causes if cause not in found):
+        problems = Problem.objects.filter(condition, closed_at__isnull=True)
+        for organisation_id, result_type, host, problem_id in problems.values_list(
+            "organisation_id", "result_type", "host", "id"
+        ):
+            found[Cause(organisation_id, result_type, host)] = problem_id
+    return found
+
+
+def _change(
+    problem_id: int,
+    domain_ids: Sequence[int],
+    weighed: Mapping[int, Evidence],
+    rows: Mapping[tuple[int, int], ProblemDomain],
+    sessions: Mapping[int, Sessions],
+) -> _Changes:
+    change = _Changes()
+    for domain_id in domain_ids:
+        evidence, row = weighed.get(domain_id), rows.get((problem_id, domain_id))
+        if evidence is None:
+            # its failures are no longer there to be read: only clean days can show it gone
+            if row is not None and row.gone_at is None and is_gone(_remembered(row, sessions)):
+                change.gone[domain_id] = row.last_day
+        elif not is_gone(evidence):
+            # what was gone comes back by a later day only: a late report of an earlier one is no news
+            if row is None or row.gone_at is None or evidence.last_day > row.last_day:
+                change.live[domain_id] = evidence
+        elif row is not None and row.gone_at is None:
+            change.gone[domain_id] = evidence.last_day
+    return change
+
+
+def _remembered(row: ProblemDomain, sessions: Mapping[int, Sessions]) -> Evidence:
+    known = sessions.get(row.domain_id, Sessions())
+    return Evidence(
+        domain_id=row.domain_id,
+        first_day=row.first_day,
+        last_day=row.last_day,
+        seen_by=frozenset(),
+        failed={},
+        total=known.total,
+        reported=known.reported,
+        report_days=frozenset(known.days),
+    )
+
+
+def _weigh_fresh(causes: set[Cause], days: _Days, rules: Rules) -> dict[Cause, dict[int, Evidence]]:
+    """Those of `causes` that are problems, with the domains where they are not gone."""
+    failures = read.failures_of_causes(causes, days.first, days.last)
+    for cause, last_day in _closed_until(causes).items():
+        # a problem that was closed comes back by new failures, not by those that it was closed on
+        failures[cause] = [failure for failure in failures.get(cause, ()) if failure.day > last_day]
+    thresholds = Thresholds(rules.min_reporters, rules.min_sessions, rules.min_percent)
+    possible = {cause: found for cause, found in failures.items() if _may_be_problem(found, thresholds)}
+    concerned = {failure.domain_id for found in possible.values() for failure in found}
+    sessions = read.sessions_of(concerned, days.first, days.last)
+    opening = {}
+    for cause, found in possible.items():
+        weighed = read.weigh(found, sessions, days.first)
+        if is_problem(weighed.values(), thresholds):
+            opening[cause] = {key: each for key, each in weighed.items() if not is_gone(each)}
+    return opening
+
+
+def _closed_until(causes: Iterable[Cause]) -> dict[Cause, date]:
+    found = {}
+    for condition in read.conditions_of(causes):
+        problems = Problem.objects.filter(condition, closed_at__isnull=False)
+        for *key, last_day in problems.values_list("organisation_id", "result_type", "host").annotate(
+            Max("last_day")
+        ):
+            found[Cause(*key)] = last_day
+    return found
+
+
+def _may_be_problem(failures: Sequence[Failure], thresholds: Thresholds) -> bool:
+    """Cheaply: whether it is worth reading the sessions of the domains concerned."""
+    if len({failure.reporter for failure in failures}) >= thresholds.min_reporters:
+        return True
+    failed: dict[str, int] = defaultdict(int)
+    for failure in failures:
+        failed[failure.policy_type] += failure.sessions
+    return max(failed.values(), default=0) >= thresholds.min_sessions
+
+
+@transaction.atomic
+def _open(cause: Cause, live: Mapping[int, Evidence], rules: Rules) -> int:
+    now = clock.now()
+    problem, _ = Problem.objects.get_or_create(
+        **cause._asdict(),
+        closed_at=None,
+        defaults={
+            "opened_at": now,
+            "first_day": min(each.first_day for each in live.values()),
+            "last_day": max(each.last_day for each in live.values()),
+            "sessions": sum(each.sessions for each in live.values()),
+            "reporters": len({reporter for each in live.values() for reporter in each.seen_by}),
+        },
+    )
+    _write_domains(problem.pk, cause.organisation_id, live)
+    outbox.put("notify", str(problem.pk), available_at=now + timedelta(minutes=rules.settle_minutes))
+    return problem.pk
+
+
+def _write_domains(problem_id: int, organisation_id: int, live: Mapping[int, Evidence]) -> None:
+    ProblemDomain.objects.bulk_create(
+        [
+            ProblemDomain(
+                problem_id=problem_id,
+                organisation_id=organisation_id,
+                domain_id=domain_id,
+                first_day=each.first_day,
+                last_day=each.last_day,
+                sessions=each.sessions,
+            )
+            for domain_id, each in live.items()
+        ],
+        update_conflicts=True,
+        unique_fields=["problem", "domain"],
+        update_fields=["last_day", "sessions", "gone_at"],
+    )
+
+
+@transaction.atomic
+def _write(changes: Mapping[int, _Changes], days: _Days, rules: Rules) -> list[int]:
+    """Write what changed of open problems. Returns the ids of those that are closed by it."""
+    now = clock.now()
+    organisations = dict(Problem.objects.filter(pk__in=changes).values_list("id", "organisation_id"))
+    for problem_id, change in changes.items():
+        if problem_id not in organisations:
+            continue
+        joined = set(change.live) - _known(problem_id, change.live)
+        _write_domains(problem_id, organisations[problem_id], change.live)
+        rows = ProblemDomain.objects.filter(problem_id=problem_id, gone_at__isnull=True)
+        for domain_id, last_day in change.gone.items():
+            rows.filter(domain_id=domain_id, last_day__lte=last_day).update(gone_at=now)
+        # whoever hears of this domain alone has not heard of the problem yet
+        if joined and DomainRecipient.objects.filter(domain_id__in=joined).exists():
+            settled = now + timedelta(minutes=rules.settle_minutes)
+            outbox.put("notify", str(problem_id), available_at=settled)
+    _sum_up(list(organisations), days)
+    return close_gone(list(organisations))
+
+
+def _known(problem_id: int, domain_ids: Iterable[int]) -> set[int]:
+    rows = ProblemDomain.objects.filter(problem_id=problem_id, domain_id__in=list(domain_ids))
+    return set(rows.values_list("domain_id", flat=True))
+
+
+def _sum_up(problem_ids: Sequence[int], days: _Days) -> None:
+    problems = {
+        Cause(row.organisation_id, row.result_type, row.host): row
+        for row in Problem.objects.filter(pk__in=problem_ids)
+    }
+    reporters: dict[int, int] = {}
+    for condition in read.conditions_of(problems):
+        failures = DailyFailures.objects.filter(condition, day__range=(days.first, days.last), sessions__gt=0)
+        for *key, count in failures.values_list("organisation_id", "result_type", "host").annotate(
+            Count("reporter", distinct=True)
+        ):
+            reporters[problems[Cause(*key)].pk] = count
+    live = ProblemDomain.objects.filter(problem_id__in=problem_ids, gone_at__isnull=True)
+    for problem_id, sessions, first_day, last_day in live.values_list("problem_id").annotate(
+        Sum("sessions"), Min("first_day"), Max("last_day")
+    ):
+        Problem.objects.filter(pk=problem_id).update(
+            sessions=sessions,
+            first_day=Least("first_day", first_day),
+            last_day=Greatest("last_day", last_day),
+            **_reporters(reporters, problem_id),
+        )
+
+
+def _reporters(counts: Mapping[int, int], problem_id: int) -> dict[str, int]:
+    """Nothing where the window holds no failure any more: the number last known stands."""
+    return {"reporters": counts[problem_id]} if problem_id in counts else {}
+
+
+def close_gone(problem_ids: Sequence[int] | None = None) -> list[int]:
+    """Close those problems (None: any) that are gone for each of their domains, or have none left."""
+    live = ProblemDomain.objects.filter(problem=OuterRef("pk"), gone_at__isnull=True)
+    problems = Problem.objects.filter(~Exists(live), closed_at__isnull=True)
+    if problem_ids is not None:
+        problems = problems.filter(pk__in=problem_ids)
+    closing = list(problems.values_list("id", flat=True))
+    Problem.objects.filter(pk__in=closing, closed_at__isnull=True).update(closed_at=clock.now())
+    return closing
