@@ -36,7 +36,7 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class _Days:
-    """The days looked at. Tomorrow is the last: a report dated far ahead would keep a problem open for ever."""
+    """The days looked at. Tomorrow is the last: a date far ahead would keep a problem open for ever."""
 
     first: date
     last: date
