@@ -16,7 +16,7 @@ def line(message: str, *args: object, **extra: object) -> str:
 def test_a_line_has_time_level_process_event_and_facts() -> None:
     text = line("request", host="mta-sts.example.test", status=200, ms=0.2)
     assert re.fullmatch(
-        STAMP + r" INFO policy-host request host=mta-sts\.example\.test status=200 ms=0\.2\n", text
+        STAMP + r" INFO policy-host request host=mta-sts\.example\.test status=200 ms=0\.2", text
     )
 
 
