@@ -1,0 +1,291 @@
+"""DNS lookups: through resolvers, or from a zone's own servers, which know of a change at once.
+
+Nothing here raises for what DNS answers or does not answer: an Answer says what was found, or why not. Every
+lookup has a total deadline; answers are bounded by the 64 KiB of a DNS message and by the length of the CNAME
+chain.
+"""
+
+import asyncio
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, overload
+
+import dns.asyncquery
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+
+from mailward import config
+from mailward.net import clock
+from mailward.net.answers import MAX_CHAIN, Answer, Status, merge_addresses, name_text, read_answer, transpose
+from mailward.net.guard import Guard
+
+__all__ = ["Answer", "CachingResolver", "Resolver", "Status", "make_resolver"]
+
+Kind = Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "PTR", "SOA", "TLSA"]
+
+_ATTEMPT_SECONDS = 2.0  # for one server to answer, before the next is asked
+_MAX_AUTHORITIES = 6  # servers of one zone that are tried
+_EDNS_PAYLOAD = 1232  # DNS flag day 2020: fits every path unfragmented
+
+
+class _Server(NamedTuple):
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+class _NoAnswer(Exception):
+    """No server gave a usable response; the text says why."""
+
+
+class Resolver:
+    def __init__(
+        self,
+        servers: Sequence[str] = (),
+        authoritative_override: Sequence[str] = (),
+        *,
+        timeout_seconds: float = 5.0,
+        guard: Guard = Guard(),  # noqa: B008 - frozen
+        authority_port: int = 53,
+    ) -> None:
+        """Servers are `address` or `address:port`; without `servers`, those of /etc/resolv.conf.
+
+        `timeout_seconds` bounds one lookup in all; one from a zone's own servers may take twice as long. Raises
+        ValueError for what is no server.
+        """
+        self._servers = [_parse_server(text) for text in servers] or _system_servers()
+        self._override = [_parse_server(text) for text in authoritative_override]
+        self._timeout_seconds = timeout_seconds
+        self._guard = guard
+        self._authority_port = authority_port
+
+    @overload
+    async def lookup(self, name: str, rdtype: Literal["TXT"]) -> Answer[bytes]: ...
+    @overload
+    async def lookup(self, name: str, rdtype: Kind) -> Answer[str]: ...
+    async def lookup(self, name: str, rdtype: Kind | Literal["TXT"]) -> Answer[str] | Answer[bytes]:
+        """Ask the resolvers. CNAMEs are followed, and shown in `chain`."""
+        return await _bounded(self._timeout_seconds, lambda: self._lookup(name, rdtype))
+
+    async def txt(self, name: str) -> Answer[bytes]:
+        return await self.lookup(name, "TXT")
+
+    async def mx(self, name: str) -> Answer[str]:
+        """The MX hosts by preference, then name. A null MX (RFC 7505) is `nodata` with that reason."""
+        answer = await self.lookup(name, "MX")
+        ordered = sorted(
+            (int(preference), host) for preference, _, host in (r.partition(" ") for r in answer.records)
+        )
+        hosts = tuple(dict.fromkeys(host for _, host in ordered if host not in (".", "")))
+        if answer.found and not hosts:
+            return replace(
+                answer, status=Status.NODATA, records=(), reason="null MX: the domain takes no mail"
+            )
+        return replace(answer, records=hosts)
+
+    async def addresses(self, name: str) -> Answer[str]:
+        """The IPv6 and IPv4 addresses, alternating, so that a broken family costs one attempt only."""
+        four, six = await asyncio.gather(self.lookup(name, "A"), self.lookup(name, "AAAA"))
+        return merge_addresses(four, six)
+
+    @overload
+    async def lookup_authoritative(self, name: str, rdtype: Literal["TXT"]) -> Answer[bytes]: ...
+    @overload
+    async def lookup_authoritative(self, name: str, rdtype: Kind) -> Answer[str]: ...
+    async def lookup_authoritative(
+        self, name: str, rdtype: Kind | Literal["TXT"]
+    ) -> Answer[str] | Answer[bytes]:
+        """Ask the servers of the name's own zone, past every cache; a CNAME elsewhere is followed there."""
+        return await _bounded(2 * self._timeout_seconds, lambda: self._lookup_authoritative(name, rdtype))
+
+    async def addresses_authoritative(self, name: str) -> Answer[str]:
+        four, six = await asyncio.gather(
+            self.lookup_authoritative(name, "A"), self.lookup_authoritative(name, "AAAA")
+        )
+        return merge_addresses(four, six)
+
+    async def _lookup(self, name: str, rdtype: str) -> Answer[str] | Answer[bytes]:
+        qname = _parse_name(name)
+        response = await self._ask(self._servers, qname, rdtype, recursive=True)
+        return read_answer(response, qname, rdtype)
+
+    async def _lookup_authoritative(self, name: str, rdtype: str) -> Answer[str] | Answer[bytes]:
+        qname, chain = _parse_name(name), tuple[str, ...]()
+        for _ in range(MAX_CHAIN):
+            zone, servers = await self._find_authorities(qname)
+            response = await self._ask(servers, qname, rdtype, recursive=bool(self._override))
+            answer = read_answer(response, qname, rdtype, zone)
+            answer = replace(answer, chain=chain + answer.chain, authenticated=False)
+            if answer.status in (Status.FOUND, Status.FAILED) or len(answer.chain) == len(chain):
+                return answer
+            last = dns.name.from_text(answer.chain[-1])
+            if zone is not None and last.is_subdomain(zone):
+                return answer
+            qname, chain = last, answer.chain
+        raise _NoAnswer(f"more than {MAX_CHAIN} CNAMEs from {name}")
+
+    async def _find_authorities(self, name: dns.name.Name) -> tuple[dns.name.Name | None, list[_Server]]:
+        """The zone of the name and its servers; with an override, no zone in particular."""
+        if self._override:
+            return None, self._override
+        zone = await self._find_zone(name)
+        answer = read_answer(await self._ask(self._servers, zone, "NS", recursive=True), zone, "NS")
+        hosts = [str(host) for host in answer.records[:_MAX_AUTHORITIES]]
+        found = await asyncio.gather(*(self._server_addresses(host) for host in hosts))
+        # one address of each server before a second of any
+        in_turn = [server for row in transpose(found) for server in row]
+        if not in_turn:
+            raise _NoAnswer(f"the name servers of {name_text(zone)} have no address that may be asked")
+        return zone, in_turn[:_MAX_AUTHORITIES]
+
+    async def _find_zone(self, name: dns.name.Name) -> dns.name.Name:
+        """The closest ancestor (or the name itself) with a SOA record."""
+        while name != dns.name.root:
+            response = await self._ask(self._servers, name, "SOA", recursive=True)
+            for rrset in [*response.answer, *response.authority]:
+                if (
+                    rrset.rdtype == dns.rdatatype.SOA
+                    and name.is_subdomain(rrset.name)
+                    and rrset.name != dns.name.root
+                ):
+                    return rrset.name
+            name = name.parent()
+        raise _NoAnswer("no zone was found")
+
+    async def _server_addresses(self, host: str) -> list[_Server]:
+        servers = []
+        for rdtype in ("A", "AAAA"):
+            try:
+                answer = await self._lookup(host, rdtype)
+            except _NoAnswer:
+                continue
+            addresses = [str(record) for record in answer.records]
+            servers += [
+                _Server(address, self._authority_port) for address in addresses if self._guard.allows(address)
+            ]
+        return servers
+
+    async def _ask(
+        self, servers: Sequence[_Server], name: dns.name.Name, rdtype: str, *, recursive: bool
+    ) -> dns.message.Message:
+        """The first usable response, two rounds over the servers. Raises _NoAnswer."""
+        if not servers:
+            raise _NoAnswer("no DNS server is configured")
+        attempt_seconds = min(_ATTEMPT_SECONDS, self._timeout_seconds / 2)
+        reason = ""
+        for server in [*servers, *servers]:
+            query = dns.message.make_query(name, rdtype, use_edns=0, payload=_EDNS_PAYLOAD)
+            query.flags = (dns.flags.RD | dns.flags.AD) if recursive else dns.flags.Flag(0)
+            try:
+                response = await _exchange(query, server, attempt_seconds)
+            except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
+                reason = f"{server}: {_describe(error)}"
+                continue
+            rcode = response.rcode()
+            lame = not recursive and not response.flags & dns.flags.AA
+            if rcode in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN) and not lame:
+                return response
+            reason = (
+                f"{server} is no authority for the name"
+                if lame
+                else f"{server} answers {dns.rcode.to_text(rcode)}"
+            )
+        raise _NoAnswer(reason)
+
+
+class CachingResolver(Resolver):
+    """Keeps answers of `lookup` for their TTL, an hour at most: for DKIM keys, which many reports share."""
+
+    MAX_ENTRIES = 10_000
+    MAX_SECONDS = 3600
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - passed on as they are
+        super().__init__(*args, **options)
+        self._kept: OrderedDict[tuple[str, str], tuple[float, Answer[str] | Answer[bytes]]] = OrderedDict()
+
+    async def _lookup(self, name: str, rdtype: str) -> Answer[str] | Answer[bytes]:
+        key = (name.lower().removesuffix("."), rdtype)
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] > clock.monotonic():
+            self._kept.move_to_end(key)
+            return kept[1]
+        answer = await super()._lookup(name, rdtype)
+        if answer.ttl > 0:
+            self._kept[key] = (clock.monotonic() + min(answer.ttl, self.MAX_SECONDS), answer)
+            self._kept.move_to_end(key)
+            if len(self._kept) > self.MAX_ENTRIES:
+                self._kept.popitem(last=False)
+        return answer
+
+
+def make_resolver(settings: config.Dns) -> Resolver:
+    return Resolver(
+        settings.resolvers, settings.authoritative_override, guard=Guard(settings.allow_private_addresses)
+    )
+
+
+async def _bounded(
+    seconds: float, work: Callable[[], Awaitable[Answer[str] | Answer[bytes]]]
+) -> Answer[str] | Answer[bytes]:
+    try:
+        async with asyncio.timeout(seconds):
+            return await work()
+    except TimeoutError:
+        return Answer(Status.FAILED, reason=f"no answer within {seconds:g} seconds")
+    except _NoAnswer as error:
+        return Answer(Status.FAILED, reason=str(error))
+
+
+async def _exchange(query: dns.message.Message, server: _Server, seconds: float) -> dns.message.Message:
+    # forged or broken packets are passed over until the deadline, not believed and not fatal (RFC 5452)
+    response, _ = await dns.asyncquery.udp_with_fallback(
+        query, server.address, seconds, server.port, ignore_unexpected=True, ignore_errors=True
+    )
+    return response
+
+
+def _parse_name(name: str) -> dns.name.Name:
+    try:
+        return dns.name.from_text(name)
+    except (dns.exception.DNSException, UnicodeError) as error:
+        raise _NoAnswer(f"{name[:80]!r} is no name that DNS can hold") from error
+
+
+def _parse_server(text: str) -> _Server:
+    host, colon, port = text.rpartition(":")
+    if text.count(":") != 1 and not text.startswith("["):
+        host, colon, port = text, "", ""  # a bare IPv6 address, or no port at all
+    elif text.endswith("]"):
+        host, colon, port = text, "", ""
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        ipaddress.ip_address(host)
+        number = int(port) if colon else 53
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no DNS server: it must be an IP address, or address:port") from error
+    if not 0 < number < 65536:
+        raise ValueError(f"{text!r} is no DNS server: its port is out of range")
+    return _Server(host, number)
+
+
+def _system_servers() -> list[_Server]:
+    try:
+        system = dns.resolver.Resolver()
+    except dns.exception.DNSException:
+        return []  # no /etc/resolv.conf: lookups then say that no server is configured
+    return [_Server(address, system.port) for address in system.nameservers if isinstance(address, str)][:3]
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, dns.exception.Timeout | TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__
