@@ -1,0 +1,149 @@
+"""What the pages show of domains: a page of the list in a fixed number of queries, whatever its length."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from django.db.models import Count, Exists, OuterRef, QuerySet, Sum
+
+from mailward.net import clock
+from mailward.store.models import DailySessions, Domain, ProblemDomain, RecordCheck
+from mailward.store.scope import Scope
+
+PAGE_SIZE = 50
+SESSION_DAYS = 7
+MAX_SEARCH = 253
+
+
+class Show(StrEnum):
+    """Which domains the list shows."""
+
+    ALL = "all"
+    PROBLEMS = "problems"
+    RECORDS = "records"
+    """Those whose records are not all right, or were never looked at."""
+    UNSERVED = "unserved"
+
+
+class RecordsSummary(StrEnum):
+    RIGHT = "right"
+    INCOMPLETE = "incomplete"
+    """Some record is missing."""
+    WRONG = "wrong"
+    """Some record is wrong or conflicting."""
+    UNKNOWN = "unknown"
+    """DNS could not be asked."""
+    UNCHECKED = "unchecked"
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Of the policy type with the most sessions: types may describe the same, so they are never added."""
+
+    ok: int
+    failed: int
+
+    @property
+    def total(self) -> int:
+        return self.ok + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class DomainRow:
+    name: str
+    mode: str
+    """Empty: no policy is served."""
+    is_proved: bool
+    records: RecordsSummary
+    sessions: Sessions | None
+    """None: no counted report for the days shown."""
+    open_problems: int
+
+
+@dataclass(frozen=True, slots=True)
+class DomainPage:
+    rows: tuple[DomainRow, ...]
+    number: int
+    pages: int
+    total: int
+    """How many domains match."""
+
+
+def list_domains(scope: Scope, *, search: str = "", show: Show = Show.ALL, number: int = 1) -> DomainPage:
+    """Page `number` (from 1; beyond the last: the last) of the organisation's domains, by name."""
+    found = _show(scope.domains(), show)
+    if search:
+        found = found.filter(name__contains=search.strip().lower()[:MAX_SEARCH])
+    total = found.count()
+    pages = max(1, -(-total // PAGE_SIZE))
+    number = min(max(number, 1), pages)
+    start = (number - 1) * PAGE_SIZE
+    domains = list(found.select_related("current_version").order_by("name")[start : start + PAGE_SIZE])
+    return DomainPage(_rows(domains), number, pages, total)
+
+
+def summarise(states: Iterable[str]) -> RecordsSummary:
+    """One word for the states of a domain's records; the worst that is known wins."""
+    seen = set(states)
+    if not seen:
+        return RecordsSummary.UNCHECKED
+    if seen & {"wrong", "conflicting"}:
+        return RecordsSummary.WRONG
+    if "missing" in seen:
+        return RecordsSummary.INCOMPLETE
+    return RecordsSummary.UNKNOWN if "unknown" in seen else RecordsSummary.RIGHT
+
+
+def _show(domains: QuerySet[Domain], show: Show) -> QuerySet[Domain]:
+    match show:
+        case Show.ALL:
+            return domains
+        case Show.PROBLEMS:
+            return domains.filter(Exists(_open_problems().filter(domain=OuterRef("pk"))))
+        case Show.RECORDS:
+            checks = RecordCheck.objects.filter(domain=OuterRef("pk"))
+            return domains.exclude(Exists(checks), ~Exists(checks.exclude(state="right")))
+        case Show.UNSERVED:
+            return domains.filter(current_version=None)
+
+
+def _rows(domains: list[Domain]) -> tuple[DomainRow, ...]:
+    ids = [domain.pk for domain in domains]
+    states: dict[int, list[str]] = {}
+    for domain_id, state in RecordCheck.objects.filter(domain_id__in=ids).values_list("domain_id", "state"):
+        states.setdefault(domain_id, []).append(state)
+    sessions = _sessions(ids)
+    counts = _open_problems().filter(domain_id__in=ids).values("domain_id").annotate(n=Count("id"))
+    problems = {row["domain_id"]: row["n"] for row in counts}
+    return tuple(
+        DomainRow(
+            name=domain.name,
+            mode=domain.current_version.mode if domain.current_version else "",
+            is_proved=domain.claim_verified_at is not None,
+            records=summarise(states.get(domain.pk, ())),
+            sessions=sessions.get(domain.pk),
+            open_problems=problems.get(domain.pk, 0),
+        )
+        for domain in domains
+    )
+
+
+def _sessions(ids: list[int]) -> dict[int, Sessions]:
+    since = clock.today() - timedelta(days=SESSION_DAYS)
+    rows = (
+        DailySessions.objects.filter(domain_id__in=ids, day__gte=since)
+        .values("domain_id", "policy_type")
+        .annotate(ok_sum=Sum("ok"), failed_sum=Sum("failed"))
+    )
+    most: dict[int, Sessions] = {}
+    for row in rows:
+        sessions = Sessions(row["ok_sum"], row["failed_sum"])
+        known = most.get(row["domain_id"])
+        if known is None or sessions.total > known.total:
+            most[row["domain_id"]] = sessions
+    return most
+
+
+def _open_problems() -> QuerySet[ProblemDomain]:
+    return ProblemDomain.objects.filter(problem__closed_at=None, gone_at=None)

@@ -1,0 +1,87 @@
+import pytest
+
+from mailward.core.mtasts.policy import Mode, Policy, PolicyInvalid
+from mailward.net import clock
+from mailward.store.models import Domain, HostingGeneration, Organisation, PolicyVersion, User
+from mailward.store.queries.policies import DiffLine, diff_lines, history
+from mailward.store.scope import scope_of
+from mailward.store.services import policies as service
+
+TESTING = Policy(Mode.TESTING, 86_400, ("mx.example.test",))
+ENFORCE = Policy(Mode.ENFORCE, 604_800, ("mx.example.test",))
+
+
+def publish(domain: Domain, policy: Policy, based_on: int | None = None) -> PolicyVersion:
+    return service.publish_policy(
+        domain.organisation_id, domain.pk, policy, author_id=None, reason="why not", based_on=based_on
+    )
+
+
+def test_a_published_policy_is_the_one_served(domain: Domain) -> None:
+    version = publish(domain, TESTING)
+    domain.refresh_from_db()
+    assert domain.current_version == version
+    assert version.text == "version: STSv1\r\nmode: testing\r\nmx: mx.example.test\r\nmax_age: 86400\r\n"
+    assert HostingGeneration.objects.get().value == 1
+
+
+def test_every_change_is_a_new_version_with_a_new_id_even_in_one_instant(domain: Domain) -> None:
+    with clock.frozen(clock.now()):
+        versions = [publish(domain, policy) for policy in (TESTING, ENFORCE, TESTING, ENFORCE)]
+    assert [version.number for version in versions] == [1, 2, 3, 4]
+    assert len({version.policy_id for version in versions}) == 4
+    assert PolicyVersion.objects.get(number=1).text == versions[0].text
+
+
+def test_the_same_policy_is_not_published_twice(domain: Domain) -> None:
+    publish(domain, TESTING)
+    with pytest.raises(service.PolicyUnchanged):
+        publish(domain, TESTING)
+
+
+def test_a_policy_that_senders_would_refuse_is_not_published(domain: Domain) -> None:
+    with pytest.raises(PolicyInvalid):
+        publish(domain, Policy(Mode.ENFORCE, 86_400, ()))
+    assert not PolicyVersion.objects.exists()
+
+
+def test_a_change_that_did_not_see_the_last_one_is_stopped(domain: Domain) -> None:
+    publish(domain, TESTING, based_on=0)
+    with pytest.raises(service.ChangedMeanwhile):
+        publish(domain, ENFORCE, based_on=0)
+    publish(domain, ENFORCE, based_on=1)
+
+
+def test_a_restored_policy_is_a_new_version_that_says_where_it_came_from(domain: Domain) -> None:
+    publish(domain, TESTING)
+    publish(domain, ENFORCE)
+    restored = service.restore_version(domain.organisation_id, domain.pk, 1, author_id=None)
+    assert (restored.number, restored.restored_from, restored.mode) == (3, 1, "testing")
+    assert restored.reason == "Restored version 1"
+
+
+def test_another_organisation_cannot_publish(domain: Domain, strangers: Organisation) -> None:
+    with pytest.raises(Domain.DoesNotExist):
+        service.publish_policy(strangers.pk, domain.pk, TESTING, author_id=None)
+
+
+def test_the_history_shows_each_change(alice_user: User, domain: Domain) -> None:
+    publish(domain, TESTING)
+    publish(domain, ENFORCE)
+    domain.refresh_from_db()
+    scope = scope_of(alice_user)
+    assert scope is not None
+    (newest, oldest), pages = history(scope, domain)
+    assert pages == 1
+    assert (newest.is_current, oldest.is_current) == (True, False)
+    assert [line.text for line in newest.diff if line.kind == "added"] == ["mode: enforce", "max_age: 604800"]
+    assert {line.kind for line in oldest.diff} == {"added"}
+
+
+def test_a_diff_shows_the_whole_policy() -> None:
+    before, after = "a\r\nb\r\n", "a\r\nc\r\n"
+    assert diff_lines(before, after) == (
+        DiffLine("same", "a"),
+        DiffLine("removed", "b"),
+        DiffLine("added", "c"),
+    )
