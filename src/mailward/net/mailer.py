@@ -1,0 +1,217 @@
+"""Mail to people through the operator's relay (RFC 5321 submission, RFC 3207 STARTTLS, RFC 4954 AUTH).
+
+The threat is whoever sits between us and the relay: with `starttls`, the default, and `tls` nothing but a
+certificate that this machine trusts for the relay's name is talked to, and a password goes through TLS or to
+loopback alone.
+
+    async with RelaySession(settings.relay) as session:
+        await session.send(message, ["bob@example.net"])
+
+Not done here: delivery to MX hosts, and signing. Both are the relay's.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import re
+import smtplib
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parseaddr
+from types import TracebackType
+from typing import Self, TypeVar
+
+from mailward.config import Relay
+
+_MAX_DETAIL = 300
+_ADDRESS = re.compile(r"[!-~]+@[!-~]+")
+"""Enough that an address ends where it seems to: ASCII without blanks or line ends."""
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds. RFC 5321 section 4.5.3.2 grants minutes a step; a relay of one's own answers sooner."""
+
+    step: float = 30.0
+    """Waiting for one answer."""
+    opening: float = 60.0
+    """Connecting, TLS and signing in together."""
+    message: float = 120.0
+    """One message, from MAIL to the answer after its last byte."""
+
+
+class MailerError(Exception):
+    """The relay did not take the mail. `temporary`: it may when asked again; else somebody must act first."""
+
+    def __init__(self, detail: str, *, temporary: bool) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.temporary = temporary
+
+
+class RecipientRefused(MailerError):
+    """The relay works, but it takes no mail for any of these recipients."""
+
+
+async def send_mail(
+    relay: Relay, message: bytes, recipients: Sequence[str], *, deadlines: Deadlines = Deadlines()
+) -> Mapping[str, str]:
+    """Hand over one message. Returns the recipients that were refused while others were not, with the reason.
+
+    Raises MailerError where the relay took it for nobody.
+    """
+    async with RelaySession(relay, deadlines=deadlines) as session:
+        return await session.send(message, recipients)
+
+
+async def check_relay(relay: Relay, *, deadlines: Deadlines = Deadlines()) -> None:
+    """Connect, sign in, and leave. Raises MailerError."""
+    async with RelaySession(relay, deadlines=deadlines):
+        pass
+
+
+class RelaySession:
+    """One connection, for several messages one after another. Entering and `send` raise MailerError."""
+
+    def __init__(self, relay: Relay, *, deadlines: Deadlines = Deadlines()) -> None:
+        self._relay = relay
+        self._deadlines = deadlines
+        self._client: smtplib.SMTP | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._within(self._deadlines.opening, self._open)
+        except BaseException:
+            self._abort()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # the mail is handed over or it is not: how we part changes nothing
+        with contextlib.suppress(MailerError):
+            await self._within(self._deadlines.step, self._leave)
+        self._abort()
+
+    async def send(self, message: bytes, recipients: Sequence[str]) -> Mapping[str, str]:
+        """Hand over a message of CRLF lines. Returns the recipients that were refused, if not all were."""
+        return await self._within(self._deadlines.message, lambda: self._send(message, recipients))
+
+    async def _within(self, seconds: float, step: Callable[[], _T]) -> _T:
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.to_thread(_translated, step)
+        except TimeoutError as error:
+            # ends the thread too: it waits for this connection
+            self._abort()
+            raise MailerError(f"no answer within {seconds:g} seconds", temporary=True) from error
+
+    def _open(self) -> None:
+        relay = self._relay
+        if not relay.host:
+            raise MailerError("no mail relay is configured", temporary=False)
+        client = self._client = self._make_client()
+        client.connect(relay.host, relay.port)
+        client.ehlo_or_helo_if_needed()
+        if relay.security == "starttls":
+            client.starttls(context=ssl.create_default_context())
+            client.ehlo_or_helo_if_needed()
+        if relay.username:
+            if relay.security == "none" and not _is_loopback(relay.host):
+                raise MailerError(
+                    "relay.security is none: the password would be sent in the clear", temporary=False
+                )
+            client.login(relay.username, relay.password)
+
+    def _make_client(self) -> smtplib.SMTP:
+        name, timeout = _own_name(), self._deadlines.step
+        client: smtplib.SMTP
+        match self._relay.security:
+            case "tls":
+                context = ssl.create_default_context()
+                client = smtplib.SMTP_SSL(local_hostname=name, timeout=timeout, context=context)
+            case "starttls" | "none":
+                client = smtplib.SMTP(local_hostname=name, timeout=timeout)
+            case other:
+                raise MailerError(f"relay.security is {other!r}, not starttls, tls or none", temporary=False)
+        # smtplib checks the certificate against this name, which it keeps only when its constructor connects;
+        # that would leave nothing to abort while it does
+        client._host = self._relay.host  # type: ignore[attr-defined]  # private to smtplib
+        return client
+
+    def _send(self, message: bytes, recipients: Sequence[str]) -> Mapping[str, str]:
+        if self._client is None:
+            raise MailerError("not connected", temporary=True)
+        sender = parseaddr(self._relay.sender)[1]
+        for recipient in recipients:
+            # smtplib would cut it short and go on with what is left
+            if not _ADDRESS.fullmatch(recipient):
+                raise RecipientRefused(f"{_clean(recipient)!r} is no mail address", temporary=False)
+        refused = self._client.sendmail(sender, list(recipients), message)
+        return {recipient: _reply(*answer) for recipient, answer in refused.items()}
+
+    def _leave(self) -> None:
+        if self._client is not None and self._client.sock is not None:
+            self._client.quit()
+
+    def _abort(self) -> None:
+        client = self._client
+        if client is not None and client.sock is not None:
+            with contextlib.suppress(OSError):
+                client.sock.shutdown(socket.SHUT_RDWR)
+            client.close()
+
+
+def _translated(step: Callable[[], _T]) -> _T:
+    """What `step` returns; whatever smtplib and sockets raise becomes a MailerError."""
+    try:
+        return step()
+    except smtplib.SMTPRecipientsRefused as error:
+        recipient, (code, text) = next(iter(error.recipients.items()))
+        raise RecipientRefused(f"{recipient}: {_reply(code, text)}", temporary=code < 500) from error
+    except smtplib.SMTPAuthenticationError as error:
+        detail = f"the relay refused the user name or password: {_reply(error.smtp_code, error.smtp_error)}"
+        raise MailerError(detail, temporary=error.smtp_code < 500) from error
+    except smtplib.SMTPResponseException as error:
+        temporary = error.smtp_code < 500
+        raise MailerError(
+            f"the relay answered {_reply(error.smtp_code, error.smtp_error)}", temporary=temporary
+        ) from error
+    except ssl.SSLCertVerificationError as error:
+        detail = f"the relay's certificate is not trusted: {error.verify_message}"
+        raise MailerError(_clean(detail), temporary=False) from error
+    except smtplib.SMTPNotSupportedError as error:
+        raise MailerError(_clean(f"the relay lacks what is asked of it: {error}"), temporary=False) from error
+    except (OSError, smtplib.SMTPException, UnicodeError, ValueError) as error:
+        # ValueError: what a command cannot hold, such as a line end in an address
+        temporary = isinstance(error, OSError | smtplib.SMTPServerDisconnected)
+        reason = _clean(str(error)) or type(error).__name__
+        raise MailerError(f"the relay cannot be used: {reason}", temporary=temporary) from error
+
+
+def _reply(code: int, text: bytes | str) -> str:
+    return _clean(f"{code} {text.decode('utf-8', 'replace') if isinstance(text, bytes) else text}")
+
+
+def _clean(text: str) -> str:
+    """One printable line: what the other side says is shown to people."""
+    return "".join(each if each.isprintable() else " " for each in text)[:_MAX_DETAIL].strip()
+
+
+def _own_name() -> str:
+    # RFC 5321 section 4.1.4: an address literal where we have no name. getfqdn() may wait for DNS
+    name = socket.gethostname()
+    return name if "." in name and name.isascii() else "[127.0.0.1]"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
