@@ -1,0 +1,126 @@
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from mailward.hosting.snapshot import Snapshot, SnapshotKeeper, load_saved, make_snapshot, save_snapshot
+from mailward.net import clock
+from mailward.store.models import Domain, HostingGeneration, Organisation, PolicyVersion
+from mailward.store.queries.hosting import Hosted, hosted_policies, hosting_generation
+from mailward.store.services.hosting import bump_generation
+
+TEXT = "version: STSv1\r\nmode: testing\r\nmx: mx.example.test\r\nmax_age: 86400\r\n"
+
+
+def host_policy(domain: Domain, text: str = TEXT) -> None:
+    number = domain.versions.count() + 1
+    domain.current_version = PolicyVersion.objects.create(
+        organisation=domain.organisation,
+        domain=domain,
+        number=number,
+        policy_id=f"id{number}",
+        mode="testing",
+        max_age_seconds=86400,
+        text=text,
+    )
+    domain.save()
+    bump_generation()
+
+
+def run_sql(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> Iterator[SnapshotKeeper]:
+    keeper = SnapshotKeeper(tmp_path / "snapshot.json")
+    yield keeper
+    keeper.close()
+
+
+def test_the_exact_text_is_served(domain: Domain) -> None:
+    host_policy(domain)
+    assert make_snapshot(hosted_policies()) == Snapshot(1, {"mta-sts.example.test": TEXT.encode()})
+
+
+def test_a_domain_without_a_policy_is_not_hosted(domain: Domain) -> None:
+    assert hosted_policies() == Hosted(0, {})
+
+
+def test_an_unproved_domain_is_hosted_while_there_is_one_organisation(domain: Domain) -> None:
+    host_policy(domain)
+    assert "example.test" in hosted_policies().policies
+    Organisation.objects.create(name="Another", report_token="another")
+    assert hosted_policies().policies == {}
+    Domain.objects.filter(pk=domain.pk).update(claim_verified_at=clock.now())
+    assert "example.test" in hosted_policies().policies
+
+
+def test_the_generation_starts_at_nothing_and_counts_changes(db: None) -> None:
+    assert hosting_generation() == 0
+    bump_generation()
+    bump_generation()
+    assert hosting_generation() == 2
+
+
+def test_a_saved_snapshot_is_the_same_snapshot(tmp_path: Path) -> None:
+    snapshot = Snapshot(7, {"mta-sts.example.test": TEXT.encode()})
+    save_snapshot(snapshot, tmp_path / "snapshot.json")
+    assert load_saved(tmp_path / "snapshot.json") == snapshot
+    assert [path.name for path in tmp_path.iterdir()] == ["snapshot.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"generation": "x"}', b"\xff\xfe", b"[]"])
+def test_a_broken_save_is_told_and_starts_empty(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "snapshot.json").write_bytes(content)
+    assert load_saved(tmp_path / "snapshot.json") == Snapshot()
+    assert [record.getMessage() for record in caplog.records] == ["saved-snapshot-unreadable"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_keeper_follows_the_database_and_saves(
+    tmp_path: Path, keeper: SnapshotKeeper, domain: Domain
+) -> None:
+    host_policy(domain)
+    asyncio.run(keeper.refresh())
+    assert keeper.current.policies == {"mta-sts.example.test": TEXT.encode()}
+    host_policy(domain, "changed")
+    asyncio.run(keeper.refresh())
+    assert keeper.current.policies == {"mta-sts.example.test": b"changed"}
+    assert SnapshotKeeper(tmp_path / "snapshot.json").current == keeper.current
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_a_new_generation_nothing_is_loaded(keeper: SnapshotKeeper, domain: Domain) -> None:
+    host_policy(domain)
+    asyncio.run(keeper.refresh())
+    before = keeper.current
+    asyncio.run(keeper.refresh())
+    assert keeper.current is before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_the_database_fails_the_old_snapshot_serves(
+    keeper: SnapshotKeeper, domain: Domain, caplog: pytest.LogCaptureFixture
+) -> None:
+    host_policy(domain)
+    asyncio.run(keeper.refresh())
+    before = keeper.current
+    caplog.set_level(logging.INFO)
+    table = HostingGeneration._meta.db_table
+    run_sql(f"ALTER TABLE {table} RENAME TO gone")
+    try:
+        asyncio.run(keeper.refresh())
+        asyncio.run(keeper.refresh())
+    finally:
+        run_sql(f"ALTER TABLE gone RENAME TO {table}")
+    assert keeper.current is before
+    asyncio.run(keeper.refresh())
+    events = [record.getMessage() for record in caplog.records]
+    assert events == ["database-unavailable", "database-back"]
