@@ -58,7 +58,7 @@ class PolicyHost:
 
 
 async def serve_policies(settings: Settings, keeper: SnapshotKeeper, *, port: int | None = None) -> Server:
-    """Start serving what the keeper holds; `port` instead of the settings'. Raises OSError, AuthorityUnusable."""
+    """Start serving what the keeper holds, on `port` or the settings'. Raises OSError and the like."""
     host = PolicyHost(keeper, settings.policy_host.public_name)
     certificates = Certificates(settings, is_ours=host.is_ours)
     return await serve_http(
