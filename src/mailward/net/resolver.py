@@ -59,8 +59,8 @@ class Resolver:
     ) -> None:
         """Servers are `address` or `address:port`; without `servers`, those of /etc/resolv.conf.
 
-        `timeout_seconds` bounds one lookup in all; one from a zone's own servers may take twice as long. Raises
-        ValueError for what is no server.
+        `timeout_seconds` bounds one lookup in all; one from a zone's own servers may take twice as long.
+        Raises ValueError for what is no server.
         """
         self._servers = [_parse_server(text) for text in servers] or _system_servers()
         self._override = [_parse_server(text) for text in authoritative_override]

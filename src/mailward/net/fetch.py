@@ -1,0 +1,319 @@
+"""Fetch a policy the way a sender must (RFC 8461 section 3.3), and keep what was seen on the way.
+
+HTTPS with the certificate checked for `mta-sts.<domain>`, no redirect, status 200 only, media type
+text/plain, no cache. The name is resolved once, and only to that vetted address is connected: a name that
+changes its mind between check and connect (DNS rebinding) gains nothing.
+"""
+
+import asyncio
+import functools
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httptools
+
+from mailward.core.mtasts.policy import MAX_POLICY_BYTES, Policy, Problem, lint_policy
+from mailward.core.names import Domain
+from mailward.core.tlsrpt.results import ResultType
+from mailward.net import clock
+from mailward.net.guard import AddressRefused, Guard
+from mailward.net.resolver import Answer, Resolver, Status
+
+WELL_KNOWN = "/.well-known/mta-sts.txt"
+CONNECT_SECONDS = 10.0
+TOTAL_SECONDS = 60.0  # RFC 8461 §3.3 suggests one minute
+MAX_ADDRESSES = 4  # tried in turn while connecting fails
+_MAX_RAW_BYTES = MAX_POLICY_BYTES + 64 * 1024  # head and chunk framing have as much again
+_READ_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFacts:
+    version: str
+    cipher: str
+    issuer: str
+    names: tuple[str, ...]
+    """DNS-IDs of the certificate."""
+    expires: str
+    """As OpenSSL writes it: `Jun  1 12:00:00 2027 GMT`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchResult:
+    policy: Policy
+    problems: tuple[Problem, ...]
+    """Warnings and notes about the policy."""
+    body: bytes
+    content_type: str
+    address: str
+    tls: TlsFacts
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was known of the connection when something failed."""
+
+    address: str | None = None
+    tls: TlsFacts | None = None
+
+
+class FetchError(Exception):
+    """No policy. `code` is a stable slug, `result_type` what a sender would report (RFC 8460 section 4.3)."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        result_type: ResultType = ResultType.STS_POLICY_FETCH_ERROR,
+        *,
+        seen: _Seen = _Seen(),
+        problems: tuple[Problem, ...] = (),
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.result_type = result_type
+        self.address = seen.address
+        self.tls = seen.tls
+        self.problems = problems
+        """What is wrong with the policy, where one was served."""
+        self.body = body
+
+
+async def fetch_policy(
+    domain: Domain,
+    *,
+    resolver: Resolver,
+    guard: Guard,
+    ca_file: Path | None = None,
+    port: int = 443,
+    connect_seconds: float = CONNECT_SECONDS,
+    total_seconds: float = TOTAL_SECONDS,
+) -> FetchResult:
+    """The policy that the domain serves now. `ca_file` replaces the system's authorities. Raises
+    FetchError.
+    """
+    host = f"mta-sts.{domain}"
+    started = clock.monotonic()
+    try:
+        async with asyncio.timeout(total_seconds):
+            addresses = _vet(host, await resolver.addresses(host), guard)
+            return await _fetch_from(host, addresses, _tls_context(ca_file), port, connect_seconds, started)
+    except TimeoutError as error:
+        raise FetchError(
+            "timeout", f"{host} did not deliver the policy within {total_seconds:g} seconds"
+        ) from error
+
+
+def _vet(host: str, answer: Answer[str], guard: Guard) -> list[str]:
+    if not answer.found:
+        reason = {
+            Status.NXDOMAIN: "does not exist in DNS",
+            Status.NODATA: "has no address in DNS",
+        }.get(answer.status, f"could not be resolved: {answer.reason}")
+        raise FetchError("dns", f"{host} {reason}")
+    allowed, refusal = [], ""
+    for address in answer.records[:MAX_ADDRESSES]:
+        try:
+            guard.check(address)
+            allowed.append(address)
+        except AddressRefused as error:
+            refusal = str(error)
+    if not allowed:
+        raise FetchError("address-refused", f"{host}: {refusal}", seen=_Seen(answer.records[0]))
+    return allowed
+
+
+@functools.lru_cache(maxsize=4)
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise FetchError("ca-file", f"{ca_file} holds no usable certificates: {error}") from error
+    context.hostname_checks_common_name = False  # RFC 8461 §3.3: only DNS-IDs are compared
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+async def _fetch_from(
+    host: str,
+    addresses: list[str],
+    context: ssl.SSLContext,
+    port: int,
+    connect_seconds: float,
+    started: float,
+) -> FetchResult:
+    reader, writer, address = await _connect_any(host, addresses, context, port, connect_seconds)
+    try:
+        tls = _tls_facts(writer)
+        seen = _Seen(address, tls)
+        writer.write(_request(host, port))
+        response = await _read_response(reader, seen)
+        _judge_head(response, seen)
+        body = bytes(response.body)
+    except OSError as error:  # ConnectionError and ssl.SSLError are both
+        raise FetchError(
+            "connection", f"{host} broke the connection: {error}", seen=_Seen(address)
+        ) from error
+    finally:
+        writer.transport.abort()  # nothing more is wanted of this peer, not even its goodbye
+    policy, problems = lint_policy(body)
+    if policy is None:
+        message = f"{host} serves a policy that senders must not use: {problems[0]}"
+        raise FetchError(
+            "policy-invalid", message, ResultType.STS_POLICY_INVALID, seen=seen, problems=problems, body=body
+        )
+    content_type = response.headers["content-type"]
+    return FetchResult(policy, problems, body, content_type, address, tls, clock.monotonic() - started)
+
+
+async def _connect_any(
+    host: str, addresses: list[str], context: ssl.SSLContext, port: int, connect_seconds: float
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, str]:
+    failure = FetchError("connect", f"{host} has no address")
+    for address in addresses:
+        try:
+            async with asyncio.timeout(connect_seconds):
+                reader, writer = await asyncio.open_connection(
+                    address, port, ssl=context, server_hostname=host, limit=_READ_BYTES
+                )
+        except ssl.SSLCertVerificationError as error:
+            # final: a sender does not look for a better certificate at the next address
+            message = f"the certificate of {host} at {address} is not valid: {_why_untrusted(error)}"
+            seen = _Seen(address)
+            raise FetchError(
+                _certificate_code(error), message, ResultType.STS_WEBPKI_INVALID, seen=seen
+            ) from error
+        except TimeoutError:
+            message = f"{host} at {address}, port {port}, did not connect within {connect_seconds:g} seconds"
+            failure = FetchError("connect-timeout", message, seen=_Seen(address))
+        except ssl.SSLError as error:
+            message = f"no TLS with {host} at {address}: {error.reason or error}"
+            failure = FetchError("tls", message, seen=_Seen(address))
+        except OSError as error:
+            message = f"no connection to {host} at {address}, port {port}: {error.strerror or error}"
+            failure = FetchError("connect", message, seen=_Seen(address))
+        else:
+            return reader, writer, address
+    raise failure
+
+
+def _why_untrusted(error: ssl.SSLCertVerificationError) -> str:
+    return f"{error.verify_message} (OpenSSL {error.verify_code})"
+
+
+def _certificate_code(error: ssl.SSLCertVerificationError) -> str:
+    return {
+        9: "certificate-not-yet-valid",
+        10: "certificate-expired",
+        18: "certificate-self-signed",
+        19: "certificate-self-signed",
+        20: "certificate-untrusted",
+        21: "certificate-untrusted",
+        62: "certificate-name",
+    }.get(error.verify_code, "certificate-invalid")
+
+
+def _tls_facts(writer: asyncio.StreamWriter) -> TlsFacts:
+    tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    certificate: dict[str, Any] = dict(tls.getpeercert() or {})  # Any: the standard library's loose shape
+    pairs = [pair for names in certificate.get("issuer", ()) for pair in names]
+    issuer = ", ".join(str(value) for name, value in pairs if name in ("organizationName", "commonName"))
+    names = tuple(str(value) for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS")
+    cipher = tls.cipher()
+    return TlsFacts(
+        tls.version() or "", cipher[0] if cipher else "", issuer, names, str(certificate.get("notAfter", ""))
+    )
+
+
+def _request(host: str, port: int) -> bytes:
+    authority = host if port == 443 else f"{host}:{port}"
+    # RFC 8461 §3.3: HTTP caching must not be used
+    return (
+        f"GET {WELL_KNOWN} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: Mailward (MTA-STS policy fetch)\r\n"
+        "Accept: text/plain\r\nAccept-Encoding: identity\r\nCache-Control: no-cache\r\n"
+        "Connection: close\r\n\r\n"
+    ).encode("ascii")
+
+
+class _Response:
+    """Callbacks of httptools' parser."""
+
+    def __init__(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+        self.head_complete = False
+        self._complete = False
+
+    def on_message_begin(self) -> None:
+        self.headers.clear()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
+        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
+
+    def on_headers_complete(self) -> None:
+        self.status = self.parser.get_status_code()
+        self.head_complete = self.status >= 200  # 1xx announces another head
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        self._complete = self.head_complete
+
+    def is_complete(self) -> bool:
+        return self._complete
+
+    @property
+    def ends_with_connection(self) -> bool:
+        return "content-length" not in self.headers and "transfer-encoding" not in self.headers
+
+
+async def _read_response(reader: asyncio.StreamReader, seen: _Seen) -> _Response:
+    response, raw_bytes = _Response(), 0
+    while not response.is_complete():
+        data = await reader.read(_READ_BYTES)
+        if not data:
+            if response.head_complete and response.ends_with_connection:
+                return response
+            raise FetchError("truncated", "the connection ended in the middle of the response", seen=seen)
+        raw_bytes += len(data)
+        try:
+            response.parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            if response.is_complete():
+                return response  # what follows the policy is of no interest
+            raise FetchError(
+                "http-syntax", f"the response is no HTTP/1.1: {error}"[:200], seen=seen
+            ) from error
+        if response.head_complete and response.status != 200:
+            return response  # its body is of no interest
+        if len(response.body) > MAX_POLICY_BYTES or raw_bytes > _MAX_RAW_BYTES:
+            message = f"the response is larger than {MAX_POLICY_BYTES} bytes"
+            raise FetchError("too-large", message, seen=seen)
+    return response
+
+
+def _judge_head(response: _Response, seen: _Seen) -> None:
+    status, headers = response.status, response.headers
+    if 300 <= status < 400:
+        where = headers.get("location", "nowhere")[:200]
+        message = f"the policy host redirects (status {status}) to {where!a}; senders must not follow"
+        raise FetchError("redirect", message, seen=seen)
+    if status != 200:
+        raise FetchError("status", f"the policy host answers with status {status}, not 200", seen=seen)
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise FetchError(
+            "content-encoding", "the policy is compressed, though nobody asked for that", seen=seen
+        )
+    # RFC 8461 §3.2: guards against hosts where users may put pages of their own; parameters are ignored
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "text/plain":
+        shown = ascii(media_type[:80]) if media_type else "missing"
+        raise FetchError("media-type", f"the media type is {shown}, but must be text/plain", seen=seen)
