@@ -52,8 +52,12 @@ class MailerError(Exception):
         self.temporary = temporary
 
 
-class RecipientRefused(MailerError):
-    """The relay works, but it takes no mail for any of these recipients."""
+class MessageRefused(MailerError):
+    """The relay works, but it does not take this message; another may pass."""
+
+
+class RecipientRefused(MessageRefused):
+    """It takes no mail for any of these recipients."""
 
 
 async def send_mail(
@@ -173,6 +177,10 @@ def _translated(step: Callable[[], _T]) -> _T:
     except smtplib.SMTPRecipientsRefused as error:
         recipient, (code, text) = next(iter(error.recipients.items()))
         raise RecipientRefused(f"{recipient}: {_reply(code, text)}", temporary=code < 500) from error
+    except smtplib.SMTPDataError as error:
+        raise MessageRefused(
+            f"the relay answered {_reply(error.smtp_code, error.smtp_error)}", temporary=error.smtp_code < 500
+        ) from error
     except smtplib.SMTPAuthenticationError as error:
         detail = f"the relay refused the user name or password: {_reply(error.smtp_code, error.smtp_error)}"
         raise MailerError(detail, temporary=error.smtp_code < 500) from error

@@ -1,0 +1,134 @@
+"""Mails go out, and the relay's state follows from how that went."""
+
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from email.utils import parseaddr
+
+from mailward.config import Settings
+from mailward.net import clock
+from mailward.net.mailer import (
+    MailerError,
+    MessageRefused,
+    RecipientRefused,
+    RelaySession,
+    check_relay,
+    send_mail,
+)
+from mailward.notify.mails import ascii_address, build_problem_mail, build_test_mail, sender_domain
+from mailward.store.aio import in_store
+from mailward.store.services import notifications
+from mailward.store.services.notifications import Letter
+
+_log = logging.getLogger(__name__)
+
+
+async def queue(settings: Settings, problem_ids: Sequence[int]) -> None:
+    """Give a mail to everybody who has not been told of these problems. They go out by `deliver`."""
+    count = await in_store(notifications.queue, problem_ids, sender_domain(settings.relay.sender))
+    if count:
+        _log.info("mails-queued", extra={"problems": len(problem_ids), "mails": count})
+
+
+async def deliver(settings: Settings, message_ids: Sequence[str]) -> Mapping[str, MailerError]:
+    """Send these mails as they read now, over one connection. Returns those that failed, with the reason.
+
+    A mail is marked as sent once the relay has accepted it; dying in between repeats it under its Message-ID.
+    """
+    letters = [await in_store(notifications.letter, message_id) for message_id in message_ids]
+    waiting = {letter.message_id: letter for letter in letters if letter is not None}
+    failed: dict[str, MailerError] = {}
+    if not waiting:
+        return failed
+    try:
+        _check_sender(settings)
+        async with RelaySession(settings.relay) as session:
+            for message_id, letter in list(waiting.items()):
+                try:
+                    await _send(settings, session, letter)
+                except MessageRefused as error:
+                    failed[message_id] = error
+                del waiting[message_id]
+    except MailerError as error:
+        failed |= dict.fromkeys(waiting, error)
+    await _note_failures(letters, failed)
+    await _judge_relay(failed, sent=len(failed) < sum(letter is not None for letter in letters))
+    return failed
+
+
+async def send_test(settings: Settings, recipient: str) -> None:
+    """Send the test mail now. Raises MailerError, whose detail is for the person who asked."""
+    try:
+        to = ascii_address(recipient)
+    except ValueError as error:
+        raise RecipientRefused(str(error), temporary=False) from error
+    _check_sender(settings)
+    relay = settings.relay
+    message = build_test_mail(
+        to,
+        sender=relay.sender,
+        console_url=settings.console_url,
+        message_id=f"<test.{secrets.token_hex(16)}@{sender_domain(relay.sender)}>",
+        date=clock.now(),
+    )
+    try:
+        await send_mail(relay, message, [to])
+    except MailerError as error:
+        await _judge_relay({to: error}, sent=False)
+        raise
+    await _judge_relay({}, sent=True)
+
+
+async def check(settings: Settings) -> None:
+    """See whether the relay would take mail, without sending any."""
+    try:
+        await check_relay(settings.relay)
+    except MailerError as error:
+        await _judge_relay({"": error}, sent=False)
+    else:
+        await _judge_relay({}, sent=True)
+
+
+def _check_sender(settings: Settings) -> None:
+    try:
+        ascii_address(parseaddr(settings.relay.sender)[1])
+    except ValueError as error:
+        raise MailerError(f"relay.sender: {error}", temporary=False) from error
+
+
+async def _send(settings: Settings, session: RelaySession, letter: Letter) -> None:
+    try:
+        to = ascii_address(letter.recipient)
+    except ValueError as error:
+        raise RecipientRefused(str(error), temporary=False) from error
+    message = build_problem_mail(letter, sender=settings.relay.sender, console_url=settings.console_url)
+    await session.send(message, [to])
+    await in_store(notifications.mark_sent, letter)
+    _log.info(
+        "mail-sent",
+        extra={
+            "message_id": letter.message_id,
+            "domains": letter.domain_count,
+            "problem": letter.problem_ids[0],
+        },
+    )
+
+
+async def _note_failures(letters: Sequence[Letter | None], failed: Mapping[str, MailerError]) -> None:
+    for letter in letters:
+        if letter is not None and (error := failed.get(letter.message_id)):
+            await in_store(notifications.mark_failed, letter, error.detail)
+            _log.warning(
+                "mail-not-sent",
+                extra={"message_id": letter.message_id, "temporary": error.temporary, "detail": error.detail},
+            )
+
+
+async def _judge_relay(failed: Mapping[str, MailerError], *, sent: bool) -> None:
+    """A relay that took something works; one that refused all it was given may be set up wrongly."""
+    if sent:
+        await in_store(notifications.set_relay_state, ok=True)
+    elif failed:
+        # the connection's own failure says more than one recipient's
+        errors = sorted(failed.values(), key=lambda error: isinstance(error, MessageRefused))
+        await in_store(notifications.set_relay_state, ok=False, detail=errors[0].detail)

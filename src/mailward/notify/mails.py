@@ -1,0 +1,209 @@
+"""The mails, as bytes: what is known of a problem in, RFC 5322 out."""
+
+import re
+import textwrap
+from collections.abc import Sequence
+from datetime import date, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, parseaddr
+
+from mailward.core.explain.catalogue import Explanation, explain_result
+from mailward.core.names import parse_domain
+from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
+from mailward.store.services.notifications import Letter
+
+_MAX_SHOWN = 120
+"""Characters of one string of a stranger's: host names may have 253, and nobody reads those."""
+_WIDTH = 76
+_KEPT_BLANK = "\x1f"
+_LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_PLAIN = re.compile(r"[^A-Za-z0-9.:_@*-]")
+
+
+def build_problem_mail(letter: Letter, *, sender: str, console_url: str) -> bytes:
+    """The one mail that tells a person of a problem."""
+    explanation = _explain(letter)
+    what = _as_clause(explanation.title) + _place(letter)
+    subject = f"Mailward: {what} ({_count(letter.domain_count, 'domain')})"
+    body = [
+        *_wrapped(f"{explanation.title}{_place(letter)}. {_what_was_seen(letter)}"),
+        "",
+        "What it means",
+        *_wrapped(explanation.meaning),
+        *_section(explanation),
+        "",
+        "What to do",
+        *_numbered(explanation.steps),
+        *(["", "Could it be an attack?", *_wrapped(explanation.attack)] if explanation.attack else []),
+        "",
+        f"Domains concerned: {letter.domain_count:,}",
+        *_listed(letter.domains, letter.domain_count),
+        *_hosts(letter),
+        *_link(letter, console_url),
+        "",
+        *_wrapped(_why_you(letter)),
+    ]
+    return _build(
+        sender=sender,
+        recipient=letter.recipient,
+        subject=subject,
+        body=body,
+        message_id=letter.message_id,
+        date=letter.queued_at,
+    )
+
+
+def build_test_mail(
+    recipient: str, *, sender: str, console_url: str, message_id: str, date: datetime
+) -> bytes:
+    """What the button sends."""
+    body = [
+        "This is a test: the mail relay works, and mail from Mailward reaches you.",
+        "",
+        *_wrapped("Somebody asked for it on the console:"),
+        console_url,
+    ]
+    return _build(
+        sender=sender,
+        recipient=recipient,
+        subject="Mailward: test mail",
+        body=body,
+        message_id=message_id,
+        date=date,
+    )
+
+
+def ascii_address(address: str) -> str:
+    """`address` as it may stand in a header and an envelope (RFC 5321 section 4.1.2, dot-string).
+
+    Raises ValueError: quoted local parts and SMTPUTF8 are not for us.
+    """
+    local, _, domain = address.rpartition("@")
+    if not _LOCAL_PART.fullmatch(local):
+        raise ValueError(f"{_foreign(address)!r} is no mail address that we can write to")
+    return f"{local}@{parse_domain(domain, allow_single=True)}"
+
+
+def sender_domain(sender: str) -> str:
+    """The domain for our Message-IDs."""
+    _, at, domain = parseaddr(sender)[1].rpartition("@")
+    return (at and _PLAIN.sub("", domain)) or "localhost"
+
+
+def _build(
+    *, sender: str, recipient: str, subject: str, body: Sequence[str], message_id: str, date: datetime
+) -> bytes:
+    message = EmailMessage(policy=SMTP)
+    name, address = parseaddr(sender)
+    message["From"] = Address(display_name=_one_line(name), addr_spec=ascii_address(address))
+    message["To"] = Address(addr_spec=ascii_address(recipient))
+    message["Subject"] = _one_line(subject)
+    message["Date"] = format_datetime(date)
+    message["Message-ID"] = message_id
+    # RFC 3834 section 5: nobody's holiday notice should answer
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "All"
+    message.set_content("\n".join([*body, ""]), cte="quoted-printable")
+    return message.as_bytes()
+
+
+def _explain(letter: Letter) -> Explanation:
+    """The catalogue's entry, with the one host or domain concerned where there is only one."""
+    one_host = letter.hosts[0] if letter.host_count == 1 else None
+    one_domain = letter.domains[0] if letter.domain_count == 1 else None
+    return explain_result(letter.result_type).filled(mx=one_host, domain=one_domain)
+
+
+def _as_clause(title: str) -> str:
+    """A title within a sentence: `No STARTTLS` becomes `no STARTTLS`, but `TLSA` stays."""
+    return title[:1].lower() + title[1:] if title[1:2].islower() else title
+
+
+def _place(letter: Letter) -> str:
+    # "policy could not be fetched: mta-sts.example.net", "certificate expired on mx1.example.net"
+    word = ":" if letter.result_type in POLICY_HOST_RESULTS else " on"
+    if letter.host_count > 1:
+        return f"{word} {letter.host_count:,} hosts"
+    host = letter.hosts[0] if letter.hosts else ""
+    return f"{word} {_foreign(host)}" if host else ""
+
+
+def _what_was_seen(letter: Letter) -> str:
+    reporters = ", ".join(_foreign(each) for each in letter.reporters[:5])
+    among = ", among them" if letter.reporter_count > len(letter.reporters[:5]) else ":"
+    by = f"{_count(letter.reporter_count, 'reporter')}{among} {reporters}" if reporters else "reporters"
+    since = _since(letter.first_day, letter.last_day)
+    sessions = _count(letter.sessions, "failed session")
+    return f"TLS reports of {since} tell of {sessions} to {_count(letter.domain_count, 'domain')} ({by})."
+
+
+def _since(first: date, last: date) -> str:
+    return f"{first:%d %B %Y}" if first == last else f"{first:%d %B %Y} to {last:%d %B %Y}"
+
+
+def _section(explanation: Explanation) -> list[str]:
+    return [f"({explanation.section})"] if explanation.section else []
+
+
+def _numbered(steps: Sequence[str]) -> list[str]:
+    lines = []
+    for number, step in enumerate(steps, start=1):
+        # a command between backticks must stay in one piece to be copied
+        whole = re.sub(r"`[^`]*`", lambda command: command[0].replace(" ", _KEPT_BLANK), step)
+        lines += [line.replace(_KEPT_BLANK, " ") for line in _wrapped(whole, first=f"{number}. ", rest="   ")]
+    return lines
+
+
+def _listed(names: Sequence[str], count: int) -> list[str]:
+    lines = [f"  {_foreign(name) or '(host not named by reports)'}" for name in names]
+    if count > len(names):
+        lines.append(f"  and {count - len(names):,} more")
+    return lines
+
+
+def _hosts(letter: Letter) -> list[str]:
+    if letter.host_count == 1:
+        return []
+    return ["", f"Hosts: {letter.host_count:,}", *_listed(letter.hosts, letter.host_count)]
+
+
+def _link(letter: Letter, console_url: str) -> list[str]:
+    if not letter.has_login:
+        return []
+    page = f"/problems/{letter.problem_ids[0]}/" if len(letter.problem_ids) == 1 else "/problems/"
+    return ["", "All of it, until reports show it gone:", f"{console_url}{page}"]
+
+
+def _why_you(letter: Letter) -> str:
+    whose = _one_line(letter.organisation)
+    if letter.has_login:
+        return (
+            f"You get this once for each problem, because you are told about problems of {whose}'s domains."
+        )
+    return f"You get this once for each problem, because {whose} named you to be told about these domains."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _foreign(text: str) -> str:
+    """A name that a stranger gave, as one short word that no mail program takes for anything else."""
+    return _PLAIN.sub("?", text)[:_MAX_SHOWN]
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())[:200]
+
+
+def _wrapped(text: str, *, first: str = "", rest: str = "") -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,232 @@
+"""Who is told of a problem: each person once, by one mail.
+
+People are the members who want to hear of all domains, and those who were named to hear of a single one. A
+row says that a person is told; it is written together with the mail's outbox item, before anything is sent.
+Problems of one kind that are told at the same time share a mail: policy hosts that break for a thousand
+domains are one.
+"""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Count, Max, Min, QuerySet, Sum
+from django.db.models.functions import Lower
+
+from mailward.net import clock
+from mailward.store.models import (
+    DailyFailures,
+    Membership,
+    Notification,
+    Problem,
+    ProblemDomain,
+    ServiceState,
+)
+from mailward.store.queries.evidence import chunks
+from mailward.store.services import outbox
+
+RELAY = "relay"
+"""The name of the mail relay in ServiceState."""
+SHOWN = 10
+"""So many domains, hosts and reporters a mail names; of the others it says how many."""
+_REPORTER_DAYS = timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What one mail tells one person."""
+
+    message_id: str
+    recipient: str
+    has_login: bool
+    queued_at: datetime
+    organisation: str
+    result_type: str
+    problem_ids: tuple[int, ...]
+    """The first are shown; all of one organisation and one result type."""
+    hosts: tuple[str, ...]
+    """The first hosts by number of domains; "": reports do not say."""
+    host_count: int
+    domains: tuple[str, ...]
+    """The first by name, of those that concern this person."""
+    domain_count: int
+    sessions: int
+    reporters: tuple[str, ...]
+    """The first by failed sessions, as seen for the domains named here."""
+    reporter_count: int
+    first_day: date
+    last_day: date
+
+
+def queue(problem_ids: Iterable[int], sender_domain: str) -> int:
+    """Put a mail in the outbox for all who have not been told of these problems. Returns how many mails."""
+    ids = sorted(set(problem_ids))
+    problems: dict[int, Problem] = {}
+    for chunk in chunks(ids):
+        problems |= Problem.objects.filter(closed_at__isnull=True).in_bulk(list(chunk))
+    concerned = _concerned(problems)
+    told = {
+        row
+        for chunk in chunks(list(problems))
+        for row in Notification.objects.filter(problem_id__in=chunk).values_list("problem_id", "recipient")
+    }
+    now = clock.now()
+    mails: dict[tuple[int, str, str], str] = {}
+    rows = []
+    for (problem_id, recipient), domains in concerned.items():
+        if (problem_id, recipient) in told:
+            continue
+        problem = problems[problem_id]
+        mail = (problem.organisation_id, problem.result_type, recipient)
+        message_id = mails.setdefault(mail, f"<problem.{secrets.token_hex(16)}@{sender_domain}>")
+        rows.append(
+            Notification(
+                organisation_id=problem.organisation_id,
+                problem=problem,
+                recipient=recipient,
+                domains=domains,
+                message_id=message_id,
+                queued_at=now,
+            )
+        )
+    with transaction.atomic():
+        # another worker may have been faster: a letter without rows is nothing to send
+        Notification.objects.bulk_create(rows, ignore_conflicts=True)
+        outbox.put_many(outbox.Item("mail", message_id) for message_id in mails.values())
+    return len(mails)
+
+
+def _concerned(problems: Mapping[int, Problem]) -> dict[tuple[int, str], int]:
+    """Problem id and address -> how many of the problem's domains concern that person."""
+    found: dict[tuple[int, str], int] = {}
+    members = _members({problem.organisation_id for problem in problems.values()})
+    for chunk in chunks(list(problems)):
+        live = ProblemDomain.objects.filter(problem_id__in=chunk, gone_at__isnull=True).order_by()
+        named = live.filter(domain__recipients__isnull=False)
+        for problem_id, email, count in named.values_list(
+            "problem_id", Lower("domain__recipients__email")
+        ).annotate(domains=Count("domain_id", distinct=True)):
+            found[problem_id, email] = count
+        # members last: who hears of all domains is told of all of them
+        for problem_id, count in live.values_list("problem_id").annotate(domains=Count("id")):
+            for email in members[problems[problem_id].organisation_id]:
+                found[problem_id, email] = count
+    return found
+
+
+def _members(organisation_ids: Iterable[int]) -> dict[int, set[str]]:
+    members: dict[int, set[str]] = defaultdict(set)
+    rows = Membership.objects.filter(
+        organisation_id__in=list(organisation_ids), notify=True, user__is_active=True
+    )
+    for organisation_id, email in rows.values_list("organisation_id", Lower("user__email")):
+        members[organisation_id].add(email)
+    return members
+
+
+def letter(message_id: str) -> Letter | None:
+    """What the mail says as of now; None: nothing any more, because it is sent, or its problems are gone."""
+    unsent = Notification.objects.filter(message_id=message_id, sent_at__isnull=True)
+    # who was not told before it was over need not be troubled
+    unsent.filter(problem__closed_at__isnull=False).delete()
+    told = list(unsent.select_related("problem", "organisation").order_by("-domains", "problem_id"))
+    if not told:
+        return None
+    first = told[0]
+    domains = ProblemDomain.objects.filter(
+        problem__notifications__message_id=message_id, gone_at__isnull=True
+    ).order_by()
+    is_member = first.recipient in _members([first.organisation_id])[first.organisation_id]
+    if not is_member:
+        domains = domains.filter(domain__recipients__email__iexact=first.recipient)
+    sums = domains.aggregate(
+        domain_count=Count("domain_id", distinct=True),
+        sessions=Sum("sessions"),
+        first_day=Min("first_day"),
+        last_day=Max("last_day"),
+    )
+    if not sums["domain_count"]:
+        unsent.delete()
+        return None
+    hosts = tuple(dict.fromkeys(row.problem.host for row in told))
+    named = list(domains.values_list("domain_id", "domain__name").distinct().order_by("domain__name")[:SHOWN])
+    reporters = _reporters([domain_id for domain_id, _ in named], first.problem.result_type, hosts)
+    return Letter(
+        message_id=message_id,
+        recipient=first.recipient,
+        has_login=is_member or _has_login(first.recipient, first.organisation_id),
+        queued_at=first.queued_at,
+        organisation=first.organisation.name,
+        result_type=first.problem.result_type,
+        problem_ids=tuple(row.problem_id for row in told),
+        hosts=hosts[:SHOWN],
+        host_count=len(hosts),
+        domains=tuple(name for _, name in named),
+        reporters=reporters[:SHOWN],
+        reporter_count=max(len(reporters), *(row.problem.reporters for row in told))
+        if is_member
+        else len(reporters),
+        **sums,
+    )
+
+
+def _has_login(email: str, organisation_id: int) -> bool:
+    members = Membership.objects.filter(organisation_id=organisation_id, user__is_active=True)
+    return members.filter(user__email__iexact=email).exists()
+
+
+def _reporters(domain_ids: Sequence[int], result_type: str, hosts: Sequence[str]) -> tuple[str, ...]:
+    """Who reports these causes for the few domains that a mail names, most failures first."""
+    wanted = set(hosts)
+    found: dict[str, int] = defaultdict(int)
+    # by domain, and hosts sorted out here: a host's index would lead through its ten thousand domains
+    rows = DailyFailures.objects.filter(
+        domain_id__in=domain_ids, day__gte=clock.today() - _REPORTER_DAYS, result_type=result_type
+    )
+    for reporter, host, sessions in (
+        rows.values_list("reporter", "host").annotate(sum=Sum("sessions")).order_by()
+    ):
+        if host in wanted:
+            found[reporter] += sessions
+    return tuple(sorted(found, key=lambda reporter: (-found[reporter], reporter)))
+
+
+def mark_sent(told: Letter) -> None:
+    """The relay has accepted the mail."""
+    rows = _of(told)
+    if len(told.problem_ids) == 1:
+        rows.update(domains=told.domain_count)
+    rows.update(sent_at=clock.now(), error="")
+
+
+def mark_failed(told: Letter, reason: str) -> None:
+    """The mail could not be handed over this time."""
+    _of(told).update(error=reason[:500])
+
+
+def _of(told: Letter) -> QuerySet[Notification]:
+    return Notification.objects.filter(message_id=told.message_id, sent_at__isnull=True)
+
+
+@transaction.atomic
+def set_relay_state(*, ok: bool, detail: str = "") -> bool:
+    """Remember whether the relay works. Returns whether that changed; then mails that wait go out at once."""
+    before = ServiceState.objects.filter(name=RELAY).first()
+    if before is not None and before.ok == ok and before.detail == detail[:500]:
+        return False
+    changed = before is None or before.ok != ok
+    state = {"ok": ok, "detail": detail[:500]}
+    if changed:
+        state["changed_at"] = clock.now()
+    ServiceState.objects.update_or_create(name=RELAY, defaults=state)
+    if changed and ok:
+        outbox.hasten("mail")
+    return changed
+
+
+def relay_works() -> bool | None:
+    """What was seen last; None: nothing yet."""
+    return ServiceState.objects.filter(name=RELAY).values_list("ok", flat=True).first()
