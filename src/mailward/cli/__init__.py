@@ -1,1 +1,100 @@
-"""..."""
+"""The command line. Each command is a module that is imported only when its command is chosen.
+
+So `mailward report show` and `mailward policy lint` work on an install without Django, and start at once. A
+command of ours is one line in `COMMANDS`; its module has a typer application `app`. What a person can mend is
+said in one sentence on standard error, with exit status 2.
+
+    mailward serve
+    mailward report show report.json.gz
+    mailward policy show example.org
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+EXIT_USAGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    module: str
+    """Below mailward.cli; has the typer application `app`."""
+    summary: str
+    is_group: bool = False
+    """Whether `app` takes the last word of the command itself, as one of several."""
+
+
+COMMANDS = {
+    "serve": Command("serve", "Run the platform: console, report doors, policy host and worker."),
+    "report show": Command("report", "Print TLS reports as readable documents.", is_group=True),
+    "report import": Command("report_import", "Take report files into the platform."),
+    "policy lint": Command("policy", "Tell everything that is wrong with a policy file.", is_group=True),
+    "policy show": Command("policy", "Fetch and explain the policy of a live domain.", is_group=True),
+    "version": Command("version", "Print the version."),
+}
+# children of `serve`: not listed
+_HIDDEN = {
+    name: Command("children", "", is_group=True)
+    for name in ("_prepare", "_console", "_doors", "_policy-host", "_worker")
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command that the arguments name, and exit."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments and arguments[0] in ("--version", "-V"):
+        arguments[0] = "version"
+    sys.exit(_dispatch(arguments))
+
+
+def _dispatch(arguments: list[str]) -> int:
+    words = [word for word in arguments[:2] if not word.startswith("-")]
+    for count in (2, 1):
+        name = " ".join(words[:count])
+        command = COMMANDS.get(name) or _HIDDEN.get(name)
+        if command is not None and arguments[:count] == words[:count]:
+            return _run(name, command, arguments[count:])
+    group = words[0] if words else ""
+    listed = {name: command for name, command in COMMANDS.items() if name.split()[:1] == [group] or not group}
+    if not listed or len(words) > 1:
+        return _complain(f"There is no command {' '.join(words)!r}. See: mailward --help")
+    asked = not arguments[len(words) :] or arguments[-1] in ("--help", "-h")
+    _list(group, listed)
+    return 0 if asked and arguments else EXIT_USAGE
+
+
+def _run(name: str, command: Command, arguments: list[str]) -> int:
+    try:
+        module = importlib.import_module(f"mailward.cli.{command.module}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "mailward":
+            raise
+        need = f"This command needs the platform ({error.name} is missing)"
+        return _complain(f"{need}: pip install 'mailward[platform]'")
+    group, _, last = name.rpartition(" ")
+    words = [last, *arguments] if command.is_group else arguments
+    prog = f"mailward {group if command.is_group else name}".rstrip()
+    from mailward.cli.problem import Problem
+    from mailward.config import SettingsError
+
+    try:
+        status = module.app(words, prog_name=prog, standalone_mode=True)
+    except (SettingsError, Problem) as error:
+        return _complain(str(error))
+    return status if isinstance(status, int) else 0
+
+
+def _complain(sentence: str) -> int:
+    sys.stderr.write(f"mailward: {sentence}\n")
+    return EXIT_USAGE
+
+
+def _list(group: str, commands: dict[str, Command]) -> None:
+    width = max(len(name) for name in commands) + 2
+    lines = [f"Usage: mailward {group or 'COMMAND'} ...", ""]
+    lines += [f"  {name:<{width}}{command.summary}" for name, command in commands.items()]
+    lines += ["", "mailward COMMAND --help tells more about each."]
+    sys.stdout.write("\n".join(lines) + "\n")

@@ -1,0 +1,5 @@
+"""python -m mailward"""
+
+from mailward.cli import main
+
+main()
