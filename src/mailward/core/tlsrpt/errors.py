@@ -1,0 +1,26 @@
+"""What reading and writing reports raise."""
+
+
+class Unreadable(Exception):
+    """Nothing in the bytes can be kept as a report. The bytes themselves are worth keeping: a later version
+    may read them.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        """A slug of level `reject` in DEVIATIONS, stable."""
+        self.detail = detail
+        """One sentence; may quote a short piece of the input."""
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
+
+class Unwritable(ValueError):
+    """A report cannot become a mail: a value that RFC 8460 section 5 needs is not there or not usable."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
