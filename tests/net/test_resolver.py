@@ -23,9 +23,14 @@ def resolver(dns: FakeDns) -> Resolver:
 
 
 async def test_txt_strings_are_joined_and_stay_bytes(dns: FakeDns, resolver: Resolver) -> None:
-    dns.set("_mta-sts.example.test", "TXT", ("v=STSv1;", " id=a;"), b"\xff\x00")
+    dns.set("_mta-sts.example.test", "TXT", ("v=STSv1;", " id=a;"))
     answer = await resolver.txt("_mta-sts.example.test")
-    assert answer == Answer(Status.FOUND, (b"v=STSv1; id=a;", b"\xff\x00"), ttl=60)
+    assert answer == Answer(Status.FOUND, (b"v=STSv1; id=a;",), ttl=60)
+
+
+async def test_bytes_that_are_no_text_are_passed_on(dns: FakeDns, resolver: Resolver) -> None:
+    dns.set("x.example.test", "TXT", b"\xff\x00")
+    assert (await resolver.txt("x.example.test")).records == (b"\xff\x00",)
 
 
 async def test_cnames_are_followed_and_shown(dns: FakeDns, resolver: Resolver) -> None:

@@ -7,6 +7,8 @@ machines of the operator's own network.
 import ipaddress
 from dataclasses import dataclass
 
+from mailward import config
+
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
@@ -56,6 +58,10 @@ class Guard:
         if not address.is_global or address.is_reserved or site_local:
             return "a private or reserved address"
         return ""
+
+
+def make_guard(settings: config.Dns) -> Guard:
+    return Guard(allow_private=settings.allow_private_addresses)
 
 
 def _carried(address: _Address) -> list[_Address]:

@@ -24,7 +24,7 @@ import dns.resolver
 from mailward import config
 from mailward.net import clock
 from mailward.net.answers import MAX_CHAIN, Answer, Status, merge_addresses, name_text, read_answer, transpose
-from mailward.net.guard import Guard
+from mailward.net.guard import Guard, make_guard
 
 __all__ = ["Answer", "CachingResolver", "Resolver", "Status", "make_resolver"]
 
@@ -228,9 +228,7 @@ class CachingResolver(Resolver):
 
 
 def make_resolver(settings: config.Dns) -> Resolver:
-    return Resolver(
-        settings.resolvers, settings.authoritative_override, guard=Guard(settings.allow_private_addresses)
-    )
+    return Resolver(settings.resolvers, settings.authoritative_override, guard=make_guard(settings))
 
 
 async def _bounded(

@@ -1,0 +1,130 @@
+"""The records that a customer publishes, as values."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from mailward.core.mtasts import record as sts
+from mailward.core.names import Domain
+from mailward.core.tlsrpt import record as tlsrpt
+
+CLAIM_PREFIX = "mailward-claim="
+
+
+class RecordKey(StrEnum):
+    CLAIM = "claim"
+    POLICY_HOST = "mta-sts"
+    STS = "_mta-sts"
+    TLSRPT = "_smtp._tls"
+
+
+class State(StrEnum):
+    RIGHT = "right"
+    MISSING = "missing"
+    WRONG = "wrong"
+    CONFLICTING = "conflicting"
+    """More than one answer, so that senders use neither, or may see either."""
+    UNKNOWN = "unknown"
+    """Could not be asked."""
+
+
+class RecordData(NamedTuple):
+    rdtype: str
+    value: str
+    """As one types it into a DNS provider's form: text without quotes, names without final dot."""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainFacts:
+    """What we know about a domain, whoever stores it."""
+
+    name: Domain
+    claim_token: str
+    report_address: str
+    policy_id: str | None
+    """Of the policy that is served now; None: none is."""
+    policy_host_name: str
+    """What `mta-sts.<domain>` is pointed at."""
+    policy_text: str | None = None
+    """The body that is served now, to recognise it behind somebody's reverse proxy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedRecord:
+    key: RecordKey
+    name: str
+    delegated: RecordData | None
+    """A CNAME to us, so that nothing has to be published again when the policy changes."""
+    self_managed: RecordData
+    recommended: RecordData
+    """The one of the two that works with this installation today."""
+    purpose: str
+
+    @property
+    def offers_delegation(self) -> bool:
+        """Whether the CNAME works with this installation; elsewhere it is only accepted."""
+        return self.recommended == self.delegated
+
+
+@dataclass(frozen=True, slots=True)
+class RecordState:
+    key: RecordKey
+    state: State
+    detail: str
+    """One sentence: what is wrong and what is expected; empty if nothing is to be said."""
+    observed: tuple[str, ...] = ()
+    """What was seen, as text: `TXT v=STSv1; id=1;`, `CNAME policy.example`."""
+
+
+def record_name(key: RecordKey, domain: Domain) -> str:
+    label = "_mailward-challenge" if key is RecordKey.CLAIM else key.value
+    return f"{label}.{domain}"
+
+
+def expected_records(facts: DomainFacts) -> tuple[ExpectedRecord, ...]:
+    """What to publish, in the order in which it is best done.
+
+    Without a policy there is no `_mta-sts` record: it would announce what is not there (RFC 8461 section
+    8.1).
+    """
+    records = [_claim(facts), _policy_host(facts), _tlsrpt(facts)]
+    if facts.policy_id is not None:
+        # RFC 8461 §8.1: the body first, then the record that announces it
+        records.insert(2, _sts(facts, facts.policy_id))
+    return tuple(records)
+
+
+def _claim(facts: DomainFacts) -> ExpectedRecord:
+    data = RecordData("TXT", CLAIM_PREFIX + facts.claim_token)
+    name = record_name(RecordKey.CLAIM, facts.name)
+    return ExpectedRecord(RecordKey.CLAIM, name, None, data, data, "Proves that the domain is yours.")
+
+
+def _policy_host(facts: DomainFacts) -> ExpectedRecord:
+    delegated = RecordData("CNAME", facts.policy_host_name)
+    self_managed = RecordData(
+        "A / AAAA", f"the addresses of {facts.policy_host_name}, or of your reverse proxy to it"
+    )
+    name = record_name(RecordKey.POLICY_HOST, facts.name)
+    purpose = "Leads senders to the server of your policy."
+    return ExpectedRecord(RecordKey.POLICY_HOST, name, delegated, self_managed, delegated, purpose)
+
+
+def _sts(facts: DomainFacts, policy_id: str) -> ExpectedRecord:
+    text = RecordData("TXT", sts.serialise_record(sts.Record(policy_id)))
+    name = record_name(RecordKey.STS, facts.name)
+    purpose = "Tells senders that there is a policy, and by its id when it has changed."
+    return ExpectedRecord(RecordKey.STS, name, _delegation(RecordKey.STS, facts), text, text, purpose)
+
+
+def _tlsrpt(facts: DomainFacts) -> ExpectedRecord:
+    target = tlsrpt.mailto_target(facts.report_address)
+    text = RecordData("TXT", tlsrpt.serialise_record(tlsrpt.Record((target,))))
+    name = record_name(RecordKey.TLSRPT, facts.name)
+    purpose = "Asks senders for reports about encrypted delivery to you."
+    return ExpectedRecord(RecordKey.TLSRPT, name, _delegation(RecordKey.TLSRPT, facts), text, text, purpose)
+
+
+def _delegation(key: RecordKey, facts: DomainFacts) -> RecordData:
+    zone = facts.report_address.rpartition("@")[2]
+    return RecordData("CNAME", f"{facts.name}.{key.value}.{zone}")
