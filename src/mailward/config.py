@@ -1,8 +1,8 @@
 """Settings: one TOML file and the environment, parsed once into frozen structs.
 
-An unknown key or a value of the wrong kind refuses to start, with the key's name. Each key may be overridden by
-`MAILWARD_<TABLE>_<KEY>` in the environment, or read from the file that `MAILWARD_<TABLE>_<KEY>_FILE` names (for
-secrets). docs/settings.md describes every key; a test holds the two together.
+An unknown key or a value of the wrong kind refuses to start, with the key's name. Each key may be overridden
+by `MAILWARD_<TABLE>_<KEY>` in the environment, or read from the file that `MAILWARD_<TABLE>_<KEY>_FILE` names
+(for secrets). docs/settings.md describes every key; a test holds the two together.
 """
 
 import os
@@ -27,7 +27,7 @@ class Console(_Table):
     listen: str = "127.0.0.1"
     port: Port = 8000
     public_url: str = ""
-    """How people reach the console; empty means http://<listen>:<port>. https:// here turns on secure cookies."""
+    """How people reach the console; empty means http://<listen>:<port>. https:// turns on secure cookies."""
 
 
 class PolicyHost(_Table):
@@ -65,7 +65,7 @@ class Reports(_Table):
     max_message_bytes: Positive = 10 * 1024 * 1024
     max_inflated_bytes: Positive = 25 * 1024 * 1024
     authserv_ids: tuple[str, ...] = ()
-    """Authentication-Results with one of these authserv-ids (RFC 8601), added by a relay of ours, are believed."""
+    """Authentication-Results with one of these authserv-ids (RFC 8601), of a relay of ours, are believed."""
 
 
 class Dns(_Table):
@@ -143,7 +143,9 @@ class SettingsError(ValueError):
     """The settings cannot be used; the text names the file or variable, the key and the reason."""
 
 
-def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: str) -> Settings:
+def load_settings(
+    path: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: str
+) -> Settings:
     """Settings from `path` (optional), then the environment, then `overrides` of top-level keys.
 
     Raises SettingsError.
@@ -173,6 +175,8 @@ def _apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> No
                 if text is not None:
                     is_list = getattr(hints[key.name], "__origin__", None) is tuple
                     table = values.setdefault(field.name, {})
+                    if not isinstance(table, dict):
+                        raise SettingsError(f"settings: {field.name} is a table of keys, not a value")
                     table[key.name] = text.split() if is_list else text
         else:
             text = _from_environment(environ, f"MAILWARD_{field.name}".upper())
@@ -186,6 +190,6 @@ def _from_environment(environ: Mapping[str, str], name: str) -> str | None:
     if file := environ.get(f"{name}_FILE"):
         try:
             return Path(file).read_text(encoding="utf-8").rstrip("\n")
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{name}_FILE: {error}") from error
     return None

@@ -1,0 +1,126 @@
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mailward.config import Settings, SettingsError, load_settings
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "settings.md"
+
+
+def documented() -> dict[str, str]:
+    """Key -> default, as docs/settings.md has them."""
+    found, table = {}, ""
+    for line in DOCUMENT.read_text().splitlines():
+        if heading := re.match(r"## (?:`\[(\w+)\]`)?", line):
+            table = f"{heading[1]}." if heading[1] else ""
+        elif row := re.match(r"\| `(\w+)` \| (?:`(.*?)`|empty) \|", line):
+            found[table + row[1]] = row[2] or ""
+    return found
+
+
+def existing() -> Iterator[tuple[str, str]]:
+    for key, value in msgspec.to_builtins(Settings()).items():
+        rows = (
+            {f"{key}.{name}": item for name, item in value.items()}
+            if isinstance(value, dict)
+            else {key: value}
+        )
+        for name, item in rows.items():
+            shown = str(item).lower() if isinstance(item, bool) else str(item)
+            yield name, "" if item in ((), []) else shown
+
+
+def test_every_setting_is_described_with_its_default() -> None:
+    assert documented() == dict(existing())
+
+
+def test_the_example_of_the_documentation_works(tmp_path: Path) -> None:
+    example = re.search(r"```toml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert example is not None
+    settings = load(tmp_path, example[1])
+    assert settings.relay.host == "relay.example.org"
+
+
+def load(folder: Path, text: str, **environ: str) -> Settings:
+    path = folder / "mailward.toml"
+    path.write_text(text)
+    return load_settings(path, environ)
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert load_settings(None, {}) == Settings()
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        '[relay]\nhost = "a"\nport = 26\n',
+        MAILWARD_RELAY_HOST="b",
+        MAILWARD_DATA="/data",
+        MAILWARD_CERTIFICATES_DEVELOPMENT_CA="false",
+        MAILWARD_PROBLEMS_MIN_PERCENT="2.5",
+        MAILWARD_DNS_RESOLVERS="192.0.2.1 192.0.2.2:5353",
+    )
+    assert (settings.relay.host, settings.relay.port, settings.data) == ("b", 26, "/data")
+    assert settings.certificates.development_ca is False
+    assert settings.problems.min_percent == 2.5
+    assert settings.dns.resolvers == ("192.0.2.1", "192.0.2.2:5353")
+
+
+def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("p4ss word\n")
+    settings = load(tmp_path, "", MAILWARD_RELAY_PASSWORD_FILE=str(tmp_path / "secret"))
+    assert settings.relay.password == "p4ss word"
+
+
+MISTAKES = [
+    ("[console]\nprot = 1\n", {}, "prot", "an unknown key"),
+    ("[consol]\nport = 1\n", {}, "consol", "an unknown table"),
+    ('[console]\nport = "x"\n', {}, "console.port", "the wrong kind"),
+    ("[console]\nport = 70000\n", {}, "console.port", "too large"),
+    ("[problems]\nmin_percent = 101\n", {}, "problems.min_percent", "more than all"),
+    ("[console\n", {}, "mailward.toml", "no TOML"),
+    ("console = 1\n", {}, "console", "a value where a table belongs"),
+    ("console = 1\n", {"MAILWARD_CONSOLE_PORT": "1"}, "console", "the same, with a variable"),
+    ("", {"MAILWARD_CONSOLE_PORT": "x"}, "console.port", "a variable of the wrong kind"),
+    ("", {"MAILWARD_CERTIFICATES_DEVELOPMENT_CA": "maybe"}, "development_ca", "neither true nor false"),
+    (
+        "",
+        {"MAILWARD_RELAY_PASSWORD_FILE": "/nowhere"},
+        "MAILWARD_RELAY_PASSWORD_FILE",
+        "a secret that is not there",
+    ),
+]
+
+
+@pytest.mark.parametrize("text, environ, named, reason", MISTAKES, ids=[row[3] for row in MISTAKES])
+def test_mistakes_refuse_to_start_and_are_named(
+    tmp_path: Path, text: str, environ: dict[str, str], named: str, reason: str
+) -> None:
+    with pytest.raises(SettingsError, match=re.escape(named)):
+        load(tmp_path, text, **environ)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.toml"):
+        load_settings(tmp_path / "nowhere.toml", {})
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "mailward.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match=r"mailward\.toml"):
+        load_settings(tmp_path / "mailward.toml", {})
+
+
+def test_derived_values_follow_the_settings() -> None:
+    settings = load_settings(None, {"MAILWARD_CONSOLE_PORT": "81", "MAILWARD_REPORTS_DOMAIN": "r.test"})
+    assert settings.console_url == "http://127.0.0.1:81"
+    assert settings.https_name == "r.test"
+    settings = load_settings(
+        None, {"MAILWARD_CONSOLE_PUBLIC_URL": "https://m.test/", "MAILWARD_POLICY_HOST_PORT": "1"}
+    )
+    assert settings.console_url == "https://m.test"
+    assert settings.policy_port == 1
