@@ -171,6 +171,11 @@ def test_lint_tells_everything_that_is_wrong_at_once() -> None:
     ]
 
 
+def test_lint_gives_advice_even_before_the_rest_is_mended() -> None:
+    body = b"version: STSv1\nmode: enforce\nmx: *.google.com\nmx: a_b.example\nmax_age: 60\n"
+    assert [code for code, _, _ in codes(body)] == ["mx-too-short", "mx-syntax", "max-age-short"]
+
+
 def test_s4_the_first_of_duplicated_fields_wins_but_for_mx() -> None:
     body = GOOD + b"mode: none\nmax_age: 60\nmx: b.example.com\nx: 1\nx: 2\n"
     policy, problems = lint_policy(body)

@@ -68,7 +68,7 @@ def parse_policy(body: bytes) -> Policy:
 def lint_policy(body: bytes) -> tuple[Policy | None, tuple[Problem, ...]]:
     """The policy, or None if senders must not use it, and everything worth saying about it, by line."""
     if len(body) > MAX_POLICY_BYTES:
-        message = f"the policy has {len(body)} bytes; senders may stop at {MAX_POLICY_BYTES}"
+        message = f"the policy is larger than {MAX_POLICY_BYTES} bytes, where senders may stop"
         return None, (Problem("too-large", None, None, message, "RFC 8461 section 3.3"),)
     if (other := judge_kind(body)) is not None:
         return None, (other,)
@@ -82,10 +82,12 @@ def lint_policy(body: bytes) -> tuple[Policy | None, tuple[Problem, ...]]:
     for pattern in patterns:
         problems += _check_pattern(pattern)
     problems += _find_missing(firsts, problems)
-    if mode is None or max_age is None or any(problem.level is Level.INVALID for problem in problems):
+    unusable = {problem.line for problem in problems if problem.level is Level.INVALID}
+    if mode is not None and max_age is not None:  # advice is worth hearing even before the rest is mended
+        problems += advise(mode, max_age, [item for item in fields if item.line not in unusable])
+    if mode is None or max_age is None or unusable:
         return None, _in_order(problems)
     extensions = tuple((name, item.value) for name, item in firsts.items() if name not in (*_ONCE, "mx"))
-    problems += advise(mode, max_age, fields)
     text = body.decode("utf-8")
     policy = Policy(
         mode, min(max_age, MAX_AGE_LIMIT), tuple(item.value for item in patterns), extensions, text
