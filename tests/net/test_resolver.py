@@ -22,7 +22,7 @@ def resolver(dns: FakeDns) -> Resolver:
     return Resolver([dns.address], timeout_seconds=1)
 
 
-async def test_txt_strings_are_joined_and_stay_bytes(dns: FakeDns, resolver: Resolver) -> None:
+async def test_s2_txt_strings_are_joined_without_spaces(dns: FakeDns, resolver: Resolver) -> None:
     dns.set("_mta-sts.example.test", "TXT", ("v=STSv1;", " id=a;"))
     answer = await resolver.txt("_mta-sts.example.test")
     assert answer == Answer(Status.FOUND, (b"v=STSv1; id=a;",), ttl=60)
@@ -33,7 +33,7 @@ async def test_bytes_that_are_no_text_are_passed_on(dns: FakeDns, resolver: Reso
     assert (await resolver.txt("x.example.test")).records == (b"\xff\x00",)
 
 
-async def test_cnames_are_followed_and_shown(dns: FakeDns, resolver: Resolver) -> None:
+async def test_s2_cnames_are_followed_and_shown(dns: FakeDns, resolver: Resolver) -> None:
     dns.set("a.example.test", "CNAME", "B.example.test.")
     dns.set("b.example.test", "CNAME", "c.example.test.")
     dns.set("c.example.test", "TXT", "here")

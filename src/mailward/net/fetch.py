@@ -14,7 +14,7 @@ from typing import Any
 
 import httptools
 
-from mailward.core.mtasts.policy import MAX_POLICY_BYTES, Policy, Problem, lint_policy
+from mailward.core.mtasts.policy import MAX_POLICY_BYTES, Level, Policy, Problem, lint_policy
 from mailward.core.names import Domain
 from mailward.core.tlsrpt.results import ResultType
 from mailward.net import clock
@@ -162,7 +162,8 @@ async def _fetch_from(
         writer.transport.abort()  # nothing more is wanted of this peer, not even its goodbye
     policy, problems = lint_policy(body)
     if policy is None:
-        message = f"{host} serves a policy that senders must not use: {problems[0]}"
+        first = next(problem for problem in problems if problem.level is Level.INVALID)
+        message = f"{host} serves a policy that senders must not use: {first}"
         raise FetchError(
             "policy-invalid", message, ResultType.STS_POLICY_INVALID, seen=seen, problems=problems, body=body
         )
