@@ -200,7 +200,8 @@ async def test_what_is_no_whole_response_is_a_fetch_error(lab: Lab, response: by
 async def test_a_policy_that_nobody_may_use_is_its_own_result_type(lab: Lab) -> None:
     error = await lab.fail(http(b"version: STSv1\nmode: enforce\nmax_age: 60\n"))
     assert (error.code, error.result_type) == ("policy-invalid", ResultType.STS_POLICY_INVALID)
-    assert [problem.code for problem in error.problems] == ["mx-missing"]
+    assert [problem.code for problem in error.problems] == ["max-age-short", "mx-missing"]
+    assert "no mx field" in str(error)
     assert error.body.startswith(b"version")
 
 
