@@ -1,0 +1,90 @@
+"""What a relay of ours found out before it passed a mail on: Authentication-Results (RFC 8601).
+
+Anybody can write such a field. Ours is the one that our relay has put on top of all others; a relay must
+remove those that came with our name from outside (RFC 8601 section 5), but this does not depend on it: only
+the topmost counts.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+
+from mailward.core.dkim.message import Malformed, from_domain, split_message
+from mailward.core.dkim.signature import is_aligned
+
+_MAX_FIELD_BYTES = 16 * 1024
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s;="]+|[;=]', re.DOTALL)
+
+
+def vouched_domain(raw: bytes, authserv_ids: Collection[str]) -> str | None:
+    """The domain aligned with From whose DKIM signature the topmost Authentication-Results calls good.
+
+    None where that field is not one of `authserv_ids`, or says nothing of the kind.
+    """
+    try:
+        message = split_message(raw)
+    except Malformed:
+        return None
+    fields = message.all(b"authentication-results")
+    if not fields or len(fields[0].value) > _MAX_FIELD_BYTES:
+        return None
+    author = from_domain(message)
+    statements = list(_statements(fields[0].value.decode("latin-1")))
+    # the authserv-id may be followed by a version
+    if not statements or _id(statements[0]) not in {name.lower() for name in authserv_ids}:
+        return None
+    for words in statements[1:]:
+        domain = _passed(words)
+        if domain and is_aligned(domain, author):
+            return domain
+    return None
+
+
+def _id(words: list[str]) -> str:
+    return words[0].lower() if words else ""
+
+
+def _passed(words: list[str]) -> str | None:
+    """The domain of a `dkim=pass` statement: header.d, or the one in header.i."""
+    pairs = {words[at].lower(): words[at + 2] for at in range(len(words) - 2) if words[at + 1] == "="}
+    if pairs.get("dkim", "").lower() != "pass" or words[0].lower() != "dkim":
+        return None
+    domain = pairs.get("header.d") or pairs.get("header.i", "").rpartition("@")[2]
+    return domain.lower() or None
+
+
+def _statements(text: str) -> Iterator[list[str]]:
+    """The words between semicolons, without comments; quotes are taken off."""
+    words: list[str] = []
+    for word in _TOKEN.findall(_without_comments(text)):
+        if word == ";":
+            yield words
+            words = []
+        else:
+            words.append(word[1:-1].replace("\\", "") if word.startswith('"') else word)
+    yield words
+
+
+def _without_comments(text: str) -> str:
+    kept: list[str] = []
+    depth, quoted, escaped = 0, False, False
+    for character in text:
+        if escaped:
+            escaped = False
+            if depth:
+                continue
+        elif character == "\\":
+            escaped = True
+            if depth:
+                continue
+        elif character == '"' and not depth:
+            quoted = not quoted
+        elif character == "(" and not quoted:
+            depth += 1
+            continue
+        elif character == ")" and depth:
+            depth -= 1
+            kept.append(" ")
+            continue
+        if not depth:
+            kept.append(character)
+    return "".join(kept)
