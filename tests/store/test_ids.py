@@ -1,8 +1,8 @@
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from mailward.net import clock
-from mailward.store.ids import new_id
+from mailward.store.ids import first_id_at, new_id
 
 
 def test_ids_rise_even_within_a_millisecond_and_when_the_clock_goes_back() -> None:
@@ -26,3 +26,9 @@ def test_threads_never_get_the_same_id() -> None:
     for thread in threads:
         thread.join()
     assert len(set(ids)) == 8000
+
+
+def test_ids_tell_what_was_made_before_and_after_a_moment() -> None:
+    moment = datetime(2094, 6, 1, tzinfo=UTC)  # later than in any other test: ids never fall
+    with clock.frozen(moment):
+        assert first_id_at(moment) <= new_id() < first_id_at(moment + timedelta(milliseconds=1))

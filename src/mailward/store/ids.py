@@ -1,7 +1,7 @@
 """Identifiers that we make before the row exists: sortable by time, unique without asking the database.
 
-63 bits: milliseconds since 2025 (41 bits, until 2094), then 22 bits that start at random in each millisecond and
-count up within a process.
+63 bits: milliseconds since 2025 (41 bits, until 2094), then 22 bits that start at random in each
+millisecond and count up within a process.
 """
 
 import secrets
@@ -21,9 +21,20 @@ _last = 0
 def new_id() -> int:
     """A fresh identifier, larger than any this process made before."""
     global _last  # noqa: PLW0603 - one counter a process is the point
-    milliseconds = int((clock.now() - _EPOCH).total_seconds() * 1000)
-    # the upper half of the random range stays free for counting up within the millisecond
-    candidate = (milliseconds << _RANDOM_BITS) | secrets.randbelow(_MASK // 2)
+    milliseconds = _milliseconds(clock.now())
     with _lock:
-        _last = max(_last + 1, candidate)
+        if milliseconds > _last >> _RANDOM_BITS:
+            # the upper half of the random range stays free for counting up within the millisecond
+            _last = (milliseconds << _RANDOM_BITS) | secrets.randbelow(_MASK // 2)
+        else:
+            _last += 1
         return _last
+
+
+def first_id_at(moment: datetime) -> int:
+    """The smallest identifier made at `moment`: what arrived since then has this one or a larger."""
+    return _milliseconds(moment) << _RANDOM_BITS
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int((moment - _EPOCH).total_seconds() * 1000)

@@ -21,6 +21,7 @@ from mailward.store.models import (
     DailyFailures,
     Membership,
     Notification,
+    OutboxItem,
     Problem,
     ProblemDomain,
     ServiceState,
@@ -225,6 +226,11 @@ def set_relay_state(*, ok: bool, detail: str = "") -> bool:
     if changed and ok:
         outbox.hasten("mail")
     return changed
+
+
+def has_mails() -> bool:
+    """Whether mails wait to be sent: they will show whether the relay works."""
+    return OutboxItem.objects.filter(kind="mail").exists()
 
 
 def relay_works() -> bool | None:

@@ -134,12 +134,17 @@ def retry(claimed: Claimed | Iterable[Claimed], error: str, delay: timedelta | N
     """The work failed for now: give it back for later, sooner only where it was asked for again meanwhile."""
     now = clock.now()
     for item in _each(claimed):
-        later = now + (delay or backoff(item.attempts))
+        later = now + (backoff(item.attempts) if delay is None else delay)
         OutboxItem.objects.filter(id=item.id, attempts=item.attempts).update(
             claimed_until=None,
             available_at=Case(When(version=item.version, then=Value(later)), default=F("available_at")),
             last_error=error[:_ERROR_CHARACTERS],
         )
+
+
+def give_back(claimed: Iterable[Claimed]) -> None:
+    """The work was not done, for no fault of its own: anybody may take it at once."""
+    retry(claimed, "interrupted", timedelta(0))
 
 
 def hasten(kind: str) -> None:

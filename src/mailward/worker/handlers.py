@@ -1,0 +1,102 @@
+"""The table of what the worker does: a kind of outbox item is one function and one line of HANDLERS."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
+
+from mailward.config import Settings
+from mailward.net.mailer import MailerError, RecipientRefused
+from mailward.notify import deliver
+from mailward.store.aio import in_store
+from mailward.store.services import outbox, problems
+from mailward.store.services.outbox import Claimed
+from mailward.worker.records import check_domain
+
+_log = logging.getLogger(__name__)
+_MOST_REFUSALS = 5
+"""A recipient that a working relay refuses for good is given up after so many attempts."""
+
+
+class Failure(NamedTuple):
+    reason: str
+    is_final: bool = False
+    """Another attempt would not help."""
+
+
+Failures = Mapping[int, Failure]
+"""By the id of the outbox item. What is not in it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    kind: str
+    run: Callable[[Settings, Sequence[Claimed]], Awaitable[Failures]]
+    batch: int
+    """So many items at most at once. A batch must end within the lease."""
+    lease: timedelta = outbox.DEFAULT_LEASE
+    longest_wait: timedelta = outbox.MAX_RETRY
+
+
+async def assess(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are domain ids. Many at once cost little more than one where they share an MX host."""
+    domain_ids = [int(item.key) for item in items]
+    result = await in_store(problems.assess, domain_ids, settings.problems)
+    if result.opened or result.closed:
+        extra = {"domains": len(items), "opened": len(result.opened), "closed": len(result.closed)}
+        _log.info("problems-assessed", extra=extra)
+    return {}
+
+
+async def notify(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are problem ids. All that are due together: those of one kind share a mail."""
+    await deliver.queue(settings, [int(item.key) for item in items])
+    return {}
+
+
+async def mail(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are Message-IDs of mails about problems."""
+    failed = await deliver.deliver(settings, [item.key for item in items])
+    return {item.id: _mail_failure(failed[item.key], item) for item in items if item.key in failed}
+
+
+def _mail_failure(error: MailerError, item: Claimed) -> Failure:
+    refused = isinstance(error, RecipientRefused) and not error.temporary
+    return Failure(error.detail, is_final=refused and item.attempts >= _MOST_REFUSALS)
+
+
+async def verify(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are ids of reports whose signature could not be checked for want of DNS."""
+    from mailward.ingest.verify_again import verify_again
+
+    return await _each(items, verify_again)
+
+
+async def records(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are domain ids."""
+    return await _each(items, lambda domain_id: check_domain(settings, domain_id))
+
+
+HANDLERS = (
+    Handler("assess", assess, batch=2_000),
+    Handler("notify", notify, batch=10_000),
+    # ten messages at their deadline of two minutes each end within the lease
+    Handler("mail", mail, batch=10, lease=timedelta(minutes=30), longest_wait=timedelta(minutes=10)),
+    Handler("verify", verify, batch=20),
+    Handler("records", records, batch=20),
+)
+
+
+async def _each(items: Sequence[Claimed], work: Callable[[int], Awaitable[object]]) -> Failures:
+    """Do every item at the same time as the others; one that fails leaves them alone."""
+    results = await asyncio.gather(*(work(int(item.key)) for item in items), return_exceptions=True)
+    failures = {}
+    for item, result in zip(items, results, strict=True):
+        if isinstance(result, Exception):
+            _log.error("work-failed", extra={"kind": item.kind, "key": item.key}, exc_info=result)
+            failures[item.id] = Failure(f"{type(result).__name__}: {result}")
+        elif isinstance(result, BaseException):
+            raise result
+    return failures

@@ -1,0 +1,125 @@
+"""The loops: one for each kind of work, one for the time, all until we are told to stop."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+
+from django.db import InterfaceError, OperationalError
+
+from mailward.config import Settings
+from mailward.net import clock
+from mailward.store.aio import in_store
+from mailward.store.services import outbox
+from mailward.store.services.outbox import Claimed
+from mailward.worker.handlers import HANDLERS, Failure, Failures, Handler
+from mailward.worker.timed import Schedule
+
+_log = logging.getLogger(__name__)
+IDLE_SECONDS = 1.0
+"""Between two looks at an empty queue."""
+TIMER_SECONDS = 15.0
+LONGEST_PAUSE_SECONDS = 30.0
+STOP_SECONDS = 5.0
+"""What is being done may end in this time when we are told to stop; then it is given back."""
+_MOST_ROUNDS = 1_000
+
+
+async def run(settings: Settings) -> None:
+    """Work until cancelled."""
+    stopping = asyncio.Event()
+    work = asyncio.create_task(_run_all(settings, stopping))
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        stopping.set()
+        with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await work
+        raise
+
+
+async def run_once(settings: Settings) -> None:
+    """Do all work that is due, and what follows from it at once. For tests, and for one pass by hand."""
+    for _ in range(_MOST_ROUNDS):
+        done = [await work_once(settings, handler) for handler in HANDLERS]
+        if not any(done):
+            return
+
+
+async def _run_all(settings: Settings, stopping: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_keep_time(settings, stopping))
+        for handler in HANDLERS:
+            group.create_task(_work(settings, handler, stopping))
+
+
+async def _work(settings: Settings, handler: Handler, stopping: asyncio.Event) -> None:
+    troubles = 0
+    while not stopping.is_set():
+        try:
+            count = await work_once(settings, handler)
+            pause = 0.0 if count else IDLE_SECONDS
+            troubles = 0
+        except Exception:  # noqa: BLE001 - the top of a task; most likely the database is away
+            _log.exception("worker-trouble", extra={"kind": handler.kind})
+            troubles += 1
+            pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(troubles, 10))
+        await _sleep(pause, stopping)
+
+
+async def _keep_time(settings: Settings, stopping: asyncio.Event) -> None:
+    schedule = Schedule()
+    while not stopping.is_set():
+        await schedule.run_due(settings)
+        await _sleep(TIMER_SECONDS, stopping)
+
+
+async def _sleep(seconds: float, stopping: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+
+
+async def work_once(settings: Settings, handler: Handler) -> int:
+    """Claim a batch of this kind and do it. Returns how many items were claimed."""
+    items = await in_store(outbox.claim, [handler.kind], handler.batch, handler.lease)
+    if not items:
+        return 0
+    start = clock.monotonic()
+    try:
+        failures = await _handle(settings, handler, items)
+    except asyncio.CancelledError:
+        # told to stop: others, or we after a restart, need not wait for the lease to end
+        await in_store(outbox.give_back, items)
+        raise
+    await in_store(_finish, handler, items, failures)
+    ms = round((clock.monotonic() - start) * 1000)
+    _log.info(
+        "work-done", extra={"kind": handler.kind, "items": len(items), "failed": len(failures), "ms": ms}
+    )
+    return len(items)
+
+
+async def _handle(settings: Settings, handler: Handler, items: Sequence[Claimed]) -> Failures:
+    try:
+        return await handler.run(settings, items)
+    except (OperationalError, InterfaceError) as error:
+        # the database is busy or away, whatever the items
+        return dict.fromkeys((item.id for item in items), Failure(f"database: {error}"))
+    except Exception as error:  # noqa: BLE001 - the top of a task: one bad item must not stop its kind for ever
+        _log.exception("work-failed", extra={"kind": handler.kind, "items": len(items), "key": items[0].key})
+        if len(items) == 1:
+            return {items[0].id: Failure(f"{type(error).__name__}: {error}")}
+        middle = len(items) // 2
+        halves = [await _handle(settings, handler, half) for half in (items[:middle], items[middle:])]
+        return {**halves[0], **halves[1]}
+
+
+def _finish(handler: Handler, items: Sequence[Claimed], failures: Failures) -> None:
+    again = [item for item in items if item.id in failures and not failures[item.id].is_final]
+    for item in again:
+        delay = min(outbox.backoff(item.attempts), handler.longest_wait)
+        outbox.retry(item, failures[item.id].reason, delay)
+    ended = {item.id for item in again}
+    outbox.done(item for item in items if item.id not in ended)

@@ -1,0 +1,55 @@
+"""Checks the records of one domain and keeps what was seen."""
+
+import logging
+
+from mailward.config import Settings
+from mailward.core.names import Domain as DomainName
+from mailward.monitor.records import DomainFacts, RecordKey, RecordState, State, check_records
+from mailward.net.guard import make_guard
+from mailward.net.resolver import make_resolver
+from mailward.store.aio import in_store
+from mailward.store.models import Domain
+from mailward.store.services.domains import ClaimHeld, record_states, verify_claim
+
+_log = logging.getLogger(__name__)
+
+
+async def check_domain(settings: Settings, domain_id: int) -> tuple[RecordState, ...]:
+    """Ask for each record that the domain should publish, and keep the answers; a claim that is seen counts.
+
+    Returns the states, empty where the domain is gone.
+    """
+    facts = await in_store(facts_of, settings, domain_id)
+    if facts is None:
+        return ()
+    states = await check_records(facts, resolver=make_resolver(settings.dns), guard=make_guard(settings.dns))
+    await in_store(_keep, domain_id, states)
+    return states
+
+
+def facts_of(settings: Settings, domain_id: int) -> DomainFacts | None:
+    """What the check needs to know; None: there is no such domain."""
+    domain = Domain.objects.select_related("current_version").filter(pk=domain_id).first()
+    if domain is None:
+        return None
+    version = domain.current_version
+    return DomainFacts(
+        name=DomainName(domain.name),
+        claim_token=domain.claim_token,
+        report_address=f"{domain.report_token}@{settings.reports.domain}",
+        policy_id=version.policy_id if version else None,
+        policy_host_name=settings.policy_host.public_name,
+        policy_text=version.text if version else None,
+    )
+
+
+def _keep(domain_id: int, states: tuple[RecordState, ...]) -> None:
+    try:
+        record_states(domain_id, states)
+        if any(state.key is RecordKey.CLAIM and state.state is State.RIGHT for state in states):
+            verify_claim(domain_id)
+    except Domain.DoesNotExist:
+        # deleted while we asked
+        return
+    except ClaimHeld:
+        _log.info("claim-held-by-another", extra={"domain": domain_id})

@@ -1,0 +1,72 @@
+"""What time brings: a table of what to do how often."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mailward.config import Settings
+from mailward.net import clock
+from mailward.notify import deliver
+from mailward.store.aio import in_store
+from mailward.store.services import housekeeping, notifications
+from mailward.worker.handlers import HANDLERS
+
+_log = logging.getLogger(__name__)
+_RECORDS_A_MINUTE = 100
+"""144,000 domains a day; a zone's servers are asked four or five questions for each."""
+_VERIFICATIONS_AN_HOUR = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    name: str
+    every: timedelta
+    run: Callable[[Settings], Awaitable[None]]
+
+
+async def check_records(_settings: Settings) -> None:
+    await in_store(housekeeping.put_record_checks, _RECORDS_A_MINUTE)
+
+
+async def verify_again(_settings: Settings) -> None:
+    await in_store(housekeeping.put_verifications, _VERIFICATIONS_AN_HOUR)
+
+
+async def sweep(_settings: Settings) -> None:
+    await in_store(housekeeping.sweep, [handler.kind for handler in HANDLERS])
+
+
+async def check_relay(settings: Settings) -> None:
+    """Until the relay is seen to work; from then on the mails themselves show it."""
+    if await in_store(notifications.relay_works) is not True and not await in_store(notifications.has_mails):
+        await deliver.check(settings)
+
+
+TIMED = (
+    Timed("records", timedelta(minutes=1), check_records),
+    Timed("verify", timedelta(hours=1), verify_again),
+    Timed("sweep", timedelta(hours=1), sweep),
+    Timed("relay", timedelta(minutes=5), check_relay),
+)
+
+
+class Schedule:
+    """When each was done last, by the clock that simulations set."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, datetime] = {}
+
+    async def run_due(self, settings: Settings) -> None:
+        """Do what is due. What fails is logged, and done again when it is due again."""
+        now = clock.now()
+        for timed in TIMED:
+            last = self._last.get(timed.name)
+            # a clock that went back must not stop everything until it has caught up
+            if last is not None and last <= now < last + timed.every:
+                continue
+            self._last[timed.name] = now
+            try:
+                await timed.run(settings)
+            except Exception:  # noqa: BLE001 - the top of a task: one that fails leaves the others alone
+                _log.exception("timed-work-failed", extra={"work": timed.name})
