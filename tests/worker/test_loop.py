@@ -130,7 +130,7 @@ async def test_the_worker_does_what_is_due_until_it_is_told_to_stop() -> None:
     await in_store(outbox.put, "assess", "1")
     task = asyncio.create_task(run(SETTINGS))
     async with asyncio.timeout(20):
-        # noqa below: a database sets no event when it changes
+        # polled: a database sets no event when it changes
         while await in_store(is_waited_for):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         task.cancel()
