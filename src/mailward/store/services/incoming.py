@@ -1,0 +1,230 @@
+"""What a door hands to the store: a reading with its judgement, as far as it goes without the database.
+
+The store writes in one thread, so everything that needs no row is done before: `digest_report` runs
+wherever the report was read, in parallel if there is much.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final, NamedTuple
+
+from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
+from mailward.core.tlsrpt.schema import PolicyResult, Report
+from mailward.store.models import Door, Trust
+
+COUNTED_TRUST: Final = frozenset({Trust.VERIFIED, Trust.VOUCHED_RELAY, Trust.VOUCHED_PERSON})
+"""Whose reports go into the daily tables."""
+
+TRUST_RANK: Final[Mapping[str, int]] = {
+    Trust.TEST: 0,
+    Trust.FAILED: 1,
+    Trust.UNVERIFIED: 2,
+    Trust.PENDING: 3,
+    Trust.VOUCHED_PERSON: 4,
+    Trust.VOUCHED_RELAY: 5,
+    Trust.VERIFIED: 6,
+}
+"""Of two copies of one report, the one with the higher rank wins."""
+
+MAX_COUNT = 10**12
+"""Beyond any day's sessions of one sender; keeps sums of made-up numbers inside 63 bits."""
+MAX_ADDRESSES_A_REPORT = 1_000
+MAX_HOSTS_A_REPORT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Who vouches for what arrived."""
+
+    trust: Trust
+    dkim: str = ""
+    """A mailward.core.dkim.Result value; "" where the door has none."""
+    detail: str = ""
+    signer: str = ""
+    """The domain that vouches for it."""
+
+
+class OwnedShare(NamedTuple):
+    """The part of a report that is about one of our domains; `domain_id` None: foreign."""
+
+    domain_id: int | None
+    domain_name: str
+    policies: tuple[int, ...]
+    """Places in `Report.policies`."""
+
+
+class ShareDigest(NamedTuple):
+    """A share as it is counted."""
+
+    domain_id: int | None
+    ok: int | None
+    failed: int | None
+    """Sessions of the policy type that has the most."""
+    sessions: tuple[tuple[str, int, int], ...]
+    """Policy type, successful, failed; only where the sender gave a number."""
+    failures: tuple[tuple[str, str, str, str, int], ...]
+    """Policy type, result type, host, sending address, sessions."""
+
+
+class ReportDigest(NamedTuple):
+    """A report as it is stored."""
+
+    content_hash: bytes
+    parsed: bytes
+    """The report as JSON."""
+    deviations: bytes
+    """The deviations as JSON."""
+    organization_name: str
+    contact_domain: str
+    report_id: str
+    day: date | None
+    start: datetime | None
+    end: datetime | None
+    policy_domains: str
+    shares: tuple[ShareDigest, ...]
+
+    @property
+    def claimed_reporter(self) -> str:
+        """Who the report says it is from."""
+        return self.contact_domain or self.organization_name[:253]
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One arrival: the bytes, and either the reports read from them or why none could be read."""
+
+    organisation_id: int
+    address_domain_id: int | None
+    door: Door
+    content: bytes
+    received_at: datetime
+    judgement: Judgement
+    reports: tuple[ReportDigest, ...] = ()
+    unreadable: tuple[str, str] | None = None
+    """Code and detail."""
+    name: str = ""
+    imported_by: int | None = None
+    tls_report_domain: str = ""
+    test_domain_id: int | None = None
+    """The domain whose test report this is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of an arrival, once it is committed."""
+
+    new: int = 0
+    """Reports that we did not have."""
+    copies: int = 0
+    """Reports that we had."""
+    report_ids: tuple[int, ...] = ()
+    """The rows of both, in the order of the reports and their shares."""
+    quarantine_id: int | None = None
+    refused: str = ""
+    """Why it could not be stored although the database works; nothing of it was."""
+
+
+def clean(text: str | None, size: int) -> str:
+    """Text that any database takes: no NUL, no lone surrogate, at most `size` characters."""
+    if not text:
+        return ""
+    if not text.isascii():
+        text = text[:size].encode("utf-8", "replace").decode()
+    if "\0" in text:
+        text = text.replace("\0", "")
+    return text[:size]
+
+
+def digest_report(
+    report: Report, content_hash: bytes, parsed: bytes, deviations: bytes, shares: Iterable[OwnedShare]
+) -> ReportDigest:
+    """What the store needs of a report. Bounded, and fit for any column whatever the report holds."""
+    contact = (report.contact_info or "").rpartition("@")[2].strip(" <>").lower()
+    names = dict.fromkeys(clean(result.policy.policy_domain, 253) for result in report.policies[:100])
+    return ReportDigest(
+        content_hash=content_hash,
+        parsed=parsed,
+        deviations=deviations,
+        organization_name=clean(report.organization_name, 255),
+        contact_domain=clean(contact, 253) if "." in contact else "",
+        report_id=clean(report.report_id, 500),
+        day=report.day_utc,
+        start=report.date_range.start_datetime,
+        end=report.date_range.end_datetime,
+        policy_domains=" ".join(filter(None, names))[:1000],
+        shares=tuple(_digest_share(report, share) for share in shares),
+    )
+
+
+def _digest_share(report: Report, share: OwnedShare) -> ShareDigest:
+    counts: dict[str, tuple[int | None, int | None]] = {}
+    failures: dict[tuple[str, str, str, str], int] = {}
+    fold = _Folding()
+    for place in share.policies:
+        result = report.policies[place]
+        kind = clean(result.policy.policy_type, 40)
+        ok, failed = counts.get(kind, (None, None))
+        counts[kind] = (
+            _add(ok, result.summary.total_successful_session_count),
+            _add(failed, result.summary.total_failure_session_count),
+        )
+        _gather_failures(result, kind, f"mta-sts.{share.domain_name}", failures, fold)
+    # types overlap, so the list of reports shows the largest, never a sum over them
+    largest = max(counts.values(), key=lambda pair: (pair[0] or 0) + (pair[1] or 0), default=(None, None))
+    sessions = (
+        (kind, ok or 0, failed or 0)
+        for kind, (ok, failed) in counts.items()
+        if ok is not None or failed is not None
+    )
+    return ShareDigest(
+        share.domain_id,
+        *largest,
+        tuple(sessions),
+        tuple((*key, number) for key, number in failures.items()),
+    )
+
+
+def _gather_failures(
+    result: PolicyResult,
+    kind: str,
+    policy_host: str,
+    failures: dict[tuple[str, str, str, str], int],
+    fold: "_Folding",
+) -> None:
+    for detail in result.failure_details:
+        number = detail.failed_session_count
+        if number is None or number <= 0:
+            continue
+        name = clean(detail.result_type, 60)
+        host = policy_host if name in POLICY_HOST_RESULTS else clean(detail.receiving_mx_hostname, 253)
+        key = (kind, name, fold.host(host), fold.address(clean(detail.sending_mta_ip, 45)))
+        failures[key] = failures.get(key, 0) + min(number, MAX_COUNT)
+
+
+def _add(total: int | None, value: int | None) -> int | None:
+    if value is None or value < 0:
+        return total
+    return min((total or 0) + value, MAX_COUNT)
+
+
+class _Folding:
+    """Keeps what one report can spread over rows bounded: beyond the limit everything is one row."""
+
+    def __init__(self) -> None:
+        self._hosts: set[str] = set()
+        self._addresses: set[str] = set()
+
+    def host(self, name: str) -> str:
+        return _fold(name, self._hosts, MAX_HOSTS_A_REPORT)
+
+    def address(self, text: str) -> str:
+        return _fold(text, self._addresses, MAX_ADDRESSES_A_REPORT)
+
+
+def _fold(value: str, seen: set[str], limit: int) -> str:
+    if value not in seen:
+        if len(seen) >= limit:
+            return ""
+        seen.add(value)
+    return value
