@@ -16,7 +16,7 @@ def documented() -> dict[str, str]:
     for line in DOCUMENT.read_text().splitlines():
         if heading := re.match(r"## (?:`\[(\w+)\]`)?", line):
             table = f"{heading[1]}." if heading[1] else ""
-        elif row := re.match(r"\| `(\w+)` \| (?:`(.*?)`|empty) \|", line):
+        elif row := re.match(r"\| `(\w+)` \| (?:`(.*)`|empty) \|[^|]*\|$", line):
             found[table + row[1]] = row[2] or ""
     return found
 
@@ -29,8 +29,13 @@ def existing() -> Iterator[tuple[str, str]]:
             else {key: value}
         )
         for name, item in rows.items():
-            shown = str(item).lower() if isinstance(item, bool) else str(item)
-            yield name, "" if item in ((), []) else shown
+            yield name, shown(item)
+
+
+def shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "`, `".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def test_every_setting_is_described_with_its_default() -> None:

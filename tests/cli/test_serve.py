@@ -68,7 +68,7 @@ class Platform:
                 stdout=output,
                 stderr=output,
             )
-        until(lambda: "is ready." in self.log or self.running.poll() is not None)
+        until(lambda: "Data  " in self.log or self.running.poll() is not None)
 
     @property
     def running(self) -> subprocess.Popen[bytes]:

@@ -151,9 +151,12 @@ async def _greet(settings: Settings, start_token: str | None) -> None:
     while missing and clock.monotonic() < deadline:
         missing = [door for door in missing if not await _answers(door)]
         await asyncio.sleep(0.05)
-    typer.echo(describe(settings, start_token))
-    for door in missing:
-        typer.echo(f"  Nothing answers at {door.listen}:{door.port} ({door.setting}) yet; see the log.")
+    state = "has started, but not all of it" if missing else "is ready"
+    lines = [f"Mailward {mailward.__version__} {state}.", "", describe(settings, start_token)]
+    lines += [
+        f"  Nothing answers at {door.listen}:{door.port} ({door.setting}); see the log." for door in missing
+    ]
+    typer.echo("\n".join(lines))
 
 
 async def _answers(door: Door) -> bool:
@@ -171,8 +174,6 @@ def describe(settings: Settings, start_token: str | None) -> str:
     """What a person who started Mailward needs to know."""
     policy, reports = settings.policy_host, settings.reports
     lines = [
-        f"Mailward {mailward.__version__} is ready.",
-        "",
         f"  Console       {settings.console_url}/",
         f"  Policy host   https://{policy.listen}:{settings.policy_port}/ (as mta-sts.DOMAIN)",
         f"  Report mail   {reports.smtp_listen}:{settings.smtp_port} (addresses at {reports.domain})",

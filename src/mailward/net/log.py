@@ -48,8 +48,8 @@ class LineFormatter(logging.Formatter):
         parts += [f"{key}={_value(value)}" for key, value in vars(record).items() if key not in _OWN]
         line = " ".join(parts)
         if record.exc_info:
-            # a trace is many lines; those after the first are indented, so that they are nobody's own line
-            line += "\n" + self.formatException(record.exc_info).replace("\n", "\n    ")
+            # a trace is many lines: indented, so that none of them passes for a line of its own
+            line += "\n    " + self.formatException(record.exc_info).replace("\n", "\n    ")
         return line
 
 

@@ -71,6 +71,8 @@ class TlsPipe:
         try:
             while part := self._tls.read(_READ):
                 parts.append(part)
+                if not self._in.pending and not self._tls.pending():
+                    return b"".join(parts)  # all there is: asking once more would cost an exception
             self.ended = True
         except ssl.SSLWantReadError:
             pass
