@@ -13,4 +13,7 @@ from mailward.web.settings import DATABASES, MAILWARD, STORAGES  # noqa: E402
 # a file, as in the product: threads and child processes see it too
 DATABASES["default"]["TEST"] = {"NAME": str(MAILWARD.data_path / "test.sqlite3")}
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+MAILWARD.data_path.joinpath("static").mkdir(
+    parents=True, exist_ok=True
+)  # WhiteNoise warns where it is missing
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -6,7 +6,7 @@ import django
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mailward.web.settings")
-django.setup(set_prefix=False)
+django.setup()
 
 
 class ConsoleRequest(ASGIRequest):

@@ -5,9 +5,7 @@ from django.http import HttpRequest
 
 from mailward.store.models import ServiceState
 from mailward.store.scope import Scope
-
-RELAY = "relay"
-"""The name of the mail relay's row in ServiceState."""
+from mailward.store.services.notifications import RELAY
 
 
 def frame(request: HttpRequest) -> dict[str, object]:
@@ -25,8 +23,8 @@ def frame(request: HttpRequest) -> dict[str, object]:
 def relay_trouble() -> str:
     """Why nobody can be told anything by mail at present; empty where mail works."""
     if not settings.MAILWARD.relay.host:
-        return "No mail relay is configured, so nobody is told about problems by mail."
+        return "None is configured, so nobody is told about problems by mail."
     state = ServiceState.objects.filter(name=RELAY, ok=False).first()
     if state is None:
         return ""
-    return f"The mail relay does not work, so nobody is told about problems: {state.detail or 'no answer'}"
+    return f"Nobody is told about problems by mail: {state.detail or 'no answer'}"

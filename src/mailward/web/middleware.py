@@ -7,6 +7,9 @@ from django.http import HttpRequest, HttpResponse
 from mailward.store.models import User
 from mailward.store.scope import Scope, scope_of
 
+ORGANISATION = "organisation"
+"""The session's key for the organisation that a person of several works in."""
+
 
 class ScopeMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -18,4 +21,7 @@ class ScopeMiddleware:
 
 
 def _scope(request: HttpRequest) -> Scope | None:
-    return scope_of(request.user) if isinstance(request.user, User) else None
+    if not isinstance(request.user, User):  # anonymous; evaluates the lazy user
+        return None
+    chosen = request.session.get(ORGANISATION)
+    return (scope_of(request.user, chosen) if chosen else None) or scope_of(request.user)

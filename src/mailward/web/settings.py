@@ -106,10 +106,27 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_ADAPTER = "mailward.web.accounts.Adapter"
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = _url.scheme
 ACCOUNT_LOGOUT_ON_GET = False
+_FORMS = "mailward.web.pages.accounts.login"
+ACCOUNT_FORMS = {
+    "login": f"{_FORMS}.Login",
+    "change_password": f"{_FORMS}.ChangePassword",
+    "reset_password": f"{_FORMS}.ResetPassword",
+    "reset_password_from_key": f"{_FORMS}.ResetPasswordKey",
+}
 ACCOUNT_SESSION_REMEMBER = True
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
+
+# only the link for a forgotten password goes this way; news of problems go through mailward.notify
+EMAIL_HOST, EMAIL_PORT = MAILWARD.relay.host, MAILWARD.relay.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAILWARD.relay.username, MAILWARD.relay.password
+EMAIL_USE_SSL = MAILWARD.relay.security == "tls"
+EMAIL_USE_TLS = MAILWARD.relay.security == "starttls"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = MAILWARD.relay.sender
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"

@@ -1,0 +1,47 @@
+"""What pages ask of the network while somebody waits: outside any transaction, with one deadline in all."""
+
+import asyncio
+from collections.abc import Sequence
+
+from asgiref.sync import async_to_sync
+from django.conf import settings
+
+from mailward.core.names import Domain as Name
+from mailward.monitor.proposals import MxProposal, propose_mx
+from mailward.monitor.records import RecordState
+from mailward.net.resolver import Resolver, make_resolver
+from mailward.worker.records import check_domain
+
+MX_SECONDS = 15.0
+_AT_ONCE = 50
+
+
+def propose_for(names: Sequence[str], *, seconds: float = MX_SECONDS) -> dict[str, MxProposal]:
+    """The MX hosts to propose for each name; those that were not answered in time say so."""
+    # not asyncio.run, here and below: what it awaits of the store must come back to this thread
+    return async_to_sync(_propose)(names, seconds)
+
+
+def check_now(domain_id: int) -> tuple[RecordState, ...]:
+    """Ask the domain's own servers for its records, and keep the answers."""
+    return async_to_sync(check_domain)(settings.MAILWARD, domain_id)
+
+
+async def _propose(names: Sequence[str], seconds: float) -> dict[str, MxProposal]:
+    resolver, gate = make_resolver(settings.MAILWARD.dns), asyncio.Semaphore(_AT_ONCE)
+    found: dict[str, MxProposal] = {}
+    try:
+        async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+            for name in names:
+                group.create_task(_propose_one(resolver, gate, name, found))
+    except TimeoutError:
+        pass  # what was answered until then is there
+    late = MxProposal((), reason=f"DNS did not answer within {seconds:g} seconds")
+    return {name: found.get(name, late) for name in names}
+
+
+async def _propose_one(
+    resolver: Resolver, gate: asyncio.Semaphore, name: str, found: dict[str, MxProposal]
+) -> None:
+    async with gate:
+        found[name] = await propose_mx(resolver, Name(name))

@@ -1,0 +1,48 @@
+"""The one thing to do next for a domain."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mailward.core.mtasts.policy import Mode
+from mailward.store.models import Domain
+
+_ORDER = ("claim", "mta-sts", "_mta-sts", "_smtp._tls")
+_WHY = {
+    "claim": "Publish the TXT record that proves the domain is yours.",
+    "mta-sts": "Point the policy host name here, so that senders find the policy.",
+    "_mta-sts": "Publish the record that announces the policy, with its present id.",
+    "_smtp._tls": "Ask senders for reports. This is what shows whether enforce is safe.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    title: str
+    text: str
+    anchor: str = ""
+    """A place on the set-up page; or else `url_name`."""
+    url_name: str = ""
+    link: str = ""
+
+
+def next_step(domain: Domain, states: Mapping[str, str]) -> NextStep:
+    """`states`: of each expected record; empty where it was never asked for."""
+    version = domain.current_version
+    if version is None:
+        text = "Choose the MX hosts and serve a policy in testing mode: nobody refuses mail because of it."
+        return NextStep("Serve a policy", text, url_name="domain-policy-edit", link="Write the policy")
+    if not any(states.values()):
+        text = "Publish the records below with your DNS provider, then press “Check now”."
+        return NextStep("Publish the DNS records", text, anchor=_ORDER[0])
+    for key in _ORDER:
+        if states.get(key) not in (None, "right"):
+            return NextStep("Next record", _WHY[key], anchor=key)
+    if domain.test_report_arrived_at is None:
+        text = "All records are right. Send a test report to see that reports arrive."
+        return NextStep("Try the way of a report", text, anchor="test-report")
+    if version.mode == Mode.TESTING:
+        text = (
+            "Wait for reports, which come once a day. When they show no failures for a week or two, enforce."
+        )
+        return NextStep("Watch the reports", text, url_name="domain-home", link="See the reports’ figures")
+    return NextStep("All is set up", "Nothing to do.", url_name="domain-home", link="See the overview")

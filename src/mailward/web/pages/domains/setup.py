@@ -1,0 +1,126 @@
+"""The set-up of one domain: what to publish, whether it is there, and a report to try it with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from mailward.monitor.records import ExpectedRecord, RecordData, RecordKey, expected_records
+from mailward.store.models import Domain, RecordCheck
+from mailward.store.services.domains import MAX_RECIPIENTS, TooManyRecipients, add_recipient, remove_recipient
+from mailward.web.access import ScopedRequest, find_domain, reader_page, writer_page
+from mailward.web.fetching import fetch_command
+from mailward.web.live import check_now
+from mailward.web.pages.domains.forms import RecipientForm
+from mailward.web.pages.domains.next_step import next_step
+from mailward.worker.records import facts_of
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record to publish, and how it stands."""
+
+    record: ExpectedRecord
+    check: RecordCheck | None
+    """None: never asked."""
+
+    @property
+    def other(self) -> RecordData | None:
+        """The way that is not recommended here, where there is one."""
+        ways = (self.record.delegated, self.record.self_managed)
+        return next((way for way in ways if way is not None and way != self.record.recommended), None)
+
+    @property
+    def needs_zone(self) -> bool:
+        """The other way is a CNAME into a zone that the operator of this installation would have to serve."""
+        return self.other is not None and self.other.rdtype == "CNAME"
+
+    @property
+    def is_policy_host(self) -> bool:
+        return self.record.key is RecordKey.POLICY_HOST
+
+
+@reader_page
+def domain_setup(request: ScopedRequest, name: str) -> HttpResponse:
+    return _render(request, find_domain(request, name), RecipientForm())
+
+
+@writer_page
+@require_POST
+def domain_check(request: ScopedRequest, name: str) -> HttpResponse:
+    """Ask the domain's own servers now."""
+    domain = find_domain(request, name)
+    states = check_now(domain.pk)
+    right = sum(state.state == "right" for state in states)
+    if right == len(states):
+        messages.success(request, "All records are right.")
+    else:
+        messages.warning(request, f"{right} of {len(states)} records are right.")
+    return redirect("domain-setup", domain.name)
+
+
+@writer_page
+@require_POST
+def domain_test_report(request: ScopedRequest, name: str) -> HttpResponse:
+    """Send a test report through our own mail door, as a stranger's would come."""
+    from mailward.ingest.test_report import send_test_report
+
+    domain = find_domain(request, name)
+    trouble = async_to_sync(send_test_report)(domain.pk)
+    if trouble:
+        messages.error(request, f"The test report was not taken: {trouble}")
+    else:
+        messages.success(request, "The test report is on its way.")
+    return redirect("domain-setup", domain.name)
+
+
+@writer_page
+@require_POST
+def domain_recipient_add(request: ScopedRequest, name: str) -> HttpResponse:
+    domain, form = find_domain(request, name), RecipientForm(request.POST)
+    if not form.is_valid():
+        return _render(request, domain, form)
+    try:
+        add_recipient(request.scope, domain.pk, form.cleaned_data["email"])
+    except TooManyRecipients:
+        form.add_error("email", f"A domain has {MAX_RECIPIENTS} recipients at most. Use a mailing list.")
+        return _render(request, domain, form)
+    messages.success(request, f"{form.cleaned_data['email']} hears of problems of {domain.name}.")
+    return redirect("domain-setup", domain.name)
+
+
+@writer_page
+@require_POST
+def domain_recipient_remove(request: ScopedRequest, name: str, recipient_id: int) -> HttpResponse:
+    domain = find_domain(request, name)
+    if not remove_recipient(request.scope, domain.pk, recipient_id):
+        raise Http404
+    messages.success(request, "They hear of it no longer.")
+    return redirect("domain-setup", domain.name)
+
+
+def _render(request: ScopedRequest, domain: Domain, form: RecipientForm) -> HttpResponse:
+    configured = settings.MAILWARD
+    checks: Mapping[str, RecordCheck] = {
+        check.record: check for check in request.scope.record_checks().filter(domain=domain)
+    }
+    facts = facts_of(configured, domain.pk)
+    rows = [Row(record, checks.get(record.key)) for record in (expected_records(facts) if facts else ())]
+    context = {
+        "domain": domain,
+        "tab": "setup",
+        "rows": rows,
+        "next": next_step(domain, {row.record.key: row.check.state if row.check else "" for row in rows}),
+        "report_address": f"{domain.report_token}@{configured.reports.domain}",
+        "https_door": f"https://{configured.https_name}/{domain.report_token}",
+        "fetch_command": fetch_command(configured, domain.name),
+        "development_ca": configured.certificates.development_ca,
+        "recipients": request.scope.recipients().filter(domain=domain).order_by("email"),
+        "form": form,
+    }
+    return render(request, "domains/setup.html", context)

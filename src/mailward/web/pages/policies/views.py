@@ -1,0 +1,171 @@
+"""The policy of one domain: shown, changed, restored."""
+
+from contextlib import suppress
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from mailward.core.mtasts.policy import Mode, serialise_policy
+from mailward.net import clock
+from mailward.store.models import Domain, PolicyVersion
+from mailward.store.queries.policies import diff_lines, first_served, history
+from mailward.store.services.policies import (
+    ChangedMeanwhile,
+    PolicyUnchanged,
+    publish_policy,
+    restore_version,
+)
+from mailward.web.access import ScopedRequest, find_domain, reader_page, writer_page
+from mailward.web.fetching import fetch_command
+from mailward.web.live import propose_for
+from mailward.web.pages.policies.forms import PolicyForm
+from mailward.web.pages.policies.proposal import STARTING_MAX_AGE
+from mailward.web.pages.policies.review import Situation, review
+
+
+@reader_page
+def domain_policy(request: ScopedRequest, name: str) -> HttpResponse:
+    domain = find_domain(request, name)
+    context = {
+        "domain": domain,
+        "tab": "policy",
+        "version": domain.current_version,
+        "versions": request.scope.policy_versions().filter(domain=domain).count(),
+        "fetch_command": fetch_command(settings.MAILWARD, domain.name),
+        "testing_since": first_served(request.scope, domain, Mode.TESTING),
+    }
+    return render(request, "policies/policy.html", context)
+
+
+@writer_page
+def domain_policy_edit(request: ScopedRequest, name: str) -> HttpResponse:
+    """Fill in, look at what will change, publish: each step is one POST of the whole form."""
+    domain = find_domain(request, name)
+    step = request.POST.get("step", "")
+    if request.method != "POST":
+        return _edit(request, domain, PolicyForm(initial=_initial(domain)))
+    if step == "propose":
+        return _propose(request, domain)
+    form = PolicyForm(request.POST)
+    if not form.is_valid() or step == "edit":
+        return _edit(request, domain, form)
+    if step == "publish":
+        return _publish(request, domain, form)
+    return _review(request, domain, form)
+
+
+@reader_page
+def domain_history(request: ScopedRequest, name: str) -> HttpResponse:
+    domain, number = find_domain(request, name), 1
+    with suppress(ValueError):
+        number = max(1, int(request.GET.get("page", "1")[:9]))
+    entries, pages = history(request.scope, domain, number=number)
+    page = {"number": min(number, pages), "pages": pages}
+    context = {"domain": domain, "tab": "policy", "entries": entries, "page": page}
+    return render(request, "policies/history.html", context)
+
+
+@writer_page
+@require_POST
+def domain_restore(request: ScopedRequest, name: str, number: int) -> HttpResponse:
+    domain = find_domain(request, name)
+    try:
+        version = restore_version(
+            request.scope.organisation_id, domain.pk, number, author_id=request.scope.user_id
+        )
+    except PolicyVersion.DoesNotExist:
+        raise Http404 from None
+    except PolicyUnchanged:
+        messages.info(request, f"Nothing changed: what is served now says the same as version {number}.")
+        return redirect("domain-history", domain.name)
+    return _published(request, domain, version)
+
+
+def _edit(request: ScopedRequest, domain: Domain, form: PolicyForm) -> HttpResponse:
+    context = {"domain": domain, "tab": "policy", "form": form}
+    return render(request, "policies/edit.html", context)
+
+
+def _propose(request: ScopedRequest, domain: Domain) -> HttpResponse:
+    """The form as it was filled in, with the live MX hosts in place of those in it."""
+    proposal = propose_for([domain.name])[domain.name]
+    values = {
+        key: request.POST.get(key, "") for key in ("mode", "mx", "age", "other_age", "reason", "based_on")
+    }
+    if proposal.hosts:
+        values["mx"] = "\n".join(proposal.hosts)
+        messages.success(request, "These are the live MX hosts.")
+    if proposal.reason:
+        messages.warning(request, f"{proposal.reason[0].upper()}{proposal.reason[1:]}.")
+    if proposal.patterns:
+        wider = ", ".join(proposal.patterns)
+        messages.info(
+            request, f"The hosts are {proposal.provider}’s. To cover hosts that it may add: {wider}"
+        )
+    return _edit(request, domain, PolicyForm(initial=values))
+
+
+def _review(request: ScopedRequest, domain: Domain, form: PolicyForm) -> HttpResponse:
+    policy, current = form.policy(), domain.current_version
+    text = serialise_policy(policy)
+    situation = Situation(
+        live=propose_for([domain.name])[domain.name],
+        current=current,
+        testing_since=first_served(request.scope, domain, Mode.TESTING),
+        now=clock.now(),
+    )
+    context = {
+        "domain": domain,
+        "tab": "policy",
+        "form": form,
+        "diff": diff_lines(current.text if current else "", text),
+        "is_first": current is None,
+        "is_unchanged": current is not None and current.text == text,
+        "remarks": review(policy, situation),
+    }
+    return render(request, "policies/review.html", context)
+
+
+def _publish(request: ScopedRequest, domain: Domain, form: PolicyForm) -> HttpResponse:
+    try:
+        version = publish_policy(
+            request.scope.organisation_id,
+            domain.pk,
+            form.policy(),
+            author_id=request.scope.user_id,
+            reason=form.cleaned_data["reason"],
+            based_on=form.cleaned_data["based_on"],
+        )
+    except PolicyUnchanged:
+        messages.info(request, "Nothing changed: this is what is served now.")
+        return redirect("domain-policy", domain.name)
+    except ChangedMeanwhile:
+        messages.error(
+            request, "Somebody else published another version meanwhile. Look at it, then change it again."
+        )
+        return redirect("domain-policy", domain.name)
+    return _published(request, domain, version)
+
+
+def _published(request: ScopedRequest, domain: Domain, version: PolicyVersion) -> HttpResponse:
+    messages.success(
+        request,
+        f"Version {version.number} is served. Now publish its id in the record _mta-sts.{domain.name}: "
+        "senders look for a new id, then fetch the policy.",
+    )
+    return redirect("domain-setup", domain.name)
+
+
+def _initial(domain: Domain) -> dict[str, object]:
+    if domain.current_version is not None:
+        return PolicyForm.initial_of(domain.current_version)
+    proposal = propose_for([domain.name])[domain.name]
+    return {
+        "mode": Mode.TESTING.value,
+        "mx": "\n".join(proposal.hosts),
+        "age": str(STARTING_MAX_AGE),
+        "based_on": 0,
+    }

@@ -1,0 +1,49 @@
+"""`{% load mailward %}`: names and numbers as people read them."""
+
+import idna
+from django import template
+
+register = template.Library()
+
+_UNITS = ((604_800, "week"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+_MODE_BADGES = {"enforce": "ok", "testing": "warn", "none": "unknown"}
+_STATE_BADGES = {
+    "right": "ok",
+    "missing": "warn",
+    "incomplete": "warn",
+    "wrong": "bad",
+    "conflicting": "bad",
+}
+
+
+@register.filter
+def unicode_name(name: str) -> str:
+    """An A-label name as its owner writes it; empty where that is the same, or cannot be told."""
+    if "xn--" not in name:
+        return ""
+    try:
+        return idna.decode(name)
+    except idna.IDNAError:
+        return ""
+
+
+@register.filter
+def duration(seconds: int) -> str:
+    """86400 -> `1 day`. The largest unit that divides it, so that nothing is rounded."""
+    for size, unit in _UNITS:
+        if seconds and seconds % size == 0:
+            count = seconds // size
+            return f"{count} {unit}" + ("" if count == 1 else "s")
+    return "0 seconds"
+
+
+@register.filter
+def mode_badge(mode: str) -> str:
+    """The badge class of a policy mode."""
+    return _MODE_BADGES.get(mode, "unknown")
+
+
+@register.filter
+def state_badge(state: str) -> str:
+    """The badge class of a record's state."""
+    return _STATE_BADGES.get(state, "unknown")

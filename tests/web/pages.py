@@ -1,0 +1,16 @@
+"""Mailward's own settings for the length of a block."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+from django.conf import settings
+from django.test import override_settings
+
+from mailward.config import Certificates, Dns, Relay
+
+
+@contextmanager
+def with_settings(**tables: Relay | Dns | Certificates) -> Iterator[None]:
+    with override_settings(MAILWARD=msgspec.structs.replace(settings.MAILWARD, **tables)):
+        yield

@@ -1,0 +1,149 @@
+import re
+
+import pytest
+from django.core import mail
+from django.test import Client
+from django.urls import reverse
+from tests.web.pages import with_settings
+
+from mailward.config import Relay
+from mailward.store.models import Membership, Role, User
+from mailward.store.scope import scope_of
+from mailward.store.services import accounts
+
+PASSWORD = "a long enough secret"
+
+
+@pytest.mark.django_db
+def test_the_first_administrator_comes_in_by_the_link() -> None:
+    client, token = Client(), accounts.first_administrator_link()
+    address = reverse("start", args=[token])
+    assert client.get(address).status_code == 200
+    answer = client.post(
+        address,
+        {"name": "Ada", "email": "ADA@example.test", "organisation_name": "Engines", "password": PASSWORD},
+        follow=True,
+    )
+    assert answer.redirect_chain[-1][0] == reverse("domain-list")
+    assert b"Welcome" in answer.content
+    assert User.objects.get().email == "ada@example.test"
+    assert Client().get(address).status_code == 404
+
+
+@pytest.mark.django_db
+def test_a_weak_password_is_told_beside_its_field() -> None:
+    address = reverse("start", args=[accounts.first_administrator_link()])
+    answer = Client().post(
+        address, {"name": "Ada", "email": "a@b.test", "organisation_name": "E", "password": "short"}
+    )
+    assert b'id="id_password_error"' in answer.content
+    assert not User.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_made_up_link_says_that_it_no_longer_works() -> None:
+    answer = Client().get(reverse("start", args=["made-up"]))
+    assert answer.status_code == 404
+    assert b"no longer works" in answer.content
+
+
+def test_a_person_signs_in_and_out(alice_user: User) -> None:
+    client = Client()
+    wrong = client.post(reverse("account_login"), {"login": alice_user.email, "password": "wrong"})
+    assert b"errorlist" in wrong.content
+    right = client.post(
+        reverse("account_login"), {"login": "ALICE@alice.test", "password": "alice-has-a-password"}
+    )
+    assert right.headers["Location"] == "/"
+    client.post(reverse("account_logout"))
+    assert client.get(reverse("domain-list")).status_code == 302
+
+
+def test_a_person_changes_their_password(alice: Client, alice_user: User) -> None:
+    answer = alice.post(
+        reverse("account_change_password"),
+        {"oldpassword": "alice-has-a-password", "password1": PASSWORD, "password2": PASSWORD},
+    )
+    assert answer.status_code == 302
+    alice_user.refresh_from_db()
+    assert alice_user.check_password(PASSWORD)
+
+
+@pytest.mark.django_db
+def test_a_forgotten_password_is_no_promise_without_a_relay() -> None:
+    assert Client().get(reverse("account_reset_password")).status_code == 404
+    assert b"Forgot your password? Ask an owner" in Client().get(reverse("account_login")).content
+
+
+def test_a_forgotten_password_is_set_anew_through_a_mail(alice_user: User) -> None:
+    client = Client()
+    with with_settings(relay=Relay(host="mail.example.test")):
+        answer = client.post(reverse("account_reset_password"), {"email": alice_user.email}, follow=True)
+        assert b"Look at your mail" in answer.content
+        (link,) = re.findall(r"http://127\.0\.0\.1:8000(/\S+)", str(mail.outbox[0].body))
+        form = client.get(link, follow=True)
+        client.post(form.redirect_chain[-1][0], {"password1": PASSWORD, "password2": PASSWORD})
+    alice_user.refresh_from_db()
+    assert alice_user.check_password(PASSWORD)
+
+
+@pytest.mark.django_db
+def test_nobody_learns_by_a_forgotten_password_who_has_an_account() -> None:
+    with with_settings(relay=Relay(host="mail.example.test")):
+        answer = Client().post(
+            reverse("account_reset_password"), {"email": "nobody@example.test"}, follow=True
+        )
+    assert b"Look at your mail" in answer.content
+    assert mail.outbox == []
+
+
+def test_an_invited_person_comes_in_with_the_role_they_were_given(alice: Client) -> None:
+    answer = alice.post(reverse("people-invite"), {"email": "rob@new.test", "role": "reader"})
+    (link,) = re.findall(r"http://127\.0\.0\.1:8000(/join/[^<]+)", answer.content.decode())
+    rob = Client()
+    rob.post(link, {"name": "Rob", "password": PASSWORD})
+    assert rob.get(reverse("domain-list")).status_code == 200
+    assert Membership.objects.get(user__email="rob@new.test").role == Role.READER
+
+
+def test_a_person_with_an_account_joins_once_signed_in(alice_user: User, charlie_user: User) -> None:
+    ours = scope_of(alice_user)
+    assert ours is not None
+    link = reverse("join", args=[accounts.invite(ours, charlie_user.email, Role.READER)])
+    client = Client()
+    assert b"Sign in with it" in client.get(link).content
+    client.force_login(charlie_user)
+    client.post(link)
+    assert client.get(reverse("people")).context["organisation"].name == "Example Ltd"
+
+
+def test_the_last_owner_stays(alice: Client, alice_user: User) -> None:
+    membership = Membership.objects.get(user=alice_user)
+    answer = alice.post(reverse("people-remove", args=[membership.pk]), follow=True)
+    assert b"last owner" in answer.content
+    assert Membership.objects.filter(user=alice_user).exists()
+
+
+def test_who_is_removed_sees_nothing_any_more(alice: Client, bob: Client, bob_user: User) -> None:
+    alice.post(reverse("people-remove", args=[Membership.objects.get(user=bob_user).pk]))
+    answer = bob.get(reverse("domain-list"))
+    assert answer.status_code == 403
+    assert b"You belong to no organisation" in answer.content
+
+
+def test_a_banner_says_that_nobody_is_told(alice: Client) -> None:
+    assert b"No mail relay works" in alice.get(reverse("people")).content
+    with with_settings(relay=Relay(host="mail.example.test")):
+        assert b"No mail relay works" not in alice.get(reverse("people")).content
+
+
+def test_a_test_mail_without_a_relay_says_why_it_is_not_sent(alice: Client) -> None:
+    answer = alice.post(reverse("notify-test"), follow=True)
+    assert b"no mail relay is configured" in answer.content
+
+
+def test_a_test_mail_to_a_relay_that_is_away_says_so(alice: Client) -> None:
+    with with_settings(relay=Relay(host="127.0.0.1", port=1, security="none")):
+        answer = alice.post(reverse("notify-test"), follow=True)
+        assert b"could not be sent" in answer.content
+        assert b"No mail relay works" in answer.content
