@@ -137,12 +137,8 @@ def letter(message_id: str) -> Letter | None:
     if not told:
         return None
     first = told[0]
-    domains = ProblemDomain.objects.filter(
-        problem__notifications__message_id=message_id, gone_at__isnull=True
-    ).order_by()
     is_member = first.recipient in _members([first.organisation_id])[first.organisation_id]
-    if not is_member:
-        domains = domains.filter(domain__recipients__email__iexact=first.recipient)
+    domains = _domains_of(message_id, None if is_member else first.recipient)
     sums = domains.aggregate(
         domain_count=Count("domain_id", distinct=True),
         sessions=Sum("sessions"),
@@ -172,6 +168,14 @@ def letter(message_id: str) -> Letter | None:
         else len(reporters),
         **sums,
     )
+
+
+def _domains_of(message_id: str, recipient: str | None) -> QuerySet[ProblemDomain]:
+    """Where the mail's problems are not gone; those that `recipient` was named for, or None: all."""
+    domains = ProblemDomain.objects.filter(
+        problem__notifications__message_id=message_id, gone_at__isnull=True
+    ).order_by()
+    return domains if recipient is None else domains.filter(domain__recipients__email__iexact=recipient)
 
 
 def _has_login(email: str, organisation_id: int) -> bool:
