@@ -26,6 +26,8 @@ import django; django.setup()
 from mailward.store.models import *
 from mailward.store.services.hosting import bump_generation
 o = Organisation.objects.get()
+if Domain.objects.exists():
+    raise SystemExit
 d = Domain.objects.create(organisation=o, name="example.test", report_token="t", claim_token="c")
 d.current_version = PolicyVersion.objects.create(
     organisation=o, domain=d, number=1, policy_id="1", mode="testing", max_age_seconds=86400, text=%r)
@@ -119,13 +121,28 @@ def until(condition: Callable[[], object], seconds: float = 30) -> None:
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """Started once: the tests of this module share it, and leave it running."""
+def shared_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     platform = Platform(tmp_path_factory.mktemp("serve") / "data")
     platform.start()
     yield platform
     if platform.running.poll() is None:
         platform.stop()
+
+
+@pytest.fixture
+def platform(shared_platform: Platform) -> Platform:
+    """Running, with the data of the tests before."""
+    if shared_platform.running.poll() is not None:
+        shared_platform.start()
+    return shared_platform
+
+
+@pytest.fixture
+def hosting(platform: Platform) -> Platform:
+    """Running, and it serves a policy."""
+    platform.host_a_policy()
+    until(lambda: platform.fetch_policy() == POLICY)
+    return platform
 
 
 @pytest.mark.xdist_group("serve")
@@ -144,22 +161,20 @@ class TestServe:
         until(lambda: set(platform.children()) == {"console", "doors", "policy-host", "worker"})
 
     def test_a_policy_is_served_over_tls_as_soon_as_it_is_stored(self, platform: Platform) -> None:
-        assert platform.fetch_policy() == ""
         platform.host_a_policy()
         until(lambda: platform.fetch_policy() == POLICY, seconds=5)
 
-    def test_the_death_of_the_console_stops_no_policy(self, platform: Platform) -> None:
-        until(lambda: platform.fetch_policy() == POLICY)
-        before = platform.children()
+    def test_the_death_of_the_console_stops_no_policy(self, hosting: Platform) -> None:
+        before = hosting.children()
         os.kill(before["console"], signal.SIGKILL)
-        assert platform.fetch_policy() == POLICY
-        until(lambda: platform.children().get("console", before["console"]) != before["console"])
-        until(lambda: answers(platform.ports["CONSOLE_PORT"]))
-        assert platform.children()["policy-host"] == before["policy-host"]
+        assert hosting.fetch_policy() == POLICY
+        until(lambda: hosting.children().get("console", before["console"]) != before["console"])
+        until(lambda: answers(hosting.ports["CONSOLE_PORT"]))
+        assert hosting.children()["policy-host"] == before["policy-host"]
 
-    def test_a_killed_policy_host_is_back_within_seconds(self, platform: Platform) -> None:
-        os.kill(platform.children()["policy-host"], signal.SIGKILL)
-        until(lambda: platform.fetch_policy() == POLICY, seconds=15)
+    def test_a_killed_policy_host_is_back_within_seconds(self, hosting: Platform) -> None:
+        os.kill(hosting.children()["policy-host"], signal.SIGKILL)
+        until(lambda: hosting.fetch_policy() == POLICY, seconds=15)
 
     def test_a_second_one_on_the_same_folder_is_refused(self, platform: Platform) -> None:
         second = Platform(platform.data)
@@ -177,35 +192,33 @@ class TestServe:
             in done.stderr
         )
 
-    def test_sigterm_ends_all_and_the_next_start_is_quick(self, platform: Platform) -> None:
-        children = platform.children()
-        assert platform.stop() == 0
+    def test_sigterm_ends_all_and_the_next_start_is_quick(self, hosting: Platform) -> None:
+        children = hosting.children()
+        assert hosting.stop() == 0
         assert not any(Path(f"/proc/{pid}").exists() for pid in children.values())
         started = time.monotonic()
-        platform.start()
-        until(lambda: platform.fetch_policy() == POLICY)
+        hosting.start()
+        until(lambda: hosting.fetch_policy() == POLICY)
         assert time.monotonic() - started < 10  # it takes two; the machine may be busy
 
-    def test_policies_are_served_without_the_database(self, platform: Platform) -> None:
-        assert platform.stop(signal.SIGINT) == 0
-        (platform.data / "mailward.sqlite3").rename(platform.data / "away")
-        (platform.data / "mailward.sqlite3").mkdir()  # whoever opens it fails
+    def test_policies_are_served_without_the_database(self, hosting: Platform) -> None:
+        assert hosting.stop(signal.SIGINT) == 0
+        (hosting.data / "mailward.sqlite3").rename(hosting.data / "away")
+        (hosting.data / "mailward.sqlite3").mkdir()  # whoever opens it fails
         host = subprocess.Popen(
             [sys.executable, "-m", "mailward", "_policy-host"],
-            env=platform.environment,
+            env=hosting.environment,
             stderr=subprocess.DEVNULL,
         )
         try:
-            until(lambda: platform.fetch_policy() == POLICY)
+            until(lambda: hosting.fetch_policy() == POLICY)
         finally:
             host.terminate()
             assert host.wait(timeout=15) == 0
-            (platform.data / "mailward.sqlite3").rmdir()
-            (platform.data / "away").rename(platform.data / "mailward.sqlite3")
+            (hosting.data / "mailward.sqlite3").rmdir()
+            (hosting.data / "away").rename(hosting.data / "mailward.sqlite3")
 
     def test_children_die_with_a_killed_supervisor(self, platform: Platform) -> None:
-        if platform.running.poll() is not None:
-            platform.start()
         until(lambda: len(platform.children()) == 4)
         children = platform.children()
         platform.stop(signal.SIGKILL)
@@ -228,6 +241,23 @@ def answers(port: int) -> bool:
 def test_the_link_is_printed_only_while_nobody_has_an_account() -> None:
     assert "/start/TOKEN/" in describe(Settings(), "TOKEN")
     assert "/start/" not in describe(Settings(), None)
+
+
+def test_a_broken_authority_is_said_before_anything_runs(tmp_path: Path) -> None:
+    for name in ("ca.pem", "ca.key"):
+        (tmp_path / "data" / "ca").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / "ca" / name).write_text("")
+    done = run_to_the_end(Platform(tmp_path / "data"))
+    assert done.returncode == 2
+    assert b"move ca.pem and ca.key away" in done.stderr
+
+
+def test_a_database_that_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mailward.sqlite3").write_text("this is no database" * 100)
+    done = run_to_the_end(Platform(tmp_path / "data"))
+    assert done.returncode == 2
+    assert b"mailward.sqlite3 cannot be used: file is not a database" in done.stderr
 
 
 def test_a_data_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:

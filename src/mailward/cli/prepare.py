@@ -7,6 +7,7 @@ it takes a moment.
 import json
 
 from django.core.management import call_command
+from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
@@ -20,7 +21,11 @@ from mailward.web.console import gather_static
 
 def prepare(settings: Settings) -> str:
     """Do what is missing; JSON with `start_token` (None once somebody has an account). Raises Problem."""
-    _migrate()
+    try:
+        _migrate()
+        token = first_administrator_link()
+    except DatabaseError as error:
+        raise Problem(f"The database {connection.settings_dict['NAME']} cannot be used: {error}.") from error
     # before the console starts: it looks once which files there are
     gather_static(settings.data_path / "static")
     if settings.certificates.development_ca:
@@ -28,7 +33,7 @@ def prepare(settings: Settings) -> str:
             load_authority(authority_folder(settings))
         except AuthorityUnusable as error:
             raise Problem(str(error)) from error
-    return json.dumps({"start_token": first_administrator_link()})
+    return json.dumps({"start_token": token})
 
 
 def _migrate() -> None:
