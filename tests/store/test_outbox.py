@@ -80,6 +80,49 @@ def test_work_asked_for_later_while_it_is_done_waits_for_that_time() -> None:
         assert claim_one("notify").key == "7"
 
 
+def test_work_that_asks_for_itself_runs_when_it_said_however_long_the_lease() -> None:
+    outbox.put("verify", "7")
+    item = claim_one("verify")
+    outbox.put("verify", "7", available_at=NOON + timedelta(hours=4))
+    outbox.done(item)
+    with clock.frozen(NOON + timedelta(hours=4) - MINUTE):
+        assert outbox.claim(["verify"]) == []
+    with clock.frozen(NOON + timedelta(hours=4)):
+        assert claim_one("verify").attempts == 1
+
+
+def test_of_those_who_ask_while_it_is_done_the_earliest_counts() -> None:
+    outbox.put("verify", "7")
+    item = claim_one("verify")
+    for minutes in (30, 2, 40):
+        outbox.put("verify", "7", available_at=NOON + minutes * MINUTE)
+    outbox.done(item)
+    assert OutboxItem.objects.get().available_at == NOON + 2 * MINUTE
+
+
+def test_asking_later_for_work_that_a_dead_worker_left_does_not_put_it_off() -> None:
+    outbox.put("assess", "7")
+    claim_one()
+    with clock.frozen(NOON + outbox.DEFAULT_LEASE):
+        outbox.put("assess", "7", available_at=NOON + timedelta(hours=1))
+        assert claim_one().key == "7"
+
+
+def test_an_old_claim_ends_nothing_of_a_newer_one() -> None:
+    outbox.put("assess", "7")
+    old = claim_one()
+    with clock.frozen(NOON + outbox.DEFAULT_LEASE):
+        second = claim_one()
+        outbox.put("assess", "7")
+        outbox.done(second)
+        third = claim_one()
+        outbox.done(old)
+        outbox.retry(old, "slow")
+        assert OutboxItem.objects.get().claimed_until
+        outbox.done(third)
+    assert not OutboxItem.objects.exists()
+
+
 def test_a_worker_that_dies_gives_its_work_back_when_the_lease_ends() -> None:
     outbox.put("assess", "7")
     dead = claim_one()

@@ -19,7 +19,7 @@ class OutboxItem(models.Model):
     claimed_until = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     version = models.PositiveIntegerField(default=0)
-    """Counts up each time the work is asked for again: finishing the older must not drop the newer."""
+    """Tells claims apart: even from a claim on, odd once the work was asked for again meanwhile."""
     last_error = models.CharField(max_length=500, blank=True)
 
     class Meta:

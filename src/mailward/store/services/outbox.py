@@ -39,7 +39,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Work that is ours until the lease ends. `version` and `attempts` tell this claim from any other."""
+    """Work that is ours until the lease ends. `version` tells this claim from any other."""
 
     id: int
     kind: str
@@ -72,14 +72,16 @@ def put_many(items: Iterable[Item]) -> None:
         # sorted, so that two transactions lock the same rows in the same order
         for _, item in sorted(distinct.items())
     ]
+    moment = connection.ops.adapt_datetimefield_value(now)
     with connection.cursor() as cursor:
         for start in range(0, len(rows), _ROWS_A_STATEMENT):
             chunk = rows[start : start + _ROWS_A_STATEMENT]
             values = ", ".join(["(%s, %s, %s, %s, %s, NULL, 0, '', 0)"] * len(chunk))
-            cursor.execute(_PUT.format(values=values), [value for row in chunk for value in row])
+            cursor.execute(_PUT.format(values=values), [*(value for row in chunk for value in row), moment])
 
 
-# A claimed item's available_at is the end of its lease, so the earlier of the two times is right then too.
+# `version` is even from a claim on, odd once the work was asked for again. The first to ask while a worker
+# is at it says when it runs again; of later ones, the earliest does.
 _PUT = """
 INSERT INTO store_outboxitem
     (id, kind, "key", payload, available_at, claimed_until, attempts, last_error, version)
@@ -87,8 +89,11 @@ VALUES {values}
 ON CONFLICT (kind, "key") DO UPDATE SET
     payload = excluded.payload,
     available_at = CASE WHEN excluded.available_at < store_outboxitem.available_at
+                          OR (store_outboxitem.claimed_until > %s AND store_outboxitem.version %% 2 = 0)
                         THEN excluded.available_at ELSE store_outboxitem.available_at END,
-    version = store_outboxitem.version + 1
+    version = store_outboxitem.version
+            + CASE WHEN store_outboxitem.claimed_until IS NOT NULL AND store_outboxitem.version %% 2 = 0
+                   THEN 1 ELSE 0 END
 """
 
 
@@ -114,7 +119,8 @@ def claim(kinds: Sequence[str], limit: int = 50, lease: timedelta = DEFAULT_LEAS
 
 # The conditions stand here again: another worker may have been faster since the read.
 _CLAIM = """
-UPDATE store_outboxitem SET claimed_until = %s, available_at = %s, attempts = attempts + 1
+UPDATE store_outboxitem SET claimed_until = %s, available_at = %s, attempts = attempts + 1,
+    version = version + 2 - version %% 2
 WHERE id IN ({ids}) AND available_at <= %s AND (claimed_until IS NULL OR claimed_until <= %s)
 RETURNING id, kind, "key", payload, attempts, version
 """
@@ -124,9 +130,10 @@ RETURNING id, kind, "key", payload, attempts, version
 def done(claimed: Claimed | Iterable[Claimed]) -> None:
     """The work is finished: forget it, or let it run again where it was asked for again meanwhile."""
     for item in _each(claimed):
-        ours = OutboxItem.objects.filter(id=item.id, attempts=item.attempts)
-        if not ours.filter(version=item.version).delete()[0]:
-            ours.filter(version__gt=item.version).update(claimed_until=None, attempts=0, last_error="")
+        row = OutboxItem.objects.filter(id=item.id)
+        if not row.filter(version=item.version).delete()[0]:
+            asked_again = row.filter(version=item.version + 1)
+            asked_again.update(claimed_until=None, attempts=0, last_error="")
 
 
 @transaction.atomic
@@ -135,7 +142,7 @@ def retry(claimed: Claimed | Iterable[Claimed], error: str, delay: timedelta | N
     now = clock.now()
     for item in _each(claimed):
         later = now + (backoff(item.attempts) if delay is None else delay)
-        OutboxItem.objects.filter(id=item.id, attempts=item.attempts).update(
+        OutboxItem.objects.filter(id=item.id, version__in=(item.version, item.version + 1)).update(
             claimed_until=None,
             available_at=Case(When(version=item.version, then=Value(later)), default=F("available_at")),
             last_error=error[:_ERROR_CHARACTERS],
