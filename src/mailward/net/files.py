@@ -1,0 +1,193 @@
+"""Files that may hold reports: single ones, mboxes, Maildirs, folders of any of these, standard input.
+
+    for item in walk(["inbox.mbox", "reports/", "-"]):
+        ...  # item.content, or item.error that says why there is none
+
+What cannot be read is an item with an error, so that the rest goes on. In folders, hidden files and files
+that cannot be reports (a README) are passed over; a file that is named is always read.
+"""
+
+# ruff: noqa: PTH112, PTH116, PTH119, PTH122, PTH123 - a Path for each file costs more than reading it
+import io
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from mailward.net.mbox import START, split_mbox
+
+MIB = 1024 * 1024
+STDIN = "-"
+_STDIN_NAME = "standard input"
+_ENDINGS = (".json", ".gz", ".zip", ".eml", ".mbox", ".mbx")
+_SNIFFED_ENDINGS = (".txt", ".msg", ".mail", "")
+"""These may be anything: their first bytes decide."""
+_HEAD_BYTES = 512
+_FIRST_BYTES = 64 * 1024  # most reports come whole in one read
+_LOOKS_LIKE_REPORT = re.compile(
+    rb"""From\ |\s*[\[{]|\x1f\x8b|PK\x03\x04   # mbox, JSON, gzip, zip
+    |\xef\xbb\xbf\s*[\[{]                      # JSON behind a byte order mark
+    |[A-Za-z][A-Za-z0-9-]*:[ \t]               # a mail""",
+    re.VERBOSE,
+)
+_MAILDIR_FOLDERS = ("cur", "new")
+
+
+@dataclass(frozen=True, slots=True)
+class WalkLimits:
+    max_item_bytes: int = 50 * MIB
+    """Of one file, or of one message in an mbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    name: str
+    """Relative to the folder that was given, else as given; `inbox.mbox#2` for a message of several."""
+    content: bytes | None
+    """None: see `error`."""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    name: str
+    path: str
+    is_folder: bool
+    error: str | None = None
+
+
+DEFAULT_LIMITS = WalkLimits()
+
+
+def walk(paths: Iterable[str], limits: WalkLimits = DEFAULT_LIMITS) -> Iterator[Item]:
+    """Every item under the paths, in the order of names; `-` is standard input. Never raises OSError."""
+    for path in paths:
+        if path == STDIN:
+            yield from _read_stdin(limits)
+            continue
+        for found in _find(path):
+            if found.error is not None:
+                yield Item(found.name, None, found.error)
+            else:
+                yield from _read(found, limits)
+
+
+def measure(paths: Iterable[str]) -> int:
+    """The bytes that `walk` will read, for a progress bar; standard input counts as nothing."""
+    total = 0
+    for path in paths:
+        for found in _find(path):
+            try:
+                total += os.stat(found.path).st_size
+            except OSError:
+                continue
+    return total
+
+
+def _find(path: str) -> Iterator[_Found]:
+    """The file, or the candidates below the folder. A loop of symbolic links is walked once."""
+    if not os.path.isdir(path):
+        yield _Found(path, path, is_folder=False)
+        return
+    seen: set[tuple[int, int]] = set()
+    # a stack of our own: folders may be nested deeper than Python recurses
+    waiting = [_Found("", path, is_folder=True)]
+    while waiting:
+        found = waiting.pop()
+        if found.is_folder:
+            waiting += reversed(_list(found, seen))
+        else:
+            yield found
+
+
+def _list(folder: _Found, seen: set[tuple[int, int]]) -> list[_Found]:
+    try:
+        here = os.stat(folder.path)
+        if (here.st_dev, here.st_ino) in seen:
+            return []
+        seen.add((here.st_dev, here.st_ino))
+        with os.scandir(folder.path) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        return [_Found(folder.name or folder.path, folder.path, is_folder=False, error=_say(error))]
+    prefix = f"{folder.name}/" if folder.name else ""
+    in_maildir = os.path.basename(folder.path.rstrip("/")) in _MAILDIR_FOLDERS
+    found = []
+    for entry in listed:
+        if entry.name.startswith("."):
+            continue
+        is_folder = entry.is_dir()
+        if is_folder or (entry.is_file() and (in_maildir or _is_candidate(entry))):
+            found.append(_Found(prefix + entry.name, entry.path, is_folder))
+    return found
+
+
+def _is_candidate(entry: os.DirEntry[str]) -> bool:
+    name = entry.name.lower()
+    if name.endswith(_ENDINGS):
+        return True
+    if os.path.splitext(name)[1] not in _SNIFFED_ENDINGS:
+        return False
+    try:
+        with open(entry.path, "rb") as file:
+            return _LOOKS_LIKE_REPORT.match(file.read(_HEAD_BYTES)) is not None
+    except OSError:
+        return True  # to be named with its reason
+
+
+def _read(found: _Found, limits: WalkLimits) -> Iterator[Item]:
+    try:
+        with open(found.path, "rb") as file:
+            yield from _read_open(found.name, file, limits)
+    except OSError as error:
+        yield Item(found.name, None, _say(error))
+
+
+def _read_stdin(limits: WalkLimits) -> Iterator[Item]:
+    try:
+        with open(sys.stdin.fileno(), "rb", closefd=False) as file:
+            yield from _read_open(_STDIN_NAME, file, limits)
+    except (OSError, AttributeError) as error:  # a program without standard input has None there
+        yield Item(_STDIN_NAME, None, _say(error))
+
+
+def _read_open(name: str, file: io.BufferedReader, limits: WalkLimits) -> Iterator[Item]:
+    if file.peek(len(START)).startswith(START):
+        yield from _read_mbox(name, file, limits)
+        return
+    # one byte more than allowed tells whether there is more
+    pieces = [file.read(min(_FIRST_BYTES, limits.max_item_bytes + 1))]
+    size = len(pieces[0])
+    while pieces[-1] and size <= limits.max_item_bytes:
+        pieces.append(file.read(min(MIB, limits.max_item_bytes + 1 - size)))
+        size += len(pieces[-1])
+    yield _take(name, b"".join(pieces) if size <= limits.max_item_bytes else None, limits)
+
+
+def _read_mbox(name: str, file: io.BufferedReader, limits: WalkLimits) -> Iterator[Item]:
+    """One item a message. A file with a single one keeps its own name: many programs save a mail so."""
+    messages = split_mbox(file, limits.max_item_bytes)
+    first, *second = next(messages), *_next(messages)
+    yield _take(f"{name}#1" if second else name, first, limits)
+    if second:
+        yield _take(f"{name}#2", second.pop(), limits)
+    for number, message in enumerate(messages, 3):
+        yield _take(f"{name}#{number}", message, limits)
+
+
+def _next(messages: Iterator[bytes | None]) -> list[bytes | None]:
+    """The next message, if there is one; None stands for one too large."""
+    for message in messages:
+        return [message]
+    return []
+
+
+def _take(name: str, content: bytes | None, limits: WalkLimits) -> Item:
+    if content is None:
+        return Item(name, None, f"larger than {limits.max_item_bytes / MIB:g} MiB")
+    return Item(name, content)
+
+
+def _say(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
