@@ -9,6 +9,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailward.net import httpconnection
 from mailward.net.httpmessage import Finished, Handler, HttpLimits, Request, Response, serialise_response
 from mailward.net.httpreader import Arrived, Event, Refused, RequestReader
 from mailward.net.httpserver import Server, serve_http
@@ -291,6 +292,18 @@ async def test_idle_connections_give_way_to_new_ones() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(GET)
         assert (await reader.readuntil(b" 0\n")).startswith(b"HTTP/1.1 200 ")
+        assert status(await exchange(server, LAST)) == 200
+        await until(lambda: reader.at_eof() or reader.exception() is not None)
+        writer.close()
+
+
+async def test_stalled_connections_give_way_when_none_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(httpconnection, "STALLED_SECONDS", SHORT)
+    async with running(limits=replace(QUICK, connections=1)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        await until(lambda: server.connections == 1)
+        assert await exchange(server, LAST) == b"", "it may still be honest"
+        await asyncio.sleep(SHORT)
         assert status(await exchange(server, LAST)) == 200
         await until(lambda: reader.at_eof() or reader.exception() is not None)
         writer.close()

@@ -22,6 +22,9 @@ from mailward.net.tlspipe import TlsPipe
 _log = logging.getLogger("mailward.http")
 
 
+STALLED_SECONDS = 2.0
+
+
 class Wait(enum.Enum):
     HANDSHAKE = enum.auto()
     HEAD = enum.auto()
@@ -326,6 +329,12 @@ class HttpConnection(asyncio.Protocol):
             return
         self._expect(Wait.CLOSED, self._limits.write_seconds)
         self._transport.close()
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the peer has kept us waiting for its handshake or header longer than honest ones do."""
+        waits = self._wait in (Wait.HANDSHAKE, Wait.HEAD)
+        return waits and self._loop.time() - self._waiting_since >= STALLED_SECONDS
 
     def close_when_idle(self) -> None:
         """For a server that ends: nothing new is begun."""

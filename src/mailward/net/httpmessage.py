@@ -35,7 +35,7 @@ class HttpLimits:
     linger_seconds: float = 2
     """How long we go on reading, after an early answer, so that a reset does not destroy it on its way."""
     connections: int = 2_000
-    """Idle ones give way to new ones; when none is idle, new ones are turned away."""
+    """When all are taken, the oldest idle one gives way, else a stalled one; else the new one is refused."""
     connections_an_address: int = 100
     """An IPv6 /64 counts as one address. Loopback, where a TLS front connects from, is not counted."""
     count_loopback: bool = False

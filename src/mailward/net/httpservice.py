@@ -1,6 +1,7 @@
 """What the connections of one HTTP server share: handler, limits, and the counts that the limits hold."""
 
 import asyncio
+import itertools
 import ssl
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,12 +9,16 @@ from typing import Protocol
 
 from mailward.net.httpmessage import Admit, Handler, HttpLimits, OnFinished
 
+_STALLED_LOOKED_AT = 64
+
 
 class Connection(Protocol):
     """As much of a connection as the count of connections needs to know."""
 
     block: str
 
+    @property
+    def stalled(self) -> bool: ...
     def abort(self) -> None: ...
     def close_when_idle(self) -> None: ...
 
@@ -27,7 +32,8 @@ class Service:
     tls: ssl.SSLContext | None = None
     admit: Admit | None = None
     on_finished: OnFinished | None = None
-    connections: set[Connection] = field(default_factory=set)
+    connections: dict[Connection, None] = field(default_factory=dict)
+    """In the order in which they came."""
     idle: dict[Connection, None] = field(default_factory=dict)
     """In the order in which they fell idle."""
     an_address: Counter[str] = field(default_factory=Counter)
@@ -41,19 +47,24 @@ class Service:
         if block and self.an_address[block] >= self.limits.connections_an_address:
             return False
         if len(self.connections) >= self.limits.connections:
-            if not self.idle:
+            victim = next(iter(self.idle), None) or self._oldest_stalled()
+            if victim is None:
                 return False
-            next(iter(self.idle)).abort()
-        self.connections.add(connection)
+            victim.abort()
+        self.connections[connection] = None
         self.empty.clear()
         if block:
             self.an_address[block] += 1
         return True
 
+    def _oldest_stalled(self) -> Connection | None:
+        first = itertools.islice(self.connections, _STALLED_LOOKED_AT)
+        return next((connection for connection in first if connection.stalled), None)
+
     def leave(self, connection: Connection) -> None:
         if connection not in self.connections:
             return
-        self.connections.discard(connection)
+        del self.connections[connection]
         self.idle.pop(connection, None)
         if block := connection.block:
             self.an_address[block] -= 1
