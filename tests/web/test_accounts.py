@@ -7,7 +7,7 @@ from django.urls import reverse
 from tests.web.pages import with_settings
 
 from mailward.config import Relay
-from mailward.store.models import Membership, Role, User
+from mailward.store.models import Membership, Organisation, Role, User
 from mailward.store.scope import scope_of
 from mailward.store.services import accounts
 
@@ -147,3 +147,23 @@ def test_a_test_mail_to_a_relay_that_is_away_says_so(alice: Client) -> None:
         answer = alice.post(reverse("notify-test"), follow=True)
         assert b"could not be sent" in answer.content
         assert b"No mail relay works" in answer.content
+
+
+def test_an_owner_hands_over_a_link_for_a_forgotten_password(alice: Client, bob_user: User) -> None:
+    membership = Membership.objects.get(user=bob_user)
+    page = alice.post(reverse("people-password", args=[membership.pk])).content.decode()
+    (link,) = re.findall(r"http://127\.0\.0\.1:8000(/password/[^<]+)", page)
+    bob = Client()
+    form = bob.get(link, follow=True)
+    bob.post(form.redirect_chain[-1][0], {"password1": PASSWORD, "password2": PASSWORD})
+    bob_user.refresh_from_db()
+    assert bob_user.check_password(PASSWORD)
+
+
+def test_a_link_for_a_password_is_no_way_into_another_organisation(
+    alice: Client, charlie_user: User, organisation: Organisation
+) -> None:
+    membership = Membership.objects.create(organisation=organisation, user=charlie_user, role=Role.READER)
+    answer = alice.post(reverse("people-password", args=[membership.pk]), follow=True)
+    assert b"/password/reset/" not in answer.content
+    assert b"another organisation too" in answer.content

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from csp.constants import NONE, SELF
 from django.core.management.utils import get_random_secret_key
 
+from mailward import render
 from mailward.config import load_settings
 
 _config_file = os.environ.get("MAILWARD_CONFIG")
@@ -150,6 +151,8 @@ CONTENT_SECURITY_POLICY = {
 
 STATIC_URL = "static/"
 STATIC_ROOT = MAILWARD.data_path / "static"
+# readable.css styles the documents of mailward.render, here and in pages that stand alone
+STATICFILES_DIRS = [("mailward", Path(render.__path__[0]) / "static")]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

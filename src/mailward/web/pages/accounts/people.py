@@ -56,6 +56,8 @@ def withdraw(request: ScopedRequest, invitation_id: int) -> HttpResponse:
 @require_POST
 def change_role(request: ScopedRequest, membership_id: int) -> HttpResponse:
     form = RoleForm(request.POST)
+    if not request.scope.memberships().filter(pk=membership_id).exists():
+        raise Http404
     if not form.is_valid():
         messages.error(request, "There is no such role.")
         return redirect("people")

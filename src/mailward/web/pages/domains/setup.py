@@ -10,6 +10,8 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
+from mailward.ingest.channels import https
+from mailward.ingest.test_report import send_test_report
 from mailward.monitor.records import ExpectedRecord, RecordData, RecordKey, expected_records
 from mailward.store.models import Domain, RecordCheck
 from mailward.store.services.domains import MAX_RECIPIENTS, TooManyRecipients, add_recipient, remove_recipient
@@ -68,8 +70,6 @@ def domain_check(request: ScopedRequest, name: str) -> HttpResponse:
 @require_POST
 def domain_test_report(request: ScopedRequest, name: str) -> HttpResponse:
     """Send a test report through our own mail door, as a stranger's would come."""
-    from mailward.ingest.test_report import send_test_report
-
     domain = find_domain(request, name)
     trouble = async_to_sync(send_test_report)(domain.pk)
     if trouble:
@@ -117,7 +117,7 @@ def _render(request: ScopedRequest, domain: Domain, form: RecipientForm) -> Http
         "rows": rows,
         "next": next_step(domain, {row.record.key: row.check.state if row.check else "" for row in rows}),
         "report_address": f"{domain.report_token}@{configured.reports.domain}",
-        "https_door": f"https://{configured.https_name}/{domain.report_token}",
+        "https_door": f"https://{configured.https_name}{https.PATH}{domain.report_token}",
         "fetch_command": fetch_command(configured, domain.name),
         "development_ca": configured.certificates.development_ca,
         "recipients": request.scope.recipients().filter(domain=domain).order_by("email"),

@@ -1,0 +1,131 @@
+"""The pages of a policy, with a real DNS server on loopback."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from tests.fakes.dns import FakeDns
+from tests.web.pages import with_settings
+
+from mailward.config import Certificates, Dns
+from mailward.core.mtasts.policy import Mode, Policy
+from mailward.store.models import Domain, PolicyVersion
+from mailward.store.services.policies import publish_policy
+
+TESTING = Policy(Mode.TESTING, 86_400, ("mx1.example.test",))
+
+
+@pytest.fixture
+def dns() -> Iterator[FakeDns]:
+    server = FakeDns()
+    server.set("example.test", "MX", "10 mx1.example.test.", "20 mx2.example.test.")
+    with server.threaded(), with_settings(dns=Dns(resolvers=(server.address,))):
+        yield server
+
+
+@pytest.fixture
+def served(domain: Domain) -> PolicyVersion:
+    return publish_policy(domain.organisation_id, domain.pk, TESTING, author_id=None)
+
+
+def edit(client: Client, step: str, **changes: str) -> str:
+    values = {"mode": "testing", "mx": "mx1.example.test", "age": "86400", "reason": "", "based_on": "0"}
+    address = reverse("domain-policy-edit", args=["example.test"])
+    return client.post(address, values | changes | {"step": step}, follow=True).content.decode()
+
+
+@pytest.mark.usefixtures("domain", "dns")
+def test_the_first_policy_is_proposed_from_the_live_mx(alice: Client) -> None:
+    page = alice.get(reverse("domain-policy-edit", args=["example.test"])).content.decode()
+    assert "mx1.example.test\nmx2.example.test</textarea>" in page
+    assert re.search(r'value="testing" required checked', page)
+
+
+@pytest.mark.usefixtures("domain", "dns")
+def test_a_change_is_looked_at_before_it_is_published(alice: Client) -> None:
+    page = edit(alice, "review", mode="enforce")
+    assert "Mail will be refused: in DNS, but not in the policy: mx2.example.test" in page
+    assert "has never been in testing mode" in page
+    assert not PolicyVersion.objects.exists()
+
+
+@pytest.mark.usefixtures("dns")
+def test_publishing_makes_a_version_with_its_author_and_reason(alice: Client, domain: Domain) -> None:
+    page = edit(alice, "publish", reason="<b>because</b>")
+    version = PolicyVersion.objects.get()
+    assert (version.author and version.author.name, version.reason) == ("Alice", "<b>because</b>")
+    assert version.policy_id in page
+    history = alice.get(reverse("domain-history", args=[domain.name])).content.decode()
+    assert "&lt;b&gt;because&lt;/b&gt;" in history
+
+
+@pytest.mark.usefixtures("dns", "served")
+def test_two_people_do_not_overwrite_each_other(alice: Client, bob: Client) -> None:
+    edit(bob, "publish", mode="enforce", based_on="1")
+    assert "Somebody else published another version" in edit(alice, "publish", age="604800", based_on="1")
+    assert PolicyVersion.objects.count() == 2
+
+
+@pytest.mark.usefixtures("dns", "served")
+def test_the_same_policy_again_changes_nothing(alice: Client) -> None:
+    assert "Nothing would change" in edit(alice, "review", based_on="1")
+    assert "Nothing changed" in edit(alice, "publish", based_on="1")
+    assert PolicyVersion.objects.count() == 1
+
+
+@pytest.mark.usefixtures("domain", "dns")
+def test_the_live_hosts_replace_those_in_the_form_and_nothing_else(alice: Client) -> None:
+    page = edit(alice, "propose", mx="old.example.test", mode="enforce", reason="kept")
+    assert "mx1.example.test\nmx2.example.test</textarea>" in page
+    assert "old.example.test" not in page
+    assert 'value="kept"' in page
+    assert re.search(r'value="enforce" required checked', page)
+
+
+BAD_POLICIES = [
+    ({"mx": ""}, "Name at least one MX host"),
+    ({"mx": "mx1.example.test\n*.*.test"}, "Line 2, *.*.test"),
+    ({"mx": "192.0.2.1"}, "is an address"),
+    ({"mode": "strict"}, "Select a valid choice"),
+    ({"age": "other"}, "Give the number of seconds"),
+    ({"age": "other", "other_age": "31557601"}, "less than or equal to 31557600"),
+    ({"age": "other", "other_age": "-1"}, "greater than or equal to 1"),
+    ({"mx": "\n".join(f"mx{number}.test" for number in range(101))}, "names 100 hosts at most"),
+]
+
+
+@pytest.mark.usefixtures("domain", "dns")
+@pytest.mark.parametrize(("changes", "reason"), BAD_POLICIES)
+def test_what_is_no_policy_is_told_beside_the_field(
+    alice: Client, changes: dict[str, str], reason: str
+) -> None:
+    assert reason in edit(alice, "publish", **changes)
+    assert not PolicyVersion.objects.exists()
+
+
+@pytest.mark.usefixtures("dns")
+def test_one_click_restores_an_older_version(alice: Client, served: PolicyVersion) -> None:
+    edit(alice, "publish", mode="none", mx="", based_on="1")
+    alice.post(reverse("domain-restore", args=["example.test", served.number]))
+    newest = PolicyVersion.objects.order_by("-number")[0]
+    assert (newest.number, newest.text, newest.restored_from) == (3, served.text, 1)
+    assert newest.policy_id != served.policy_id
+
+
+@pytest.mark.usefixtures("served")
+def test_the_page_says_how_to_see_the_policy(alice: Client) -> None:
+    address = reverse("domain-policy", args=["example.test"])
+    assert "curl --cacert" in alice.get(address).content.decode()
+    with with_settings(certificates=Certificates(development_ca=False)):
+        page = alice.get(address).content.decode()
+        assert "curl --resolve" in page
+        assert "--cacert" not in page
+
+
+@pytest.mark.usefixtures("served")
+def test_a_reader_sees_the_policy_and_cannot_change_it(rita: Client) -> None:
+    page = rita.get(reverse("domain-policy", args=["example.test"])).content.decode()
+    assert "mode: testing" in page
+    assert reverse("domain-policy-edit", args=["example.test"]) not in page

@@ -1,0 +1,76 @@
+"""What somebody is told before they publish."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mailward.core.mtasts.policy import Mode, Policy
+from mailward.monitor.proposals import MxProposal
+from mailward.store.models import PolicyVersion
+from mailward.web.pages.policies.review import Situation, Weight, review
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+LIVE = MxProposal(("mx1.a.test", "mx2.a.test"))
+LONG_AGO = NOW - timedelta(days=30)
+YESTERDAY = NOW - timedelta(days=1)
+ALL = ("mx1.a.test", "mx2.a.test")
+
+
+def version(mode: str, *mx: str) -> PolicyVersion:
+    return PolicyVersion(number=1, mode=mode, max_age_seconds=604_800, mx=list(mx))
+
+
+def remarks(
+    policy: Policy,
+    *,
+    live: MxProposal = LIVE,
+    current: PolicyVersion | None = None,
+    testing_since: datetime | None = None,
+) -> list[tuple[Weight, str]]:
+    found = review(policy, Situation(live, current, testing_since, NOW))
+    return [(remark.weight, remark.text) for remark in found]
+
+
+def policy(mode: Mode, *mx: str) -> Policy:
+    return Policy(mode, 604_800, mx)
+
+
+def test_a_policy_that_fits_needs_no_remark() -> None:
+    assert remarks(policy(Mode.TESTING, *ALL)) == []
+    assert remarks(policy(Mode.ENFORCE, "*.a.test"), testing_since=LONG_AGO) == []
+
+
+TOLD = [
+    # a live host is not covered: mail is refused under enforce, reported under testing
+    (policy(Mode.ENFORCE, "mx1.a.test"), None, LONG_AGO, Weight.DANGER, "Mail will be refused"),
+    (policy(Mode.TESTING, "mx1.a.test"), None, None, Weight.CARE, "report them as failures"),
+    # for hosts to come
+    (policy(Mode.TESTING, *ALL, "new.a.test"), None, None, Weight.KNOW, "not in DNS now: new.a.test"),
+    # enforce without evidence
+    (policy(Mode.ENFORCE, *ALL), None, None, Weight.DANGER, "never been in testing mode"),
+    (policy(Mode.ENFORCE, *ALL), version("testing", *ALL), YESTERDAY, Weight.CARE, "since 23 November only"),
+    # protection goes
+    (policy(Mode.TESTING, *ALL), version("enforce", *ALL), LONG_AGO, Weight.CARE, "loses its protection"),
+    (policy(Mode.NONE), version("enforce", *ALL), LONG_AGO, Weight.CARE, "loses its protection"),
+    # what senders remember
+    (policy(Mode.ENFORCE, *ALL), version("enforce", "mx1.a.test"), LONG_AGO, Weight.CARE, "refuse the new"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wanted", "current", "testing_since", "weight", "text"), TOLD)
+def test_what_is_risky_is_told(
+    wanted: Policy, current: PolicyVersion | None, testing_since: datetime | None, weight: Weight, text: str
+) -> None:
+    told = remarks(wanted, current=current, testing_since=testing_since)
+    assert any(found is weight and text in sentence for found, sentence in told)
+
+
+def test_dns_that_does_not_answer_is_no_proof_that_all_is_well() -> None:
+    ((weight, text),) = remarks(policy(Mode.TESTING, *ALL), live=MxProposal((), reason="no answer"))
+    assert weight is Weight.CARE
+    assert "could not be compared with DNS: no answer" in text
+
+
+def test_the_gravest_comes_first() -> None:
+    told = remarks(policy(Mode.ENFORCE, "mx1.a.test", "new.a.test"))
+    assert (told[0][0], told[-1][0]) == (Weight.DANGER, Weight.KNOW)
