@@ -161,6 +161,12 @@ def test_the_list_can_be_narrowed(alice_user: User, domain: Domain, organisation
     assert names(us, search=" EXAMPLE") == ["example.test"]
 
 
+def test_a_name_in_another_script_is_found_as_it_is_written(alice_user: User) -> None:
+    service.create_domain(scope(alice_user), parse_domain("müller.test"))
+    assert names(scope(alice_user), search="Müller") == ["xn--mller-kva.test"]
+    assert names(scope(alice_user), search="mü ller..") == []
+
+
 def names(scope: Scope, **narrowing: Any) -> list[str]:
     return [row.name for row in list_domains(scope, **narrowing).rows]
 

@@ -31,6 +31,11 @@ def test_the_first_administrator_comes_in_by_the_link() -> None:
 
 
 @pytest.mark.django_db
+def test_before_anybody_has_an_account_the_login_says_where_the_link_is() -> None:
+    assert b"Nobody has an account yet" in Client().get(reverse("account_login")).content
+
+
+@pytest.mark.django_db
 def test_a_weak_password_is_told_beside_its_field() -> None:
     address = reverse("start", args=[accounts.first_administrator_link()])
     answer = Client().post(

@@ -11,7 +11,10 @@ from tests.fakes.dns import FakeDns
 from tests.web.pages import with_settings
 
 from mailward.config import Dns
-from mailward.store.models import Domain, DomainRecipient, PolicyVersion, RecordCheck
+from mailward.monitor.records import RecordKey, RecordState, State
+from mailward.net import clock
+from mailward.store.models import Domain, DomainRecipient, Organisation, PolicyVersion, RecordCheck
+from mailward.store.services.domains import record_states
 
 
 @pytest.fixture
@@ -155,3 +158,20 @@ def test_a_list_page_takes_as_many_queries_for_fifty_domains_as_for_one(
     with CaptureQueriesContext(connection) as many:
         alice.get(reverse("domain-list"))
     assert len(many) == len(few)
+
+
+def test_a_claim_that_somebody_else_holds_is_told(
+    alice: Client, domain: Domain, strangers: Organisation, dns: FakeDns
+) -> None:
+    theirs = Domain.objects.create(
+        organisation=strangers,
+        name=domain.name,
+        report_token="t",
+        claim_token="c",
+        claim_verified_at=clock.now(),
+    )
+    record_states(theirs.pk, [RecordState(RecordKey.CLAIM, State.RIGHT, "")])
+    dns.set("_mailward-challenge.example.test", "TXT", f"mailward-claim={domain.claim_token}")
+    page = alice.post(reverse("domain-check", args=[domain.name]), follow=True).content.decode()
+    assert "another organisation has proved example.test" in page
+    assert "Not served yet" in page

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from mailward.store.models import ServiceState
+from mailward.store.queries.accounts import nobody_has_an_account
 from mailward.store.scope import Scope
 from mailward.store.services.notifications import RELAY
 
@@ -11,7 +12,11 @@ from mailward.store.services.notifications import RELAY
 def frame(request: HttpRequest) -> dict[str, object]:
     scope: Scope | None = getattr(request, "scope", None)
     if scope is None:
-        return {"scope": None, "relay_configured": bool(settings.MAILWARD.relay.host)}
+        return {
+            "scope": None,
+            "relay_configured": bool(settings.MAILWARD.relay.host),
+            "is_first_start": nobody_has_an_account(),
+        }
     return {
         "scope": scope,
         "relay_configured": bool(settings.MAILWARD.relay.host),

@@ -1,7 +1,7 @@
 """The people of an organisation."""
 
 from mailward.net import clock
-from mailward.store.models import Invitation, Membership, User
+from mailward.store.models import Invitation, Membership, Organisation, User
 from mailward.store.scope import Scope
 
 
@@ -13,6 +13,11 @@ def open_invitations(scope: Scope) -> list[Invitation]:
     """Those that still let somebody in."""
     waiting = scope.invitations().filter(used_at=None, expires_at__gt=clock.now()).exclude(email="")
     return list(waiting.select_related("invited_by").order_by("-created_at"))
+
+
+def several_organisations() -> bool:
+    """Then only policies of proved domains are served."""
+    return Organisation.objects.count() > 1
 
 
 def nobody_has_an_account() -> bool:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from django.db.models import Count, Exists, OuterRef, QuerySet, Sum
 
+from mailward.core.names import InvalidName, parse_domain
 from mailward.net import clock
 from mailward.store.models import DailySessions, Domain, ProblemDomain, RecordCheck
 from mailward.store.scope import Scope
@@ -74,7 +75,7 @@ def list_domains(scope: Scope, *, search: str = "", show: Show = Show.ALL, numbe
     """Page `number` (from 1; beyond the last: the last) of the organisation's domains, by name."""
     found = _show(scope.domains(), show)
     if search:
-        found = found.filter(name__contains=search.strip().lower()[:MAX_SEARCH])
+        found = found.filter(name__contains=_as_stored(search.strip().lower()[:MAX_SEARCH]))
     total = found.count()
     pages = max(1, -(-total // PAGE_SIZE))
     number = min(max(number, 1), pages)
@@ -93,6 +94,14 @@ def summarise(states: Iterable[str]) -> RecordsSummary:
     if "missing" in seen:
         return RecordsSummary.INCOMPLETE
     return RecordsSummary.UNKNOWN if "unknown" in seen else RecordsSummary.RIGHT
+
+
+def _as_stored(search: str) -> str:
+    """Names are kept as A-labels: whole labels in other scripts are found too."""
+    try:
+        return search if search.isascii() else parse_domain(search, allow_single=True)
+    except InvalidName:
+        return search
 
 
 def _show(domains: QuerySet[Domain], show: Show) -> QuerySet[Domain]:

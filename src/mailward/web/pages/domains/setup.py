@@ -12,8 +12,9 @@ from django.views.decorators.http import require_POST
 
 from mailward.ingest.channels import https
 from mailward.ingest.test_report import send_test_report
-from mailward.monitor.records import ExpectedRecord, RecordData, RecordKey, expected_records
+from mailward.monitor.records import ExpectedRecord, RecordData, RecordKey, State, expected_records
 from mailward.store.models import Domain, RecordCheck
+from mailward.store.queries.accounts import several_organisations
 from mailward.store.services.domains import MAX_RECIPIENTS, TooManyRecipients, add_recipient, remove_recipient
 from mailward.web.access import ScopedRequest, find_domain, reader_page, writer_page
 from mailward.web.fetching import fetch_command
@@ -58,7 +59,15 @@ def domain_check(request: ScopedRequest, name: str) -> HttpResponse:
     """Ask the domain's own servers now."""
     domain = find_domain(request, name)
     states = check_now(domain.pk)
-    right = sum(state.state == "right" for state in states)
+    right = sum(state.state is State.RIGHT for state in states)
+    domain.refresh_from_db(fields=["claim_verified_at"])
+    has_claim = any(state.key is RecordKey.CLAIM and state.state is State.RIGHT for state in states)
+    if has_claim and domain.claim_verified_at is None:
+        messages.error(
+            request,
+            f"The claim's record is right, but another organisation has proved {domain.name} "
+            "and its record still stands: remove that one.",
+        )
     if right == len(states):
         messages.success(request, "All records are right.")
     else:
@@ -116,6 +125,8 @@ def _render(request: ScopedRequest, domain: Domain, form: RecipientForm) -> Http
         "tab": "setup",
         "rows": rows,
         "next": next_step(domain, {row.record.key: row.check.state if row.check else "" for row in rows}),
+        "must_prove": domain.claim_verified_at is None and several_organisations(),
+        "organisation_address": f"{request.scope.organisation().report_token}@{configured.reports.domain}",
         "report_address": f"{domain.report_token}@{configured.reports.domain}",
         "https_door": f"https://{configured.https_name}{https.PATH}{domain.report_token}",
         "fetch_command": fetch_command(configured, domain.name),
