@@ -100,6 +100,11 @@ def test_folders_may_be_nested_deeper_than_python_recurses(tmp_path: Path) -> No
     subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
 
 
+def test_a_name_that_is_no_text_can_still_be_written(tmp_path: Path) -> None:
+    write(tmp_path / os.fsdecode(b"caf\xe9.json"), b"{}")
+    assert list(walk([str(tmp_path)])) == [Item("caf\\xe9.json", b"{}")]
+
+
 def test_devices_and_pipes_in_folders_are_passed_over(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.json")
     assert list(walk([str(tmp_path)])) == []

@@ -88,7 +88,7 @@ def measure(paths: Iterable[str]) -> int:
 def _find(path: str) -> Iterator[_Found]:
     """The file, or the candidates below the folder. A loop of symbolic links is walked once."""
     if not os.path.isdir(path):
-        yield _Found(path, path, is_folder=False)
+        yield _Found(_decode(path), path, is_folder=False)
         return
     seen: set[tuple[int, int]] = set()
     # a stack of our own: folders may be nested deeper than Python recurses
@@ -110,7 +110,7 @@ def _list(folder: _Found, seen: set[tuple[int, int]]) -> list[_Found]:
         with os.scandir(folder.path) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        return [_Found(folder.name or folder.path, folder.path, is_folder=False, error=_say(error))]
+        return [_Found(folder.name or _decode(folder.path), folder.path, is_folder=False, error=_say(error))]
     prefix = f"{folder.name}/" if folder.name else ""
     in_maildir = os.path.basename(folder.path.rstrip("/")) in _MAILDIR_FOLDERS
     found = []
@@ -119,8 +119,13 @@ def _list(folder: _Found, seen: set[tuple[int, int]]) -> list[_Found]:
             continue
         is_folder = entry.is_dir()
         if is_folder or (entry.is_file() and (in_maildir or _is_candidate(entry))):
-            found.append(_Found(prefix + entry.name, entry.path, is_folder))
+            found.append(_Found(prefix + _decode(entry.name), entry.path, is_folder))
     return found
+
+
+def _decode(name: str) -> str:
+    """The name as text that can be written: bytes that are no UTF-8 are shown as such."""
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _is_candidate(entry: os.DirEntry[str]) -> bool:

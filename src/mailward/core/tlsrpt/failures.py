@@ -56,6 +56,10 @@ class Failure:
     """The largest first."""
     sources_left_out: int
 
+    @property
+    def host_kind(self) -> str:
+        return "Policy host" if self.result_type in POLICY_HOST_RESULTS else "Receiving MX"
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
