@@ -2,6 +2,8 @@
 
 import idna
 from django import template
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 register = template.Library()
 
@@ -47,3 +49,13 @@ def mode_badge(mode: str) -> str:
 def state_badge(state: str) -> str:
     """The badge class of a record's state."""
     return _STATE_BADGES.get(state, "unknown")
+
+
+@register.filter
+def commands(text: str) -> SafeString:
+    """Prose of the catalogue: what stands between backticks is a command. Everything is escaped."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # an odd backtick opens nothing
+        parts[-2:] = ["`".join(parts[-2:])]
+    shown = (format_html("<code>{}</code>", part) if index % 2 else part for index, part in enumerate(parts))
+    return format_html_join("", "{}", ((part,) for part in shown))

@@ -1,3 +1,9 @@
-from django.urls import URLPattern
+"""The overview of a domain, and its reports."""
 
-urlpatterns: list[URLPattern] = []
+from django.urls import URLPattern, path
+
+from mailward.web.pages.reports.overview import domain_home
+
+urlpatterns: list[URLPattern] = [
+    path("domains/<str:name>/", domain_home, name="domain-home"),
+]
