@@ -93,8 +93,21 @@ class Report(models.Model):
             )
         ]
         indexes = [
-            models.Index(fields=["organisation", "domain_key", "received_at"], name="report_by_arrival"),
-            models.Index(fields=["domain_key", "report_id"], name="report_by_id"),
+            # ids grow with the time of arrival, so lists are paged by them
+            models.Index(fields=["organisation", "id"], name="report_by_arrival"),
+            models.Index(fields=["organisation", "domain_key", "id"], name="report_by_domain"),
+            models.Index(fields=["organisation", "report_id"], name="report_by_id"),
+            # what is rare among many is found without reading all of them
+            models.Index(
+                fields=["organisation", "domain_key", "id"],
+                condition=models.Q(counted=False),
+                name="report_not_counted",
+            ),
+            models.Index(
+                fields=["organisation", "domain_key", "id"],
+                condition=models.Q(failed__gt=0),
+                name="report_with_failures",
+            ),
         ]
 
 
