@@ -2,7 +2,15 @@ import pytest
 
 from mailward.core.mtasts.policy import Mode, Policy, PolicyInvalid
 from mailward.net import clock
-from mailward.store.models import Domain, HostingGeneration, Organisation, PolicyVersion, User
+from mailward.store.models import (
+    Domain,
+    HostingGeneration,
+    Organisation,
+    OutboxItem,
+    PolicyVersion,
+    RecordCheck,
+    User,
+)
 from mailward.store.queries.policies import DiffLine, diff_lines, history
 from mailward.store.scope import scope_of
 from mailward.store.services import policies as service
@@ -31,6 +39,21 @@ def test_every_change_is_a_new_version_with_a_new_id_even_in_one_instant(domain:
     assert [version.number for version in versions] == [1, 2, 3, 4]
     assert len({version.policy_id for version in versions}) == 4
     assert PolicyVersion.objects.get(number=1).text == versions[0].text
+
+
+def test_a_record_that_announced_the_last_version_is_looked_at_again(domain: Domain) -> None:
+    for record in ("_mta-sts", "mta-sts"):
+        RecordCheck.objects.create(
+            organisation=domain.organisation,
+            domain=domain,
+            record=record,
+            state="right",
+            checked_at=clock.now(),
+        )
+    publish(domain, TESTING)
+    states = dict(RecordCheck.objects.values_list("record", "state"))
+    assert states == {"_mta-sts": "unknown", "mta-sts": "right"}
+    assert OutboxItem.objects.filter(kind="records", key=str(domain.pk)).exists()
 
 
 def test_the_same_policy_is_not_published_twice(domain: Domain) -> None:

@@ -12,7 +12,11 @@ from django.db.models import Max
 from mailward.core.mtasts.policy import Mode, Policy, make_policy_id, serialise_policy
 from mailward.net import clock
 from mailward.store.models import Domain, PolicyVersion
+from mailward.store.services import outbox
 from mailward.store.services.hosting import bump_generation
+
+ANNOUNCEMENT = "_mta-sts"
+"""The key of the record that holds a policy's id (mailward.monitor.records)."""
 
 
 class PolicyUnchanged(Exception):
@@ -65,6 +69,11 @@ def publish_policy(
         created_at=clock.now(),
     )
     Domain.objects.filter(pk=domain.pk).update(current_version=version)
+    # what was seen in DNS announced the version before: that says nothing of this one
+    domain.record_checks.filter(record=ANNOUNCEMENT).update(
+        state="unknown", detail="not asked since the policy changed", observed=[]
+    )
+    outbox.put("records", str(domain.pk))
     bump_generation()
     return version
 
