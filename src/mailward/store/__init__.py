@@ -1,5 +1,5 @@
 """The storage layer: one Django app that never touches the network.
 
-`scope` is the only way from a person to rows; `services` writes (one function = one short transaction), `queries`
-reads into frozen rows, `models` are tables and nothing else.
+`scope` is the only way from a person to rows; `services` writes (one function = one short transaction),
+`queries` reads into frozen rows, `models` are tables and nothing else.
 """

@@ -8,372 +8,853 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('email', models.EmailField(max_length=254, unique=True)),
-                ('name', models.CharField(blank=True, max_length=200)),
-                ('is_active', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(default=mailward.net.clock.now)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                ("email", models.EmailField(max_length=254, unique=True)),
+                ("name", models.CharField(blank=True, max_length=200)),
+                ("is_active", models.BooleanField(default=True)),
+                ("created_at", models.DateTimeField(default=mailward.net.clock.now)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='HostingGeneration',
+            name="HostingGeneration",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('value', models.BigIntegerField(default=0)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("value", models.BigIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='Organisation',
+            name="Organisation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200)),
-                ('report_token', models.CharField(max_length=64, unique=True)),
-                ('created_at', models.DateTimeField(default=mailward.net.clock.now)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=200)),
+                ("report_token", models.CharField(max_length=64, unique=True)),
+                ("created_at", models.DateTimeField(default=mailward.net.clock.now)),
             ],
         ),
         migrations.CreateModel(
-            name='ServiceState',
+            name="ServiceState",
             fields=[
-                ('name', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('ok', models.BooleanField()),
-                ('detail', models.CharField(blank=True, max_length=500)),
-                ('changed_at', models.DateTimeField()),
+                ("name", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("ok", models.BooleanField()),
+                ("detail", models.CharField(blank=True, max_length=500)),
+                ("changed_at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name='Invitation',
+            name="Invitation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('token_hash', models.CharField(max_length=64, unique=True)),
-                ('email', models.EmailField(blank=True, max_length=254)),
-                ('role', models.CharField(choices=[('owner', 'Owner'), ('administrator', 'Administrator'), ('reader', 'Reader')], max_length=20)),
-                ('created_at', models.DateTimeField(default=mailward.net.clock.now)),
-                ('expires_at', models.DateTimeField()),
-                ('used_at', models.DateTimeField(null=True)),
-                ('invited_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('organisation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='invitations', to='store.organisation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("token_hash", models.CharField(max_length=64, unique=True)),
+                ("email", models.EmailField(blank=True, max_length=254)),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("owner", "Owner"),
+                            ("administrator", "Administrator"),
+                            ("reader", "Reader"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=mailward.net.clock.now)),
+                ("expires_at", models.DateTimeField()),
+                ("used_at", models.DateTimeField(null=True)),
+                (
+                    "invited_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="invitations",
+                        to="store.organisation",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Domain',
+            name="Domain",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=253)),
-                ('report_token', models.CharField(max_length=64, unique=True)),
-                ('claim_token', models.CharField(max_length=64)),
-                ('claim_verified_at', models.DateTimeField(null=True)),
-                ('records_checked_at', models.DateTimeField(null=True)),
-                ('test_report_nonce', models.CharField(blank=True, max_length=64)),
-                ('test_report_sent_at', models.DateTimeField(null=True)),
-                ('test_report_arrived_at', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField(default=mailward.net.clock.now)),
-                ('organisation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='domains', to='store.organisation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=253)),
+                ("report_token", models.CharField(max_length=64, unique=True)),
+                ("claim_token", models.CharField(max_length=64)),
+                ("claim_verified_at", models.DateTimeField(null=True)),
+                ("records_checked_at", models.DateTimeField(null=True)),
+                ("test_report_nonce", models.CharField(blank=True, max_length=64)),
+                ("test_report_sent_at", models.DateTimeField(null=True)),
+                ("test_report_arrived_at", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField(default=mailward.net.clock.now)),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="domains",
+                        to="store.organisation",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='OutboxItem',
+            name="OutboxItem",
             fields=[
-                ('id', models.BigIntegerField(default=mailward.store.ids.new_id, primary_key=True, serialize=False)),
-                ('kind', models.CharField(max_length=40)),
-                ('key', models.CharField(max_length=200)),
-                ('payload', models.JSONField(default=dict)),
-                ('available_at', models.DateTimeField()),
-                ('claimed_until', models.DateTimeField(null=True)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('version', models.PositiveIntegerField(default=0)),
-                ('last_error', models.CharField(blank=True, max_length=500)),
+                (
+                    "id",
+                    models.BigIntegerField(
+                        default=mailward.store.ids.new_id, primary_key=True, serialize=False
+                    ),
+                ),
+                ("kind", models.CharField(max_length=40)),
+                ("key", models.CharField(max_length=200)),
+                ("payload", models.JSONField(default=dict)),
+                ("available_at", models.DateTimeField()),
+                ("claimed_until", models.DateTimeField(null=True)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("version", models.PositiveIntegerField(default=0)),
+                ("last_error", models.CharField(blank=True, max_length=500)),
             ],
             options={
-                'indexes': [models.Index(fields=['available_at'], name='outbox_by_time')],
-                'constraints': [models.UniqueConstraint(fields=('kind', 'key'), name='one_pending_item_a_key')],
+                "indexes": [models.Index(fields=["available_at"], name="outbox_by_time")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("kind", "key"), name="one_pending_item_a_key")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='PolicyVersion',
+            name="PolicyVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('policy_id', models.CharField(max_length=32)),
-                ('mode', models.CharField(max_length=10)),
-                ('max_age_seconds', models.PositiveIntegerField()),
-                ('mx', models.JSONField(default=list)),
-                ('text', models.TextField()),
-                ('reason', models.CharField(blank=True, max_length=500)),
-                ('restored_from', models.PositiveIntegerField(null=True)),
-                ('created_at', models.DateTimeField(default=mailward.net.clock.now)),
-                ('author', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('domain', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='store.domain')),
-                ('organisation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='store.organisation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("policy_id", models.CharField(max_length=32)),
+                ("mode", models.CharField(max_length=10)),
+                ("max_age_seconds", models.PositiveIntegerField()),
+                ("mx", models.JSONField(default=list)),
+                ("text", models.TextField()),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                ("restored_from", models.PositiveIntegerField(null=True)),
+                ("created_at", models.DateTimeField(default=mailward.net.clock.now)),
+                (
+                    "author",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "domain",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="versions",
+                        to="store.domain",
+                    ),
+                ),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="store.organisation"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.AddField(
-            model_name='domain',
-            name='current_version',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='store.policyversion'),
+            model_name="domain",
+            name="current_version",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="store.policyversion",
+            ),
         ),
         migrations.CreateModel(
-            name='Problem',
+            name="Problem",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('result_type', models.CharField(max_length=60)),
-                ('host', models.CharField(max_length=253)),
-                ('opened_at', models.DateTimeField()),
-                ('closed_at', models.DateTimeField(null=True)),
-                ('first_day', models.DateField()),
-                ('last_day', models.DateField()),
-                ('sessions', models.BigIntegerField(default=0)),
-                ('reporters', models.PositiveIntegerField(default=0)),
-                ('organisation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='problems', to='store.organisation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("result_type", models.CharField(max_length=60)),
+                ("host", models.CharField(max_length=253)),
+                ("opened_at", models.DateTimeField()),
+                ("closed_at", models.DateTimeField(null=True)),
+                ("first_day", models.DateField()),
+                ("last_day", models.DateField()),
+                ("sessions", models.BigIntegerField(default=0)),
+                ("reporters", models.PositiveIntegerField(default=0)),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="problems",
+                        to="store.organisation",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Notification',
+            name="Notification",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('recipient', models.EmailField(max_length=254)),
-                ('domains', models.PositiveIntegerField()),
-                ('message_id', models.CharField(db_index=True, max_length=100)),
-                ('queued_at', models.DateTimeField()),
-                ('sent_at', models.DateTimeField(null=True)),
-                ('error', models.CharField(blank=True, max_length=500)),
-                ('organisation', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='store.organisation')),
-                ('problem', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notifications', to='store.problem')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("recipient", models.EmailField(max_length=254)),
+                ("domains", models.PositiveIntegerField()),
+                ("message_id", models.CharField(db_index=True, max_length=100)),
+                ("queued_at", models.DateTimeField()),
+                ("sent_at", models.DateTimeField(null=True)),
+                ("error", models.CharField(blank=True, max_length=500)),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="store.organisation",
+                    ),
+                ),
+                (
+                    "problem",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="notifications",
+                        to="store.problem",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='ProblemDomain',
+            name="ProblemDomain",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('first_day', models.DateField()),
-                ('last_day', models.DateField()),
-                ('sessions', models.BigIntegerField(default=0)),
-                ('gone_at', models.DateTimeField(null=True)),
-                ('domain', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='problems', to='store.domain')),
-                ('organisation', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='store.organisation')),
-                ('problem', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='domains', to='store.problem')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("first_day", models.DateField()),
+                ("last_day", models.DateField()),
+                ("sessions", models.BigIntegerField(default=0)),
+                ("gone_at", models.DateTimeField(null=True)),
+                (
+                    "domain",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="problems",
+                        to="store.domain",
+                    ),
+                ),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="store.organisation",
+                    ),
+                ),
+                (
+                    "problem",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="domains",
+                        to="store.problem",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='RawMessage',
+            name="RawMessage",
             fields=[
-                ('id', models.BigIntegerField(default=mailward.store.ids.new_id, primary_key=True, serialize=False)),
-                ('door', models.CharField(choices=[('smtp', 'Mail'), ('https', 'HTTPS'), ('upload', 'Upload'), ('import', 'Import')], max_length=10)),
-                ('name', models.CharField(blank=True, max_length=255)),
-                ('content', models.BinaryField()),
-                ('received_at', models.DateTimeField()),
-                ('organisation', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='store.organisation')),
+                (
+                    "id",
+                    models.BigIntegerField(
+                        default=mailward.store.ids.new_id, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "door",
+                    models.CharField(
+                        choices=[
+                            ("smtp", "Mail"),
+                            ("https", "HTTPS"),
+                            ("upload", "Upload"),
+                            ("import", "Import"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("name", models.CharField(blank=True, max_length=255)),
+                ("content", models.BinaryField()),
+                ("received_at", models.DateTimeField()),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="store.organisation",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='QuarantinedMessage',
+            name="QuarantinedMessage",
             fields=[
-                ('id', models.BigIntegerField(default=mailward.store.ids.new_id, primary_key=True, serialize=False)),
-                ('reason', models.CharField(max_length=40)),
-                ('detail', models.CharField(blank=True, max_length=500)),
-                ('received_at', models.DateTimeField()),
-                ('read_again_at', models.DateTimeField(null=True)),
-                ('address_domain', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='store.domain')),
-                ('imported_by', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('organisation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='store.organisation')),
-                ('raw', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='store.rawmessage')),
+                (
+                    "id",
+                    models.BigIntegerField(
+                        default=mailward.store.ids.new_id, primary_key=True, serialize=False
+                    ),
+                ),
+                ("reason", models.CharField(max_length=40)),
+                ("detail", models.CharField(blank=True, max_length=500)),
+                ("received_at", models.DateTimeField()),
+                ("read_again_at", models.DateTimeField(null=True)),
+                (
+                    "address_domain",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="store.domain",
+                    ),
+                ),
+                (
+                    "imported_by",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="store.organisation"
+                    ),
+                ),
+                (
+                    "raw",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="store.rawmessage",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='RecordCheck',
+            name="RecordCheck",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('record', models.CharField(max_length=20)),
-                ('state', models.CharField(max_length=20)),
-                ('detail', models.TextField(blank=True)),
-                ('observed', models.JSONField(default=list)),
-                ('checked_at', models.DateTimeField()),
-                ('domain', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='record_checks', to='store.domain')),
-                ('organisation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='store.organisation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("record", models.CharField(max_length=20)),
+                ("state", models.CharField(max_length=20)),
+                ("detail", models.TextField(blank=True)),
+                ("observed", models.JSONField(default=list)),
+                ("checked_at", models.DateTimeField()),
+                (
+                    "domain",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="record_checks",
+                        to="store.domain",
+                    ),
+                ),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="store.organisation"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Report',
+            name="Report",
             fields=[
-                ('id', models.BigIntegerField(default=mailward.store.ids.new_id, primary_key=True, serialize=False)),
-                ('domain_key', models.BigIntegerField()),
-                ('content_hash', models.BinaryField(max_length=32)),
-                ('trust', models.CharField(choices=[('verified', 'Verified by DKIM'), ('vouched-relay', 'Vouched for by our relay'), ('vouched-person', 'Imported by a person'), ('pending', 'Waiting for DNS'), ('unverified', 'Not verified'), ('failed', 'Verification failed'), ('test', 'Test report')], max_length=16)),
-                ('dkim', models.CharField(max_length=12)),
-                ('dkim_detail', models.CharField(blank=True, max_length=500)),
-                ('signer', models.CharField(blank=True, max_length=253)),
-                ('counted', models.BooleanField(default=False)),
-                ('door', models.CharField(choices=[('smtp', 'Mail'), ('https', 'HTTPS'), ('upload', 'Upload'), ('import', 'Import')], max_length=10)),
-                ('reporter', models.CharField(max_length=253)),
-                ('organization_name', models.CharField(blank=True, max_length=255)),
-                ('report_id', models.CharField(blank=True, max_length=500)),
-                ('day', models.DateField(null=True)),
-                ('start', models.DateTimeField(null=True)),
-                ('end', models.DateTimeField(null=True)),
-                ('policy_domains', models.CharField(blank=True, max_length=1000)),
-                ('ok', models.BigIntegerField(null=True)),
-                ('failed', models.BigIntegerField(null=True)),
-                ('parsed', models.BinaryField()),
-                ('deviations', models.BinaryField()),
-                ('tls_report_domain', models.CharField(blank=True, max_length=253)),
-                ('received_at', models.DateTimeField()),
-                ('copies', models.PositiveIntegerField(default=1)),
-                ('address_domain', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='store.domain')),
-                ('domain', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='reports', to='store.domain')),
-                ('imported_by', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('organisation', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='store.organisation')),
-                ('raw', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='reports', to='store.rawmessage')),
+                (
+                    "id",
+                    models.BigIntegerField(
+                        default=mailward.store.ids.new_id, primary_key=True, serialize=False
+                    ),
+                ),
+                ("domain_key", models.BigIntegerField()),
+                ("content_hash", models.BinaryField(max_length=32)),
+                (
+                    "trust",
+                    models.CharField(
+                        choices=[
+                            ("verified", "Verified by DKIM"),
+                            ("vouched-relay", "Vouched for by our relay"),
+                            ("vouched-person", "Imported by a person"),
+                            ("pending", "Waiting for DNS"),
+                            ("unverified", "Not verified"),
+                            ("failed", "Verification failed"),
+                            ("test", "Test report"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("dkim", models.CharField(max_length=12)),
+                ("dkim_detail", models.CharField(blank=True, max_length=500)),
+                ("signer", models.CharField(blank=True, max_length=253)),
+                ("counted", models.BooleanField(default=False)),
+                (
+                    "door",
+                    models.CharField(
+                        choices=[
+                            ("smtp", "Mail"),
+                            ("https", "HTTPS"),
+                            ("upload", "Upload"),
+                            ("import", "Import"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("reporter", models.CharField(max_length=253)),
+                ("organization_name", models.CharField(blank=True, max_length=255)),
+                ("report_id", models.CharField(blank=True, max_length=500)),
+                ("day", models.DateField(null=True)),
+                ("start", models.DateTimeField(null=True)),
+                ("end", models.DateTimeField(null=True)),
+                ("policy_domains", models.CharField(blank=True, max_length=1000)),
+                ("ok", models.BigIntegerField(null=True)),
+                ("failed", models.BigIntegerField(null=True)),
+                ("parsed", models.BinaryField()),
+                ("deviations", models.BinaryField()),
+                ("tls_report_domain", models.CharField(blank=True, max_length=253)),
+                ("received_at", models.DateTimeField()),
+                ("copies", models.PositiveIntegerField(default=1)),
+                (
+                    "address_domain",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="store.domain",
+                    ),
+                ),
+                (
+                    "domain",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="reports",
+                        to="store.domain",
+                    ),
+                ),
+                (
+                    "imported_by",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="store.organisation",
+                    ),
+                ),
+                (
+                    "raw",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="reports",
+                        to="store.rawmessage",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Receipt',
+            name="Receipt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('door', models.CharField(choices=[('smtp', 'Mail'), ('https', 'HTTPS'), ('upload', 'Upload'), ('import', 'Import')], max_length=10)),
-                ('trust', models.CharField(choices=[('verified', 'Verified by DKIM'), ('vouched-relay', 'Vouched for by our relay'), ('vouched-person', 'Imported by a person'), ('pending', 'Waiting for DNS'), ('unverified', 'Not verified'), ('failed', 'Verification failed'), ('test', 'Test report')], max_length=16)),
-                ('detail', models.CharField(blank=True, max_length=500)),
-                ('received_at', models.DateTimeField(default=mailward.net.clock.now)),
-                ('organisation', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='store.organisation')),
-                ('report', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='receipts', to='store.report')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "door",
+                    models.CharField(
+                        choices=[
+                            ("smtp", "Mail"),
+                            ("https", "HTTPS"),
+                            ("upload", "Upload"),
+                            ("import", "Import"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "trust",
+                    models.CharField(
+                        choices=[
+                            ("verified", "Verified by DKIM"),
+                            ("vouched-relay", "Vouched for by our relay"),
+                            ("vouched-person", "Imported by a person"),
+                            ("pending", "Waiting for DNS"),
+                            ("unverified", "Not verified"),
+                            ("failed", "Verification failed"),
+                            ("test", "Test report"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("detail", models.CharField(blank=True, max_length=500)),
+                ("received_at", models.DateTimeField(default=mailward.net.clock.now)),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="store.organisation",
+                    ),
+                ),
+                (
+                    "report",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="receipts",
+                        to="store.report",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('owner', 'Owner'), ('administrator', 'Administrator'), ('reader', 'Reader')], max_length=20)),
-                ('notify', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(default=mailward.net.clock.now)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
-                ('organisation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='store.organisation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("owner", "Owner"),
+                            ("administrator", "Administrator"),
+                            ("reader", "Reader"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("notify", models.BooleanField(default=True)),
+                ("created_at", models.DateTimeField(default=mailward.net.clock.now)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to="store.organisation",
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('organisation', 'user'), name='one_membership_each')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organisation", "user"), name="one_membership_each")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='DomainRecipient',
+            name="DomainRecipient",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('email', models.EmailField(max_length=254)),
-                ('created_at', models.DateTimeField(default=mailward.net.clock.now)),
-                ('domain', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='recipients', to='store.domain')),
-                ('organisation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='store.organisation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("email", models.EmailField(max_length=254)),
+                ("created_at", models.DateTimeField(default=mailward.net.clock.now)),
+                (
+                    "domain",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="recipients",
+                        to="store.domain",
+                    ),
+                ),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="store.organisation"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('domain', 'email'), name='one_recipient_an_address')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("domain", "email"), name="one_recipient_an_address")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='DailySessions',
+            name="DailySessions",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField()),
-                ('policy_type', models.CharField(max_length=40)),
-                ('reporter', models.CharField(max_length=253)),
-                ('ok', models.BigIntegerField(default=0)),
-                ('failed', models.BigIntegerField(default=0)),
-                ('reports', models.BigIntegerField(default=0)),
-                ('domain', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='store.domain')),
-                ('organisation', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='store.organisation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("day", models.DateField()),
+                ("policy_type", models.CharField(max_length=40)),
+                ("reporter", models.CharField(max_length=253)),
+                ("ok", models.BigIntegerField(default=0)),
+                ("failed", models.BigIntegerField(default=0)),
+                ("reports", models.BigIntegerField(default=0)),
+                (
+                    "domain",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="store.domain",
+                    ),
+                ),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="store.organisation",
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('domain', 'day', 'policy_type', 'reporter'), name='one_daily_sessions_row')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("domain", "day", "policy_type", "reporter"), name="one_daily_sessions_row"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='DailyFailures',
+            name="DailyFailures",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField()),
-                ('policy_type', models.CharField(max_length=40)),
-                ('result_type', models.CharField(max_length=60)),
-                ('host', models.CharField(max_length=253)),
-                ('reporter', models.CharField(max_length=253)),
-                ('sending_ip', models.CharField(max_length=45)),
-                ('sessions', models.BigIntegerField(default=0)),
-                ('domain', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='store.domain')),
-                ('organisation', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='store.organisation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("day", models.DateField()),
+                ("policy_type", models.CharField(max_length=40)),
+                ("result_type", models.CharField(max_length=60)),
+                ("host", models.CharField(max_length=253)),
+                ("reporter", models.CharField(max_length=253)),
+                ("sending_ip", models.CharField(max_length=45)),
+                ("sessions", models.BigIntegerField(default=0)),
+                (
+                    "domain",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="store.domain",
+                    ),
+                ),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="store.organisation",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['organisation', 'result_type', 'host', 'day'], name='failures_by_cause')],
-                'constraints': [models.UniqueConstraint(fields=('domain', 'day', 'policy_type', 'result_type', 'host', 'reporter', 'sending_ip'), name='one_daily_failures_row')],
+                "indexes": [
+                    models.Index(
+                        fields=["organisation", "result_type", "host", "day"], name="failures_by_cause"
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=(
+                            "domain",
+                            "day",
+                            "policy_type",
+                            "result_type",
+                            "host",
+                            "reporter",
+                            "sending_ip",
+                        ),
+                        name="one_daily_failures_row",
+                    )
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='policyversion',
-            constraint=models.UniqueConstraint(fields=('domain', 'number'), name='one_version_a_number'),
+            model_name="policyversion",
+            constraint=models.UniqueConstraint(fields=("domain", "number"), name="one_version_a_number"),
         ),
         migrations.AddConstraint(
-            model_name='policyversion',
-            constraint=models.UniqueConstraint(fields=('domain', 'policy_id'), name='one_version_an_id'),
+            model_name="policyversion",
+            constraint=models.UniqueConstraint(fields=("domain", "policy_id"), name="one_version_an_id"),
         ),
         migrations.AddConstraint(
-            model_name='domain',
-            constraint=models.UniqueConstraint(fields=('organisation', 'name'), name='one_domain_an_organisation'),
+            model_name="domain",
+            constraint=models.UniqueConstraint(
+                fields=("organisation", "name"), name="one_domain_an_organisation"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='domain',
-            constraint=models.UniqueConstraint(condition=models.Q(('claim_verified_at__isnull', False)), fields=('name',), name='one_proved_claim'),
+            model_name="domain",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("claim_verified_at__isnull", False)),
+                fields=("name",),
+                name="one_proved_claim",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='problem',
-            constraint=models.UniqueConstraint(condition=models.Q(('closed_at__isnull', True)), fields=('organisation', 'result_type', 'host'), name='one_open_problem_a_cause'),
+            model_name="problem",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("closed_at__isnull", True)),
+                fields=("organisation", "result_type", "host"),
+                name="one_open_problem_a_cause",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='notification',
-            constraint=models.UniqueConstraint(fields=('problem', 'recipient'), name='each_person_told_once'),
+            model_name="notification",
+            constraint=models.UniqueConstraint(fields=("problem", "recipient"), name="each_person_told_once"),
         ),
         migrations.AddConstraint(
-            model_name='problemdomain',
-            constraint=models.UniqueConstraint(fields=('problem', 'domain'), name='one_row_a_problem_and_domain'),
+            model_name="problemdomain",
+            constraint=models.UniqueConstraint(
+                fields=("problem", "domain"), name="one_row_a_problem_and_domain"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='recordcheck',
-            constraint=models.UniqueConstraint(fields=('domain', 'record'), name='one_check_a_record'),
+            model_name="recordcheck",
+            constraint=models.UniqueConstraint(fields=("domain", "record"), name="one_check_a_record"),
         ),
         migrations.AddIndex(
-            model_name='report',
-            index=models.Index(fields=['organisation', 'id'], name='report_by_arrival'),
+            model_name="report",
+            index=models.Index(fields=["organisation", "id"], name="report_by_arrival"),
         ),
         migrations.AddIndex(
-            model_name='report',
-            index=models.Index(fields=['organisation', 'domain_key', 'id'], name='report_by_domain'),
+            model_name="report",
+            index=models.Index(fields=["organisation", "domain_key", "id"], name="report_by_domain"),
         ),
         migrations.AddIndex(
-            model_name='report',
-            index=models.Index(fields=['organisation', 'report_id'], name='report_by_id'),
+            model_name="report",
+            index=models.Index(fields=["organisation", "report_id"], name="report_by_id"),
         ),
         migrations.AddIndex(
-            model_name='report',
-            index=models.Index(condition=models.Q(('counted', False)), fields=['organisation', 'domain_key', 'id'], name='report_not_counted'),
+            model_name="report",
+            index=models.Index(
+                condition=models.Q(("counted", False)),
+                fields=["organisation", "domain_key", "id"],
+                name="report_not_counted",
+            ),
         ),
         migrations.AddIndex(
-            model_name='report',
-            index=models.Index(condition=models.Q(('failed__gt', 0)), fields=['organisation', 'domain_key', 'id'], name='report_with_failures'),
+            model_name="report",
+            index=models.Index(
+                condition=models.Q(("failed__gt", 0)),
+                fields=["organisation", "domain_key", "id"],
+                name="report_with_failures",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='report',
-            constraint=models.UniqueConstraint(fields=('organisation', 'domain_key', 'content_hash'), name='one_report_a_content'),
+            model_name="report",
+            constraint=models.UniqueConstraint(
+                fields=("organisation", "domain_key", "content_hash"), name="one_report_a_content"
+            ),
         ),
     ]

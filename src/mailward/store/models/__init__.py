@@ -1,7 +1,13 @@
 """The tables. Every table that belongs to a tenant carries its organisation."""
 
 from mailward.store.models.accounts import Invitation, Membership, Organisation, Role, User
-from mailward.store.models.domains import Domain, DomainRecipient, HostingGeneration, PolicyVersion, RecordCheck
+from mailward.store.models.domains import (
+    Domain,
+    DomainRecipient,
+    HostingGeneration,
+    PolicyVersion,
+    RecordCheck,
+)
 from mailward.store.models.problems import Notification, Problem, ProblemDomain
 from mailward.store.models.queue import OutboxItem, ServiceState
 from mailward.store.models.reports import (

@@ -16,7 +16,9 @@ class Domain(models.Model):
     """Local part of the domain's report address, and the token in the path of its HTTPS door."""
     claim_token = models.CharField(max_length=64)
     claim_verified_at = models.DateTimeField(null=True)
-    current_version = models.ForeignKey("PolicyVersion", null=True, on_delete=models.SET_NULL, related_name="+")
+    current_version = models.ForeignKey(
+        "PolicyVersion", null=True, on_delete=models.SET_NULL, related_name="+"
+    )
     """The policy that is served; None: none."""
     records_checked_at = models.DateTimeField(null=True)
     test_report_nonce = models.CharField(max_length=64, blank=True)
@@ -64,7 +66,7 @@ class PolicyVersion(models.Model):
 
 
 class HostingGeneration(models.Model):
-    """One row (id 1) that counts up with every change of what is hosted, so that snapshots know when to reload."""
+    """One row (id 1) that counts up with every change of what is hosted, for snapshots to reload by."""
 
     value = models.BigIntegerField(default=0)
 

@@ -47,11 +47,15 @@ class Report(models.Model):
 
     id = models.BigIntegerField(primary_key=True, default=new_id)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
-    domain = models.ForeignKey(Domain, null=True, on_delete=models.CASCADE, related_name="reports", db_index=False)
+    domain = models.ForeignKey(
+        Domain, null=True, on_delete=models.CASCADE, related_name="reports", db_index=False
+    )
     """None: foreign, about a domain that the address does not own."""
     domain_key = models.BigIntegerField()
     """The domain's id, or 0 where it is foreign: NULL would not be unique."""
-    address_domain = models.ForeignKey(Domain, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    address_domain = models.ForeignKey(
+        Domain, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     """The domain whose address it came to; None: the organisation's."""
     raw = models.ForeignKey(RawMessage, on_delete=models.CASCADE, related_name="reports", db_index=False)
     content_hash = models.BinaryField(max_length=32)
@@ -64,7 +68,9 @@ class Report(models.Model):
     """The DKIM domain that vouches for it; empty where none does."""
     counted = models.BooleanField(default=False)
     """Whether the daily tables hold it."""
-    imported_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    imported_by = models.ForeignKey(
+        User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     door = models.CharField(max_length=10, choices=Door)
     reporter = models.CharField(max_length=253)
     """Who it counts for: the signer, else the domain of contact-info, else the organisation name."""
@@ -112,7 +118,7 @@ class Report(models.Model):
 
 
 class Receipt(models.Model):
-    """A later copy of a report that we had already. The first 20 are kept one by one; `Report.copies` counts all."""
+    """A later copy of a report that we had already. The first 20 are kept; `Report.copies` counts all."""
 
     report = models.ForeignKey(Report, on_delete=models.CASCADE, related_name="receipts")
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
@@ -127,9 +133,13 @@ class QuarantinedMessage(models.Model):
 
     id = models.BigIntegerField(primary_key=True, default=new_id)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+")
-    address_domain = models.ForeignKey(Domain, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    address_domain = models.ForeignKey(
+        Domain, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     raw = models.ForeignKey(RawMessage, on_delete=models.CASCADE, related_name="+", db_index=False)
-    imported_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    imported_by = models.ForeignKey(
+        User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     reason = models.CharField(max_length=40)
     """The code of mailward.core.tlsrpt.errors.Unreadable."""
     detail = models.CharField(max_length=500, blank=True)
