@@ -17,11 +17,7 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class Console(_Table):
+class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The web pages."""
 
     listen: str = "127.0.0.1"
@@ -30,7 +26,7 @@ class Console(_Table):
     """How people reach the console; empty means http://<listen>:<port>. https:// turns on secure cookies."""
 
 
-class PolicyHost(_Table):
+class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The HTTPS server of `mta-sts.<domain>`."""
 
     listen: str = "127.0.0.1"
@@ -40,7 +36,7 @@ class PolicyHost(_Table):
     """What customers point `mta-sts.<domain>` at by CNAME."""
 
 
-class Certificates(_Table):
+class Certificates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where certificates of hosted names come from."""
 
     directory: str = ""
@@ -49,7 +45,7 @@ class Certificates(_Table):
     """Issue missing certificates from a local authority made on first start. Nobody but you trusts it."""
 
 
-class Reports(_Table):
+class Reports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The doors for TLS reports."""
 
     domain: str = "reports.localhost"
@@ -66,9 +62,11 @@ class Reports(_Table):
     max_inflated_bytes: Positive = 25 * 1024 * 1024
     authserv_ids: tuple[str, ...] = ()
     """Authentication-Results with one of these authserv-ids (RFC 8601), of a relay of ours, are believed."""
+    relays: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """Addresses or networks of those relays: what comes from elsewhere was never seen by them."""
 
 
-class Dns(_Table):
+class Dns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How Mailward asks DNS."""
 
     resolvers: tuple[str, ...] = ()
@@ -79,7 +77,7 @@ class Dns(_Table):
     """Let policy fetches and probes connect to private and loopback addresses."""
 
 
-class Relay(_Table):
+class Relay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The mail relay for what Mailward tells people."""
 
     host: str = ""
@@ -92,7 +90,7 @@ class Relay(_Table):
     sender: str = "mailward@localhost"
 
 
-class Problems(_Table):
+class Problems(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When failures in verified reports become a problem that people hear of."""
 
     min_reporters: Positive = 2
@@ -103,7 +101,7 @@ class Problems(_Table):
     """How long a new problem gathers domains before people are told: one mail for all of them."""
 
 
-class Settings(_Table):
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     data: str = "var"
     """The folder of the database, keys and certificates."""
     console: Console = Console()
@@ -168,7 +166,7 @@ def load_settings(
 
 def _apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> None:
     for field in msgspec.structs.fields(Settings):
-        if isinstance(field.type, type) and issubclass(field.type, _Table):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
             hints = get_type_hints(field.type)
             for key in msgspec.structs.fields(field.type):
                 text = _from_environment(environ, f"MAILWARD_{field.name}_{key.name}".upper())
