@@ -1,0 +1,231 @@
+"""From bytes to what the store takes: read, judge, route. One path for every channel.
+
+Three steps, so that the slow one between them can wait for DNS without holding anything:
+
+    draft = read_arrival(arrival, limits)                # CPU only
+    keys = await finder.find(draft.signatures)           # network only
+    incoming = draft.judged(judge_mail(draft, keys))     # neither
+"""
+
+import logging
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from mailward.config import Settings
+from mailward.core.dkim import KeyAnswer, Result, Signature, find_signatures, verify, vouched_domain
+from mailward.core.tlsrpt.canonical import content_hash
+from mailward.core.tlsrpt.deviations import Deviation
+from mailward.core.tlsrpt.errors import Unreadable
+from mailward.core.tlsrpt.limits import Limits
+from mailward.core.tlsrpt.mail import read_mail
+from mailward.core.tlsrpt.read import read_bytes
+from mailward.core.tlsrpt.reading import Reading
+from mailward.core.tlsrpt.routing import Address, route
+from mailward.core.tlsrpt.schema import Report
+from mailward.ingest.addresses import ReportAddress
+from mailward.store.models import Door, Trust
+from mailward.store.services.incoming import (
+    Incoming,
+    Judgement,
+    OwnedShare,
+    ReportDigest,
+    Stored,
+    digest_report,
+)
+from mailward.store.services.reports import store_batch
+
+MAX_DEVIATIONS = 500
+"""Kept with one report; a thousandth oddity tells nobody more."""
+READER_FAILED = "reader-failed"
+"""The one quarantine code that is no deviation: the mistake is ours."""
+_log = logging.getLogger("mailward.ingest")
+_OF_REPORT = re.compile(r"reports\[(\d+)\]")
+
+_TRUST = {
+    Result.PASS: Trust.VERIFIED,
+    Result.FAIL: Trust.FAILED,
+    Result.ABSENT: Trust.UNVERIFIED,
+    Result.KEY_GONE: Trust.UNVERIFIED,
+    Result.TEMPORARY: Trust.PENDING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Bytes that came through a door for one address."""
+
+    door: Door
+    address: ReportAddress
+    content: bytes
+    received_at: datetime
+    name: str = ""
+    """The file name of an upload or import."""
+    imported_by: int | None = None
+    """The person who uploaded it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An arrival, read; nobody has judged it yet."""
+
+    arrival: Arrival
+    reports: tuple[ReportDigest, ...] = ()
+    report_ids: tuple[str, ...] = ()
+    unreadable: tuple[str, str] | None = None
+    tls_report_domain: str = ""
+    signatures: tuple[Signature, ...] = ()
+    """What could make a mail verified."""
+
+    def judged(self, judgement: Judgement, test_domain_id: int | None = None) -> Incoming:
+        arrival = self.arrival
+        return Incoming(
+            organisation_id=arrival.address.organisation_id,
+            address_domain_id=arrival.address.domain_id,
+            door=arrival.door,
+            content=arrival.content,
+            received_at=arrival.received_at,
+            judgement=judgement,
+            reports=self.reports,
+            unreadable=self.unreadable,
+            name=arrival.name,
+            imported_by=arrival.imported_by,
+            tls_report_domain=self.tls_report_domain,
+            test_domain_id=test_domain_id,
+        )
+
+
+def read_arrival(arrival: Arrival, limits: Limits) -> Draft:
+    """Never raises for what the bytes hold: what cannot be read says so."""
+    try:
+        return _read(arrival, limits)
+    except Unreadable as error:
+        return Draft(arrival, unreadable=(error.code, error.detail))
+    except Exception:  # noqa: BLE001 - a mistake in our reader must not lose a report: it is read after an upgrade
+        _log.exception("reader-failed", extra={"door": arrival.door.value, "bytes": len(arrival.content)})
+        return Draft(
+            arrival, unreadable=(READER_FAILED, "Mailward could not read it, by a mistake of its own.")
+        )
+
+
+def _read(arrival: Arrival, limits: Limits) -> Draft:
+    content, now = arrival.content, arrival.received_at
+    is_mail = arrival.door is Door.SMTP
+    if is_mail:
+        reading = read_mail(content, now=now, limits=limits)
+    else:
+        reading = read_bytes(content, name=arrival.name, now=now, limits=limits)
+    mail_domain = reading.mail.tls_report_domain if reading.mail else None
+    return Draft(
+        arrival,
+        reports=tuple(
+            _digest(report, at, reading, arrival.address, mail_domain)
+            for at, report in enumerate(reading.reports)
+        ),
+        report_ids=tuple(report.report_id or "" for report in reading.reports),
+        tls_report_domain=mail_domain or "",
+        signatures=find_signatures(content) if is_mail else (),
+    )
+
+
+def judge_mail(
+    draft: Draft, keys: Mapping[str, KeyAnswer], *, authserv_ids: Collection[str] = ()
+) -> Judgement:
+    """Who vouches for a mail: its signer, or else a relay of ours with one of `authserv_ids`."""
+    arrival = draft.arrival
+    return judge_content(arrival.content, keys, arrival.received_at, authserv_ids=authserv_ids)
+
+
+def judge_content(
+    content: bytes,
+    keys: Mapping[str, KeyAnswer],
+    received_at: datetime,
+    *,
+    authserv_ids: Collection[str] = (),
+) -> Judgement:
+    verdict = verify(content, keys, received_at)
+    trust = _TRUST[verdict.result]
+    signer = verdict.domain if trust is Trust.VERIFIED else ""
+    detail = verdict.detail
+    if trust is not Trust.VERIFIED and authserv_ids:
+        vouched = vouched_domain(content, authserv_ids)
+        if vouched is not None:
+            trust, signer = Trust.VOUCHED_RELAY, vouched
+            detail = f"Our relay found a good signature of {vouched}. {detail}".strip()
+    return Judgement(trust, verdict.result.value, detail, signer)
+
+
+def judge_by_door(arrival: Arrival) -> Judgement:
+    """Who vouches for what is no mail of a stranger."""
+    if arrival.door is Door.IMPORT:
+        return Judgement(Trust.VOUCHED_PERSON, detail="Imported by mailward report import.")
+    if arrival.door is Door.UPLOAD:
+        return Judgement(Trust.VOUCHED_PERSON, detail="Uploaded by a person who is signed in.")
+    # the address is public (it stands in DNS), so knowing it proves nothing
+    return Judgement(Trust.UNVERIFIED, detail="It came by HTTPS, which does not say who sent it.")
+
+
+def accept_now(arrival: Arrival, limits: Limits) -> Stored:
+    """Read and store an upload or import at once; committed when this returns.
+
+    Raises django.db.OperationalError when the database is busy or full.
+    """
+    draft = read_arrival(arrival, limits)
+    return store_batch([draft.judged(judge_by_door(arrival))])[0]
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(max_inflated_bytes=settings.reports.max_inflated_bytes)
+
+
+def _digest(
+    report: Report, at: int, reading: Reading, address: ReportAddress, mail_domain: str | None
+) -> ReportDigest:
+    shares = route(report, Address(address.owned, address.domain_name), mail_domain)
+    return digest_report(
+        report,
+        content_hash(report),
+        encode_json(report),
+        encode_json(_deviations_of(reading, at)),
+        (
+            OwnedShare(
+                None if share.domain is None else address.owned[share.domain],
+                share.domain or "",
+                share.policies,
+            )
+            for share in shares
+        ),
+    )
+
+
+def _deviations_of(reading: Reading, at: int) -> list[Deviation]:
+    """Those of the report in this place, and those of what it came in."""
+    if len(reading.reports) == 1:
+        return list(reading.deviations[:MAX_DEVIATIONS])
+    kept = []
+    for deviation in reading.deviations:
+        match = _OF_REPORT.match(deviation.where)
+        if match is None or int(match[1]) == at:
+            kept.append(deviation)
+    return kept[:MAX_DEVIATIONS]
+
+
+def encode_json(value: object) -> bytes:
+    """JSON in UTF-8. A lone surrogate, which JSON can escape and UTF-8 cannot hold, becomes "?"."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_without_surrogates(msgspec.to_builtins(value)))
+
+
+def _without_surrogates(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {key: _without_surrogates(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_surrogates(item) for item in value]
+    return value

@@ -1,0 +1,331 @@
+"""The mail door: an SMTP server that takes TLS reports for the addresses that we gave out, and nothing else.
+
+RFC 5321; RFC 8460 section 3: reports are delivered despite TLS failures, so STARTTLS is offered and never
+required. `250` means committed; whatever goes wrong on our side is `451`, and the sender comes again.
+
+aiosmtpd speaks the protocol. What it leaves open is bounded here: connections, time, and memory (it keeps
+what comes without line ends, however much that is).
+"""
+
+import asyncio
+import ipaddress
+import logging
+import ssl
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from mailward.ingest.accept import Arrival
+from mailward.ingest.acceptor import Acceptor
+from mailward.ingest.addresses import AddressBook, ReportAddress
+from mailward.ingest.errors import StoreBusy, TooMuchUnreadable
+from mailward.net import clock
+from mailward.store.models import Door
+
+_log = logging.getLogger("mailward.ingest.smtp")
+# aiosmtpd logs every command there
+logging.getLogger("mail.log").setLevel(logging.ERROR)
+
+BUSY = "451 4.3.0 The report could not be stored, try again later"
+NOT_OURS = "550 5.7.1 This server takes TLS reports (RFC 8460) only, and relays nothing"
+UNKNOWN = "550 5.1.1 No such report address"
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpLimits:
+    message_bytes: int = 10 * 1024 * 1024
+    line_bytes: int = 256 * 1024
+    """RFC 5321 §4.5.3.1.6 says 1000, but a sender that writes its JSON on one line is to be heard too."""
+    recipients: int = 20
+    bad_recipients: int = 10
+    """Of one connection; then it is closed: nobody lists our addresses."""
+    messages: int = 1_000
+    """Of one connection."""
+    commands: int = 100
+    """Of each other kind, of one connection."""
+    idle_seconds: float = 120
+    session_seconds: float = 1_800
+    connections: int = 500
+    connections_an_address: int = 50
+    """An IPv6 /64 counts as one. Loopback, where a relay of ours may run, is not counted."""
+    buffered_bytes: int = 256 * 1024 * 1024
+    """Of unfinished mails, all connections together."""
+
+
+TlsContext = Callable[[], ssl.SSLContext | None]
+IsRelay = Callable[[str], bool]
+
+
+@dataclass(slots=True)
+class SmtpDoor:
+    """What all connections share."""
+
+    acceptor: Acceptor
+    book: AddressBook
+    domain: str
+    limits: SmtpLimits
+    tls_context: TlsContext
+    is_relay: IsRelay
+
+    connections: "set[_Connection]" = field(default_factory=set)
+    by_address: Counter[str] = field(default_factory=Counter)
+    buffered: int = 0
+    """Bytes of unfinished mails."""
+
+    def make_connection(self) -> "_Connection":
+        return _Connection(self, asyncio.get_running_loop())
+
+    def is_full(self, peer: str) -> bool:
+        return (
+            len(self.connections) >= self.limits.connections
+            or self.by_address[peer] >= self.limits.connections_an_address
+        )
+
+
+class _Envelope(Envelope):
+    """One mail, with whose the recipients are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[ReportAddress] = []
+
+
+class _Hooks:
+    """What aiosmtpd asks of us. Each answer is one SMTP reply."""
+
+    def __init__(self, door: SmtpDoor) -> None:
+        self._door = door
+        self._bad_recipients = 0
+
+    async def handle_EHLO(  # noqa: N802 - aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: _Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        return [line for line in responses if not line.startswith("250-AUTH")]
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: _Envelope, address: str, options: Sequence[str]
+    ) -> str:
+        if len(envelope.rcpt_tos) >= self._door.limits.recipients:
+            return "452 4.5.3 Too many recipients"
+        local, _, domain = address.rpartition("@")
+        if domain.lower().removesuffix(".") != self._door.domain:
+            return self._refuse(server, NOT_OURS)
+        try:
+            found = await self._door.book.find(local)
+        except StoreBusy as error:
+            _log.warning("address-not-looked-up", extra={"reason": str(error)})
+            return "451 4.3.0 The address could not be looked up, try again later"
+        if found is None:
+            return self._refuse(server, UNKNOWN)
+        envelope.rcpt_tos.append(address)
+        # one copy for each of our addresses, however often it was named
+        if found not in envelope.addresses:
+            envelope.addresses.append(found)
+        return "250 2.1.5 OK"
+
+    def _refuse(self, server: SMTP, reply: str) -> str:
+        self._bad_recipients += 1
+        if self._bad_recipients > self._door.limits.bad_recipients:
+            asyncio.get_running_loop().call_soon(_transport_of(server).close)
+            return "421 4.7.0 Too many unknown recipients"
+        return reply
+
+    async def handle_DATA(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: _Envelope
+    ) -> str:
+        received_at = clock.now()
+        from_relay = self._door.is_relay(_host(session.peer))
+        content = cast("bytes", envelope.content)  # text only with decode_data
+        outcomes = await asyncio.gather(
+            *(
+                self._door.acceptor.accept(
+                    Arrival(Door.SMTP, address, content, received_at), from_relay=from_relay
+                )
+                for address in envelope.addresses
+            ),
+            return_exceptions=True,
+        )
+        # one that was stored is found again when the sender comes with all of them once more
+        for outcome in outcomes:
+            if isinstance(outcome, StoreBusy):
+                return BUSY
+            if isinstance(outcome, TooMuchUnreadable):
+                return "452 4.2.2 Too much mail that cannot be read today, try again tomorrow"
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return "250 2.0.0 Stored"
+
+    async def handle_VRFY(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: _Envelope, address: str
+    ) -> str:
+        return "502 5.5.1 VRFY is not offered"
+
+    async def handle_exception(self, error: Exception) -> str:
+        _log.error("smtp-failed", exc_info=error)
+        return "451 4.3.0 Something went wrong here, try again later"
+
+
+class _Connection(SMTP):
+    """One connection. The limits that aiosmtpd does not have are kept here."""
+
+    def __init__(self, door: SmtpDoor, loop: asyncio.AbstractEventLoop) -> None:
+        limits = door.limits
+        self.line_length_limit = limits.line_bytes
+        self._door = door
+        self._counted = ""
+        self._received = 0
+        self._turned_away = False
+        self._deadline: asyncio.TimerHandle | None = None
+        super().__init__(
+            _Hooks(door),
+            hostname=door.domain,
+            ident="ESMTP Mailward",
+            data_size_limit=limits.message_bytes,
+            timeout=limits.idle_seconds,
+            tls_context=door.tls_context(),
+            command_call_limit={
+                "*": limits.commands,
+                "MAIL": limits.messages,
+                "DATA": limits.messages,
+                "RCPT": limits.messages * limits.recipients,
+                "RSET": limits.messages,
+            },
+            loop=loop,
+        )
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast("asyncio.Transport", transport)
+        if self in self._door.connections:  # the same one, encrypted by STARTTLS
+            super().connection_made(transport)
+            return
+        host = _host(transport.get_extra_info("peername"))
+        self._counted = "" if _is_loopback(host) else _network(host)
+        if self._door.is_full(self._counted):
+            self._turned_away = True
+            transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
+            transport.close()
+            return
+        self._door.connections.add(self)
+        if self._counted:
+            self._door.by_address[self._counted] += 1
+        self._deadline = self.loop.call_later(self._door.limits.session_seconds, transport.abort)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._turned_away:
+            return
+        self._received += len(data)
+        self._door.buffered += len(data)
+        limits = self._door.limits
+        # aiosmtpd answers 552 once the mail ends; one that goes on and on is cut off before
+        if self._received > 2 * limits.message_bytes or self._door.buffered > limits.buffered_bytes:
+            _log.warning("smtp-cut", extra={"peer": self._counted, "bytes": self._received})
+            _transport_of(self).write(b"421 4.3.1 Too much data\r\n")
+            self.cut()
+            return
+        super().data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return False if self._turned_away else super().eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._turned_away:
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self in self._door.connections:
+            self._door.connections.discard(self)
+            self._forget_received()
+            if self._counted:
+                self._door.by_address[self._counted] -= 1
+                if self._door.by_address[self._counted] <= 0:
+                    del self._door.by_address[self._counted]
+        super().connection_lost(error)
+
+    def _create_envelope(self) -> _Envelope:
+        # called whenever a mail is over: answered, reset or given up
+        self._forget_received()
+        return _Envelope()
+
+    def _forget_received(self) -> None:
+        self._door.buffered -= self._received
+        self._received = 0
+
+    async def smtp_AUTH(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
+        await self.push("502 5.5.1 AUTH is not offered")
+
+    async def smtp_EXPN(self, arg: str) -> None:  # noqa: N802
+        await self.push("502 5.5.1 EXPN is not offered")
+
+    def cut(self) -> None:
+        if self.transport is not None:
+            _transport_of(self).abort()
+
+
+class SmtpServer:
+    """A running mail door."""
+
+    def __init__(self, listener: asyncio.Server, door: SmtpDoor) -> None:
+        self._listener, self._door = listener, door
+        self.port: int = listener.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Take nothing new. Mails that were not answered yet are cut off: their senders come again."""
+        self._listener.close()
+        for connection in list(self._door.connections):
+            connection.cut()
+        await asyncio.sleep(0)
+
+
+async def serve_smtp(
+    acceptor: Acceptor,
+    book: AddressBook,
+    *,
+    domain: str,
+    listen: str,
+    port: int,
+    limits: SmtpLimits | None = None,
+    tls_context: TlsContext = lambda: None,
+    is_relay: IsRelay = lambda _: False,
+) -> SmtpServer:
+    """Take report mail for `<token>@domain` until closed. Raises OSError where the address cannot be had.
+
+    `tls_context` is asked at each connection, so that a new certificate is used at once; None: no STARTTLS.
+    `is_relay` says of a peer's address whether its Authentication-Results may be believed.
+    """
+    door = SmtpDoor(acceptor, book, domain.lower(), limits or SmtpLimits(), tls_context, is_relay)
+    listener = await asyncio.get_running_loop().create_server(
+        door.make_connection, listen, port, reuse_address=True, backlog=512
+    )
+    return SmtpServer(listener, door)
+
+
+def _transport_of(server: SMTP) -> asyncio.Transport:
+    # uvloop's and ssl's transports are no asyncio.Transport by class, only by their methods
+    return cast("asyncio.Transport", server.transport)
+
+
+def _host(peer: Any) -> str:  # noqa: ANN401 - the shape depends on the address family
+    return str(peer[0]) if isinstance(peer, tuple) and peer else ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _network(host: str) -> str:
+    """What one guest can have many of: an IPv4 address, or an IPv6 /64."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((address, 64), strict=False))
+    return host

@@ -1,0 +1,80 @@
+"""The process that takes reports: both doors, and the one writer behind them."""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from mailward.config import Settings
+from mailward.ingest.acceptor import Acceptor
+from mailward.ingest.addresses import AddressBook
+from mailward.ingest.channels.https import serve_https
+from mailward.ingest.channels.smtp import SmtpLimits, serve_smtp
+from mailward.net.certificates import Certificates
+from mailward.net.resolver import Resolver
+
+_log = logging.getLogger("mailward.ingest")
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The ports that are really listened on."""
+
+    smtp_port: int
+    https_port: int
+
+
+async def run(settings: Settings) -> None:
+    """Serve until cancelled. Django must be set up."""
+    async with open_doors(settings, smtp_port=settings.smtp_port, https_port=settings.https_port) as doors:
+        _log.info("serving", extra={"smtp": doors.smtp_port, "https": doors.https_port})
+        await asyncio.get_running_loop().create_future()
+
+
+@asynccontextmanager
+async def open_doors(
+    settings: Settings, *, smtp_port: int = 0, https_port: int = 0, resolver: Resolver | None = None
+) -> AsyncIterator[Doors]:
+    """Both doors, open inside the block; port 0: one that the system chooses."""
+    names = {settings.reports.domain.lower(), settings.https_name.lower()}
+    certificates = Certificates(settings, is_ours=lambda name: name in names)
+    acceptor, book = Acceptor(settings, resolver=resolver), AddressBook()
+    try:
+        smtp = await serve_smtp(
+            acceptor,
+            book,
+            domain=settings.reports.domain,
+            listen=settings.reports.smtp_listen,
+            port=smtp_port,
+            limits=SmtpLimits(message_bytes=settings.reports.max_message_bytes),
+            # senders of report mail take any certificate (RFC 8460 §3), so SNI needs no choice here
+            tls_context=lambda: certificates.context_for(settings.reports.domain),
+            is_relay=Relays(settings.reports.relays).include,
+        )
+        try:
+            https = await serve_https(acceptor, book, settings, certificates, port=https_port)
+            try:
+                yield Doors(smtp.port, https.port)
+            finally:
+                await https.close()
+        finally:
+            await smtp.close()
+    finally:
+        await acceptor.close()
+
+
+class Relays:
+    """The addresses of relays of ours. Raises ValueError for what is no address or network."""
+
+    def __init__(self, networks: Sequence[str]) -> None:
+        self._networks = [ipaddress.ip_network(text, strict=False) for text in networks]
+
+    def include(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in self._networks)

@@ -1,0 +1,76 @@
+"""Quarantine, read once more: after an upgrade, what could not be read may be a report."""
+
+from django.conf import settings as django_settings
+from django.db import transaction
+
+from mailward.config import Settings
+from mailward.ingest.accept import (
+    Arrival,
+    Draft,
+    judge_by_door,
+    judge_mail,
+    limits_of,
+    read_arrival,
+)
+from mailward.ingest.addresses import ReportAddress, address_of_domain, address_of_organisation
+from mailward.ingest.keys import KeyFinder, make_key_resolver
+from mailward.net import clock
+from mailward.net.resolver import Resolver
+from mailward.store.aio import in_store
+from mailward.store.models import Door, QuarantinedMessage
+from mailward.store.services.incoming import Incoming, Stored
+from mailward.store.services.reports import store_batch
+
+
+async def reread(quarantine_id: int, *, resolver: Resolver | None = None) -> Stored:
+    """Read a quarantined message again; where it holds reports now, they leave quarantine.
+
+    `Stored.quarantine_id` is set where it still cannot be read. Raises QuarantinedMessage.DoesNotExist.
+    """
+    settings: Settings = django_settings.MAILWARD
+    arrival = await in_store(_arrival, quarantine_id)
+    draft = read_arrival(arrival, limits_of(settings))
+    if draft.unreadable is not None:
+        await in_store(_still_unreadable, quarantine_id, draft.unreadable)
+        return Stored(quarantine_id=quarantine_id)
+    return await in_store(_leave, quarantine_id, await _judged(draft, settings, resolver))
+
+
+async def _judged(draft: Draft, settings: Settings, resolver: Resolver | None) -> Incoming:
+    if draft.arrival.door is not Door.SMTP:
+        return draft.judged(judge_by_door(draft.arrival))
+    finder = KeyFinder(resolver or make_key_resolver(settings.dns))
+    return draft.judged(judge_mail(draft, await finder.find(draft.signatures)))
+
+
+def _arrival(quarantine_id: int) -> Arrival:
+    kept = QuarantinedMessage.objects.select_related("raw", "address_domain").get(pk=quarantine_id)
+    return Arrival(
+        Door(kept.raw.door),
+        _address(kept),
+        bytes(kept.raw.content),
+        kept.received_at,
+        kept.raw.name,
+        kept.imported_by_id,
+    )
+
+
+def _address(kept: QuarantinedMessage) -> ReportAddress:
+    if kept.address_domain is not None:
+        return address_of_domain(kept.address_domain)
+    return address_of_organisation(kept.organisation_id)
+
+
+def _still_unreadable(quarantine_id: int, unreadable: tuple[str, str]) -> None:
+    code, detail = unreadable
+    QuarantinedMessage.objects.filter(pk=quarantine_id).update(
+        reason=code[:40], detail=detail[:500], read_again_at=clock.now()
+    )
+
+
+@transaction.atomic
+def _leave(quarantine_id: int, incoming: Incoming) -> Stored:
+    (stored,) = store_batch([incoming])
+    if not stored.refused:
+        QuarantinedMessage.objects.filter(pk=quarantine_id).delete()
+    return stored

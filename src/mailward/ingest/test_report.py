@@ -1,0 +1,128 @@
+"""A test report: sent as a stranger's MTA would send it, so that what arrives proves the whole way.
+
+It is a real report mail with a number in its report-id that nobody else knows. It is never counted.
+"""
+
+import asyncio
+import smtplib
+import ssl
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from email.utils import make_msgid
+
+from django.conf import settings as django_settings
+
+from mailward.config import Settings
+from mailward.core.tlsrpt.mail import build_mail
+from mailward.core.tlsrpt.schema import DateRange, Policy, PolicyResult, PolicyType, Report, Summary
+from mailward.ingest.nonces import make_nonce
+from mailward.net import clock
+from mailward.net.resolver import Resolver, make_resolver
+from mailward.store.aio import in_store
+from mailward.store.models import Domain
+
+_SECONDS = 20.0
+_MAX_HOSTS = 3
+_SMTP_PORT = 25
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    domain: str
+    recipient: str
+    nonce: str
+
+
+async def send_test_report(
+    domain_id: int, *, settings: Settings | None = None, resolver: Resolver | None = None
+) -> str:
+    """Send it; "" once a mail server has taken it, else one sentence on why none did.
+
+    Goes to the MX hosts of the report domain, as everybody's mail does; where there are none, as in a
+    laboratory, straight to our own door. Raises Domain.DoesNotExist.
+    """
+    settings = settings or django_settings.MAILWARD
+    draft = await in_store(_prepare, domain_id, settings.reports.domain, make_nonce(), clock.now())
+    message = _message(draft, settings.reports.domain, clock.now())
+    trouble = ""
+    for host, port in await _targets(settings, resolver or make_resolver(settings.dns)):
+        trouble = await asyncio.to_thread(
+            _send, host, port, settings.reports.domain, draft.recipient, message
+        )
+        if not trouble:
+            break
+    return trouble
+
+
+def _prepare(domain_id: int, report_domain: str, nonce: str, now: datetime) -> _Draft:
+    domain = Domain.objects.get(pk=domain_id)
+    domain.test_report_nonce = nonce
+    domain.test_report_sent_at = now
+    domain.test_report_arrived_at = None
+    domain.save(update_fields=["test_report_nonce", "test_report_sent_at", "test_report_arrived_at"])
+    return _Draft(domain.name, f"{domain.report_token}@{report_domain}", nonce)
+
+
+def _message(draft: _Draft, report_domain: str, now: datetime) -> bytes:
+    yesterday = now.date() - timedelta(days=1)
+    start = datetime.combine(yesterday, time(), now.tzinfo)
+    sender = f"tls-reports@{report_domain}"
+    report = Report(
+        organization_name="Mailward test report",
+        date_range=DateRange(start_datetime=start, end_datetime=start + timedelta(days=1, seconds=-1)),
+        contact_info=sender,
+        report_id=draft.nonce,
+        policies=(
+            PolicyResult(
+                policy=Policy(policy_type=PolicyType.NO_POLICY_FOUND, policy_domain=draft.domain),
+                summary=Summary(total_successful_session_count=1, total_failure_session_count=0),
+            ),
+        ),
+    )
+    return build_mail(
+        report,
+        sender=sender,
+        recipient=draft.recipient,
+        submitter=report_domain,
+        date=now,
+        message_id=make_msgid(domain=report_domain),
+        # RFC 8689: a report is delivered despite failures of TLS
+        extra_headers=(("TLS-Required", "No"),),
+    )
+
+
+async def _targets(settings: Settings, resolver: Resolver) -> list[tuple[str, int]]:
+    answer = await resolver.mx(settings.reports.domain)
+    if answer.found:
+        return [(host, _SMTP_PORT) for host in answer.records[:_MAX_HOSTS]]
+    listen = settings.reports.smtp_listen
+    return [({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen), settings.smtp_port)]  # noqa: S104
+
+
+def _send(host: str, port: int, helo: str, recipient: str, message: bytes) -> str:
+    """ "" or why this host did not take it."""
+    try:
+        with smtplib.SMTP(host, port, local_hostname=helo, timeout=_SECONDS) as client:
+            client.ehlo()
+            if client.has_extn("starttls"):
+                client.starttls(context=_any_certificate())
+                client.ehlo()
+            client.sendmail(f"tls-reports@{helo}", [recipient], message)
+    except smtplib.SMTPRecipientsRefused as error:
+        code, answer = next(iter(error.recipients.values()))
+        return f"{host}:{port} refused the address: {code} {answer.decode('ascii', 'replace')}"
+    except smtplib.SMTPResponseException as error:
+        reply = error.smtp_error
+        text = reply.decode("ascii", "replace") if isinstance(reply, bytes) else reply
+        return f"{host}:{port} answered {error.smtp_code} {text}"
+    except (OSError, smtplib.SMTPException) as error:
+        return f"{host}:{port} could not be reached: {error}"
+    return ""
+
+
+def _any_certificate() -> ssl.SSLContext:
+    """As senders of report mail do: encrypted where possible, delivered whatever the certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

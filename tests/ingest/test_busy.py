@@ -1,0 +1,142 @@
+"""A locked database or a full disk: 451 and 503, nothing half stored, and the sender's retry succeeds."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+
+import pytest
+from django.db import connection
+from tests.fakes.signer import google_mail, report_json
+from tests.ingest.conftest import House, json_body
+
+from mailward.ingest.errors import StoreBusy
+from mailward.ingest.writer import MAX_WAITING, Writer
+from mailward.net import clock
+from mailward.store.aio import in_store
+from mailward.store.models import Domain, Door, QuarantinedMessage, Report, Trust
+from mailward.store.services.incoming import Incoming, Judgement, Stored
+from mailward.store.services.reports import store_batch
+
+pytestmark = pytest.mark.usefixtures("domain")
+
+MAIL = google_mail(report_json())
+BODY = json_body(report_json(report_id="by https"))
+
+
+@pytest.fixture
+def impatient(settings: object) -> None:
+    """A busy timeout that tests can wait for."""
+    connection.settings_dict["OPTIONS"]["timeout"] = 0.2
+
+
+@pytest.fixture(autouse=True)
+def _patient_again() -> object:
+    before = connection.settings_dict["OPTIONS"].get("timeout")
+    yield
+    connection.settings_dict["OPTIONS"]["timeout"] = before
+
+
+@pytest.fixture
+async def locked(house: House) -> AsyncIterator[sqlite3.Connection]:
+    """Somebody else holds the write lock until they commit."""
+    other = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield other
+    if other.in_transaction:
+        other.execute("ROLLBACK")
+    other.close()
+
+
+async def test_a_locked_database_gives_451_and_503_and_the_retry_succeeds(
+    impatient: None, house: House, locked: sqlite3.Connection
+) -> None:
+    assert (await house.mail(MAIL)).startswith("451")
+    assert await house.post(BODY) == 503
+    assert await in_store(Report.objects.count) == 0
+    locked.execute("ROLLBACK")
+    assert (await house.mail(MAIL)).startswith("250")
+    assert await house.post(BODY) == 201
+    assert await in_store(Report.objects.count) == 2
+
+
+def _limit_pages(writable: bool) -> None:
+    """max_page_count is what a full disk looks like to SQLite: "database or disk is full"."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA page_count")
+        pages = cursor.fetchone()[0]
+        cursor.execute(f"PRAGMA max_page_count={pages + 1_000_000 if writable else pages}")
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """While `full` is set, the writer's connection finds no room for another page."""
+    state = {"full": True}
+
+    def store(items: list[Incoming]) -> list[Stored]:
+        _limit_pages(not state["full"])
+        return store_batch(items)
+
+    monkeypatch.setattr("mailward.ingest.writer.store_batch", store)
+    return state
+
+
+async def test_a_full_disk_gives_451_and_503_and_the_retry_succeeds(
+    house: House, full_disk: dict[str, bool]
+) -> None:
+    large = google_mail(report_json(organization="x" * 100_000), compressed=False)
+    assert (await house.mail(large)).startswith("451")
+    assert await house.post(json_body(report_json(organization="x" * 100_000))) == 503
+    assert await in_store(Report.objects.count) == 0
+    full_disk["full"] = False
+    assert (await house.mail(large)).startswith("250")
+    assert await in_store(Report.objects.count) == 1
+
+
+def _incoming(domain: Domain, number: int) -> Incoming:
+    return Incoming(
+        domain.organisation_id,
+        domain.pk,
+        Door.SMTP,
+        f"{number}".encode(),
+        clock.now(),
+        Judgement(Trust.UNVERIFIED),
+        unreadable=("no-report", f"{number}"),
+    )
+
+
+async def test_many_at_once_are_one_commit_and_each_is_answered(
+    transactional_db: None, domain: Domain
+) -> None:
+    writer = Writer()
+    results = await asyncio.gather(*(writer.submit(_incoming(domain, number)) for number in range(300)))
+    await writer.close()
+    assert len({stored.quarantine_id for stored in results}) == 300
+    assert await in_store(QuarantinedMessage.objects.count) == 300
+
+
+async def test_a_writer_that_is_closed_writes_what_it_took_and_takes_no_more(
+    transactional_db: None, domain: Domain
+) -> None:
+    writer = Writer()
+    taken = asyncio.ensure_future(writer.submit(_incoming(domain, 1)))
+    await asyncio.sleep(0)
+    await writer.close()
+    assert (await taken).quarantine_id
+    with pytest.raises(StoreBusy):
+        await writer.submit(_incoming(domain, 2))
+
+
+async def test_more_than_can_wait_is_turned_away_at_once(
+    impatient: None, house: House, locked: sqlite3.Connection, domain: Domain
+) -> None:
+    writer = Writer()
+    waiting = [asyncio.ensure_future(writer.submit(_incoming(domain, n))) for n in range(MAX_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(StoreBusy, match="too much is waiting"):
+        await writer.submit(_incoming(domain, MAX_WAITING))
+    locked.execute("ROLLBACK")
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    await writer.close()
+    stored = [outcome for outcome in outcomes if isinstance(outcome, Stored)]
+    assert await in_store(QuarantinedMessage.objects.count) == len(stored)
+    assert all(isinstance(outcome, Stored | StoreBusy) for outcome in outcomes)

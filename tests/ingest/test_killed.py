@@ -1,0 +1,149 @@
+"""kill -9 at any moment: no report that was answered with 250 or 2xx is lost."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from tests.fakes.signer import google_mail, report_json
+from tests.ingest.conftest import ADDRESS, TOKEN, json_body, post, smtp
+
+_CLIENTS = 4  # of each door
+
+
+@dataclass
+class Installation:
+    """A data folder with one domain, and the real process of the doors on it."""
+
+    folder: Path
+    smtp_port: int
+    https_port: int
+    answered: set[str] = field(default_factory=set)
+    numbers: Iterator[int] = field(default_factory=lambda: iter(range(1_000_000)))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
+            "DJANGO_SETTINGS_MODULE": "mailward.web.settings",  # the product, not its tests
+            "MAILWARD_DATA": str(self.folder),
+            "MAILWARD_REPORTS_SMTP_PORT": str(self.smtp_port),
+            "MAILWARD_REPORTS_HTTPS_PORT": str(self.https_port),
+        }
+
+    def prepare(self) -> None:
+        command = [sys.executable, "-m", "mailward", "_prepare"]
+        subprocess.run(command, env=self.environment, check=True, capture_output=True)
+        with contextlib.closing(self.database()) as database, database:
+            organisation = database.execute(
+                "INSERT INTO store_organisation (name, report_token, created_at)"
+                " VALUES ('Example', 'org-example', '2026-11-24') RETURNING id"
+            ).fetchone()[0]
+            database.execute(
+                "INSERT INTO store_domain"
+                " (organisation_id, name, report_token, claim_token, test_report_nonce, created_at)"
+                " VALUES (?, 'example.test', ?, 'claim', '', '2026-11-24')",
+                (organisation, TOKEN),
+            )
+
+    def database(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.folder / "mailward.sqlite3")
+
+    def stored(self) -> set[str]:
+        with contextlib.closing(self.database()) as database:
+            assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            return {row[0] for row in database.execute("SELECT report_id FROM store_report")}
+
+    @asynccontextmanager
+    async def doors(self) -> AsyncIterator[asyncio.subprocess.Process]:
+        with (self.folder / "log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "mailward", "_doors", env=self.environment, stderr=log
+            )
+        try:
+            await _listening(self.smtp_port)
+            await _listening(self.https_port)
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def mail_on_and_on(self) -> None:
+        async with smtp(self.smtp_port) as client:
+            while True:
+                report_id = f"mail {next(self.numbers)}"
+                raw = google_mail(report_json(report_id=report_id))
+                if (await client.send(raw, ADDRESS)).startswith("250"):
+                    self.answered.add(report_id)
+
+    async def post_on_and_on(self) -> None:
+        while True:
+            report_id = f"post {next(self.numbers)}"
+            body = json_body(report_json(report_id=report_id))
+            if await post(self.https_port, f"/v1/tlsrpt/{TOKEN}", body) == 201:
+                self.answered.add(report_id)
+
+    async def run_until_killed(self, seconds: float) -> None:
+        async with self.doors() as process:
+            senders = [
+                asyncio.ensure_future(send())
+                for send in (self.mail_on_and_on, self.post_on_and_on)
+                for _ in range(_CLIENTS)
+            ]
+            await asyncio.sleep(seconds)  # the moment of the kill is what is tested
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+            for sender in senders:
+                sender.cancel()
+            await asyncio.gather(*senders, return_exceptions=True)
+
+
+async def _listening(port: int) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+                continue
+            writer.close()
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _kill_loop(folder: Path, kills: int) -> None:
+    installation = Installation(folder, _free_port(), _free_port())
+    installation.prepare()
+    dice = random.Random(8460)
+    for _ in range(kills):
+        await installation.run_until_killed(dice.uniform(0.2, 1.2))
+        missing = installation.answered - installation.stored()
+        assert not missing
+    kinds = {report_id.split()[0] for report_id in installation.answered}
+    assert kinds == {"mail", "post"}
+
+
+async def test_what_was_answered_survives_the_kill(tmp_path: Path) -> None:
+    await _kill_loop(tmp_path, kills=4)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+async def test_what_was_answered_survives_many_kills(tmp_path: Path) -> None:
+    await _kill_loop(tmp_path, kills=60)
