@@ -39,6 +39,7 @@ class Deviation:
 
 MAX_VALUE = 80
 MAX_PER_SLUG = 200
+MAX_LEFT_OUT = 10_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -48,16 +49,36 @@ class Notes:
     A report of a million odd values gets 200 notes of a kind and a last one that counts the rest.
     """
 
-    __slots__ = ("_counts", "_found")
+    __slots__ = ("_counts", "_found", "_left_out")
 
     def __init__(self) -> None:
         self._found: list[Deviation] = []
         self._counts: dict[str, int] = {}
+        self._left_out: set[str] = set()
 
     def add(self, slug: str, where: str, value: str = "") -> None:
         count = self._counts[slug] = self._counts.get(slug, 0) + 1
         if count <= MAX_PER_SLUG:
             self._found.append(Deviation(slug, encodable(where), encodable(excerpt(value))))
+
+    def extend(self, other: "Notes") -> None:
+        for slug, count in other._counts.items():
+            self._counts[slug] = self._counts.get(slug, 0) + count
+        self._found.extend(other._found)
+
+    def leave_out(self, slug: str, where: str, value: str = "") -> None:
+        """A value is there and cannot be used."""
+        self.add(slug, where, value)
+        if len(self._left_out) < MAX_LEFT_OUT:
+            self._left_out.add(where)
+
+    def miss(self, slug: str, where: str) -> None:
+        """A value is not there; nothing to say if it was left out."""
+        if where not in self._left_out:
+            self.add(slug, where)
+
+    def is_left_out(self, where: str) -> bool:
+        return where in self._left_out
 
     def all(self) -> tuple[Deviation, ...]:
         rest = [

@@ -1,26 +1,154 @@
-"""Report mails: RFC 8460 section 5.3."""
+"""Report mails (RFC 8460 section 5.3): finding the report in one. compose has the other direction.
+
+Parts are found by their media type; of mails without the right one, every part that could be a report is
+tried. Who signed the mail is not judged here, see mailward.core.dkim.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
 
+from mailward.core.tlsrpt.compose import build_mail
+from mailward.core.tlsrpt.deviations import Notes
+from mailward.core.tlsrpt.documents import read_document
+from mailward.core.tlsrpt.errors import Unreadable
 from mailward.core.tlsrpt.limits import DEFAULT_LIMITS, Limits
-from mailward.core.tlsrpt.reading import Reading
+from mailward.core.tlsrpt.metadata import judge_file_name, judge_header, mail_facts
+from mailward.core.tlsrpt.mime import Entity, parse_entity, walk
+from mailward.core.tlsrpt.reading import Reading, make_reading
 from mailward.core.tlsrpt.schema import Report
+from mailward.core.tlsrpt.unpack import GZIP_MAGIC, Budget, unpack
+
+__all__ = ["build_mail", "read_mail"]
+
+JSON_TYPE = "application/tlsrpt+json"
+GZIP_TYPE = "application/tlsrpt+gzip"
+_TYPES = (GZIP_TYPE, JSON_TYPE)
+_NAME_ENDS = (".json", ".gz", ".zip")
 
 
 def read_mail(raw: bytes, *, now: datetime | None = None, limits: Limits = DEFAULT_LIMITS) -> Reading:
-    raise NotImplementedError
+    """The reports in a mail. Raises Unreadable, and nothing else whatever the bytes."""
+    return MailReader(now, limits, Budget.of(limits)).read(raw)
 
 
-def build_mail(
-    report: Report,
-    *,
-    sender: str,
-    recipient: str,
-    submitter: str,
-    date: datetime,
-    message_id: str,
-    compressed: bool = True,
-    extra_headers: Sequence[tuple[str, str]] = (),
-) -> bytes:
-    raise NotImplementedError
+class MailReader:
+    """One mail. Reports are inflated against one budget, whatever the number of parts.
+
+    `first`: the number of its first report, where the mail is one of several in an archive.
+    """
+
+    def __init__(
+        self, now: datetime | None, limits: Limits, budget: Budget, first: int | None = None
+    ) -> None:
+        self._now = now
+        self._limits = limits
+        self._budget = budget
+        self._first = first
+        self._notes = Notes()
+
+    def read(self, raw: bytes) -> Reading:
+        if len(raw) > 2 * self._limits.max_inflated_bytes:
+            raise Unreadable("too-large", f"the mail has {len(raw)} bytes")
+        if raw.startswith(b"From "):  # the separator line of an mbox file
+            raw = raw.partition(b"\n")[2]
+        mail = parse_entity(raw, self._limits)
+        leaves = list(walk(mail, self._notes, self._limits))
+        reports = self._read_leaves(leaves)
+        facts = mail_facts(mail)
+        self._judge_form(mail, leaves)
+        judge_header(mail, reports, self._notes)
+        return make_reading(reports, self._notes, facts)
+
+    def _read_leaves(self, leaves: Sequence[Entity]) -> tuple[Report, ...]:
+        """RFC 8460 §5.3: extract the parts of the prescribed type and ignore the rest."""
+        places = [at for at, leaf in enumerate(leaves) if leaf.content_type.value in _TYPES]
+        failure: Unreadable | None = None
+        if places:
+            reports, failure = self._read_places(leaves, places)
+            if reports:
+                return reports
+        others = [at for at, leaf in enumerate(leaves) if at not in places and _could_be_report(leaf)]
+        reports, other_failure = self._read_places(leaves, others)
+        if reports:
+            return reports
+        if (
+            failure is None
+            and other_failure is not None
+            and other_failure.code not in ("not-json", "no-report")
+        ):
+            failure = other_failure
+        raise failure or Unreadable("no-report", "the mail has no part that is a TLS report")
+
+    def _read_places(
+        self, leaves: Sequence[Entity], places: Sequence[int]
+    ) -> tuple[tuple[Report, ...], Unreadable | None]:
+        """What can be read of these parts, and the first reason why one could not."""
+        reports: list[Report] = []
+        failure: Unreadable | None = None
+        readable = 0
+        for at in places:
+            notes = Notes()
+            where = f"part[{at}]"
+            first = self._first
+            if first is not None or len(places) > 1:
+                first = (first or 0) + len(reports)
+            try:
+                found = self._read_leaf(leaves[at], where, notes, first)
+            except Unreadable as error:
+                failure = failure or error
+                if leaves[at].content_type.value in _TYPES:
+                    self._notes.add(error.code, where, error.detail)
+                continue
+            self._notes.extend(notes)
+            reports.extend(found)
+            readable += 1
+        if readable > 1:
+            self._notes.add("several-reports-in-mail", "body", f"{readable} parts")
+        return tuple(reports), failure
+
+    def _read_leaf(self, leaf: Entity, where: str, notes: Notes, first: int | None) -> tuple[Report, ...]:
+        content = leaf.decode(notes, where)
+        kind, name = leaf.content_type.value, leaf.file_name
+        reports: list[Report] = []
+        for document in unpack(content, self._budget, notes, self._limits, name=name, where=where):
+            number = first if first is None else first + len(reports)
+            try:
+                reports += read_document(document.content, notes, self._limits, now=self._now, first=number)
+            except Unreadable as error:
+                raise blame(error, document.damage) from None
+            if document.damage:
+                notes.add(document.damage, document.where)
+        if not reports:
+            raise Unreadable("no-report", "the part is empty")
+        if kind not in _TYPES:
+            place = f"{where}.Content-Type"
+            notes.add("wrong-content-type" if kind else "missing-content-type", place, kind)
+        elif (kind == GZIP_TYPE) != content.startswith(GZIP_MAGIC):
+            notes.add("content-type-mismatch", f"{where}.Content-Type", kind)
+        judge_file_name(name, reports, where, notes)
+        return tuple(reports)
+
+    def _judge_form(self, mail: Entity, leaves: Sequence[Entity]) -> None:
+        kind = mail.content_type
+        report_type = kind.parameter("report-type").lower()
+        if kind.value != "multipart/report" or report_type != "tlsrpt":
+            self._notes.add("not-multipart-report", "header.Content-Type", kind.value)
+        elif leaves[0].content_type.value == "text/html":
+            self._notes.add("html-first-part", "part[0].Content-Type", "text/html")
+
+
+def blame(error: Unreadable, damage: str) -> Unreadable:
+    """A document that is cut off because its container is."""
+    if damage and error.code in ("json-truncated", "not-json"):
+        return Unreadable(damage, f"the compressed data is damaged; of what is left: {error.detail}")
+    return error
+
+
+def _could_be_report(leaf: Entity) -> bool:
+    kind = leaf.content_type.value
+    return (
+        not kind
+        or kind.startswith("application/")
+        or (kind in ("text/json", "text/plain") and leaf.body.lstrip()[:1] in (b"{", b"["))
+        or leaf.file_name.lower().endswith(_NAME_ENDS)
+    )

@@ -1,9 +1,12 @@
 """What reading gives: reports, what is odd about them, and what the mail around them said."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mailward.core.tlsrpt.deviations import DEVIATIONS, Deviation, Level
+from mailward.core.tlsrpt.deviations import DEVIATIONS, Deviation, Level, Notes
 from mailward.core.tlsrpt.schema import Report
+
+_FIRST = "reports[0]."
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +29,15 @@ class Reading:
     """In the order found. Strict reading: the report conforms when check_strict has nothing to say."""
     mail: MailFacts | None = None
 
-    def with_mail(self, mail: MailFacts, deviations: tuple[Deviation, ...]) -> "Reading":
-        return replace(self, mail=mail, deviations=deviations)
+
+def make_reading(reports: Sequence[Report], notes: Notes, mail: MailFacts | None = None) -> Reading:
+    deviations = notes.all()
+    if len(reports) == 1:  # there could have been more of them, and there are not
+        deviations = tuple(
+            replace(each, where=each.where[len(_FIRST) :]) if each.where.startswith(_FIRST) else each
+            for each in deviations
+        )
+    return Reading(tuple(reports), deviations, mail)
 
 
 def check_strict(reading: Reading) -> tuple[Deviation, ...]:

@@ -1,8 +1,8 @@
 """The TLS report, as values (RFC 8460 section 4.4).
 
 One set of types serves the wire and the program: the JSON names are the field names with hyphens. What a
-sender left out or wrote unusably is None, never 0 or "": "no data" is not "no failure". All text is kept as it
-came except where a field says otherwise.
+sender left out or wrote unusably is None, never 0 or "": "no data" is not "no failure". All text is kept as
+it came except where a field says otherwise.
 """
 
 from datetime import date, datetime

@@ -1,0 +1,140 @@
+"""JSON as strangers write it: the full grammar, what is outside it noted, sizes checked before parsing."""
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from mailward.core.tlsrpt.deviations import Notes
+from mailward.core.tlsrpt.errors import Unreadable
+from mailward.core.tlsrpt.limits import Limits
+
+UTF8_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+
+# possessive: one pass and no stack, whatever the string holds; the end may be missing
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
+_RAW_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+
+
+@dataclass(frozen=True, slots=True)
+class BadNumber:
+    """A number that no count can be: the slug says why."""
+
+    slug: str
+    text: str
+
+
+class Fields(dict[str, object]):
+    """A JSON object that remembers which of its keys came twice."""
+
+    __slots__ = ("doubled",)
+    doubled: tuple[str, ...]
+
+
+def parse_json(data: bytes, notes: Notes, limits: Limits) -> object:
+    """The JSON document at the start of `data`: Fields, list, str, int, float, BadNumber, bool or None.
+
+    Raises Unreadable: too-large, too-deep, json-truncated, not-json.
+    """
+    data = _as_utf8(data, notes)
+    check_shape(data, limits)
+    text = data.decode("utf-8")
+    start = len(text) - len(text.lstrip(" \t\r\n"))
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        raise _refusal(text, error) from None
+    rest = text[end:].strip(" \t\r\n")
+    if rest:
+        notes.add("trailing-data", "", rest)
+    if _RAW_CONTROL.search(text, start, end):
+        notes.add("raw-control-chars", "")
+    result: object = value  # the json module says Any
+    return result
+
+
+def check_shape(data: bytes, limits: Limits) -> None:
+    """Raises Unreadable for JSON that would cost too much stack or memory to parse."""
+    opened = data.count(b"{") + data.count(b"[")
+    if opened <= limits.max_depth and data.count(b",") + opened <= limits.max_values:
+        return
+    bare = _STRINGS.sub(b"", data)
+    brackets = bare.translate(_AS_SQUARE, _NOT_BRACKETS)
+    if bare.count(b",") + brackets.count(b"[") > limits.max_values:
+        raise Unreadable("too-large", f"the JSON has more than {limits.max_values} values")
+    for _level in range(limits.max_depth):
+        inner = brackets.replace(b"[]", b"")  # takes off exactly the innermost level
+        if len(inner) == len(brackets):
+            break
+        brackets = inner
+    if b"[]" in brackets or brackets.count(b"[") > limits.max_depth:
+        raise Unreadable("too-deep", f"the JSON is nested more than {limits.max_depth} levels deep")
+
+
+def _as_utf8(data: bytes, notes: Notes) -> bytes:
+    if data.startswith(UTF8_BOM):
+        notes.add("bom", "")
+        data = data[len(UTF8_BOM) :]
+    if looks_like_utf16(data):
+        notes.add("utf16", "")
+        # without a mark, the side of the zero byte tells the order
+        codec = "utf-16" if data[:2] in _UTF16_BOMS else "utf-16-be" if data[0] == 0 else "utf-16-le"
+        return data.decode(codec, "replace").encode("utf-8", "replace")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        notes.add("not-utf8", "", repr(data[error.start : error.start + 8]))
+        # senders that get this wrong write one byte per character
+        return data.decode("cp1252", "replace").encode("utf-8")
+    return data
+
+
+def looks_like_utf16(data: bytes) -> bool:
+    head = data[:2]
+    return head in _UTF16_BOMS or (
+        len(head) == 2 and head.count(0) == 1 and head.strip(b"\0") in b"{[ \r\n\t"
+    )
+
+
+def _refusal(text: str, error: json.JSONDecodeError) -> Unreadable:
+    """Why it is no document: cut off when the parser wanted more at the end, otherwise no JSON."""
+    body = text.rstrip(" \t\r\n\0")
+    cut_off = error.pos >= len(body) or error.msg.startswith("Unterminated string")
+    if body.lstrip()[:1] in ("{", "[") and cut_off:
+        return Unreadable("json-truncated", f"the JSON ends in the middle, after {len(body)} characters")
+    return Unreadable("not-json", f"{error.msg} (line {error.lineno}, column {error.colno})")
+
+
+def _object(pairs: list[tuple[str, object]]) -> Fields:
+    fields = Fields(pairs)
+    fields.doubled = ()
+    if len(fields) != len(pairs):
+        counts = Counter(key for key, _value in pairs)
+        fields.doubled = tuple(key for key, count in counts.items() if count > 1)
+    return fields
+
+
+def _integer(text: str) -> int | BadNumber:
+    # Python refuses more than 4,300 digits, and no count has 20
+    return int(text) if len(text) < 20 else BadNumber("count-out-of-range", text)
+
+
+def _fraction(text: str) -> float | BadNumber:
+    value = float(text)
+    return value if abs(value) < 2**63 else BadNumber("count-out-of-range", text)
+
+
+def _constant(text: str) -> BadNumber:
+    return BadNumber("count-not-a-number", text)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_int=_integer,
+    parse_float=_fraction,
+    parse_constant=_constant,
+    strict=False,  # a raw control character in a string is noted, not fatal
+)

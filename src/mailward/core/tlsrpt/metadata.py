@@ -1,0 +1,109 @@
+"""What the header and the file name say about a report. Where they disagree with it, the report counts
+(RFC 8460 section 5.6), and the disagreement is noted.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import lru_cache
+
+from mailward.core.tlsrpt.deviations import Notes, encodable
+from mailward.core.tlsrpt.mime import Entity
+from mailward.core.tlsrpt.reading import MailFacts
+from mailward.core.tlsrpt.schema import PolicyType, Report
+from mailward.core.tlsrpt.spelling import read_domain
+
+_MAX_HEADER = 998  # RFC 5322 §2.1.1, for a line; long enough for what is shown
+_ADDRESS = re.compile(r"<([^<>]*)>\s*(?:\([^()]*\)\s*)?$")
+_DOMAIN = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
+_FILE_NAME = re.compile(
+    r"[^!]+!([^!]+)!([0-9]{1,18})!([0-9]{1,18})(?:![^!]*?)?(?:\.json(?:\.gz)?|\.gz|\.zip)?"
+)
+_DATE = re.compile(
+    r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s*,)?\s*[0-3]?[0-9]\s+"
+    r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\s+(?:[0-9]{4}|[0-9]{2})\s+"
+    r"[0-2][0-9]:[0-5][0-9](?::[0-6][0-9])?\s+"
+    r"(?:[+-][0-9]{4}|UT|GMT|[ECMP][SD]T|[A-IK-Z])(?:\s*\([^()]*\))?\s*",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def mail_facts(mail: Entity) -> MailFacts:
+    return MailFacts(
+        tls_report_domain=_name(mail.get(b"tls-report-domain")),
+        tls_report_submitter=_name(mail.get(b"tls-report-submitter")),
+        from_domain=_from_domain(mail.get(b"from") or ""),
+        subject=_decode_words((mail.get(b"subject") or "")[:_MAX_HEADER]),
+        message_id=(mail.get(b"message-id") or "")[:_MAX_HEADER],
+    )
+
+
+def judge_header(mail: Entity, reports: Sequence[Report], notes: Notes) -> None:
+    date = mail.get(b"date") or ""
+    if not _DATE.fullmatch(date[:_MAX_HEADER]):
+        notes.add("mail-date-invalid", "header.Date", date)
+    domain = _name(mail.get(b"tls-report-domain"))
+    if domain and _is_other_domain(domain, reports):
+        notes.add("header-domain-mismatch", "header.TLS-Report-Domain", domain)
+
+
+def judge_file_name(name: str, reports: Sequence[Report], where: str, notes: Notes) -> None:
+    """RFC 8460 section 5.1; a name of another shape says nothing."""
+    # folded inside the quotes, as in the RFC's own example, it has got blanks
+    match = _FILE_NAME.fullmatch("".join(name[:_MAX_HEADER].split()))
+    if match is None:
+        return
+    period = reports[0].date_range
+    if (
+        _is_other_domain(_name(match[1]) or "", reports)
+        or _differ(match[2], period.start_datetime)
+        or _differ(match[3], period.end_datetime)
+    ):
+        notes.add("filename-mismatch", f"{where}.filename", name)
+
+
+def _is_other_domain(domain: str, reports: Iterable[Report]) -> bool:
+    """Whether the domain is none of those that the reports are about."""
+    named = False
+    for report in reports:
+        for result in report.policies:
+            policy = result.policy
+            if policy.policy_domain == domain:
+                return False
+            # RFC 8460 §4.4 with RFC 7672 §2.2.3: a `tlsa` entry may name the MX host instead
+            named = named or (policy.policy_domain is not None and policy.policy_type != PolicyType.TLSA)
+    return named
+
+
+def _differ(seconds: str, time: datetime | None) -> bool:
+    """Whether they differ by more than the second between 23:59:59 and midnight."""
+    return time is not None and abs(int(seconds) - time.timestamp()) > 1
+
+
+def _name(text: str | None) -> str | None:
+    if not text:
+        return None
+    return read_domain(text[:_MAX_HEADER])[0] or None
+
+
+@lru_cache(maxsize=256)
+def _from_domain(text: str) -> str | None:
+    if "," in text and text.count("@") > 1:
+        return None  # several addresses, or a name that looks like one: nobody's
+    match = _ADDRESS.search(text[:_MAX_HEADER])
+    address = match[1] if match else text.partition("(")[0]
+    domain = read_domain(address.strip().rpartition("@")[2])[0] if "@" in address else ""
+    return domain if _DOMAIN.fullmatch(domain) else None
+
+
+def _decode_words(text: str) -> str:
+    """RFC 2047."""
+    if "=?" not in text:
+        return text
+    from email.errors import MessageError
+    from email.header import decode_header, make_header
+
+    try:
+        return encodable(str(make_header(decode_header(text))))
+    except (MessageError, LookupError, ValueError):
+        return text
