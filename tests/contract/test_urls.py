@@ -81,7 +81,11 @@ def _domain(world: World) -> dict[str, object]:
 
 
 def _report(world: World) -> dict[str, object]:
-    return {"id": world.report.pk}
+    return {"report_id": world.report.pk}
+
+
+def _quarantined(world: World) -> dict[str, object]:
+    return {"quarantine_id": world.quarantined.pk}
 
 
 def _member(world: World) -> dict[str, object]:
@@ -144,13 +148,16 @@ REGISTRY: dict[str, Entry] = {
     "report-list": Entry(For.READERS),
     "report-detail": Entry(For.READERS, _report, owned=True),
     "report-raw": Entry(For.READERS, _report, owned=True),
+    "report-export": Entry(For.READERS, lambda world: _report(world) | {"form": "json"}, owned=True),
     "upload": Entry(For.WRITERS),
     # quarantine
     "quarantine-list": Entry(For.READERS),
-    "quarantine-raw": Entry(For.READERS, lambda world: {"id": world.quarantined.pk}, owned=True),
+    "quarantine-detail": Entry(For.READERS, _quarantined, owned=True),
+    "quarantine-raw": Entry(For.READERS, _quarantined, owned=True),
+    "quarantine-again": Entry(For.WRITERS, _quarantined, owned=True, post_only=True),
     # problems
     "problem-list": Entry(For.READERS),
-    "problem-detail": Entry(For.READERS, lambda world: {"id": world.problem.pk}, owned=True),
+    "problem-detail": Entry(For.READERS, lambda world: {"problem_id": world.problem.pk}, owned=True),
 }
 
 
