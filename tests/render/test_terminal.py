@@ -1,6 +1,7 @@
 """A document at 80 columns; what strangers wrote cannot steer the terminal."""
 
 import io
+from datetime import datetime
 
 import pytest
 from rich.console import Console
@@ -8,7 +9,7 @@ from tests.render.reports import ATTACKS, DAY, USUAL, hostile
 
 from mailward.core.tlsrpt.deviations import Deviation
 from mailward.core.tlsrpt.document import build_document
-from mailward.core.tlsrpt.schema import Policy, PolicyResult, Report, Summary
+from mailward.core.tlsrpt.schema import DateRange, Policy, PolicyResult, Report, Summary
 from mailward.render.terminal import Overview, print_document
 
 PRINTED = """\
@@ -108,8 +109,8 @@ def test_the_overview_has_a_line_for_each_report() -> None:
     overview.print_row(build_document(hostile("\x1b" * 100)))
     lines = file.getvalue().splitlines()
     assert lines[:2] == [
-        "Day                Reporter        About           Encrypted   Failed  State",
-        "3 September 2024   Google Inc.     example.com         1,198        6  critical",
+        "Day                  Reporter       About          Encrypted   Failed  State",
+        "3 September 2024     Google Inc.    example.com        1,198        6  critical",
     ]
     assert len(lines) == 3
     assert len(lines[2]) <= 80
@@ -126,3 +127,24 @@ def test_the_overview_never_adds_up_policy_types() -> None:
         build_document(Report(date_range=DAY, policies=policies))
     )
     assert file.getvalue().split()[-3:] == ["95", "5", "warning"]
+
+
+def test_the_overview_says_what_is_unknown() -> None:
+    summary = Summary(total_successful_session_count=1)
+    policy = PolicyResult(policy=Policy(policy_type="sts", policy_domain="example.com"), summary=summary)
+    file = io.StringIO()
+    Overview(Console(file=file, width=80)).print_row(
+        build_document(Report(date_range=DAY, policies=(policy,)))
+    )
+    assert file.getvalue().split()[-3:] == ["1", "?", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("end", "day"),
+    [("2024-09-04T00:00:00Z", "3 September 2024"), ("2024-10-01T00:00:00Z", "3 September 2024 +")],
+)
+def test_the_overview_names_the_first_day(end: str, day: str) -> None:
+    period = DateRange(start_datetime=DAY.start_datetime, end_datetime=datetime.fromisoformat(end))
+    file = io.StringIO()
+    Overview(Console(file=file, width=90)).print_row(build_document(Report(date_range=period)))
+    assert file.getvalue()[:19].rstrip() == day

@@ -11,7 +11,7 @@ from mailward.core.explain.catalogue import Explanation
 from mailward.core.tlsrpt.document import DeviationNote, Document, Failure, Information, PolicySection, Source
 from mailward.core.tlsrpt.sentences import say_count
 from mailward.render.markup import Child, Markup, element, join, link
-from mailward.render.visible import name_state, say_failed, split_code
+from mailward.render.wording import name_state, say_failed, split_code
 
 _LOWEST_HEADING = 6
 

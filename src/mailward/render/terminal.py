@@ -13,8 +13,10 @@ from rich.text import Text
 
 from mailward.core.explain.catalogue import Explanation, Severity
 from mailward.core.tlsrpt.document import DeviationNote, Document, Failure, PolicySection, Source
+from mailward.core.tlsrpt.failures import sum_counts
 from mailward.core.tlsrpt.sentences import say_count
-from mailward.render.visible import make_visible, name_state, say_failed, split_code
+from mailward.render.visible import make_visible
+from mailward.render.wording import name_state, say_failed, split_code
 
 _STYLES = {
     "encrypted": "bold green",
@@ -29,9 +31,11 @@ _MAX_SOURCES = 5
 _COMMAND_JOINT = re.compile(r" (?=-|\||<)")
 
 
-def print_document(document: Document, console: Console) -> None:
-    """The whole document, then one empty line."""
+def print_document(document: Document, console: Console, *, name: str = "") -> None:
+    """The whole document, then one empty line. `name`, the file it came in, stands above it."""
     page = _Page(console)
+    if name:
+        page.text(_plain(f"── {name}", "dim"))
     state = name_state(document)
     page.text(_badge(state).append(" ").append(make_visible(document.verdict), "bold"))
     page.gap()
@@ -63,7 +67,7 @@ class Overview:
 
     def print_row(self, document: Document) -> None:
         state = name_state(document)
-        day = document.period.removeprefix("on ")
+        day = _shorten_period(document.period)
         ok, failed = count_sessions(document)
         self._print((day, document.reporter, document.about, ok, failed, state), "", _STYLES[state])
 
@@ -82,15 +86,23 @@ class Overview:
 
 def count_sessions(document: Document) -> tuple[str, str]:
     """Encrypted and failed, of the policy type with the most sessions: types are never added up."""
-    by_type: dict[str | None, tuple[int, int]] = {}
+    by_type: dict[str | None, list[PolicySection]] = {}
     for section in document.policies:
-        ok, failed = by_type.get(section.policy_type, (0, 0))
-        if section.ok is not None or section.failed is not None:
-            by_type[section.policy_type] = ok + (section.ok or 0), failed + (section.failed or 0)
-    if not by_type:
-        return "?", "?"
-    ok, failed = max(by_type.values(), key=sum)
-    return f"{ok:,}", f"{failed:,}"
+        by_type.setdefault(section.policy_type, []).append(section)
+    counts = [
+        (sum_counts([each.ok for each in sections]), sum_counts([each.failed for each in sections]))
+        for sections in by_type.values()
+    ]
+    ok, failed = max(counts, key=lambda pair: (pair[0] or 0) + (pair[1] or 0), default=(None, None))
+    return ("?" if ok is None else f"{ok:,}"), ("?" if failed is None else f"{failed:,}")
+
+
+def _shorten_period(period: str) -> str:
+    """The day; with a plus sign, the first of several."""
+    word, *rest = period.split()
+    if word == "at":
+        return "not said"
+    return " ".join(rest) if word == "on" else " ".join([*rest[:3], "+"])
 
 
 class _Page:
@@ -255,7 +267,7 @@ def _prose(text: str) -> Text:
 
 
 def _share_out(width: int) -> tuple[int, ...]:
-    fixed = 17, 9, 7, 9  # "30 September 2024", numbers, state
+    fixed = 19, 9, 7, 9  # "30 September 2024 +", numbers, state
     rest = max(width - sum(fixed) - 10, 24)
     return fixed[0], rest // 2, rest - rest // 2, *fixed[1:]
 
