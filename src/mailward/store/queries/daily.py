@@ -148,6 +148,8 @@ class Failures:
     results: Top[ResultRow]
     hosts: Top[HostRow]
     sources: Top[SourceRow]
+    total: int
+    """Failed sessions in all details. The totals of the same reports may say another number."""
 
 
 def failures(scope: Scope, domain_id: int, policy_type: str, window: Window) -> Failures:
@@ -174,10 +176,12 @@ def failures(scope: Scope, domain_id: int, policy_type: str, window: Window) -> 
         .annotate(sum=Sum("sessions"), last=Max("day"))
         .order_by("-sum", "reporter", "sending_ip")
     )
+    host_rows = tuple(HostRow(*row) for row in hosts)
     return Failures(
         _top(tuple(ResultRow(*row) for row in results)),
-        _top(tuple(HostRow(*row) for row in hosts)),
+        _top(host_rows),
         _top(tuple(SourceRow(*row) for row in sources)),
+        total=sum(row.sessions for row in host_rows),
     )
 
 

@@ -1,3 +1,8 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from mailward.web.pages.problems import views
+
+urlpatterns: list[URLPattern] = [
+    path("problems/", views.problem_list, name="problem-list"),
+    path("problems/<int:problem_id>/", views.problem_detail, name="problem-detail"),
+]

@@ -1,24 +1,28 @@
 """The overview of a domain: the verdict first, then the days, then what failed where and for whom."""
 
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from django.http import HttpResponse
 from django.shortcuts import render
 
 from mailward.core.explain.catalogue import Explanation, explain_policy_type, explain_result
+from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
 from mailward.core.tlsrpt.schema import PolicyType
 from mailward.net import clock
 from mailward.store.models import Domain
 from mailward.store.queries import daily
 from mailward.store.queries.problems import ProblemRow, problems_of_domain
+from mailward.store.queries.reports import Filters, ReportRow, Tab, count_tabs, list_reports
 from mailward.store.scope import Scope
 from mailward.web import chart
 from mailward.web.access import ScopedRequest, find_domain, reader_page
+from mailward.web.pages.problems.cause import explain_cause, severity_badge
+from mailward.web.querystring import FIRST_DAY, read_day, read_number, read_text
 
 CHOICES = (7, 30, 90, 365)
 DEFAULT_DAYS = 30
+_RECENT = 8
 
 _NAMES = {
     PolicyType.STS: "MTA-STS",
@@ -41,9 +45,28 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Period:
+    """The days shown, and how to move on."""
+
+    window: daily.Window
+    days: int
+    earlier: date | None
+    """The last day of the period before."""
+    later: date | None
+
+    @property
+    def words(self) -> str:
+        return f"In the last {self.days} days" if self.later is None else f"In the {self.days} days shown"
+
+
+@dataclass(frozen=True, slots=True)
 class OpenProblem:
     row: ProblemRow
     explanation: Explanation
+
+    @property
+    def badge(self) -> str:
+        return severity_badge(self.explanation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +79,28 @@ class Failure:
 
 @reader_page
 def domain_home(request: ScopedRequest, name: str) -> HttpResponse:
-    domain = find_domain(request, name)
-    days, window = _window(request)
-    lines = daily.timelines(request.scope, domain.pk, window)
-    line = next((line for line in lines if line.policy_type == request.GET.get("type")), None)
+    domain, scope = find_domain(request, name), request.scope
+    period = _period(request)
+    lines = daily.timelines(scope, domain.pk, period.window)
+    wanted = read_text(request, "type", 40)
+    line = next((line for line in lines if line.policy_type == wanted), None)
     line = line or (lines[0] if lines else None)
     context = {
         "domain": domain,
         "tab": "overview",
-        "days": days,
+        "period": period,
         "choices": CHOICES,
-        "window": window,
+        "window": period.window,
         "lines": [(line.policy_type, policy_name(line.policy_type), line) for line in lines],
-        "problems": _problems(request.scope, domain),
+        "problems": _problems(scope, domain),
+        "recent": _recent(scope, domain),
+        "not_counted": count_tabs(scope, domain).not_counted,
         "line": line,
     }
     if line is None:
-        context["last_day"] = daily.last_reported_day(request.scope, domain.pk)
+        context["last_day"] = daily.last_reported_day(scope, domain.pk)
     else:
-        context |= _figures(request.scope, domain, line, window)
+        context |= _figures(scope, domain, line, period)
     return render(request, "reports/overview.html", context)
 
 
@@ -83,11 +109,11 @@ def policy_name(policy_type: str) -> str:
     return _NAMES.get(PolicyType(policy_type), policy_type) if policy_type in set(PolicyType) else policy_type
 
 
-def judge(line: daily.Timeline, days: int) -> Verdict:
-    """The figures of one policy type in a sentence."""
+def judge(line: daily.Timeline, when: str) -> Verdict:
+    """The figures of one policy type in a sentence that begins with `when`."""
     kind = line.policy_type
     under = _UNDER[PolicyType(kind)] if kind in set(PolicyType) else f"with the policy type “{kind}”"
-    seen = f"In the last {days} days {line.total:,} session{'' if line.total == 1 else 's'}"
+    seen = f"{when} {line.total:,} session{'' if line.total == 1 else 's'}"
     seen += f" {'was' if line.total == 1 else 'were'} reported {under}"
     if not line.total:
         return Verdict(
@@ -107,38 +133,47 @@ def floor_percent(percent: float) -> float:
     return int(percent * 10) / 10
 
 
-def _window(request: ScopedRequest) -> tuple[int, daily.Window]:
-    days, last = DEFAULT_DAYS, clock.today()
-    with suppress(ValueError):
-        wanted = int(request.GET.get("days", "")[:4])
-        days = wanted if wanted in CHOICES else DEFAULT_DAYS
-    with suppress(ValueError):
-        last = min(max(date.fromisoformat(request.GET.get("end", "")[:10]), date(2015, 1, 1)), last)
-    return days, daily.Window.ending(last, days)
+def _period(request: ScopedRequest) -> Period:
+    today, days = clock.today(), read_number(request, "days", most=CHOICES[-1])
+    days = days if days in CHOICES else DEFAULT_DAYS
+    last = read_day(request, "end", latest=today) or today
+    window = daily.Window.ending(last, days)
+    return Period(
+        window,
+        days,
+        earlier=window.first - timedelta(days=1) if window.first > FIRST_DAY else None,
+        later=min(last + timedelta(days=days), today) if last < today else None,
+    )
 
 
 def _problems(scope: Scope, domain: Domain) -> list[OpenProblem]:
     return [
-        OpenProblem(row, explain_result(row.result_type).filled(mx=row.host or None, domain=domain.name))
+        OpenProblem(row, explain_cause(row.result_type, row.host, domain.name))
         for row in problems_of_domain(scope, domain.pk)
     ]
 
 
-def _figures(scope: Scope, domain: Domain, line: daily.Timeline, window: daily.Window) -> dict[str, object]:
-    found = daily.failures(scope, domain.pk, line.policy_type, window) if line.failed else None
+def _recent(scope: Scope, domain: Domain) -> tuple[ReportRow, ...]:
+    return list_reports(scope, Filters(tab=Tab.COUNTED, domain=domain), rows=_RECENT).rows
+
+
+def _figures(scope: Scope, domain: Domain, line: daily.Timeline, period: Period) -> dict[str, object]:
+    window = period.window
+    found = daily.failures(scope, domain.pk, line.policy_type, window)
     mode = domain.current_version.mode if domain.current_version else None
     return {
-        "policy": explain_policy_type(line.policy_type),
-        "verdict": judge(line, len(window.days)),
+        "policy": explain_policy_type(line.policy_type).filled(domain=domain.name),
+        "verdict": judge(line, period.words),
         "chart": chart.draw(line),
         "encrypted_percent": floor_percent(100 * line.ok / line.total) if line.total else None,
         "reporters": daily.reporters(scope, domain.pk, line.policy_type, window),
         "failures": found,
-        "results": [_failure(row, line, domain, mode) for row in found.results.rows] if found else [],
+        "results": [_failure(row, line, domain, mode) for row in found.results.rows],
     }
 
 
 def _failure(row: daily.ResultRow, line: daily.Timeline, domain: Domain, mode: str | None) -> Failure:
     explanation = explain_result(row.result_type, policy_type=line.policy_type, mode=mode)
+    mx = row.host if row.result_type not in POLICY_HOST_RESULTS else None
     share = 100 * row.sessions / line.total if line.total else 0.0
-    return Failure(row, explanation.filled(mx=row.host or None, domain=domain.name), share)
+    return Failure(row, explanation.filled(mx=mx or None, domain=domain.name), share)

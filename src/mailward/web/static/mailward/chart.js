@@ -4,6 +4,12 @@ for (const plot of document.querySelectorAll(".chart-plot")) {
   const picture = plot.querySelector("svg");
   const tip = plot.querySelector(".chart-tip");
   const days = [...plot.querySelectorAll(".chart-day")];
+  for (const day of days) {
+    // without script the browser shows the title; with it ours is quicker, and both would be one too many
+    const title = day.querySelector("title");
+    day.dataset.values = title.textContent;
+    title.remove();
+  }
   let now = -1;
 
   const show = (index) => {

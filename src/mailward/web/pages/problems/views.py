@@ -1,0 +1,67 @@
+"""Problems: what is wrong now, what is over, and one with all that is known of it."""
+
+from dataclasses import dataclass
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+
+from mailward.core.explain.catalogue import Explanation
+from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
+from mailward.store.queries.problems import (
+    ProblemRow,
+    closed_problems,
+    open_problems,
+    problem,
+    reporters_of_problem,
+)
+from mailward.web.access import ScopedRequest, reader_page
+from mailward.web.pages.problems.cause import explain_cause, severity_badge
+from mailward.web.querystring import read_number
+
+_MOST_PAGES = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    row: ProblemRow
+    explanation: Explanation
+    badge: str
+
+
+@reader_page
+def problem_list(request: ScopedRequest) -> HttpResponse:
+    is_closed = request.GET.get("show") == "closed"
+    number = read_number(request, "page", most=_MOST_PAGES) or 1
+    page = (closed_problems if is_closed else open_problems)(request.scope, number)
+    context = {
+        "page": page,
+        "problems": [_listed(row) for row in page.rows],
+        "is_closed": is_closed,
+        "has_domains": bool(page.rows) or request.scope.domains().exists(),
+    }
+    return render(request, "problems/list.html", context)
+
+
+@reader_page
+def problem_detail(request: ScopedRequest, problem_id: int) -> HttpResponse:
+    found = problem(request.scope, problem_id, read_number(request, "page", most=_MOST_PAGES) or 1)
+    if found is None:
+        raise Http404
+    row = found.problem
+    domain = found.domains[0].name if found.total == 1 and found.domains else None
+    explanation = explain_cause(row.result_type, row.host, domain)
+    context = {
+        "found": found,
+        "row": row,
+        "page": {"number": found.page, "pages": found.pages},
+        "explanation": explanation,
+        "badge": severity_badge(explanation),
+        "host_kind": "Policy host" if row.result_type in POLICY_HOST_RESULTS else "MX host",
+        "reporters": reporters_of_problem(request.scope, row),
+    }
+    return render(request, "problems/detail.html", context)
+
+
+def _listed(row: ProblemRow) -> Listed:
+    explanation = explain_cause(row.result_type, row.host)
+    return Listed(row, explanation, severity_badge(explanation))

@@ -1,0 +1,164 @@
+"""Files that a person brings: each goes the way of every report, and the page says what became of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django import forms
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpResponse
+from django.shortcuts import render
+
+from mailward.ingest.addresses import ReportAddress, address_of_domain, address_of_organisation
+from mailward.ingest.channels.upload import accept_upload
+from mailward.ingest.errors import StoreBusy
+from mailward.net import clock
+from mailward.store.queries.quarantine import explain_reason
+from mailward.store.scope import Scope
+from mailward.store.services.incoming import Stored
+from mailward.web.access import ScopedRequest, writer_page
+from mailward.web.limits import MAX_BODY_BYTES
+
+_SECONDS = 60.0
+"""After this no further file is looked at: the person waits, and the proxy in front gives up."""
+_MOST_LINKED = 20
+_MOST_LISTED = 500
+"""Domains offered while typing; beyond that the name is typed."""
+_MAX_NAME = 255
+
+
+class State(StrEnum):
+    NEW = "new"
+    KNOWN = "known"
+    FOREIGN = "foreign"
+    UNREADABLE = "unreadable"
+    REFUSED = "not taken"
+
+
+_BADGES = {
+    State.NEW: "ok",
+    State.KNOWN: "unknown",
+    State.FOREIGN: "warn",
+    State.UNREADABLE: "bad",
+    State.REFUSED: "bad",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file."""
+
+    name: str
+    state: State
+    text: str
+    report_ids: tuple[int, ...] = ()
+    reports_left_out: int = 0
+    quarantine_id: int | None = None
+
+    @property
+    def badge(self) -> str:
+        return _BADGES[self.state]
+
+
+class UploadForm(forms.Form):
+    domain = forms.CharField(
+        max_length=253,
+        required=False,
+        label="Domain",
+        help_text="Empty: each report goes to the domain that it is about. A name: all are taken as reports "
+        "to this domain, and what they say about others is shown as foreign.",
+        widget=forms.TextInput(attrs={"list": "domains", "autocapitalize": "none", "spellcheck": "false"}),
+    )
+
+    def __init__(self, scope: Scope, data: object = None) -> None:
+        super().__init__(data)  # type: ignore[arg-type]  # a QueryDict, or nothing
+        self._scope = scope
+
+    def clean_domain(self) -> ReportAddress:
+        name = self.cleaned_data["domain"].strip().lower().removesuffix(".")
+        if not name:
+            return address_of_organisation(self._scope.organisation_id)
+        domain = self._scope.domains().filter(name=name).first()
+        if domain is None:
+            raise forms.ValidationError(f"{name} is not one of your domains. Add it first.")
+        return address_of_domain(domain)
+
+
+@writer_page
+def upload(request: ScopedRequest) -> HttpResponse:
+    names = list(request.scope.domains().order_by("name").values_list("name", flat=True)[:_MOST_LISTED])
+    context: dict[str, object] = {
+        "names": names,
+        "most_megabytes": MAX_BODY_BYTES // 2**20,
+        "most_files": settings.DATA_UPLOAD_MAX_NUMBER_FILES,
+    }
+    if request.method != "POST":
+        form = UploadForm(request.scope)
+        form.fields["domain"].initial = request.GET.get("domain", "")[:253]
+        return render(request, "quarantine/upload.html", context | {"form": form})
+    form = UploadForm(request.scope, request.POST)
+    files = request.FILES.getlist("files")
+    if not files:
+        context["no_files"] = True
+    elif form.is_valid():
+        outcomes = _accept_all(request.scope, form.cleaned_data["domain"], files)
+        context |= {"outcomes": outcomes, "summary": _summarise(outcomes), "form": UploadForm(request.scope)}
+        return render(request, "quarantine/upload.html", context)
+    return render(request, "quarantine/upload.html", context | {"form": form})
+
+
+def _accept_all(
+    scope: Scope, address: ReportAddress, files: "Iterable[UploadedFile[bytes]]"
+) -> list[Outcome]:
+    deadline = clock.monotonic() + _SECONDS
+    outcomes = []
+    for file in files:
+        name = (file.name or "file")[:_MAX_NAME]
+        if clock.monotonic() > deadline:
+            late = "There was no time left for it. Upload it again by itself."
+            outcomes.append(Outcome(name, State.REFUSED, late))
+        else:
+            outcomes.append(_accept(scope, address, name, file))
+    return outcomes
+
+
+def _accept(scope: Scope, address: ReportAddress, name: str, file: "UploadedFile[bytes]") -> Outcome:
+    limit = settings.MAILWARD.reports.max_message_bytes
+    if (file.size or 0) > limit:
+        return Outcome(name, State.REFUSED, f"It has {file.size:,} bytes; {limit:,} are the most.")
+    try:
+        stored = accept_upload(address, name, file.read(), user_id=scope.user_id)
+    except StoreBusy:
+        return Outcome(name, State.REFUSED, "The database is busy. Upload it again in a moment.")
+    return _describe(scope, name, stored)
+
+
+def _describe(scope: Scope, name: str, stored: Stored) -> Outcome:
+    if stored.quarantine_id is not None:
+        item = scope.quarantined().filter(pk=stored.quarantine_id).values("reason", "detail").first()
+        text = (
+            explain_reason(item["reason"]) + (f" ({item['detail']})" if item["detail"] else "")
+            if item
+            else ""
+        )
+        return Outcome(name, State.UNREADABLE, text, quarantine_id=stored.quarantine_id)
+    ids = stored.report_ids
+    found = scope.reports().filter(pk__in=ids[:500])
+    foreign = found.filter(domain=None).count()
+    said = []
+    if stored.new:
+        said.append(f"{stored.new} new")
+    if stored.copies:
+        said.append(f"{stored.copies} that we had already")
+    if foreign:
+        said.append(f"{foreign} about no domain of yours")
+    state = State.FOREIGN if foreign == len(ids) else State.NEW if stored.new else State.KNOWN
+    left_out = max(0, len(ids) - _MOST_LINKED)
+    return Outcome(name, state, ", ".join(said).capitalize() + ".", ids[:_MOST_LINKED], left_out)
+
+
+def _summarise(outcomes: list[Outcome]) -> list[tuple[str, State, int]]:
+    """Badge, state, number of files; only states that occurred."""
+    counts = {state: sum(each.state is state for each in outcomes) for state in State}
+    return [(_BADGES[state], state, number) for state, number in counts.items() if number]
