@@ -9,14 +9,24 @@ Three steps, so that the slow one between them can wait for DNS without holding 
 
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 
 from mailward.config import Settings
-from mailward.core.dkim import KeyAnswer, Result, Signature, find_signatures, verify, vouched_domain
+from mailward.core.dkim import (
+    KeyAnswer,
+    Malformed,
+    Message,
+    Result,
+    Signature,
+    find_signatures,
+    split_message,
+    verify,
+    vouched_domain,
+)
 from mailward.core.tlsrpt.canonical import content_hash
 from mailward.core.tlsrpt.deviations import Deviation
 from mailward.core.tlsrpt.errors import Unreadable
@@ -77,8 +87,10 @@ class Draft:
     report_ids: tuple[str, ...] = ()
     unreadable: tuple[str, str] | None = None
     tls_report_domain: str = ""
+    mail: Message | None = None
+    """A mail as DKIM sees it; None where it is none, or has no header that can be judged."""
     signatures: tuple[Signature, ...] = ()
-    """What could make a mail verified."""
+    """What could make it verified."""
 
     def judged(self, judgement: Judgement, test_domain_id: int | None = None) -> Incoming:
         arrival = self.arrival
@@ -118,6 +130,7 @@ def _read(arrival: Arrival, limits: Limits) -> Draft:
         reading = read_mail(content, now=now, limits=limits)
     else:
         reading = read_bytes(content, name=arrival.name, now=now, limits=limits)
+    mail = _split(content) if is_mail else None
     mail_domain = reading.mail.tls_report_domain if reading.mail else None
     return Draft(
         arrival,
@@ -127,8 +140,16 @@ def _read(arrival: Arrival, limits: Limits) -> Draft:
         ),
         report_ids=tuple(report.report_id or "" for report in reading.reports),
         tls_report_domain=mail_domain or "",
-        signatures=find_signatures(content) if is_mail else (),
+        mail=mail,
+        signatures=find_signatures(mail) if mail else (),
     )
+
+
+def _split(content: bytes) -> Message | None:
+    try:
+        return split_message(content)
+    except Malformed:
+        return None
 
 
 def judge_mail(
@@ -136,17 +157,20 @@ def judge_mail(
 ) -> Judgement:
     """Who vouches for a mail: its signer, or else a relay of ours with one of `authserv_ids`."""
     arrival = draft.arrival
-    return judge_content(arrival.content, keys, arrival.received_at, authserv_ids=authserv_ids)
+    mail = draft.mail or arrival.content
+    return judge_content(mail, keys, arrival.received_at, draft.signatures, authserv_ids=authserv_ids)
 
 
 def judge_content(
-    content: bytes,
+    content: bytes | Message,
     keys: Mapping[str, KeyAnswer],
     received_at: datetime,
+    signatures: Sequence[Signature] | None = None,
     *,
     authserv_ids: Collection[str] = (),
 ) -> Judgement:
-    verdict = verify(content, keys, received_at)
+    """As judge_mail, of bytes that were read before."""
+    verdict = verify(content, keys, received_at, signatures)
     trust = _TRUST[verdict.result]
     signer = verdict.domain if trust is Trust.VERIFIED else ""
     detail = verdict.detail

@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from mailward.config import Settings
 from mailward.core.tlsrpt.limits import Limits
@@ -26,6 +27,8 @@ from mailward.store.services.incoming import Incoming, Judgement, Stored
 
 _log = logging.getLogger("mailward.ingest")
 
+MAX_INLINE_BYTES = 64 * 1024
+"""A hop to another thread costs more than hashing this much."""
 MAX_UNREADABLE_A_DAY = 1_000
 """Of one organisation: anybody can send what nobody can read."""
 
@@ -71,7 +74,10 @@ class Acceptor:
         if draft.arrival.door is not Door.SMTP:
             return judge_by_door(draft.arrival)
         keys = await self._finder.find(draft.signatures)
-        return judge_mail(draft, keys, authserv_ids=self._authserv_ids if from_relay else ())
+        judge = partial(judge_mail, draft, keys, authserv_ids=self._authserv_ids if from_relay else ())
+        if len(draft.arrival.content) <= MAX_INLINE_BYTES:
+            return judge()
+        return await asyncio.get_running_loop().run_in_executor(self._readers, judge)
 
     async def close(self) -> None:
         await self._writer.close()

@@ -25,7 +25,7 @@ Deliberately not here: `l=` (refused: RFC 8460 section 3), SHA-1 (refused: RFC 8
 
 from mailward.core.dkim.authres import vouched_domain
 from mailward.core.dkim.key import KeyAnswer, KeyStatus
-from mailward.core.dkim.message import from_domain
+from mailward.core.dkim.message import Malformed, Message, from_domain, split_message
 from mailward.core.dkim.sign import SigningKey, sign
 from mailward.core.dkim.signature import Signature, find_signatures
 from mailward.core.dkim.verify import DkimVerdict, Result, verify
@@ -34,12 +34,15 @@ __all__ = [
     "DkimVerdict",
     "KeyAnswer",
     "KeyStatus",
+    "Malformed",
+    "Message",
     "Result",
     "Signature",
     "SigningKey",
     "find_signatures",
     "from_domain",
     "sign",
+    "split_message",
     "verify",
     "vouched_domain",
 ]

@@ -8,20 +8,20 @@ the topmost counts.
 import re
 from collections.abc import Collection, Iterator
 
-from mailward.core.dkim.message import Malformed, from_domain, split_message
+from mailward.core.dkim.message import Malformed, Message, from_domain, split_message
 from mailward.core.dkim.signature import is_aligned
 
 _MAX_FIELD_BYTES = 16 * 1024
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s;="]+|[;=]', re.DOTALL)
 
 
-def vouched_domain(raw: bytes, authserv_ids: Collection[str]) -> str | None:
+def vouched_domain(raw: bytes | Message, authserv_ids: Collection[str]) -> str | None:
     """The domain aligned with From whose DKIM signature the topmost Authentication-Results calls good.
 
     None where that field is not one of `authserv_ids`, or says nothing of the kind.
     """
     try:
-        message = split_message(raw)
+        message = raw if isinstance(raw, Message) else split_message(raw)
     except Malformed:
         return None
     fields = message.all(b"authentication-results")

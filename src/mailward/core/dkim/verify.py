@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -63,15 +63,22 @@ class DkimVerdict:
 _PREFERENCE = (Result.PASS, Result.TEMPORARY, Result.FAIL, Result.KEY_GONE)
 
 
-def verify(raw: bytes, keys: Mapping[str, KeyAnswer], now: datetime) -> DkimVerdict:
-    """The verdict on a mail, with the DNS answers by `Signature.key_name`. A missing answer counts as
-    temporary.
+def verify(
+    raw: bytes | Message,
+    keys: Mapping[str, KeyAnswer],
+    now: datetime,
+    signatures: Sequence[Signature] | None = None,
+) -> DkimVerdict:
+    """The verdict on a mail, with the DNS answers by `Signature.key_name`; a missing one counts as temporary.
+
+    `signatures`: what find_signatures has found in it, if that was asked before.
     """
     try:
-        message = split_message(raw)
+        message = raw if isinstance(raw, Message) else split_message(raw)
     except Malformed as error:
         return DkimVerdict(Result.FAIL, detail=f"{error}.")
-    signatures = find_signatures(message)
+    if signatures is None:
+        signatures = find_signatures(message)
     if not signatures:
         return DkimVerdict(Result.ABSENT, detail="The mail has no DKIM signature.")
     author = from_domain(message)
