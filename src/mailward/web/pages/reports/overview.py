@@ -22,7 +22,7 @@ from mailward.web.querystring import FIRST_DAY, read_day, read_number, read_text
 
 CHOICES = (7, 30, 90, 365)
 DEFAULT_DAYS = 30
-_RECENT = 8
+_RECENT = 5
 
 _NAMES = {
     PolicyType.STS: "MTA-STS",
