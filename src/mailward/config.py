@@ -136,6 +136,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def https_name(self) -> str:
         return self.reports.https_name or self.reports.domain
 
+    @property
+    def https_authority(self) -> str:
+        """Host and port of the HTTPS door as reporters see it. A name of its own means a TLS front on 443."""
+        if self.reports.https_name or self.https_port == 443:
+            return self.https_name
+        return f"{self.https_name}:{self.https_port}"
+
 
 class SettingsError(ValueError):
     """The settings cannot be used; the text names the file or variable, the key and the reason."""

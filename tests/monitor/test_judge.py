@@ -5,7 +5,14 @@ from mailward.monitor.expected import DomainFacts, RecordState, State
 from mailward.monitor.judge import judge_claim, judge_misplaced, judge_policy_host, judge_sts, judge_tlsrpt
 from mailward.net.resolver import Answer, Status
 
-FACTS = DomainFacts(Domain("example.test"), "t0ken", "abc@reports.test", "20261124", "policy.provider.test")
+FACTS = DomainFacts(
+    Domain("example.test"),
+    "t0ken",
+    "abc@reports.test",
+    "20261124",
+    "policy.provider.test",
+    organisation_address="org@reports.test",
+)
 NOTHING: Answer[str] = Answer(Status.NODATA)
 GONE: Answer[bytes] = Answer(Status.NXDOMAIN)
 FAILED: Answer[bytes] = Answer(Status.FAILED, reason="ns1 answers SERVFAIL")
@@ -71,6 +78,7 @@ def test_the_sts_record_is_judged(answer: Answer[bytes], state: State, words: st
     [
         (found(TLSRPT), State.RIGHT, ""),
         (found("v=TLSRPTv1;rua=mailto:ABC@Reports.test"), State.RIGHT, ""),
+        (found("v=TLSRPTv1; rua=mailto:org@reports.test"), State.RIGHT, ""),  # routes by policy domain
         (found(TLSRPT + ",https://r.example/x"), State.RIGHT, "1 other target"),
         (found("v=TLSRPTv1; rua=mailto:x@elsewhere.test"), State.WRONG, "reports go elsewhere"),
         (found(TLSRPT + "!10m"), State.WRONG, "'!'"),

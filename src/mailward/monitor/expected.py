@@ -45,6 +45,8 @@ class DomainFacts:
     """Of the policy that is served now; None: none is."""
     policy_host_name: str
     """What `mta-sts.<domain>` is pointed at."""
+    organisation_address: str | None = None
+    """The one for all domains of the organisation, accepted in place of the domain's."""
     policy_text: str | None = None
     """The body that is served now, to recognise it behind somebody's reverse proxy."""
 

@@ -54,8 +54,9 @@ def judge_tlsrpt(facts: DomainFacts, answer: Answer[bytes], alias: Answer[str]) 
         record = tlsrpt.parse_record(answer.records)
     except RecordError as error:
         return _judge_error(key, error, answer, expected, b"v=tlsrpt", seen)
+    ours = {facts.report_address.lower(), (facts.organisation_address or facts.report_address).lower()}
     # our tokens have no capitals, and people's DNS forms do what they like
-    if facts.report_address.lower() in (target.address.lower() for target in record.targets):
+    if not ours.isdisjoint(target.address.lower() for target in record.targets):
         others = len(record.targets) - 1
         detail = f"reports also go to {others} other target{'s' if others > 1 else ''}" if others else ""
         return RecordState(key, State.RIGHT, detail, seen)

@@ -29,7 +29,7 @@ async def check_domain(settings: Settings, domain_id: int) -> tuple[RecordState,
 
 def facts_of(settings: Settings, domain_id: int) -> DomainFacts | None:
     """What the check needs to know; None: there is no such domain."""
-    domain = Domain.objects.select_related("current_version").filter(pk=domain_id).first()
+    domain = Domain.objects.select_related("current_version", "organisation").filter(pk=domain_id).first()
     if domain is None:
         return None
     version = domain.current_version
@@ -38,6 +38,7 @@ def facts_of(settings: Settings, domain_id: int) -> DomainFacts | None:
         claim_token=domain.claim_token,
         report_address=f"{domain.report_token}@{settings.reports.domain}",
         policy_id=version.policy_id if version else None,
+        organisation_address=f"{domain.organisation.report_token}@{settings.reports.domain}",
         policy_host_name=settings.policy_host.public_name,
         policy_text=version.text if version else None,
     )

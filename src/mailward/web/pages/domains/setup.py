@@ -128,7 +128,7 @@ def _render(request: ScopedRequest, domain: Domain, form: RecipientForm) -> Http
         "must_prove": domain.claim_verified_at is None and several_organisations(),
         "organisation_address": f"{request.scope.organisation().report_token}@{configured.reports.domain}",
         "report_address": f"{domain.report_token}@{configured.reports.domain}",
-        "https_door": f"https://{configured.https_name}{https.PATH}{domain.report_token}",
+        "https_door": f"https://{configured.https_authority}{https.PATH}{domain.report_token}",
         "fetch_command": fetch_command(configured, domain.name),
         "development_ca": configured.certificates.development_ca,
         "recipients": request.scope.recipients().filter(domain=domain).order_by("email"),

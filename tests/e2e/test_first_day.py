@@ -1,0 +1,176 @@
+"""A newcomer's first day, in a browser: from the printed link to a report read as a document."""
+
+import gzip
+import json
+import os
+import re
+import smtplib
+import ssl
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+from tests.e2e.conftest import REPORT_DOMAIN, Platform, until
+from tests.fakes.signer import Signer, google_mail, report_json
+
+pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.timeout(240)]
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "docs" / "screenshots"
+GOOGLE_MAIL = ROOT.parent / "shared/corpus/tlsrpt/parsedmarc/google.com_smtp_tls_report.eml"
+REPORT = report_json()
+
+
+def look(page: Page, name: str) -> None:
+    """The documentation's picture of a page: made where it is missing or asked for."""
+    target = SCREENSHOTS / f"{name}.png"
+    if target.exists() and not os.environ.get("MAILWARD_SCREENSHOTS"):
+        return
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=target, full_page=True)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.screenshot(path=SCREENSHOTS / f"{name}-phone.png", full_page=True)
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def fits_a_phone(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def report_token(page: Page, platform: Platform) -> str:
+    page.goto(f"{platform.url}/domains/example.test/setup/")
+    found = re.search(rf"mailto:([\w.-]+)@{re.escape(REPORT_DOMAIN)}", page.content())
+    assert found, "the set-up page shows the report address"
+    return found[1]
+
+
+def send(platform: Platform, token: str, raw: bytes) -> None:
+    with smtplib.SMTP("127.0.0.1", platform.ports["REPORTS_SMTP_PORT"], timeout=20) as client:
+        client.sendmail("noreply@google.test", [f"{token}@{REPORT_DOMAIN}"], raw)
+
+
+def post(platform: Platform, token: str, body: bytes) -> int:
+    context = ssl.create_default_context(cafile=str(platform.data / "ca" / "ca.pem"))
+    context.check_hostname = False
+    request = urllib.request.Request(
+        f"https://127.0.0.1:{platform.ports['REPORTS_HTTPS_PORT']}/v1/tlsrpt/{token}",
+        data=body,
+        headers={"Content-Type": "application/tlsrpt+gzip", "Host": REPORT_DOMAIN},
+    )
+    try:
+        with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+            return int(answer.status)
+    except ssl.SSLError as error:  # pragma: no cover - tells what the door presented
+        pytest.fail(f"the HTTPS door's certificate: {error}")
+
+
+def test_the_printed_link_makes_the_first_administrator(page: Page, platform: Platform) -> None:
+    link = platform.start_link()
+    page.goto(link)
+    look(page, "start")
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_label("Organisation").fill("Example Ltd")
+    page.get_by_label("Mail address").fill("ada@example.test")
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Begin").click()
+    expect(page.get_by_role("heading", name="No domain yet")).to_be_visible()
+    page.context.clear_cookies()
+    page.goto(link)
+    expect(page.get_by_label("Password")).to_have_count(0)
+
+
+def test_one_logs_in_with_the_password(page: Page, platform: Platform) -> None:
+    page.goto(platform.url)
+    look(page, "login")
+    page.get_by_label("Email").or_(page.get_by_label("Mail address")).fill("ada@example.test")
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Domains")).to_be_visible()
+
+
+def test_an_added_domain_serves_a_policy_at_once(page: Page, platform: Platform) -> None:
+    platform.dns.set("example.test", "MX", "10 mx.example.test.")
+    page.goto(f"{platform.url}/domains/add/")
+    page.get_by_label("Domains").fill("example.test")
+    page.get_by_role("button", name=re.compile("Add")).click()
+    expect(page.get_by_role("heading", name="example.test")).to_be_visible()
+    look(page, "domain-setup")
+    fits_a_phone(page)
+    until(lambda: "mode: testing" in platform.curl("mta-sts.example.test"))
+    assert platform.curl("mta-sts.example.test").splitlines()[:3] == [
+        "version: STSv1",
+        "mode: testing",
+        "mx: mx.example.test",
+    ]
+
+
+def test_a_report_by_mail_and_the_same_by_https_are_one(page: Page, platform: Platform) -> None:
+    token = report_token(page, platform)
+    signer = Signer("google.test")
+    signer.publish(platform.dns)
+    send(platform, token, signer.sign(google_mail(REPORT, recipient=f"{token}@{REPORT_DOMAIN}")))
+    body = gzip.compress(json.dumps(REPORT).encode())
+    assert post(platform, token, body) == 200
+    page.goto(f"{platform.url}/domains/example.test/?end=2026-11-23")
+    expect(page.get_by_text("3 of 103 sessions failed")).to_be_visible()
+    expect(page.get_by_role("cell", name="mx.example.test").first).to_be_visible()
+    look(page, "domain-overview")
+    fits_a_phone(page)
+    page.goto(f"{platform.url}/domains/example.test/reports/")
+    assert page.locator("main a[href^='/reports/']").count() >= 1
+    reports = page.locator("main a[href^='/reports/']").evaluate_all(
+        "links => new Set(links.map(a => a.pathname).filter(p => /^.reports.[0-9]+.$/.test(p))).size"
+    )
+    assert reports == 1
+    look(page, "reports")
+    fits_a_phone(page)
+
+
+def test_the_report_reads_as_a_document(page: Page, platform: Platform) -> None:
+    page.goto(f"{platform.url}/domains/example.test/reports/")
+    path = page.locator("main a[href^='/reports/']").evaluate_all(
+        "links => links.map(a => a.pathname).filter(p => /^.reports.[0-9]+.$/.test(p))[0]"
+    )
+    page.goto(platform.url + path)
+    text = page.locator("main").inner_text()
+    for words in ("Google Inc.", "example.test", "google.test", "203.0.113.7", "mx.example.test"):
+        assert words in text
+    look(page, "report")
+    fits_a_phone(page)
+
+
+def test_a_real_mail_about_another_domain_is_foreign(page: Page, platform: Platform) -> None:
+    if not GOOGLE_MAIL.exists():
+        pytest.skip("the corpus of real mails is not beside this checkout")
+    token = report_token(page, platform)
+    send(platform, token, GOOGLE_MAIL.read_bytes())
+    page.goto(f"{platform.url}/domains/example.test/")
+    expect(page.get_by_text("cardinalhealth.ca")).to_have_count(0)
+    page.goto(f"{platform.url}/reports/?show=foreign")
+    expect(page.get_by_text("cardinalhealth.ca").first).to_be_visible()
+
+
+def test_a_file_imported_by_hand_counts_for_its_own_domain(
+    page: Page, platform: Platform, tmp_path: Path
+) -> None:
+    page.goto(f"{platform.url}/domains/add/")
+    page.get_by_label("Domains").fill("other.test")
+    page.get_by_role("button", name=re.compile("Add")).click()
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(report_json("other.test", report_id="by-hand", successful=40, failed=0)))
+    page.goto(f"{platform.url}/reports/upload/")
+    page.locator("input[type=file]").set_input_files(file)
+    look(page, "upload")
+    page.locator("main button[type=submit]").last.click()
+    page.goto(f"{platform.url}/domains/other.test/?end=2026-11-23")
+    expect(page.get_by_text("Every session was encrypted")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["/domains/", "/reports/", "/problems/", "/quarantine/", "/people/"])
+def test_every_area_fits_a_phone(page: Page, platform: Platform, path: str) -> None:
+    page.goto(platform.url + path)
+    look(page, path.strip("/"))
+    fits_a_phone(page)
