@@ -103,6 +103,7 @@ class Report(models.Model):
             models.Index(fields=["organisation", "id"], name="report_by_arrival"),
             models.Index(fields=["organisation", "domain_key", "id"], name="report_by_domain"),
             models.Index(fields=["organisation", "report_id"], name="report_by_id"),
+            models.Index(fields=["organisation", "reporter", "id"], name="report_by_reporter"),
             # what is rare among many is found without reading all of them
             models.Index(
                 fields=["organisation", "domain_key", "id"],
@@ -113,6 +114,17 @@ class Report(models.Model):
                 fields=["organisation", "domain_key", "id"],
                 condition=models.Q(failed__gt=0),
                 name="report_with_failures",
+            ),
+            # the same two over all domains; the order of these is that of the list
+            models.Index(
+                fields=["organisation", "id"],
+                condition=models.Q(counted=False, domain__isnull=False),
+                name="report_not_counted_anywhere",
+            ),
+            models.Index(
+                fields=["organisation", "id"],
+                condition=models.Q(failed__gt=0),
+                name="report_with_failures_anywhere",
             ),
         ]
 

@@ -66,5 +66,7 @@ def find_quarantined(scope: Scope, quarantine_id: int) -> QuarantinedMessage | N
 
 def explain_reason(slug: str) -> str:
     """Why a message with this reason could not be read, in words."""
+    if slug == "reader-failed":  # mailward.ingest.accept.READER_FAILED
+        return "Mailward made a mistake while it read this. An upgrade may read it."
     info = DEVIATIONS.get(slug)
     return info.text if info else "It could not be read, for a reason that this version does not know."

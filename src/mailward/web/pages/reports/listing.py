@@ -12,6 +12,7 @@ from mailward.web.querystring import read_choice, read_number, read_text
 
 _MAX_REPORT_ID = 500
 _MAX_NAME = 253
+_WITH_TRUST = (Tab.NOT_COUNTED, Tab.FOREIGN)
 
 
 @reader_page
@@ -33,10 +34,11 @@ def domain_reports(request: ScopedRequest, name: str) -> HttpResponse:
 
 
 def _read_filters(request: ScopedRequest) -> Filters:
-    trust = read_text(request, "trust", 20)
+    tab, trust = read_choice(request, "show", Tab.COUNTED), read_text(request, "trust", 20)
     return Filters(
-        tab=read_choice(request, "show", Tab.COUNTED),
-        trust=Trust(trust) if trust in Trust.values else None,
+        tab=tab,
+        # where nearly all are verified, looking for what is not would read them all
+        trust=Trust(trust) if tab in _WITH_TRUST and trust in Trust.values else None,
         reporter=read_text(request, "reporter", _MAX_NAME),
         report_id=read_text(request, "id", _MAX_REPORT_ID),
         failed_only=request.GET.get("failed") == "1",
@@ -53,7 +55,7 @@ def _render(request: ScopedRequest, filters: Filters, context: dict[str, object]
         "page": page,
         "filters": filters,
         "tabs": _tabs(counts.not_counted, counts.foreign),
-        "trusts": Trust.choices,
+        "trusts": Trust.choices if filters.tab in _WITH_TRUST else (),
         "is_first": before is None and after is None,
         "has_domains": _has_domains(request, filters.domain),
     }
