@@ -41,7 +41,7 @@ CHUNK = 20_000
 RUNS = 20
 TARGET_MS = 150
 
-Row = tuple[object, ...]
+Row = tuple[int | str | bytes | bool | None, ...]
 
 
 def domain_of(number: int, domains: int) -> int:

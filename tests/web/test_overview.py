@@ -46,7 +46,7 @@ def page(client: Client, query: str = "") -> str:
 def test_the_verdict_says_in_a_sentence_how_it_stands(
     ok: int, failed: int, state: str, title: str, text: str
 ) -> None:
-    verdict = judge(Timeline("sts", (Day(DAY, ok, failed, 1),)), 30)
+    verdict = judge(Timeline("sts", (Day(DAY, ok, failed, 1),)), "In the last 30 days")
     assert (verdict.state, verdict.title) == (state, title)
     assert text in verdict.text
 
