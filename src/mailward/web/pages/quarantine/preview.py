@@ -31,7 +31,7 @@ def _is_text(head: bytes) -> bool:
 def _visible(text: str) -> str:
     """Control and direction characters show as their escapes: they could make text look like another."""
     return "".join(
-        char if char.isprintable() or char in "\t\n" else f"\\x{ord(char):02x}"
+        char if char.isprintable() or char in "\t\n" else char.encode("unicode-escape").decode("ascii")
         for char in text.replace("\r\n", "\n")
     )
 
