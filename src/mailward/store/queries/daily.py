@@ -4,11 +4,12 @@ Everything is per policy type: `sts` and `tlsa` entries may describe the same se
 added to each other.
 """
 
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from django.db.models import Count, Max, Min, Sum
+from django.db.models import Max, Min, Sum
 
 from mailward.store.scope import Scope
 
@@ -16,6 +17,7 @@ MAX_ROWS = 50
 """The largest rows of each table; what is beyond is counted."""
 
 Row = TypeVar("Row")
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,33 +158,62 @@ def failures(scope: Scope, domain_id: int, policy_type: str, window: Window) -> 
     found = scope.daily_failures().filter(
         domain_id=domain_id, day__range=(window.first, window.last), policy_type=policy_type
     )
-    results = (
-        found.values_list("result_type", "host")
-        .annotate(
-            sum=Sum("sessions"),
-            who=Count("reporter", distinct=True),
-            first=Min("day"),
-            last=Max("day"),
+    # read once and added up here: each further look at a year of rows takes the database as long again
+    cells = [
+        _Cell(*row)
+        for row in found.values_list("result_type", "host", "reporter", "sending_ip").annotate(
+            Sum("sessions"), Min("day"), Max("day")
         )
-        .order_by("-sum", "result_type", "host")
-    )
-    hosts = (
-        found.values_list("host")
-        .annotate(sum=Sum("sessions"), kinds=Count("result_type", distinct=True), last=Max("day"))
-        .order_by("-sum", "host")
-    )
-    sources = (
-        found.values_list("reporter", "sending_ip")
-        .annotate(sum=Sum("sessions"), last=Max("day"))
-        .order_by("-sum", "reporter", "sending_ip")
-    )
-    host_rows = tuple(HostRow(*row) for row in hosts)
+    ]
+    results = [
+        ResultRow(*key, _sum(group), len({cell.reporter for cell in group}), _first(group), _last(group))
+        for key, group in _grouped(cells, lambda cell: (cell.result_type, cell.host))
+    ]
+    hosts = [
+        HostRow(key, _sum(group), len({cell.result_type for cell in group}), _last(group))
+        for key, group in _grouped(cells, lambda cell: cell.host)
+    ]
+    sources = [
+        SourceRow(*key, _sum(group), _last(group))
+        for key, group in _grouped(cells, lambda cell: (cell.reporter, cell.sending_ip))
+    ]
     return Failures(
-        _top(tuple(ResultRow(*row) for row in results)),
-        _top(host_rows),
-        _top(tuple(SourceRow(*row) for row in sources)),
-        total=sum(row.sessions for row in host_rows),
+        _top(sorted(results, key=lambda row: (-row.sessions, row.result_type, row.host))),
+        _top(sorted(hosts, key=lambda row: (-row.sessions, row.host))),
+        _top(sorted(sources, key=lambda row: (-row.sessions, row.reporter, row.sending_ip))),
+        total=_sum(cells),
     )
+
+
+class _Cell(NamedTuple):
+    """The failures of one cause that one source met."""
+
+    result_type: str
+    host: str
+    reporter: str
+    sending_ip: str
+    sessions: int
+    first_day: date
+    last_day: date
+
+
+def _grouped(cells: Iterable[_Cell], key: Callable[[_Cell], Key]) -> Iterable[tuple[Key, list[_Cell]]]:
+    groups: dict[Key, list[_Cell]] = {}
+    for cell in cells:
+        groups.setdefault(key(cell), []).append(cell)
+    return groups.items()
+
+
+def _sum(cells: Iterable[_Cell]) -> int:
+    return sum(cell.sessions for cell in cells)
+
+
+def _first(cells: Iterable[_Cell]) -> date:
+    return min(cell.first_day for cell in cells)
+
+
+def _last(cells: Iterable[_Cell]) -> date:
+    return max(cell.last_day for cell in cells)
 
 
 def reporters(scope: Scope, domain_id: int, policy_type: str, window: Window) -> Top[ReporterRow]:
@@ -195,8 +226,8 @@ def reporters(scope: Scope, domain_id: int, policy_type: str, window: Window) ->
     )
     rows = [ReporterRow(*row) for row in found]
     rows.sort(key=lambda row: (-(row.ok + row.failed), row.reporter))
-    return _top(tuple(rows))
+    return _top(rows)
 
 
-def _top(rows: tuple[Row, ...]) -> Top[Row]:
-    return Top(rows[:MAX_ROWS], max(0, len(rows) - MAX_ROWS))
+def _top(rows: Sequence[Row]) -> Top[Row]:
+    return Top(tuple(rows[:MAX_ROWS]), max(0, len(rows) - MAX_ROWS))
