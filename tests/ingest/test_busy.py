@@ -94,12 +94,12 @@ async def test_a_full_disk_gives_451_and_503_and_the_retry_succeeds(
 
 def _incoming(domain: Domain, number: int) -> Incoming:
     return Incoming(
-        domain.organisation_id,
-        domain.pk,
-        Door.SMTP,
-        f"{number}".encode(),
-        clock.now(),
-        Judgement(Trust.UNVERIFIED),
+        organisation_id=domain.organisation_id,
+        address_domain_id=domain.pk,
+        door=Door.SMTP,
+        content=f"{number}".encode(),
+        received_at=clock.now(),
+        judgement=Judgement(Trust.UNVERIFIED),
         unreadable=("no-report", f"{number}"),
     )
 

@@ -3,7 +3,6 @@ up to.
 """
 
 import hashlib
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -194,7 +193,7 @@ def test_sessions_are_never_summed_over_policy_types(domain: Domain) -> None:
     tlsa = msgspec.convert(report_json(policy_type="tlsa", successful=90, failed=0), WireReport).policies
     both = msgspec.structs.replace(wire, policies=wire.policies + tlsa)
     share = OwnedShare(domain.pk, domain.name, (0, 1))
-    store(replace(item, reports=(digest_report(both, b"h" * 32, b"{}", b"[]", [share]),)))
+    store(msgspec.structs.replace(item, reports=(digest_report(both, b"h" * 32, b"{}", b"[]", [share]),)))
     report = Report.objects.get()
     assert (report.ok, report.failed) == (100, 3)
     assert {row[1:5] for row in sessions()} == {
@@ -247,7 +246,9 @@ def test_text_that_no_column_takes_does_no_harm(domain: Domain) -> None:
 
 
 def test_what_cannot_be_read_is_kept_in_quarantine(domain: Domain) -> None:
-    item = replace(arrival(domain), reports=(), unreadable=("no-report", "There is no report in it."))
+    item = msgspec.structs.replace(
+        arrival(domain), reports=(), unreadable=("no-report", "There is no report in it.")
+    )
     (stored,) = store(item)
     kept = QuarantinedMessage.objects.get()
     assert stored == Stored(quarantine_id=kept.pk)
@@ -259,7 +260,7 @@ def test_what_cannot_be_read_is_kept_in_quarantine(domain: Domain) -> None:
 
 
 def test_a_test_report_is_noted_on_its_domain(domain: Domain) -> None:
-    store(replace(arrival(domain, Judgement(Trust.TEST)), test_domain_id=domain.pk))
+    store(msgspec.structs.replace(arrival(domain, Judgement(Trust.TEST)), test_domain_id=domain.pk))
     domain.refresh_from_db()
     assert domain.test_report_arrived_at == NOW
 
@@ -280,7 +281,9 @@ def test_old_and_new_reports_of_many_domains_come_in_one_batch(domain: Domain) -
 
 @pytest.mark.django_db(transaction=True)
 def test_one_that_the_database_refuses_harms_no_other(domain: Domain) -> None:
-    gone = replace(arrival(domain, report_id="gone"), organisation_id=domain.organisation_id + 99)
+    gone = msgspec.structs.replace(
+        arrival(domain, report_id="gone"), organisation_id=domain.organisation_id + 99
+    )
     first, refused, last = store(arrival(domain), gone, arrival(domain, report_id="last"))
     assert (first.new, refused.new, last.new) == (1, 0, 1)
     assert "refused" in refused.refused
@@ -289,6 +292,6 @@ def test_one_that_the_database_refuses_harms_no_other(domain: Domain) -> None:
 
 def test_copies_received_later_keep_their_order_of_arrival(domain: Domain) -> None:
     store(arrival(domain))
-    store(replace(arrival(domain), received_at=NOW + timedelta(hours=1), door=Door.HTTPS))
+    store(msgspec.structs.replace(arrival(domain), received_at=NOW + timedelta(hours=1), door=Door.HTTPS))
     receipt = Receipt.objects.get()
     assert (receipt.door, receipt.received_at) == ("https", NOW + timedelta(hours=1))

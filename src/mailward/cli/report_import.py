@@ -6,7 +6,6 @@ Reading runs in a process of its own, so that it goes on while the other commits
 import gc
 import multiprocessing
 import os
-import pickle
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -35,9 +35,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-BATCH = 1_000
-BATCH_BYTES = 16 * 1024 * 1024
+FIRST_BATCH = 250
+"""Small, so that the other process soon has something to do; each batch doubles up to the largest."""
+LARGEST_BATCH = 4_000
+BATCH_BYTES = 32 * 1024 * 1024
 _BUSY_TRIES = 6
+_GC_THRESHOLDS = (100_000, 20, 20)  # a batch is many small values, none of them a cycle
 _EXIT_SOME_BAD = 1
 
 
@@ -45,7 +48,7 @@ class _Batch(NamedTuple):
     """What the reading process hands over."""
 
     incoming: "list[Incoming]"
-    names: list[str]
+    """Each with its `name`, that of the file."""
     unreachable: list[tuple[str, str]]
     """Names and reasons of files that could not even be opened."""
 
@@ -149,7 +152,7 @@ def _import(paths: Sequence[str], address: "ReportAddress") -> _Totals:
     )
     reader.start()
     sender.close()
-    gc.set_threshold(100_000, 20, 20)  # a batch is many small values, none of them a cycle
+    gc.set_threshold(*_GC_THRESHOLDS)
     progress = _progress()
     try:
         with progress, bulk_writes():
@@ -186,9 +189,13 @@ def _progress() -> Progress:
 
 
 def _received(receiver: Connection) -> Iterator[_Batch]:
+    from mailward.store.services.incoming import Incoming
+
+    incoming = msgspec.msgpack.Decoder(list[Incoming])
+    unreachable = msgspec.msgpack.Decoder(list[tuple[str, str]])
     try:
         while True:
-            yield pickle.loads(receiver.recv_bytes())  # noqa: S301 - from our own child process
+            yield _Batch(incoming.decode(receiver.recv_bytes()), unreachable.decode(receiver.recv_bytes()))
     except EOFError:
         return
 
@@ -203,9 +210,12 @@ def _read(
     """The reading process."""
     receiver.close()  # so that writing fails once the other end is gone
     gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    encoder = msgspec.msgpack.Encoder()
     try:
         for batch in _batches(paths, address, settings):
-            sender.send_bytes(pickle.dumps(batch, pickle.HIGHEST_PROTOCOL))
+            sender.send_bytes(encoder.encode(batch.incoming))
+            sender.send_bytes(encoder.encode(batch.unreachable))
     except (BrokenPipeError, KeyboardInterrupt):
         return
 
@@ -217,37 +227,35 @@ def _batches(paths: Sequence[str], address: "ReportAddress", settings: "Settings
     from mailward.store.models import Door
 
     limits, now = limits_of(settings), clock.now()
-    batch, size = _Batch([], [], []), 0
+    batch, size, wanted = _Batch([], []), 0, FIRST_BATCH
     for item in walk(paths, WalkLimits(max_item_bytes=2 * limits.max_inflated_bytes)):
+        name = item.name.encode("utf-8", "replace").decode()  # a file name can be any bytes
         if item.content is None:
-            batch.unreachable.append((item.name, item.error or "it could not be opened"))
+            batch.unreachable.append((name, item.error or "it could not be opened"))
         else:
-            arrival = Arrival(Door.IMPORT, address, item.content, now, item.name)
+            arrival = Arrival(Door.IMPORT, address, item.content, now, name)
             batch.incoming.append(read_arrival(arrival, limits).judged(judge_by_door(arrival)))
-            batch.names.append(item.name)
             size += len(item.content)
-        if len(batch.names) + len(batch.unreachable) >= BATCH or size >= BATCH_BYTES:
+        if len(batch.incoming) + len(batch.unreachable) >= wanted or size >= BATCH_BYTES:
             yield batch
-            batch, size = _Batch([], [], []), 0
+            batch, size, wanted = _Batch([], []), 0, min(2 * wanted, LARGEST_BATCH)
     yield batch
 
 
 def _store(batch: _Batch, totals: _Totals, console: Console) -> None:
-    for name, incoming, stored in zip(
-        batch.names, batch.incoming, _store_patiently(batch.incoming), strict=True
-    ):
+    for incoming, stored in zip(batch.incoming, _store_patiently(batch.incoming), strict=True):
         totals.new += stored.new
         totals.known += stored.copies
         totals.foreign += sum(
             share.domain_id is None for report in incoming.reports for share in report.shares
         )
         if incoming.unreadable is not None:
-            _name_bad(name, incoming.unreadable[1], totals, console)
+            _name_bad(incoming.name, incoming.unreadable[1], totals, console)
         elif stored.refused:
-            _name_bad(name, stored.refused, totals, console)
+            _name_bad(incoming.name, stored.refused, totals, console)
     for name, reason in batch.unreachable:
         _name_bad(name, reason, totals, console)
-    totals.files += len(batch.names) + len(batch.unreachable)
+    totals.files += len(batch.incoming) + len(batch.unreachable)
 
 
 def _store_patiently(incoming: "Sequence[Incoming]") -> "list[Stored]":

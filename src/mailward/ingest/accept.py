@@ -10,7 +10,6 @@ Three steps, so that the slow one between them can wait for DNS without holding 
 import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -64,8 +63,7 @@ _TRUST = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True):
     """Bytes that came through a door for one address."""
 
     door: Door
@@ -78,8 +76,7 @@ class Arrival:
     """The person who uploaded it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """An arrival, read; nobody has judged it yet."""
 
     arrival: Arrival

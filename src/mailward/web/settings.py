@@ -87,8 +87,10 @@ DATABASES = {
             # Django's defaults lose writes between two processes; these do not
             "transaction_mode": "IMMEDIATE",
             "timeout": 5,
+            # 8 KiB a page, in new databases: of 4 KiB a mail of the usual size leaves a third empty
             # FULL: what was answered with 250 survives a power cut
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
+            "init_command": "PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
+            "PRAGMA foreign_keys=ON; "
             "PRAGMA cache_size=-32000; PRAGMA mmap_size=268435456; PRAGMA journal_size_limit=67108864",
         },
     }

@@ -5,6 +5,7 @@ touch is written once.
 """
 
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from django.db import connection
 
@@ -13,7 +14,9 @@ from mailward.store.services.incoming import ShareDigest
 _MAX_DAYS_AHEAD = timedelta(days=2)
 """Clocks and time zones differ; a report from further ahead is kept and not counted."""
 
-_RowKey = tuple[int, str, int, date]
+_Row = tuple[int, date, str, int]
+"""Domain, day, reporter, organisation: what one report's counts share."""
+_Cause = tuple[str, str, str, str]
 
 
 def is_countable(day: date, received_at: datetime) -> bool:
@@ -25,8 +28,8 @@ class DailyCounts:
     """What a batch adds to the daily tables."""
 
     def __init__(self) -> None:
-        self._sessions: dict[tuple[_RowKey, str], list[int]] = {}
-        self._failures: dict[tuple[_RowKey, str, str, str, str], int] = {}
+        self._sessions: dict[_Row, dict[str, list[int]]] = {}
+        self._failures: dict[_Row, dict[_Cause, int]] = {}
         self._taken = False
 
     def add(self, organisation_id: int, share: ShareDigest, day: date, reporter: str, sign: int = 1) -> None:
@@ -34,36 +37,28 @@ class DailyCounts:
         if share.domain_id is None:
             raise ValueError("a foreign share is never counted")
         self._taken = self._taken or sign < 0
-        key = (share.domain_id, reporter, organisation_id, day)
-        for kind, ok, failed in share.sessions:
-            row = self._sessions.setdefault((key, kind), [0, 0, 0])
-            row[0] += sign * ok
-            row[1] += sign * failed
-            row[2] += sign
-        failures = self._failures
-        for kind, name, host, address, number in share.failures:
-            cell = (key, kind, name, host, address)
-            failures[cell] = failures.get(cell, 0) + sign * number
+        row = (share.domain_id, day, reporter, organisation_id)
+        if share.sessions:
+            kinds = self._sessions.setdefault(row, {})
+            for kind, ok, failed in share.sessions:
+                counts = kinds.setdefault(kind, [0, 0, 0])
+                counts[0] += sign * ok
+                counts[1] += sign * failed
+                counts[2] += sign
+        if share.failures:
+            causes = self._failures.setdefault(row, {})
+            for kind, name, host, address, number in share.failures:
+                cause = (kind, name, host, address)
+                causes[cause] = causes.get(cause, 0) + sign * number
 
     @property
     def domain_ids(self) -> set[int]:
         """The domains whose rows change."""
-        return {key[0][0] for key in self._sessions} | {key[0][0] for key in self._failures}
+        return {row[0] for row in self._sessions} | {row[0] for row in self._failures}
 
     def write(self) -> None:
         """Add to the tables, inside the caller's transaction."""
-        adapt = connection.ops.adapt_datefield_value
-        # sorted, so that two transactions lock the same rows in the same order
-        sessions = [
-            (organisation, domain, adapt(day), kind, reporter, *numbers)
-            for ((domain, reporter, organisation, day), kind), numbers in sorted(self._sessions.items())
-        ]
-        failures = [
-            (organisation, domain, adapt(day), *cause, reporter, address, number)
-            for ((domain, reporter, organisation, day), *cause, address), number in sorted(
-                self._failures.items()
-            )
-        ]
+        sessions, failures = self._session_rows(), self._failure_rows()
         with connection.cursor() as cursor:
             if sessions:
                 cursor.executemany(_ADD_SESSIONS, sessions)
@@ -72,6 +67,32 @@ class DailyCounts:
             if self._taken:
                 cursor.executemany(_FORGET_SESSIONS, [row[1:5] for row in sessions])
                 cursor.executemany(_FORGET_FAILURES, [row[1:8] for row in failures])
+
+    # Rows come in the order of their unique index: neighbours on the disk, and two transactions that touch
+    # the
+    # same rows lock them in the same order.
+
+    def _session_rows(self) -> list[tuple[Any, ...]]:
+        adapt = connection.ops.adapt_datefield_value
+        rows: list[tuple[Any, ...]] = []
+        for (domain, day, reporter, organisation), kinds in sorted(self._sessions.items()):
+            text = adapt(day)
+            rows += [
+                (organisation, domain, text, kind, reporter, *counts)
+                for kind, counts in sorted(kinds.items())
+            ]
+        return rows
+
+    def _failure_rows(self) -> list[tuple[Any, ...]]:
+        adapt = connection.ops.adapt_datefield_value
+        rows: list[tuple[Any, ...]] = []
+        for (domain, day, reporter, organisation), causes in sorted(self._failures.items()):
+            text = adapt(day)
+            rows += [
+                (organisation, domain, text, kind, name, host, reporter, address, number)
+                for (kind, name, host, address), number in sorted(causes.items())
+            ]
+        return rows
 
 
 _ADD_SESSIONS = """

@@ -5,9 +5,10 @@ wherever the report was read, in parallel if there is much.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, NamedTuple
+
+import msgspec
 
 from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
 from mailward.core.tlsrpt.schema import PolicyResult, Report
@@ -32,9 +33,15 @@ MAX_COUNT = 10**12
 MAX_ADDRESSES_A_REPORT = 1_000
 MAX_HOSTS_A_REPORT = 200
 
+_Cause = tuple[str, str, str, str]
+"""Policy type, result type, host, sending address."""
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+
+class _Value(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Values without references to each other: never a cycle, and cheap to hand to another process."""
+
+
+class Judgement(_Value, frozen=True):
     """Who vouches for what arrived."""
 
     trust: Trust
@@ -54,7 +61,7 @@ class OwnedShare(NamedTuple):
     """Places in `Report.policies`."""
 
 
-class ShareDigest(NamedTuple):
+class ShareDigest(_Value, frozen=True):
     """A share as it is counted."""
 
     domain_id: int | None
@@ -67,7 +74,7 @@ class ShareDigest(NamedTuple):
     """Policy type, result type, host, sending address, sessions."""
 
 
-class ReportDigest(NamedTuple):
+class ReportDigest(_Value, frozen=True):
     """A report as it is stored."""
 
     content_hash: bytes
@@ -90,8 +97,7 @@ class ReportDigest(NamedTuple):
         return self.contact_domain or self.organization_name[:253]
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(_Value, frozen=True, kw_only=True):
     """One arrival: the bytes, and either the reports read from them or why none could be read."""
 
     organisation_id: int
@@ -110,8 +116,7 @@ class Incoming:
     """The domain whose test report this is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(_Value, frozen=True):
     """What became of an arrival, once it is committed."""
 
     new: int = 0
@@ -129,11 +134,12 @@ def clean(text: str | None, size: int) -> str:
     """Text that any database takes: no NUL, no lone surrogate, at most `size` characters."""
     if not text:
         return ""
-    if not text.isascii():
+    if text.isascii():
+        if len(text) <= size and "\0" not in text:
+            return text
+    else:
         text = text[:size].encode("utf-8", "replace").decode()
-    if "\0" in text:
-        text = text.replace("\0", "")
-    return text[:size]
+    return text.replace("\0", "")[:size]
 
 
 def digest_report(
@@ -159,8 +165,8 @@ def digest_report(
 
 def _digest_share(report: Report, share: OwnedShare) -> ShareDigest:
     counts: dict[str, tuple[int | None, int | None]] = {}
-    failures: dict[tuple[str, str, str, str], int] = {}
-    fold = _Folding()
+    failures: dict[_Cause, int] = {}
+    policy_host = f"mta-sts.{share.domain_name}"
     for place in share.policies:
         result = report.policies[place]
         kind = clean(result.policy.policy_type, 40)
@@ -169,7 +175,10 @@ def _digest_share(report: Report, share: OwnedShare) -> ShareDigest:
             _add(ok, result.summary.total_successful_session_count),
             _add(failed, result.summary.total_failure_session_count),
         )
-        _gather_failures(result, kind, f"mta-sts.{share.domain_name}", failures, fold)
+        if result.failure_details:
+            _gather_failures(result, kind, policy_host, failures)
+    if len(failures) > min(MAX_HOSTS_A_REPORT, MAX_ADDRESSES_A_REPORT):
+        failures = _fold(failures)
     # types overlap, so the list of reports shows the largest, never a sum over them
     largest = max(counts.values(), key=lambda pair: (pair[0] or 0) + (pair[1] or 0), default=(None, None))
     sessions = (
@@ -181,50 +190,42 @@ def _digest_share(report: Report, share: OwnedShare) -> ShareDigest:
         share.domain_id,
         *largest,
         tuple(sessions),
-        tuple((*key, number) for key, number in failures.items()),
+        tuple([(*cause, number) for cause, number in failures.items()]),
     )
 
 
-def _gather_failures(
-    result: PolicyResult,
-    kind: str,
-    policy_host: str,
-    failures: dict[tuple[str, str, str, str], int],
-    fold: "_Folding",
-) -> None:
+def _gather_failures(result: PolicyResult, kind: str, policy_host: str, failures: dict[_Cause, int]) -> None:
     for detail in result.failure_details:
         number = detail.failed_session_count
         if number is None or number <= 0:
             continue
         name = clean(detail.result_type, 60)
         host = policy_host if name in POLICY_HOST_RESULTS else clean(detail.receiving_mx_hostname, 253)
-        key = (kind, name, fold.host(host), fold.address(clean(detail.sending_mta_ip, 45)))
-        failures[key] = failures.get(key, 0) + min(number, MAX_COUNT)
+        cause = (kind, name, host, clean(detail.sending_mta_ip, 45))
+        failures[cause] = failures.get(cause, 0) + min(number, MAX_COUNT)
+
+
+def _fold(failures: dict[_Cause, int]) -> dict[_Cause, int]:
+    """Keep what one report can spread over rows bounded: hosts and addresses beyond the limits become ""."""
+    hosts: set[str] = set()
+    addresses: set[str] = set()
+    folded: dict[_Cause, int] = {}
+    for (kind, name, host, address), number in failures.items():
+        host = _known(host, hosts, MAX_HOSTS_A_REPORT)
+        cause = (kind, name, host, _known(address, addresses, MAX_ADDRESSES_A_REPORT))
+        folded[cause] = folded.get(cause, 0) + number
+    return folded
+
+
+def _known(value: str, seen: set[str], limit: int) -> str:
+    if value not in seen:
+        if len(seen) >= limit:
+            return ""
+        seen.add(value)
+    return value
 
 
 def _add(total: int | None, value: int | None) -> int | None:
     if value is None or value < 0:
         return total
     return min((total or 0) + value, MAX_COUNT)
-
-
-class _Folding:
-    """Keeps what one report can spread over rows bounded: beyond the limit everything is one row."""
-
-    def __init__(self) -> None:
-        self._hosts: set[str] = set()
-        self._addresses: set[str] = set()
-
-    def host(self, name: str) -> str:
-        return _fold(name, self._hosts, MAX_HOSTS_A_REPORT)
-
-    def address(self, text: str) -> str:
-        return _fold(text, self._addresses, MAX_ADDRESSES_A_REPORT)
-
-
-def _fold(value: str, seen: set[str], limit: int) -> str:
-    if value not in seen:
-        if len(seen) >= limit:
-            return ""
-        seen.add(value)
-    return value

@@ -89,6 +89,8 @@ class _Batch:
         self._quarantined: list[Row] = []
         self._pending: list[int] = []
         self._times: dict[datetime, Value] = {}
+        self._days: dict[date, Value] = {}
+        self._ops = connection.ops  # looked up for each value otherwise
 
     def store(self) -> list[Stored]:
         self._find_known()
@@ -146,8 +148,13 @@ class _Batch:
         if moment is None:
             return None
         if moment not in self._times:
-            self._times[moment] = connection.ops.adapt_datetimefield_value(moment)
+            self._times[moment] = self._ops.adapt_datetimefield_value(moment)
         return self._times[moment]
+
+    def _day(self, day: date) -> Value:
+        if day not in self._days:
+            self._days[day] = self._ops.adapt_datefield_value(day)
+        return self._days[day]
 
     def _keep_raw(self, item: Incoming) -> int:
         raw_id = new_id()
@@ -190,7 +197,7 @@ class _Batch:
             report.content_hash,
             report.organization_name,
             report.report_id,
-            connection.ops.adapt_datefield_value(day),
+            self._day(day),
             self._time(report.start),
             self._time(report.end),
             report.policy_domains,
