@@ -73,5 +73,6 @@ def _carried(address: _Address) -> list[_Address]:
     if address in _NAT64:
         return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
     if address.sixtofour is not None:
-        return [address, address.sixtofour]
+        # by what it carries alone: whether the block itself is global, Python versions disagree
+        return [address.sixtofour]
     return [address]
