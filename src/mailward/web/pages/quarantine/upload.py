@@ -1,8 +1,9 @@
 """Files that a person brings: each goes the way of every report, and the page says what became of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import BinaryIO, cast
 
 from django import forms
 from django.conf import settings
@@ -14,6 +15,8 @@ from mailward.ingest.addresses import ReportAddress, address_of_domain, address_
 from mailward.ingest.channels.upload import accept_upload
 from mailward.ingest.errors import StoreBusy
 from mailward.net import clock
+from mailward.net.mbox import START as MBOX_START
+from mailward.net.mbox import split_mbox
 from mailward.store.queries.quarantine import explain_reason
 from mailward.store.scope import Scope
 from mailward.store.services.incoming import Stored
@@ -22,7 +25,10 @@ from mailward.web.limits import MAX_BODY_BYTES
 
 _SECONDS = 60.0
 """After this no further file is looked at: the person waits, and the proxy in front gives up."""
+_MOST_OUTCOMES = 1_000
+_BY_IMPORT = "For more, there is `mailward report import` on the server."
 _MOST_LINKED = 20
+_MOST_LOOKED_AT = 500
 _MOST_LISTED = 500
 """Domains offered while typing; beyond that the name is typed."""
 _MAX_NAME = 255
@@ -112,23 +118,41 @@ def _accept_all(
     scope: Scope, address: ReportAddress, files: "Iterable[UploadedFile[bytes]]"
 ) -> list[Outcome]:
     deadline = clock.monotonic() + _SECONDS
-    outcomes = []
-    for file in files:
-        name = (file.name or "file")[:_MAX_NAME]
-        if clock.monotonic() > deadline:
+    limit = settings.MAILWARD.reports.max_message_bytes
+    outcomes: list[Outcome] = []
+    for name, content in _open_all(files, limit):
+        if len(outcomes) == _MOST_OUTCOMES:
+            outcomes.append(
+                Outcome(name, State.REFUSED, f"{_MOST_OUTCOMES} at once are enough. {_BY_IMPORT}")
+            )
+            break
+        if content is None:
+            outcomes.append(Outcome(name, State.REFUSED, f"It has more than {limit:,} bytes."))
+        elif clock.monotonic() > deadline:
             late = "There was no time left for it. Upload it again by itself."
             outcomes.append(Outcome(name, State.REFUSED, late))
         else:
-            outcomes.append(_accept(scope, address, name, file))
+            outcomes.append(_accept(scope, address, name, content))
     return outcomes
 
 
-def _accept(scope: Scope, address: ReportAddress, name: str, file: "UploadedFile[bytes]") -> Outcome:
-    limit = settings.MAILWARD.reports.max_message_bytes
-    if (file.size or 0) > limit:
-        return Outcome(name, State.REFUSED, f"It has {file.size:,} bytes; {limit:,} are the most.")
+def _open_all(files: "Iterable[UploadedFile[bytes]]", limit: int) -> Iterator[tuple[str, bytes | None]]:
+    """Each file by its name, a mailbox message by message; None: it is larger than `limit`."""
+    for file in files:
+        name = (file.name or "file")[:_MAX_NAME]
+        is_mailbox = file.read(len(MBOX_START)) == MBOX_START
+        file.seek(0)
+        if is_mailbox:
+            lines = cast("BinaryIO", file)  # it passes readline on
+            for number, message in enumerate(split_mbox(lines, limit), 1):
+                yield f"{name[: _MAX_NAME - 10]}#{number}", message
+        else:
+            yield name, file.read() if (file.size or 0) <= limit else None
+
+
+def _accept(scope: Scope, address: ReportAddress, name: str, content: bytes) -> Outcome:
     try:
-        stored = accept_upload(address, name, file.read(), user_id=scope.user_id)
+        stored = accept_upload(address, name, content, user_id=scope.user_id)
     except StoreBusy:
         return Outcome(name, State.REFUSED, "The database is busy. Upload it again in a moment.")
     return _describe(scope, name, stored)
@@ -144,8 +168,8 @@ def _describe(scope: Scope, name: str, stored: Stored) -> Outcome:
         )
         return Outcome(name, State.UNREADABLE, text, quarantine_id=stored.quarantine_id)
     ids = stored.report_ids
-    found = scope.reports().filter(pk__in=ids[:500])
-    foreign = found.filter(domain=None).count()
+    looked_at = ids[:_MOST_LOOKED_AT]
+    foreign = scope.reports().filter(pk__in=looked_at, domain=None).count()
     said = []
     if stored.new:
         said.append(f"{stored.new} new")
@@ -153,7 +177,7 @@ def _describe(scope: Scope, name: str, stored: Stored) -> Outcome:
         said.append(f"{stored.copies} that we had already")
     if foreign:
         said.append(f"{foreign} about no domain of yours")
-    state = State.FOREIGN if foreign == len(ids) else State.NEW if stored.new else State.KNOWN
+    state = State.FOREIGN if foreign == len(looked_at) else State.NEW if stored.new else State.KNOWN
     left_out = max(0, len(ids) - _MOST_LINKED)
     return Outcome(name, state, ", ".join(said).capitalize() + ".", ids[:_MOST_LINKED], left_out)
 
