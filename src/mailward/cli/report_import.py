@@ -39,13 +39,15 @@ FIRST_BATCH = 250
 """Small, so that the other process soon has something to do; each batch doubles up to the largest."""
 LARGEST_BATCH = 4_000
 BATCH_BYTES = 32 * 1024 * 1024
+_PIECE = 125
+_PIECE_BYTES = 1024 * 1024
 _BUSY_TRIES = 6
 _GC_THRESHOLDS = (100_000, 20, 20)  # a batch is many small values, none of them a cycle
 _EXIT_SOME_BAD = 1
 
 
 class _Batch(NamedTuple):
-    """What the reading process hands over."""
+    """What was read, or a piece of it."""
 
     incoming: "list[Incoming]"
     """Each with its `name`, that of the file."""
@@ -191,11 +193,15 @@ def _progress() -> Progress:
 def _received(receiver: Connection) -> Iterator[_Batch]:
     from mailward.store.services.incoming import Incoming
 
+    pieces = msgspec.msgpack.Decoder(int)
     incoming = msgspec.msgpack.Decoder(list[Incoming])
     unreachable = msgspec.msgpack.Decoder(list[tuple[str, str]])
     try:
         while True:
-            yield _Batch(incoming.decode(receiver.recv_bytes()), unreachable.decode(receiver.recv_bytes()))
+            batch = _Batch([], unreachable.decode(receiver.recv_bytes()))
+            for _ in range(pieces.decode(receiver.recv_bytes())):
+                batch.incoming.extend(incoming.decode(receiver.recv_bytes()))
+            yield batch
     except EOFError:
         return
 
@@ -211,35 +217,53 @@ def _read(
     receiver.close()  # so that writing fails once the other end is gone
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    encoder = msgspec.msgpack.Encoder()
+    encode = msgspec.msgpack.Encoder().encode
+    # in pieces that fit the processor's cache, since a whole batch is 20 MB
+    pieces: list[bytes] = []
+    unreachable: list[tuple[str, str]] = []
+    count, size, wanted = 0, 0, FIRST_BATCH
     try:
-        for batch in _batches(paths, address, settings):
-            sender.send_bytes(encoder.encode(batch.incoming))
-            sender.send_bytes(encoder.encode(batch.unreachable))
+        for piece in _pieces(paths, address, settings):
+            pieces.append(encode(piece.incoming))
+            unreachable += piece.unreachable
+            count += len(piece.incoming) + len(piece.unreachable)
+            size += len(pieces[-1])
+            if count >= wanted or size >= BATCH_BYTES:
+                _send(sender, pieces, encode(unreachable))
+                count, size, wanted = 0, 0, min(2 * wanted, LARGEST_BATCH)
+                pieces, unreachable = [], []
+        _send(sender, pieces, encode(unreachable))
     except (BrokenPipeError, KeyboardInterrupt):
         return
 
 
-def _batches(paths: Sequence[str], address: "ReportAddress", settings: "Settings") -> Iterator[_Batch]:
+def _send(sender: Connection, pieces: Sequence[bytes], unreachable: bytes) -> None:
+    sender.send_bytes(unreachable)
+    sender.send_bytes(msgspec.msgpack.encode(len(pieces)))
+    for piece in pieces:
+        sender.send_bytes(piece)
+
+
+def _pieces(paths: Sequence[str], address: "ReportAddress", settings: "Settings") -> Iterator[_Batch]:
     from mailward.ingest.accept import Arrival, judge_by_door, limits_of, read_arrival
     from mailward.net import clock
     from mailward.net.files import WalkLimits, walk
     from mailward.store.models import Door
 
     limits, now = limits_of(settings), clock.now()
-    batch, size, wanted = _Batch([], []), 0, FIRST_BATCH
+    piece, size = _Batch([], []), 0
     for item in walk(paths, WalkLimits(max_item_bytes=2 * limits.max_inflated_bytes)):
         name = item.name.encode("utf-8", "replace").decode()  # a file name can be any bytes
         if item.content is None:
-            batch.unreachable.append((name, item.error or "it could not be opened"))
+            piece.unreachable.append((name, item.error or "it could not be opened"))
         else:
             arrival = Arrival(Door.IMPORT, address, item.content, now, name)
-            batch.incoming.append(read_arrival(arrival, limits).judged(judge_by_door(arrival)))
+            piece.incoming.append(read_arrival(arrival, limits).judged(judge_by_door(arrival)))
             size += len(item.content)
-        if len(batch.incoming) + len(batch.unreachable) >= wanted or size >= BATCH_BYTES:
-            yield batch
-            batch, size, wanted = _Batch([], []), 0, min(2 * wanted, LARGEST_BATCH)
-    yield batch
+        if len(piece.incoming) + len(piece.unreachable) >= _PIECE or size >= _PIECE_BYTES:
+            yield piece
+            piece, size = _Batch([], []), 0
+    yield piece
 
 
 def _store(batch: _Batch, totals: _Totals, console: Console) -> None:

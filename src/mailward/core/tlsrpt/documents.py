@@ -44,7 +44,7 @@ def read_document(
 
     `first`: the number of this document's first report, where the file or mail has more than this document.
     """
-    report = quick_report(data)
+    report = quick_report(data, limits)
     if report is not None:
         judge_report(report, notes, now=now, prefix="" if first is None else f"reports[{first}].")
         return (report,)

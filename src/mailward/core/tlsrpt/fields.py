@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from mailward.core.tlsrpt.deviations import Notes, encodable
+from mailward.core.tlsrpt.deviations import Notes, encodable, excerpt
 from mailward.core.tlsrpt.json_text import BadNumber, Fields
 from mailward.core.tlsrpt.schema import MAX_COUNT
 from mailward.core.tlsrpt.spelling import read_address, read_domain
@@ -26,10 +26,10 @@ class FieldReader:
         if isinstance(fields, Fields):
             self._fields = fields
             for key in fields.doubled:
-                self.note("duplicate-keys", key)
+                self.note("duplicate-keys", excerpt(encodable(key)))
             for key in fields:
                 if key not in known:
-                    self.note("unknown-key", encodable(key)[:80], _show(fields[key]))
+                    self.note("unknown-key", excerpt(encodable(key)), _show(fields[key]))
         elif fields is not None:
             notes.leave_out("wrong-type", where, _show(fields))
 

@@ -28,6 +28,7 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066
 _URI = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", re.ASCII
 )
+_WEB_URI = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]*+", re.ASCII)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):", re.ASCII)
 
 
@@ -46,8 +47,24 @@ def judge_report(report: Report, notes: Notes, *, now: datetime | None = None, p
         _judge_controls(report_id, prefix + "report-id", notes)
     _judge_range(report.date_range, notes, now, prefix)
     for at, result in enumerate(report.policies):
-        _judge_policy(result.policy, f"{prefix}policies[{at}].policy", notes)
-        _judge_result(result, f"{prefix}policies[{at}]", notes)
+        if not _is_ordinary(result.policy):
+            _judge_policy(result.policy, f"{prefix}policies[{at}].policy", notes)
+        _judge_result(result, prefix, at, notes)
+
+
+def _is_ordinary(policy: Policy) -> bool:
+    """Whether there is nothing to note. Most are ordinary, and telling takes less time than judging."""
+    kind, strings, patterns = policy.policy_type, policy.policy_string, policy.mx_host
+    if kind == "sts":
+        fits = bool(strings and patterns)
+    elif kind == "tlsa":
+        fits = bool(strings) and "[" not in "".join(strings)
+    else:
+        fits = kind == "no-policy-found" and not strings and not patterns
+    if not fits or policy.policy_domain is None:
+        return False
+    names = policy.policy_domain + "".join(patterns)
+    return names.isascii() and names.isprintable() and ":" not in names
 
 
 def _judge_range(period: DateRange, notes: Notes, now: datetime | None, prefix: str) -> None:
@@ -111,30 +128,36 @@ def _judge_pattern(pattern: str, where: str, notes: Notes) -> None:
         _judge_controls(pattern, where, notes)
 
 
-def _judge_result(result: PolicyResult, where: str, notes: Notes) -> None:
+def _judge_result(result: PolicyResult, prefix: str, policy_at: int, notes: Notes) -> None:
     ok = result.summary.total_successful_session_count
     failed = result.summary.total_failure_session_count
     if ok is None or failed is None:
-        _judge_missing_counts(ok, failed, f"{where}.summary", notes)
+        _judge_missing_counts(ok, failed, f"{prefix}policies[{policy_at}].summary", notes)
     total = 0
     for at, detail in enumerate(result.failure_details):
-        total += detail.failed_session_count or 0
-        if not (
-            detail.failed_session_count is not None
-            and detail.result_type in _RESULT_TYPES
-            and detail.sending_mta_ip
-            and detail.receiving_mx_hostname
-            and detail.receiving_mx_hostname.isprintable()
-            and (detail.receiving_mx_helo is None or detail.receiving_mx_helo.isprintable())
-            and detail.additional_information is None
-        ):
-            _judge_detail(detail, f"{where}.failure-details[{at}]", notes)
+        host, helo, count = (
+            detail.receiving_mx_hostname,
+            detail.receiving_mx_helo,
+            detail.failed_session_count,
+        )
+        total += count or 0
+        if (
+            count is None
+            or host is None
+            or detail.result_type not in _RESULT_TYPES
+            or detail.sending_mta_ip is None
+            or (detail.additional_information and not _WEB_URI.fullmatch(detail.additional_information))
+            or not host.isprintable()
+            or not (helo is None or helo.isprintable())
+        ):  # otherwise there is nothing to note, and making up the place would take half of the time
+            _judge_detail(detail, f"{prefix}policies[{policy_at}].failure-details[{at}]", notes)
     if failed is None or total == failed:
         return
+    where = f"{prefix}policies[{policy_at}].failure-details"
     if not result.failure_details:
-        notes.add("failed-without-details", f"{where}.failure-details", str(failed))
+        notes.add("failed-without-details", where, str(failed))
     elif all(detail.failed_session_count is not None for detail in result.failure_details):
-        notes.add("details-sum-mismatch", f"{where}.failure-details", f"{total}, total {failed}")
+        notes.add("details-sum-mismatch", where, f"{total}, total {failed}")
 
 
 def _judge_missing_counts(ok: int | None, failed: int | None, where: str, notes: Notes) -> None:

@@ -12,8 +12,9 @@ from mailward.core.tlsrpt.deviations import Notes
 from mailward.core.tlsrpt.documents import read_document
 from mailward.core.tlsrpt.errors import Unreadable
 from mailward.core.tlsrpt.limits import DEFAULT_LIMITS, Limits
-from mailward.core.tlsrpt.metadata import judge_file_name, judge_header, mail_facts
+from mailward.core.tlsrpt.metadata import header_facts, judge_file_name, judge_header
 from mailward.core.tlsrpt.mime import Entity, parse_entity, walk
+from mailward.core.tlsrpt.quick_mail import quick_mail
 from mailward.core.tlsrpt.reading import Reading, make_reading
 from mailward.core.tlsrpt.schema import Report
 from mailward.core.tlsrpt.unpack import GZIP_MAGIC, Budget, unpack
@@ -28,6 +29,11 @@ _NAME_ENDS = (".json", ".gz", ".zip")
 
 def read_mail(raw: bytes, *, now: datetime | None = None, limits: Limits = DEFAULT_LIMITS) -> Reading:
     """The reports in a mail. Raises Unreadable, and nothing else whatever the bytes."""
+    return quick_mail(raw, now, limits) or read_thoroughly(raw, now=now, limits=limits)
+
+
+def read_thoroughly(raw: bytes, *, now: datetime | None = None, limits: Limits = DEFAULT_LIMITS) -> Reading:
+    """As read_mail, whatever the shape of the mail."""
     return MailReader(now, limits, Budget.of(limits)).read(raw)
 
 
@@ -54,9 +60,9 @@ class MailReader:
         mail = parse_entity(raw, self._limits)
         leaves = list(walk(mail, self._notes, self._limits))
         reports = self._read_leaves(leaves)
-        facts = mail_facts(mail)
+        facts = header_facts(mail.get)
         self._judge_form(mail, leaves)
-        judge_header(mail, reports, self._notes)
+        judge_header(mail.get("date"), facts, reports, self._notes)
         return make_reading(reports, self._notes, facts)
 
     def _read_leaves(self, leaves: Sequence[Entity]) -> tuple[Report, ...]:

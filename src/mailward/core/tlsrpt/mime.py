@@ -14,6 +14,7 @@ from mailward.core.tlsrpt.deviations import Notes
 from mailward.core.tlsrpt.errors import Unreadable
 from mailward.core.tlsrpt.limits import Limits
 
+BLANKS = " \t\r\n\x0b\x0c"
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*+)"?|([^;"]*))', re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
@@ -32,9 +33,9 @@ class Entity:
         self._folded_case = b"\n" + head.lower()
         self.body = body
 
-    def get(self, name: bytes) -> str | None:
+    def get(self, name: str) -> str | None:
         """The first field of this name (lower case), unfolded; None when there is none."""
-        at = self._folded_case.find(b"\n" + name + b":")
+        at = self._folded_case.find(f"\n{name}:".encode("ascii"))
         if at < 0:
             return None
         start = at + len(name) + 1  # places in the header are one less: it has no newline in front
@@ -44,20 +45,20 @@ class Entity:
         value = self._head[start:] if end < 0 else self._head[start:end]
         if b"\n" in value:
             value = _FOLD.sub(b" ", value)
-        return value.strip().decode("utf-8", "replace")
+        return value.decode("utf-8", "replace").strip(BLANKS)
 
     @cached_property
     def content_type(self) -> "Structured":
-        return parse_structured(self.get(b"content-type") or "")
+        return parse_structured(self.get("content-type") or "")
 
     @cached_property
     def file_name(self) -> str:
-        disposition = parse_structured(self.get(b"content-disposition") or "")
+        disposition = parse_structured(self.get("content-disposition") or "")
         return disposition.parameter("filename") or self.content_type.parameter("name")
 
     def decode(self, notes: Notes, where: str) -> bytes:
         """The body without its transfer encoding."""
-        encoding = (self.get(b"content-transfer-encoding") or "").lower()
+        encoding = (self.get("content-transfer-encoding") or "").lower()
         if encoding == "base64":
             return decode_base64(self.body, notes, where)
         if encoding == "quoted-printable":

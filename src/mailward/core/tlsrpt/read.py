@@ -7,7 +7,7 @@ from mailward.core.tlsrpt.deviations import Notes
 from mailward.core.tlsrpt.documents import read_document
 from mailward.core.tlsrpt.errors import Unreadable
 from mailward.core.tlsrpt.limits import DEFAULT_LIMITS, Limits
-from mailward.core.tlsrpt.mail import MailReader, blame
+from mailward.core.tlsrpt.mail import MailReader, blame, read_mail
 from mailward.core.tlsrpt.reading import MailFacts, Reading, check_strict, make_reading
 from mailward.core.tlsrpt.schema import Report
 from mailward.core.tlsrpt.unpack import ZIP_MAGICS, Budget, unpack
@@ -28,7 +28,7 @@ def read_bytes(
     if len(data) > 2 * limits.max_inflated_bytes:
         raise Unreadable("too-large", f"the file has {len(data)} bytes")
     if looks_like_mail(data):
-        return MailReader(now, limits, Budget.of(limits)).read(data)
+        return read_mail(data, now=now, limits=limits)
     return _FileReader(now, limits).read(data, name)
 
 

@@ -10,6 +10,7 @@ _MAX_IDNA_INPUT = 512  # idna takes quadratic time; a name that fits into DNS is
 _ADDRESS_LITERAL = re.compile(r"(?:IPv6:)?\[(?:IPv6:)?([^\]]*)\]|IPv6:(.*)", re.IGNORECASE | re.DOTALL)
 
 
+@lru_cache(maxsize=4096)
 def read_domain(text: str) -> tuple[str, str | None]:
     """Lower case, A-labels, no final dot; and the slug of what was otherwise. Not validated: evidence."""
     name = text.strip().lower()
@@ -49,24 +50,23 @@ def read_address(text: str) -> tuple[str | None, tuple[str, ...]]:
     return str(address), tuple(slugs)
 
 
-_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_GROUP = r"[1-9a-f][0-9a-f]{0,3}"
-# at most six groups beside a `::`, none of them zero: no shorter text exists; `::ffff:` has no such start
-_COMPRESSED = rf"(?!(?:[0-9a-f]+:+){{6}}){_GROUP}(?::{_GROUP})*+::{_GROUP}(?::{_GROUP})*+"
-_IN_FORM = re.compile(
-    rf"(?:(?:{_OCTET}(?:\.{_OCTET}){{3}}|{_GROUP}(?::{_GROUP}){{7}}|{_COMPRESSED})\n)*+", re.ASCII
-)
-
-
-def all_in_form(addresses: list[str]) -> bool:
-    """Whether read_address would return each as it is. False for some rare ones that it would, too."""
-    text = "\n".join(addresses) + "\n"
-    return _IN_FORM.fullmatch(text) is not None and text.count("\n") == len(addresses)
-
-
+_OCTET = r"(?:1[0-9]{0,2}|2(?:[0-4][0-9]?|5[0-5]?|[6-9])?|[3-9][0-9]?|0)"
+_GROUP = r"[1-9a-f][0-9a-f]{0,3}+"
+# Without zero groups beside a `::` there is no shorter text. These are the usual lengths; ipaddress knows all.
+_IPV6 = rf"{_GROUP}(?::{_GROUP}){{0,4}}+::{_GROUP}|{_GROUP}(?::{_GROUP}){{7}}"
+_IN_FORM = re.compile(rf"(?:(?:{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}|{_IPV6})\n)*+", re.ASCII)
 _LABELS = re.compile(r"[a-z0-9_-]++(?:\.[a-z0-9_-]++)*+", re.ASCII)
 
 
-def is_domain_in_form(name: str | None) -> bool:
-    """Whether read_domain would return the name as it is. False for some rare ones that it would, too."""
-    return name is None or _LABELS.fullmatch(name) is not None
+def all_in_form(addresses: list[str]) -> bool:
+    """Whether read_address would return each as it is."""
+    text = "\n".join(addresses) + "\n"
+    if _IN_FORM.fullmatch(text) is not None and text.count("\n") == len(addresses):
+        return True
+    return all(read_address(address) == (address, ()) for address in addresses)
+
+
+@lru_cache(maxsize=4096)
+def is_domain_in_form(name: str) -> bool:
+    """Whether read_domain would return the name as it is; False for some rare ones, too."""
+    return _LABELS.fullmatch(name) is not None

@@ -1,0 +1,108 @@
+"""What strangers send to do harm ends in one typed error, in bounded time and memory."""
+
+import base64
+import contextlib
+import gzip
+import io
+import json
+import resource
+import time
+import zipfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes.signer import google_mail, report_json
+
+from mailward.core.tlsrpt.errors import Unreadable
+from mailward.core.tlsrpt.limits import MIB, Limits
+from mailward.core.tlsrpt.mail import read_mail
+from mailward.core.tlsrpt.read import read_bytes
+
+REPORT = json.dumps(report_json()).encode()
+MAIL = google_mail(report_json())
+
+
+def zipped(content: bytes, name: str = "report.json", members: int = 1) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(members):
+            archive.writestr(f"{number}-{name}", content)
+    return target.getvalue()
+
+
+def mail_with(payload: bytes) -> bytes:
+    start, _, rest = MAIL.partition(b"Content-Transfer-Encoding: base64\r\n\r\n")
+    end = rest[rest.index(b"\r\n--") :]
+    return start + b"Content-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(payload) + end
+
+
+ZEROS = gzip.compress(b" " * (26 * MIB))
+CASES = {
+    "a gzip bomb": (ZEROS, "too-large"),
+    "a gzip bomb in gzip": (gzip.compress(ZEROS), "too-large"),
+    "a gzip bomb in a mail": (mail_with(ZEROS), "too-large"),
+    "a gzip bomb in base64": (base64.encodebytes(ZEROS), "too-large"),
+    "a zip bomb": (zipped(b" " * (26 * MIB)), "too-large"),
+    "a zip of many small bombs": (zipped(b" " * MIB, members=40), "too-large"),
+    "a zip of too many members": (zipped(REPORT, members=1_001), "too-many"),
+    "arrays inside each other": (b"[" * 100_000, "too-deep"),
+    "objects inside each other": (b'{"a":' * 100_000, "too-deep"),
+    "a million empty arrays": (b"[" + b"[]," * 1_100_000 + b"[]]", "too-large"),
+    "megabytes of nothing": (b" " * (30 * MIB), "too-large"),
+    "a cut-off document": (REPORT[:-20], "json-truncated"),
+    "a cut-off archive": (zipped(REPORT)[:60], "zip-corrupt"),
+    "text": (b"Dear sir or madam", "not-json"),
+    "nothing": (b"", "not-json"),
+    "a number": (b"42", "no-report"),
+}
+
+
+@pytest.mark.parametrize(("data", "code"), CASES.values(), ids=CASES.keys())
+def test_it_is_refused_with_a_reason_at_once(data: bytes, code: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(Unreadable) as raised:
+        read_bytes(data)
+    assert raised.value.code == code
+    assert raised.value.detail
+    assert time.monotonic() - started < 5
+
+
+def test_a_mail_of_ten_thousand_nested_parts_costs_little() -> None:
+    head = b"From: a@b.test\r\nContent-Type: multipart/report; report-type=tlsrpt; boundary=b\r\n\r\n"
+    inner = b"--b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" * 10_000
+    started = time.monotonic()
+    with pytest.raises(Unreadable):
+        read_mail(head + inner)
+    assert time.monotonic() - started < 5
+
+
+def test_a_bomb_is_stopped_while_it_inflates() -> None:
+    bomb = gzip.compress(bytes(400 * MIB))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(Unreadable, match="too-large"):
+        read_bytes(bomb)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KiB
+
+
+def test_the_limit_can_be_set() -> None:
+    with pytest.raises(Unreadable, match="too-large"):
+        read_bytes(gzip.compress(REPORT), limits=Limits(max_inflated_bytes=100))
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    _read_or_refuse(data)
+
+
+@given(st.data())
+def test_any_damage_is_read_or_refused(data: st.DataObject) -> None:
+    original = data.draw(st.sampled_from([REPORT, MAIL, gzip.compress(REPORT, mtime=0), zipped(REPORT)]))
+    at = data.draw(st.integers(0, len(original)))
+    cut = data.draw(st.integers(0, 40))
+    _read_or_refuse(original[:at] + data.draw(st.binary(max_size=40)) + original[at + cut :])
+
+
+def _read_or_refuse(data: bytes) -> None:
+    with contextlib.suppress(Unreadable):  # and nothing else
+        assert read_bytes(data).reports
