@@ -1,15 +1,19 @@
 """Problems, as their people see them."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.test import Client
+from tests.fakes.evidence import make_domains, report_failures
 
+from mailward.config import Problems
 from mailward.net import clock
-from mailward.store.models import Domain, Notification, Problem, ProblemDomain
+from mailward.store.models import Domain, Notification, Organisation, Problem, ProblemDomain
+from mailward.store.services.problems import assess
 from mailward.web.pages.problems.cause import explain_cause
 
 DAY = date(2026, 11, 20)
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -94,3 +98,25 @@ def test_a_failure_of_the_policy_host_names_its_domain_and_no_mx() -> None:
     text = " ".join(explain_cause("sts-policy-fetch-error", "mta-sts.example.test").steps)
     assert "example.test" in text
     assert "mta-sts.mta-sts" not in text
+
+
+def test_one_cause_is_one_line_however_many_domains_it_touches(
+    rita: Client, organisation: Organisation
+) -> None:
+    domains = make_domains(organisation, [f"d{n:02}.test" for n in range(60)])
+    report_failures(domains, DAY, "google.test", failed=2)
+    with clock.frozen(NOON):
+        assess([domain.pk for domain in domains], Problems())
+    problem = Problem.objects.get()
+    shown = page(rita, "/problems/")
+    assert shown.count('class="row-link"') == 1
+    assert '<td class="number" data-label="Domains">60</td>' in shown
+    assert "/domains/d55.test/" not in page(rita, f"/problems/{problem.pk}/")
+    assert "/domains/d55.test/" in page(rita, f"/problems/{problem.pk}/?page=2")
+
+
+def test_an_organisation_without_problems_is_told_what_that_means(rita: Client, domain: Domain) -> None:
+    assert "nothing is known either" in page(rita, "/problems/")
+    assert "No problem is over yet" in page(rita, "/problems/?show=closed")
+    domain.delete()
+    assert "Add one first" in page(rita, "/problems/")

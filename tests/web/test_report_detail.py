@@ -7,6 +7,7 @@ from django.test import Client
 from tests.fakes.arrivals import FAILED, UNVERIFIED, arrive, arrive_raw, post
 
 from mailward.store.models import Domain, Report, Trust, User
+from mailward.store.services.incoming import Judgement
 from mailward.web.pages.reports.trust import badge_of, describe_trust, note_names
 
 
@@ -118,3 +119,46 @@ def test_who_imported_it_is_named(alice_user: User) -> None:
 )
 def test_names_that_do_not_fit_the_signer_are_noted(signer: str, contact: str | None, is_noted: bool) -> None:
     assert bool(note_names(Report(signer=signer), contact)) is is_noted
+
+
+@pytest.mark.parametrize(
+    ("judgement", "said"),
+    [
+        (FAILED, "The signature does not fit the mail"),
+        (UNVERIFIED, "Nothing proves who sent it"),
+        (Judgement(Trust.PENDING, "temporary"), "We ask again for three days"),
+        (Judgement(Trust.TEST), "You asked for this test report"),
+    ],
+)
+def test_a_report_that_is_not_counted_says_so_and_why(
+    rita: Client, domain: Domain, judgement: Judgement, said: str
+) -> None:
+    shown = page(rita, arrive(domain, judgement))
+    assert "Not counted" in shown
+    assert said in shown
+
+
+def test_a_report_of_a_day_to_come_says_why_it_is_not_counted(rita: Client, domain: Domain) -> None:
+    assert "a day that has not come yet" in page(rita, arrive(domain, day="2027-01-01"))
+
+
+def test_the_original_is_the_senders_text_and_of_bounded_length(rita: Client, domain: Domain) -> None:
+    details = [
+        {
+            "result-type": "validation-failure",
+            "sending-mta-ip": f"192.0.2.{at % 250}",
+            "failed-session-count": 1,
+        }
+        for at in range(4_000)
+    ]
+    shown = page(rita, arrive(domain, details=details))
+    assert "Only the beginning is shown" in shown
+    assert len(shown) < 600_000
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/reports/1/", "/reports/99999999999999999999999/", "/reports/1/raw/", "/reports/0/export/csv/"],
+)
+def test_an_unknown_report_is_not_found(rita: Client, domain: Domain, address: str) -> None:
+    assert rita.get(address).status_code == 404

@@ -67,11 +67,17 @@ def test_older_and_newer_pages_are_linked(alice: Client, domain: Domain) -> None
         "?trust=x",
         "?id=%00",
         "?domain=%00",
+        "?before=1&after=1",
+        "?reporter=%ff%fe",
+        "?id=%F4%8F%BF%BF",
+        "?id=" + "x" * 5000,
+        "?show=&id=&domain=&trust=&failed=",
     ],
 )
 def test_absurd_queries_are_ignored(alice: Client, domain: Domain, query: str) -> None:
     arrive(domain)
     page(alice, f"/reports/{query}")
+    page(alice, f"/domains/example.test/reports/{query}")
 
 
 def test_empty_lists_say_what_to_do_next(alice: Client, domain: Domain) -> None:
@@ -90,3 +96,10 @@ def test_strings_of_strangers_are_escaped(alice: Client, domain: Domain) -> None
     shown = page(alice, "/reports/?show=all")
     assert "<script>alert" not in shown
     assert "&lt;script&gt;alert" in shown
+
+
+def test_pages_keep_what_the_list_was_narrowed_to(rita: Client, domain: Domain) -> None:
+    ids = [arrive(domain, report_id=f"2026_{at}") for at in range(PAGE_ROWS + 1)]
+    assert f"?failed=1&amp;id=2026&amp;before={ids[1]}" in page(rita, "/reports/?failed=1&id=2026")
+    oldest = page(rita, f"/reports/?failed=1&id=2026&before={ids[1]}")
+    assert f"?failed=1&amp;id=2026&amp;after={ids[0]}" in oldest
