@@ -11,11 +11,11 @@ run: $(VENV)/.run-ready  ## set up if needed, migrate, start; data in ./var
 
 test: $(VENV)/.dev-ready  ## every test but the long ones
 	@scripts/test-needs
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" $(ARGS)
 
 test-all: $(VENV)/.dev-ready  ## every test, the long ones too
 	@scripts/test-needs
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev-ready  ## format, style, types, layers, file sizes
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'"; exit 1; }
