@@ -54,12 +54,12 @@ class Notes:
 
     def __init__(self) -> None:
         self._found: list[Deviation] = []
-        self._more: dict[str, int] = {}
-        self._left_out: set[str] = set()
+        self._more: dict[str, int] | None = None
+        self._left_out: set[str] | None = None
 
     def add(self, slug: str, where: str, value: str = "") -> None:
         if len(self._found) >= MAX_NOTES:
-            self._more[slug] = self._more.get(slug, 0) + 1
+            self._count(slug, 1)
             return
         if value and (len(value) > MAX_VALUE or not value.isprintable()):
             value = encodable(excerpt(value))
@@ -68,12 +68,19 @@ class Notes:
     def extend(self, other: "Notes") -> None:
         for each in other._found:
             self.add(each.slug, each.where, each.value)
-        for slug, count in other._more.items():
-            self._more[slug] = self._more.get(slug, 0) + count
+        for slug, more in (other._more or {}).items():
+            self._count(slug, more)
+
+    def _count(self, slug: str, more: int) -> None:
+        if self._more is None:
+            self._more = {}
+        self._more[slug] = self._more.get(slug, 0) + more
 
     def leave_out(self, slug: str, where: str, value: str = "") -> None:
         """A value is there and cannot be used."""
         self.add(slug, where, value)
+        if self._left_out is None:
+            self._left_out = set()
         if len(self._left_out) < MAX_LEFT_OUT:
             self._left_out.add(where)
 
@@ -83,9 +90,11 @@ class Notes:
             self.add(slug, where)
 
     def is_left_out(self, where: str) -> bool:
-        return where in self._left_out
+        return self._left_out is not None and where in self._left_out
 
     def all(self) -> tuple[Deviation, ...]:
+        if self._more is None:
+            return tuple(self._found)
         return (*self._found, *(Deviation(slug, "", f"{more} more") for slug, more in self._more.items()))
 
 

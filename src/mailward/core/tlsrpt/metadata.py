@@ -5,16 +5,13 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from functools import lru_cache
 
-from mailward.core.tlsrpt.deviations import Notes, encodable
+from mailward.core.tlsrpt.deviations import Notes
 from mailward.core.tlsrpt.reading import MailFacts
 from mailward.core.tlsrpt.schema import PolicyType, Report
 from mailward.core.tlsrpt.spelling import read_domain
 
 _MAX_HEADER = 998  # RFC 5322 §2.1.1, for a line; long enough for what is shown
-_ADDRESS = re.compile(r"<([^<>]*)>\s*(?:\([^()]*\)\s*)?$")
-_DOMAIN = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
 _MAX_DIGITS = 18
 # the usual form first: it takes half the time
 _DATE = re.compile(
@@ -30,14 +27,7 @@ _DATE = re.compile(
 
 def header_facts(get: Callable[[str], str | None]) -> MailFacts:
     """`get` gives a header field by its name in lower case."""
-    subject = (get("subject") or "")[:_MAX_HEADER]
-    return MailFacts(
-        _name(get("tls-report-domain")),
-        _name(get("tls-report-submitter")),
-        _from_domain((get("from") or "")[:_MAX_HEADER]),
-        _decode_words(subject) if "=?" in subject else subject,
-        (get("message-id") or "")[:_MAX_HEADER],
-    )
+    return MailFacts(_name(get("tls-report-domain")), _name(get("tls-report-submitter")))
 
 
 def judge_header(date: str | None, facts: MailFacts, reports: Sequence[Report], notes: Notes) -> None:
@@ -58,19 +48,15 @@ def judge_file_name(name: str, reports: Sequence[Report], where: str, notes: Not
         end = end.partition(".")[0]
     # folded inside the quotes, as in the RFC's own example, it has got blanks
     begin, end = begin.strip(), end.strip()
-    if not (_is_number(begin) and _is_number(end)):
+    if not (begin.isdecimal() and end.isdecimal() and len(begin) < _MAX_DIGITS and len(end) < _MAX_DIGITS):
         return
     period = reports[0].date_range
     if (
-        _differ(begin, period.start_datetime)
-        or _differ(end, period.end_datetime)
+        _differ(int(begin), period.start_datetime)
+        or _differ(int(end), period.end_datetime)
         or _is_other_domain(_name(domain) or "", reports)
     ):
         notes.add("filename-mismatch", f"{where}.filename", name)
-
-
-def _is_number(text: str) -> bool:
-    return len(text) <= _MAX_DIGITS and text.isascii() and text.isdigit()
 
 
 def _is_other_domain(domain: str, reports: Iterable[Report]) -> bool:
@@ -86,33 +72,12 @@ def _is_other_domain(domain: str, reports: Iterable[Report]) -> bool:
     return named
 
 
-def _differ(seconds: str, time: datetime | None) -> bool:
+def _differ(seconds: int, time: datetime | None) -> bool:
     """Whether they differ by more than the second between 23:59:59 and midnight."""
-    return time is not None and abs(int(seconds) - time.timestamp()) > 1
+    return time is not None and abs(seconds - time.timestamp()) > 1
 
 
 def _name(text: str | None) -> str | None:
     if not text:
         return None
     return read_domain(text[:_MAX_HEADER])[0] or None
-
-
-@lru_cache(maxsize=256)
-def _from_domain(text: str) -> str | None:
-    if "," in text and text.count("@") > 1:
-        return None  # several addresses, or a name that looks like one: nobody's
-    match = _ADDRESS.search(text)
-    address = match[1] if match else text.partition("(")[0]
-    domain = read_domain(address.strip().rpartition("@")[2])[0] if "@" in address else ""
-    return domain if _DOMAIN.fullmatch(domain) else None
-
-
-def _decode_words(text: str) -> str:
-    """RFC 2047."""
-    from email.errors import MessageError
-    from email.header import decode_header, make_header
-
-    try:
-        return encodable(str(make_header(decode_header(text))))
-    except (MessageError, LookupError, ValueError):
-        return text

@@ -4,13 +4,14 @@ It gives up on everything else, and never gives another result than the lenient 
 """
 
 from datetime import UTC
+from itertools import chain
 
 import msgspec
 
 from mailward.core.tlsrpt.limits import Limits
 from mailward.core.tlsrpt.results import ResultType
 from mailward.core.tlsrpt.schema import FailureDetail, PolicyResult, PolicyType, Report
-from mailward.core.tlsrpt.spelling import all_in_form, is_domain_in_form
+from mailward.core.tlsrpt.spelling import are_addresses_in_form, are_domains_in_form
 
 _DECODER = msgspec.json.Decoder(Report)
 _RESULT_TYPES = frozenset(str(each) for each in ResultType)
@@ -23,6 +24,19 @@ _KEY_AND_TEXT = 4
 # those of a report with all that it needs: 4 texts of its own, 2 of the period, 3 keys of containers
 _REPORT_MARKS = 3 * _KEY_AND_TEXT + 2 * _KEY + 2 * _KEY_AND_TEXT
 _NOT_IN_FORM = -1
+
+_FIELDS = FailureDetail.__struct_fields__
+
+
+def _column(field: str) -> slice:
+    return slice(_FIELDS.index(field), None, len(_FIELDS))
+
+
+_RESULTS = _column("result_type")
+_SENDERS = _column("sending_mta_ip")
+_HOSTS = _column("receiving_mx_hostname")
+_RECEIVERS = _column("receiving_ip")
+_COUNTS = _column("failed_session_count")
 
 
 def quick_report(data: bytes, limits: Limits) -> Report | None:
@@ -76,7 +90,7 @@ def _count_marks_of_result(result: PolicyResult) -> int:
     if (
         policy.policy_type not in _POLICY_TYPES
         or policy.policy_domain is None
-        or not is_domain_in_form(policy.policy_domain)
+        or not are_domains_in_form((policy.policy_domain,))
         or summary.total_successful_session_count is None
         or summary.total_failure_session_count is None
     ):
@@ -94,26 +108,15 @@ def _count_marks_of_result(result: PolicyResult) -> int:
 
 
 def _count_marks_of_details(details: tuple[FailureDetail, ...]) -> int:
-    texts = 0
-    addresses = []
-    for detail in details:
-        host, sender, receiver = detail.receiving_mx_hostname, detail.sending_mta_ip, detail.receiving_ip
-        if detail.result_type not in _RESULT_TYPES or detail.failed_session_count is None:
-            return _NOT_IN_FORM
-        if sender is not None:
-            addresses.append(sender)
-        if receiver is not None:
-            addresses.append(receiver)
-        if host is not None:
-            if not is_domain_in_form(host):
-                return _NOT_IN_FORM
-            texts += 1
-        for text in (detail.receiving_mx_helo, detail.failure_reason_code, detail.additional_information):
-            if text is not None:
-                if not text:  # an empty text is None to us
-                    return _NOT_IN_FORM
-                texts += 1
-    if addresses and not all_in_form(addresses):
+    # all values in one list, by columns: a detail at a time takes twice as long
+    values = list(chain.from_iterable(map(msgspec.structs.astuple, details)))
+    if (
+        "" in values  # an empty text is None to us
+        or None in values[_COUNTS]
+        or not _RESULT_TYPES.issuperset(values[_RESULTS])
+        or not are_domains_in_form(values[_HOSTS])
+        or not are_addresses_in_form(values[_SENDERS] + values[_RECEIVERS])
+    ):
         return _NOT_IN_FORM
-    texts += len(addresses) + len(details)  # each has its result type
-    return texts * _KEY_AND_TEXT + len(details) * _KEY
+    # the count is a number, everything else a text
+    return (len(values) - len(details) - values.count(None)) * _KEY_AND_TEXT + len(details) * _KEY

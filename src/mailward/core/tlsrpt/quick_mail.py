@@ -28,7 +28,7 @@ _BLANK_LINE = re.compile(rb"\n\n")  # bytes.find takes twice as long where every
 _FOLD = re.compile(r"\n[ \t]+")
 _VALUE = r":([^\n]*+(?:\n[ \t][^\n]*+)*+)"
 _FIELDS = re.compile(
-    r"\n(from|subject|date|message-id|tls-report-domain|tls-report-submitter|content-type)" + _VALUE,
+    r"\n(date|tls-report-domain|tls-report-submitter|content-type)" + _VALUE,
     re.IGNORECASE | re.ASCII,
 )
 _BOUNDARY = r'boundary="([0-9A-Za-z\'()+_,./:=?-]{1,70})"'

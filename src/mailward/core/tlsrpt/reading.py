@@ -16,10 +16,6 @@ class MailFacts(msgspec.Struct, frozen=True, gc=False):
 
     tls_report_domain: str | None
     tls_report_submitter: str | None
-    from_domain: str | None
-    """Domain of the one address in From, lower case; None when there is no such one."""
-    subject: str
-    message_id: str
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
