@@ -161,11 +161,7 @@ def _accept(scope: Scope, address: ReportAddress, name: str, content: bytes) -> 
 def _describe(scope: Scope, name: str, stored: Stored) -> Outcome:
     if stored.quarantine_id is not None:
         item = scope.quarantined().filter(pk=stored.quarantine_id).values("reason", "detail").first()
-        text = (
-            explain_reason(item["reason"]) + (f" ({item['detail']})" if item["detail"] else "")
-            if item
-            else ""
-        )
+        text = _say_why(item["reason"], item["detail"]) if item else ""
         return Outcome(name, State.UNREADABLE, text, quarantine_id=stored.quarantine_id)
     ids = stored.report_ids
     looked_at = ids[:_MOST_LOOKED_AT]
@@ -180,6 +176,11 @@ def _describe(scope: Scope, name: str, stored: Stored) -> Outcome:
     state = State.FOREIGN if foreign == len(looked_at) else State.NEW if stored.new else State.KNOWN
     left_out = max(0, len(ids) - _MOST_LINKED)
     return Outcome(name, state, ", ".join(said).capitalize() + ".", ids[:_MOST_LINKED], left_out)
+
+
+def _say_why(reason: str, detail: str) -> str:
+    text = explain_reason(reason)
+    return f"{text.removesuffix('.')}: {detail}." if detail else text
 
 
 def _summarise(outcomes: list[Outcome]) -> list[tuple[str, State, int]]:
