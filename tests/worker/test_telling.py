@@ -263,7 +263,7 @@ def test_dying_after_the_relay_took_the_mail_repeats_it_under_its_message_id(
     # as if the worker had died before it wrote down that the mail was sent
     row = Notification.objects.get()
     Notification.objects.update(sent_at=None)
-    outbox.put("mail", row.message_id)
+    outbox.put("mail", row.message_id, available_at=SETTLED)
     work(settings)
     first, second = (email.message_from_bytes(mail.content) for mail in relay.mails)
     assert first["Message-ID"] == second["Message-ID"]
