@@ -80,11 +80,8 @@ class Structured:
         for key, value in self.parameters:
             if key == name:
                 return value
-        pieces = []
-        for key, value in self.parameters:
-            if key.startswith(name + "*"):
-                pieces.append(_decode_extended(value) if key.endswith("*") else value)
-        return "".join(pieces)
+        pieces = [(key, value) for key, value in self.parameters if key.startswith(name + "*")]
+        return b"".join(_decode_extended(key, value) for key, value in pieces).decode("utf-8", "replace")
 
 
 def parse_structured(text: str) -> Structured:
@@ -102,10 +99,15 @@ def parse_structured(text: str) -> Structured:
     return Structured(value, tuple(parameters))
 
 
-def _decode_extended(text: str) -> str:
-    """RFC 2231 section 4: charset'language'percent-encoded; the charset is UTF-8 or does not matter here."""
-    encoded = text.split("'", 2)[-1]
-    return unquote_to_bytes(encoded).decode("utf-8", "replace")
+def _decode_extended(key: str, text: str) -> bytes:
+    """RFC 2231 section 4: charset'language'percent-encoded; the charset is UTF-8 or does not matter here.
+
+    Bytes, since a character may begin in one piece and end in the next (section 4.1).
+    """
+    if not key.endswith("*"):
+        return text.encode("utf-8", "replace")
+    is_first = key.count("*") == 1 or key.endswith("*0*")  # later pieces name no charset
+    return unquote_to_bytes(text.split("'", 2)[-1] if is_first else text)
 
 
 def parse_entity(data: bytes, limits: Limits) -> Entity:
@@ -136,7 +138,8 @@ def split_multipart(body: bytes, boundary: bytes, limits: Limits) -> tuple[list[
         rest = body[at + len(delimiter) : min(line_end, at + len(delimiter) + 8)].rstrip()
         if rest in (b"", b"--"):  # otherwise a longer boundary that begins the same way
             if start >= 0:
-                parts.append(body[start : max(start, at - 1)])
+                # RFC 2046 §5.1.1: the line end before a boundary belongs to the boundary
+                parts.append(body[start : max(start, at - 1)].removesuffix(b"\r"))
             if rest:
                 return parts, True
             start = line_end + 1

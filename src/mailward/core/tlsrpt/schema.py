@@ -42,6 +42,10 @@ class DateRange(_Wire, frozen=True):
     end_datetime: datetime | None = None
 
 
+UNKNOWN_RANGE = DateRange()
+"""The very object that is left out when written: msgspec tells a default from its equal by identity."""
+
+
 class Policy(_Wire, frozen=True):
     policy_type: str | None = None
     """Lower case; a PolicyType value or what the sender made up."""
@@ -85,7 +89,7 @@ class Report(_Wire, frozen=True):
     """One aggregate report: what one sending organisation saw, usually over one UTC day."""
 
     organization_name: str | None = None
-    date_range: DateRange = DateRange()
+    date_range: DateRange = UNKNOWN_RANGE
     contact_info: str | None = None
     report_id: str | None = None
     policies: tuple[PolicyResult, ...] = ()
