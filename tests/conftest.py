@@ -3,10 +3,19 @@
 Alice owns the organisation, Bob is its administrator, Rita reads; Charlie owns another organisation.
 """
 
+import os
+
 import pytest
 from django.test import Client
+from hypothesis import HealthCheck, settings
 
 from mailward.store.models import Domain, Membership, Organisation, Role, User
+
+# a busy machine must fail no test: time is no property of ours; and CI tries the same examples each time
+settings.register_profile(
+    "mailward", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("mailward")
 
 
 @pytest.fixture
