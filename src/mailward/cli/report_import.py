@@ -4,16 +4,13 @@ Reading runs in a process of its own, so that it goes on while the other commits
 """
 
 import gc
-import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -26,33 +23,17 @@ from rich.progress import (
 )
 
 from mailward.cli.children import set_up_django
+from mailward.cli.import_reading import GC_THRESHOLDS, Piece, reading
 from mailward.cli.problem import Problem
 
 if TYPE_CHECKING:
-    from mailward.config import Settings
     from mailward.ingest.addresses import ReportAddress
     from mailward.store.services.incoming import Incoming, Stored
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-FIRST_BATCH = 250
-"""Small, so that the other process soon has something to do; each batch doubles up to the largest."""
-LARGEST_BATCH = 4_000
-BATCH_BYTES = 32 * 1024 * 1024
-_PIECE = 125
-_PIECE_BYTES = 1024 * 1024
 _BUSY_TRIES = 6
-_GC_THRESHOLDS = (100_000, 20, 20)  # a batch is many small values, none of them a cycle
 _EXIT_SOME_BAD = 1
-
-
-class _Batch(NamedTuple):
-    """What was read, or a piece of it."""
-
-    incoming: "list[Incoming]"
-    """Each with its `name`, that of the file."""
-    unreachable: list[tuple[str, str]]
-    """Names and reasons of files that could not even be opened."""
 
 
 @dataclass(slots=True)
@@ -148,25 +129,17 @@ def _import(paths: Sequence[str], address: "ReportAddress") -> _Totals:
     from mailward.store.bulk import bulk_writes
 
     totals = _Totals()
-    receiver, sender = multiprocessing.get_context("fork").Pipe(duplex=False)
-    reader = multiprocessing.get_context("fork").Process(
-        target=_read, args=(paths, address, settings.MAILWARD, receiver, sender), daemon=True
-    )
-    reader.start()
-    sender.close()
-    gc.set_threshold(*_GC_THRESHOLDS)
     progress = _progress()
-    try:
+    with reading(paths, address, settings.MAILWARD) as reader:
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         with progress, bulk_writes():
             task = progress.add_task("importing", total=_total_bytes(paths, progress))
-            for batch in _received(receiver):
+            for batch in reader.batches():
                 _store(batch, totals, progress.console)
                 progress.advance(task, sum(len(incoming.content) for incoming in batch.incoming))
-    finally:
-        receiver.close()
-        reader.join()
-    if reader.exitcode:
-        raise Problem(f"Reading stopped with status {reader.exitcode}; what was read until then is stored.")
+    if reader.exit_code:
+        raise Problem(f"Reading stopped with status {reader.exit_code}; what was read until then is stored.")
     return totals
 
 
@@ -190,83 +163,7 @@ def _progress() -> Progress:
     )
 
 
-def _received(receiver: Connection) -> Iterator[_Batch]:
-    from mailward.store.services.incoming import Incoming
-
-    pieces = msgspec.msgpack.Decoder(int)
-    incoming = msgspec.msgpack.Decoder(list[Incoming])
-    unreachable = msgspec.msgpack.Decoder(list[tuple[str, str]])
-    try:
-        while True:
-            batch = _Batch([], unreachable.decode(receiver.recv_bytes()))
-            for _ in range(pieces.decode(receiver.recv_bytes())):
-                batch.incoming.extend(incoming.decode(receiver.recv_bytes()))
-            yield batch
-    except EOFError:
-        return
-
-
-def _read(
-    paths: Sequence[str],
-    address: "ReportAddress",
-    settings: "Settings",
-    receiver: Connection,
-    sender: Connection,
-) -> None:
-    """The reading process."""
-    receiver.close()  # so that writing fails once the other end is gone
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
-    encode = msgspec.msgpack.Encoder().encode
-    # in pieces that fit the processor's cache, since a whole batch is 20 MB
-    pieces: list[bytes] = []
-    unreachable: list[tuple[str, str]] = []
-    count, size, wanted = 0, 0, FIRST_BATCH
-    try:
-        for piece in _pieces(paths, address, settings):
-            pieces.append(encode(piece.incoming))
-            unreachable += piece.unreachable
-            count += len(piece.incoming) + len(piece.unreachable)
-            size += len(pieces[-1])
-            if count >= wanted or size >= BATCH_BYTES:
-                _send(sender, pieces, encode(unreachable))
-                count, size, wanted = 0, 0, min(2 * wanted, LARGEST_BATCH)
-                pieces, unreachable = [], []
-        _send(sender, pieces, encode(unreachable))
-    except (BrokenPipeError, KeyboardInterrupt):
-        return
-
-
-def _send(sender: Connection, pieces: Sequence[bytes], unreachable: bytes) -> None:
-    sender.send_bytes(unreachable)
-    sender.send_bytes(msgspec.msgpack.encode(len(pieces)))
-    for piece in pieces:
-        sender.send_bytes(piece)
-
-
-def _pieces(paths: Sequence[str], address: "ReportAddress", settings: "Settings") -> Iterator[_Batch]:
-    from mailward.ingest.accept import Arrival, judge_by_door, limits_of, read_arrival
-    from mailward.net import clock
-    from mailward.net.files import WalkLimits, walk
-    from mailward.store.models import Door
-
-    limits, now = limits_of(settings), clock.now()
-    piece, size = _Batch([], []), 0
-    for item in walk(paths, WalkLimits(max_item_bytes=2 * limits.max_inflated_bytes)):
-        name = item.name.encode("utf-8", "replace").decode()  # a file name can be any bytes
-        if item.content is None:
-            piece.unreachable.append((name, item.error or "it could not be opened"))
-        else:
-            arrival = Arrival(Door.IMPORT, address, item.content, now, name)
-            piece.incoming.append(read_arrival(arrival, limits).judged(judge_by_door(arrival)))
-            size += len(item.content)
-        if len(piece.incoming) + len(piece.unreachable) >= _PIECE or size >= _PIECE_BYTES:
-            yield piece
-            piece, size = _Batch([], []), 0
-    yield piece
-
-
-def _store(batch: _Batch, totals: _Totals, console: Console) -> None:
+def _store(batch: Piece, totals: _Totals, console: Console) -> None:
     for incoming, stored in zip(batch.incoming, _store_patiently(batch.incoming), strict=True):
         totals.new += stored.new
         totals.known += stored.copies

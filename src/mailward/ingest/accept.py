@@ -61,6 +61,12 @@ _TRUST = {
     Result.KEY_GONE: Trust.UNVERIFIED,
     Result.TEMPORARY: Trust.PENDING,
 }
+_BY_DOOR = {
+    Door.IMPORT: Judgement(Trust.VOUCHED_PERSON, detail="Imported by mailward report import."),
+    Door.UPLOAD: Judgement(Trust.VOUCHED_PERSON, detail="Uploaded by a person who is signed in."),
+    # the address is public (it stands in DNS), so knowing it proves nothing
+    Door.HTTPS: Judgement(Trust.UNVERIFIED, detail="It came by HTTPS, which does not say who sent it."),
+}
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -181,12 +187,7 @@ def judge_content(
 
 def judge_by_door(arrival: Arrival) -> Judgement:
     """Who vouches for what is no mail of a stranger."""
-    if arrival.door is Door.IMPORT:
-        return Judgement(Trust.VOUCHED_PERSON, detail="Imported by mailward report import.")
-    if arrival.door is Door.UPLOAD:
-        return Judgement(Trust.VOUCHED_PERSON, detail="Uploaded by a person who is signed in.")
-    # the address is public (it stands in DNS), so knowing it proves nothing
-    return Judgement(Trust.UNVERIFIED, detail="It came by HTTPS, which does not say who sent it.")
+    return _BY_DOOR[arrival.door]
 
 
 def accept_now(arrival: Arrival, limits: Limits) -> Stored:

@@ -11,6 +11,7 @@ that cannot be reports (a README) are passed over; a file that is named is alway
 import io
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -143,10 +144,28 @@ def _is_candidate(entry: os.DirEntry[str]) -> bool:
 
 def _read(found: _Found, limits: WalkLimits) -> Iterator[Item]:
     try:
+        content = _read_small(found.path) if limits.max_item_bytes >= _FIRST_BYTES else None
+        if content is not None:
+            yield Item(found.name, content)
+            return
         with open(found.path, "rb") as file:
             yield from _read_open(found.name, file, limits)
     except OSError as error:
         yield Item(found.name, None, _say(error))
+
+
+def _read_small(path: str) -> bytes | None:
+    """The whole of an ordinary file that is small and no mbox, in half the time of an open file object."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe can be opened only once
+        return None
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = os.read(handle, _FIRST_BYTES)
+        if len(content) == _FIRST_BYTES or content.startswith(START) or os.read(handle, 1):
+            return None
+        return content
+    finally:
+        os.close(handle)
 
 
 def _read_stdin(limits: WalkLimits) -> Iterator[Item]:

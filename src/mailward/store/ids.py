@@ -20,15 +20,21 @@ _last = 0
 
 def new_id() -> int:
     """A fresh identifier, larger than any this process made before."""
+    return new_ids(1).start
+
+
+def new_ids(number: int) -> range:
+    """As many fresh identifiers in a row."""
     global _last  # noqa: PLW0603 - one counter a process is the point
     milliseconds = _milliseconds(clock.now())
     with _lock:
         if milliseconds > _last >> _RANDOM_BITS:
             # the upper half of the random range stays free for counting up within the millisecond
-            _last = (milliseconds << _RANDOM_BITS) | secrets.randbelow(_MASK // 2)
+            first = (milliseconds << _RANDOM_BITS) | secrets.randbelow(_MASK // 2)
         else:
-            _last += 1
-        return _last
+            first = _last + 1
+        _last = first + number - 1
+        return range(first, first + number)
 
 
 def first_id_at(moment: datetime) -> int:

@@ -6,7 +6,7 @@ import msgspec
 
 from mailward.core.tlsrpt.schema import PolicyResult, Report
 
-_ENCODER = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 
 
 def content_hash(report: Report) -> bytes:
@@ -18,16 +18,27 @@ def canonical_form(report: Report) -> bytes:
     """The report's values with everything that is a set in sorted order: policies, their lines, MX patterns,
     details. The same entry twice is not the same as once.
     """
-    head = msgspec.structs.replace(report, policies=())
+    period = report.date_range
+    head = (
+        report.organization_name,
+        period.start_datetime,
+        period.end_datetime,
+        report.contact_info,
+        report.report_id,
+    )
     # encoded JSON has no line ends of its own, so that pieces cannot run into each other
-    return b"\n".join([_ENCODER.encode(head), *sorted(map(_policy_form, report.policies))])
+    return b"\n".join([_encode(head), *sorted(map(_policy_form, report.policies))])
 
 
 def _policy_form(result: PolicyResult) -> bytes:
-    policy = msgspec.structs.replace(
-        result.policy,
-        policy_string=tuple(sorted(result.policy.policy_string)),
-        mx_host=tuple(sorted(result.policy.mx_host)),
+    policy, summary = result.policy, result.summary
+    # values in their order, since a changed copy of each struct takes as long as all the rest
+    values = (
+        policy.policy_type,
+        policy.policy_domain,
+        sorted(policy.policy_string),
+        sorted(policy.mx_host),
+        summary.total_successful_session_count,
+        summary.total_failure_session_count,
     )
-    details = sorted(map(_ENCODER.encode, result.failure_details))
-    return b"\t".join([_ENCODER.encode(policy), _ENCODER.encode(result.summary), *details])
+    return b"\t".join([_encode(values), *sorted(map(_encode, result.failure_details))])

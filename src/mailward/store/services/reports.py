@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from django.db import DataError, IntegrityError, connection, transaction
 
 from mailward.net import clock
-from mailward.store.ids import new_id
+from mailward.store.ids import new_ids
 from mailward.store.models import Trust
 from mailward.store.services import outbox
 from mailward.store.services.counting import DailyCounts, is_countable
@@ -91,6 +91,9 @@ class _Batch:
         self._times: dict[datetime, Value] = {}
         self._days: dict[date, Value] = {}
         self._ops = connection.ops  # looked up for each value otherwise
+        # at most the raw bytes and one row for each share; ids that stay unused harm nobody
+        most = sum(1 + sum(len(report.shares) for report in item.reports) for item in items)
+        self._ids = iter(new_ids(most + len(items)))
 
     def store(self) -> list[Stored]:
         self._find_known()
@@ -157,12 +160,12 @@ class _Batch:
         return self._days[day]
 
     def _keep_raw(self, item: Incoming) -> int:
-        raw_id = new_id()
+        raw_id = next(self._ids)
         self._raws.append(
             (
                 raw_id,
                 item.organisation_id,
-                item.door,
+                item.door.value,  # a plain text: sqlite3 looks for an adapter of everything else
                 clean(item.name, 255),
                 item.content,
                 self._time(item.received_at),
@@ -171,7 +174,7 @@ class _Batch:
         return raw_id
 
     def _quarantine(self, item: Incoming, code: str, detail: str) -> int:
-        quarantine_id = new_id()
+        quarantine_id = next(self._ids)
         self._quarantined.append(
             (
                 quarantine_id,
@@ -188,7 +191,7 @@ class _Batch:
 
     def _add(self, item: Incoming, report: ReportDigest, share: ShareDigest, raw_id: int) -> _Known:
         day = report.day or item.received_at.date()
-        known = _Known(new_id(), Trust.TEST, False, "", day, copies=1, new=True)
+        known = _Known(next(self._ids), Trust.TEST, False, "", day, copies=1, new=True)
         known.content = (
             known.id,
             item.organisation_id,
@@ -256,7 +259,7 @@ class _Batch:
                 (
                     report_id,
                     item.organisation_id,
-                    item.door,
+                    item.door.value,
                     str(judgement.trust),
                     clean(judgement.detail, 500),
                     self._time(item.received_at),
