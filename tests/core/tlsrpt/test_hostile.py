@@ -6,8 +6,11 @@ import gzip
 import io
 import json
 import resource
+import struct
 import time
+import tracemalloc
 import zipfile
+import zlib
 
 import pytest
 from hypothesis import given
@@ -37,6 +40,26 @@ def mail_with(payload: bytes) -> bytes:
     return start + b"Content-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(payload) + end
 
 
+def nameless(content: bytes) -> bytes:
+    """A zip archive whose one member has an empty name, which no tool would make."""
+    sizes = zlib.crc32(content), len(content), len(content)
+    local = struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, 0, 0, 0, 33, *sizes, 0, 0) + content
+    entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 33, *sizes, 0, 0, 0, 0, 0, 0, 0)
+    return local + entry + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(entry), len(local), 0)
+
+
+def overlapping(members: int) -> bytes:
+    """A zip archive that lists one megabyte of blanks so many times."""
+    archive = zipped(b" " * MIB)
+    start, end = archive.index(b"PK\x01\x02"), archive.rindex(b"PK\x05\x06")
+    entries = archive[start:end] * members
+    return (
+        archive[:start]
+        + entries
+        + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, members, members, len(entries), start, 0)
+    )
+
+
 ZEROS = gzip.compress(b" " * (26 * MIB))
 CASES = {
     "a gzip bomb": (ZEROS, "too-large"),
@@ -45,6 +68,7 @@ CASES = {
     "a gzip bomb in base64": (base64.encodebytes(ZEROS), "too-large"),
     "a zip bomb": (zipped(b" " * (26 * MIB)), "too-large"),
     "a zip of many small bombs": (zipped(b" " * MIB, members=40), "too-large"),
+    "a zip of one bomb listed many times": (overlapping(900), "too-large"),
     "a zip of too many members": (zipped(REPORT, members=1_001), "too-many"),
     "arrays inside each other": (b"[" * 100_000, "too-deep"),
     "objects inside each other": (b'{"a":' * 100_000, "too-deep"),
@@ -83,6 +107,33 @@ def test_a_bomb_is_stopped_while_it_inflates() -> None:
     with pytest.raises(Unreadable, match="too-large"):
         read_bytes(bomb)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KiB
+
+
+@pytest.mark.parametrize("first", [ZEROS, b" " * (40 * MIB)], ids=["inflated", "as it is"])
+def test_what_is_over_the_limit_leaves_no_room_for_the_parts_behind_it(first: bytes) -> None:
+    bomb = gzip.compress(bytes(300 * MIB))
+    raw = mail_with(first)
+    part = raw[raw.rindex(b"\r\n--", 0, raw.index(b"application/tlsrpt")) : raw.rindex(b"\r\n--")]
+    second = part.replace(base64.encodebytes(first), base64.encodebytes(bomb))
+    tracemalloc.start()
+    with pytest.raises(Unreadable, match="too-large"):
+        read_mail(raw.replace(part, part + second + second))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 250 * MIB
+
+
+def test_a_zip_member_without_a_name_is_read() -> None:
+    assert read_bytes(nameless(REPORT)).reports == read_bytes(REPORT).reports
+
+
+def test_millions_of_strings_cost_little_memory_to_count() -> None:
+    tracemalloc.start()
+    with pytest.raises(Unreadable, match="too-large"):
+        read_bytes(b'{"a":' * 4_000_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * MIB
 
 
 def test_the_limit_can_be_set() -> None:

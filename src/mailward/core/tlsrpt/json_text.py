@@ -13,7 +13,10 @@ UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 # possessive: one pass and no stack, whatever the string holds; the end may be missing
-_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
+_STRINGS = re.compile(_STRING, re.DOTALL)
+# so many at a time: re.sub keeps every piece between them, a hundred bytes each
+_STRETCH = re.compile(rb'(?:[^"]*+' + _STRING + rb"){1,10000}+", re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
 _RAW_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
@@ -61,10 +64,7 @@ def check_shape(data: bytes, limits: Limits) -> None:
     opened = data.count(b"{") + data.count(b"[")
     if opened <= limits.max_depth and data.count(b",") + opened <= limits.max_values:
         return
-    bare = _STRINGS.sub(b"", data)
-    brackets = bare.translate(_AS_SQUARE, _NOT_BRACKETS)
-    if bare.count(b",") + brackets.count(b"[") > limits.max_values:
-        raise Unreadable("too-large", f"the JSON has more than {limits.max_values} values")
+    brackets = _find_brackets(data, limits)
     for _level in range(limits.max_depth):
         inner = brackets.replace(b"[]", b"")  # takes off exactly the innermost level
         if len(inner) == len(brackets):
@@ -72,6 +72,22 @@ def check_shape(data: bytes, limits: Limits) -> None:
         brackets = inner
     if b"[]" in brackets or brackets.count(b"[") > limits.max_depth:
         raise Unreadable("too-deep", f"the JSON is nested more than {limits.max_depth} levels deep")
+
+
+def _find_brackets(data: bytes, limits: Limits) -> bytes:
+    """The brackets outside strings, all as square ones. Raises Unreadable when there are too many values."""
+    found, values, at = [], 0, 0
+    while at < len(data):
+        stretch = _STRETCH.match(data, at)
+        end = stretch.end() if stretch else len(data)
+        bare = _STRINGS.sub(b"", data[at:end])
+        brackets = bare.translate(_AS_SQUARE, _NOT_BRACKETS)
+        values += bare.count(b",") + brackets.count(b"[")
+        if values > limits.max_values:
+            raise Unreadable("too-large", f"the JSON has more than {limits.max_values} values")
+        found.append(brackets)
+        at = end
+    return b"".join(found)
 
 
 def _as_utf8(data: bytes, notes: Notes) -> bytes:

@@ -3,6 +3,7 @@
 import binascii
 import io
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -36,9 +37,10 @@ class Budget:
         return cls(limits.max_inflated_bytes, limits.max_inflated_bytes)
 
     def take(self, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
+        if size > self.left:
+            self.left = 0  # never below: zlib takes a limit of 0 for none at all
             raise Unreadable("too-large", f"it unpacks to more than {self.limit} bytes")
+        self.left -= size
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +136,19 @@ def _unpack_zip(
         EOFError,
         NotImplementedError,
         RuntimeError,
+        LookupError,
+        struct.error,
     ) as e:
         raise Unreadable("zip-corrupt", f"the zip archive cannot be read: {e}"[:200]) from None
 
 
 def _report_members(archive: zipfile.ZipFile, limits: Limits) -> list[zipfile.ZipInfo]:
-    members = [member for member in archive.infolist() if not member.is_dir()]
+    members = [
+        # not is_dir(), which looks for the last letter of a name that may have none (Python 3.11)
+        member
+        for member in archive.infolist()
+        if not member.filename.endswith("/")
+    ]
     if len(members) > limits.max_members:
         raise Unreadable("too-many", f"the zip archive has more than {limits.max_members} members")
     return [member for member in members if member.filename.lower().endswith(_MEMBER_NAMES)] or members
