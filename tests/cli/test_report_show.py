@@ -128,6 +128,40 @@ def test_documents_can_go_to_a_file_too(folder: Path) -> None:
     assert "All 53 sessions were encrypted." in (folder / "out.text").read_text()
 
 
+def test_a_file_that_is_read_can_be_replaced_by_its_document(folder: Path) -> None:
+    done = show("--html", folder / "good.json", "--output", folder / "good.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "All 53 sessions were encrypted." in (folder / "good.json").read_text()
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "broken.json", "good.json"]
+
+
+def test_nothing_read_leaves_the_file_as_it_was(folder: Path) -> None:
+    (folder / "page.html").write_text("of yesterday")
+    assert show("--html", folder / "gone.json", "--output", folder / "page.html").returncode == 2
+    assert (folder / "page.html").read_text() == "of yesterday"
+
+
+@pytest.mark.parametrize("form", ["--jsonl", "--csv", "--html", None])
+def test_a_full_disk_is_one_sentence(folder: Path, form: str | None) -> None:
+    command = [sys.executable, "-m", "mailward", "report", "show", *([form] if form else []), str(folder)]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.stderr == b"mailward: standard output: No space left on device\n"
+    assert done.returncode == 2
+    to_file = show(folder, *([form] if form else []), "--output", "/dev/full")
+    assert to_file.stderr == "mailward: --output: /dev/full: No space left on device\n"
+
+
+def test_closed_streams_are_one_sentence(folder: Path) -> None:
+    command = f"{sys.executable} -m mailward report show"
+    for line, sentence in (
+        (f"{command} {folder} >&-", b"mailward: standard output is closed\n"),
+        (f"{command} - <&-", b"mailward: standard input: it is closed (not-readable)\n"),
+    ):
+        done = subprocess.run(["bash", "-c", line], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (2, sentence)
+
+
 def test_standard_input_is_read(folder: Path) -> None:
     done = show("-", stdin=json.dumps(REPORT).encode())
     assert "All 53 sessions were encrypted." in done.stdout

@@ -11,6 +11,7 @@ import typer
 
 from mailward.cli.problem import Problem
 from mailward.cli.report_output import JsonLines, Output, Page, Table, Terminal
+from mailward.cli.report_target import as_text, open_target
 from mailward.core.names import InvalidName, parse_domain
 from mailward.core.tlsrpt.deviations import DEVIATIONS
 from mailward.core.tlsrpt.errors import Unreadable
@@ -138,23 +139,12 @@ def _read_domain(text: str | None) -> str | None:
 
 @contextmanager
 def _open_output(form: str, path: Path | None, domain: str | None) -> Iterator[Output]:
-    if path is None:
-        if form == "text":
-            sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a text stream always has it
-            yield Terminal(sys.stdout, domain, None)
-        else:
-            yield _make_output(form, sys.stdout.buffer, domain)
-            sys.stdout.buffer.flush()
-        return
-    try:
-        with path.open("wb") as file:
-            if form == "text":
-                with open(file.fileno(), "w", encoding="utf-8", errors="replace", closefd=False) as text:
-                    yield Terminal(text, domain, _FILE_WIDTH)
-            else:
-                yield _make_output(form, file, domain)
-    except OSError as error:
-        raise Problem(f"--output: {path}: {error.strerror or error}") from error
+    with open_target(path) as target:
+        if form != "text":
+            yield _make_output(form, target, domain)
+            return
+        with as_text(target) as text:
+            yield Terminal(text, domain, None if path is None else _FILE_WIDTH)
 
 
 def _make_output(form: str, file: IO[bytes], domain: str | None) -> Output:

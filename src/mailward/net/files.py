@@ -170,9 +170,14 @@ def _read_small(path: str) -> bytes | None:
 
 def _read_stdin(limits: WalkLimits) -> Iterator[Item]:
     try:
-        with open(sys.stdin.fileno(), "rb", closefd=False) as file:
+        number = sys.stdin.fileno()
+    except (OSError, AttributeError):  # a program without standard input has None there
+        yield Item(_STDIN_NAME, None, "it is closed")
+        return
+    try:
+        with open(number, "rb", closefd=False) as file:
             yield from _read_open(_STDIN_NAME, file, limits)
-    except (OSError, AttributeError) as error:  # a program without standard input has None there
+    except OSError as error:
         yield Item(_STDIN_NAME, None, _say(error))
 
 
