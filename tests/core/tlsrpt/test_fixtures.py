@@ -1,6 +1,7 @@
 """Our own reports, each with one quirk that senders have, are read as they say."""
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,48 @@ def test_strict_reading_objects_to_what_contradicts_the_rfcs_and_nothing_else(ro
     objected = check_strict(outcome) if isinstance(outcome, Reading) else ()
     wrong = {slug for slug in row["deviations"] if DEVIATIONS[slug].level is not Level.NOTICE}
     assert {each.slug for each in objected} == (wrong if row["reports"] else set())
+
+
+# a field, a line of the JSON text, a place in the mail, a member of an archive, or the whole
+_FIELD = r"[a-z-]+(?:\[\d+\])?"
+PLACE = re.compile(
+    rf"(?:reports\[\d+\]\.)?{_FIELD}(?:\.{_FIELD})*|line \d+|header\.[A-Za-z-]+|part\[\d+\](?:\.[A-Za-z-]+)?"
+    r"|file|body|.+\.(?:json|eml|gz)"
+)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["file"])
+def test_each_deviation_says_where_it_is_and_what_rules_it(row: dict[str, Any]) -> None:
+    outcome = read(row["file"])
+    for each in outcome.deviations if isinstance(outcome, Reading) else ():
+        assert PLACE.fullmatch(each.where), each
+        assert re.match(r"RFC \d+ §\d", DEVIATIONS[each.slug].section), each
+
+
+@pytest.mark.parametrize(
+    ("text", "slug", "where"),
+    [
+        ('{"report-id":"a",\n"policies":[]}\n\n}', "trailing-data", "line 4"),
+        ('{"report-id":"a",\n"policies":[],\n"contact-info":"\x01"}', "raw-control-chars", "line 3"),
+        ('\ufeff{"report-id":"a","policies":[]}', "bom", "line 1"),
+        ('[{"report-id":"a","policies":[]}]', "array-top", "line 1"),
+        ('{"report-id":"a",\n"report-id":"b","policies":[]}', "duplicate-keys", "report-id"),
+    ],
+)
+def test_what_is_wrong_with_the_text_is_told_by_its_line(text: str, slug: str, where: str) -> None:
+    assert (slug, where) in {(each.slug, each.where) for each in read_bytes(text.encode()).deviations}
+
+
+def test_bytes_that_are_no_utf8_are_told_by_their_line() -> None:
+    reading = read_bytes(b'{"report-id":"a",\n"policies":[],\n\n"contact-info":"\xfc"}')
+    assert ("not-utf8", "line 4") in {(each.slug, each.where) for each in reading.deviations}
+
+
+def test_every_slug_of_the_corpus_has_a_report_of_our_own() -> None:
+    corpus = Path(__file__).parents[4] / "shared" / "corpus" / "tlsrpt" / "slugs.json"
+    if not corpus.exists():
+        pytest.skip("no ../shared beside this checkout")
+    assert set(json.loads(corpus.read_text())) - {slug for row in ROWS for slug in row["deviations"]} == set()
 
 
 def test_every_deviation_has_a_report_that_shows_it() -> None:

@@ -136,6 +136,19 @@ def test_millions_of_strings_cost_little_memory_to_count() -> None:
     assert peak < 100 * MIB
 
 
+def test_names_in_other_scripts_cost_bounded_time() -> None:
+    # each takes idna a millisecond
+    names = [".".join(chr(0x4E00 + at % 20_000) * 20 + str(n) for n in range(8)) for at in range(20_000)]
+    details = [{"result-type": "tlsa-invalid", "receiving-mx-hostname": name} for name in names]
+    data = json.dumps(report_json(details=details)).encode()
+    started = time.process_time()
+    (report,) = read_bytes(data).reports
+    assert time.process_time() - started < 5
+    hosts = [detail.receiving_mx_hostname or "" for detail in report.policies[0].failure_details]
+    assert hosts[0].startswith("xn--")
+    assert hosts[-1] == names[-1]
+
+
 def test_the_limit_can_be_set() -> None:
     with pytest.raises(Unreadable, match="too-large"):
         read_bytes(gzip.compress(REPORT), limits=Limits(max_inflated_bytes=100))

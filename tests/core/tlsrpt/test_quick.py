@@ -98,7 +98,7 @@ def test_a_report_of_a_million_odd_values_gets_a_thousand_notes_and_a_count_of_t
     found = notes.all()
     assert len(found) < 1010
     assert (
-        sum(1 for each in found if each.where)
-        + sum(int(each.value.split()[0]) for each in found if not each.where)
+        sum(1 for each in found if each.where != "elsewhere")
+        + sum(int(each.value.split()[0]) for each in found if each.where == "elsewhere")
         == 6000
     )

@@ -31,8 +31,8 @@ class DeviationInfo:
 class Deviation(msgspec.Struct, frozen=True, gc=False):  # made in a quarter of a dataclass's time
     slug: str
     where: str
-    """A JSON path such as `policies[0].policy.policy-domain` (with several reports under `reports[1].`), or a
-    MIME place such as `header.Date` or `part[2].Content-Type`.
+    """A JSON path such as `policies[0].policy.policy-domain` (with several reports under `reports[1].`), a line
+    of the JSON text such as `line 3`, a MIME place such as `header.Date` or `part[2].Content-Type`, or `file`.
     """
     value: str = ""
     """What stood there, shortened. A stranger's text: escape it."""
@@ -41,6 +41,12 @@ class Deviation(msgspec.Struct, frozen=True, gc=False):  # made in a quarter of 
 MAX_VALUE = 80
 MAX_NOTES = 1000
 MAX_LEFT_OUT = 10_000
+MAX_CONVERSIONS = 1_000
+"""Names in other scripts that become A-labels in one file. Each may take a millisecond, and 25 MiB have room for
+50,000; what lies beyond is kept as it came, with its note.
+"""
+ELSEWHERE = "elsewhere"
+"""The place of a note that counts further notes."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -50,12 +56,18 @@ class Notes:
     A report of a million odd values gets a thousand notes, and for each slug one more that counts the rest.
     """
 
-    __slots__ = ("_found", "_left_out", "_more")
+    __slots__ = ("_conversions", "_found", "_left_out", "_more")
 
     def __init__(self) -> None:
         self._found: list[Deviation] = []
         self._more: dict[str, int] | None = None
         self._left_out: set[str] | None = None
+        self._conversions = 0
+
+    def may_convert(self) -> bool:
+        """Whether one more name in another script may cost the time to make an A-label of it."""
+        self._conversions += 1
+        return self._conversions <= MAX_CONVERSIONS
 
     def add(self, slug: str, where: str, value: str = "") -> None:
         if len(self._found) >= MAX_NOTES:
@@ -95,7 +107,10 @@ class Notes:
     def all(self) -> tuple[Deviation, ...]:
         if self._more is None:
             return tuple(self._found)
-        return (*self._found, *(Deviation(slug, "", f"{more} more") for slug, more in self._more.items()))
+        return (
+            *self._found,
+            *(Deviation(slug, ELSEWHERE, f"{more} more") for slug, more in self._more.items()),
+        )
 
 
 def excerpt(text: str) -> str:

@@ -55,7 +55,8 @@ def read_leniently(
     data: bytes, notes: Notes, limits: Limits, *, now: datetime | None = None, first: int | None = None
 ) -> tuple[Report, ...]:
     """As read_document, whatever the document."""
-    objects = _find_reports(parse_json(data, notes, limits), notes, limits)
+    place = "" if first is None else f"reports[{first}]."
+    objects = _find_reports(parse_json(data, notes, limits, prefix=place), notes, limits, place)
     reports = []
     for at, fields in enumerate(objects, first or 0):
         prefix = "" if first is None and len(objects) == 1 else f"reports[{at}]."
@@ -65,7 +66,7 @@ def read_leniently(
     return tuple(reports)
 
 
-def _find_reports(value: object, notes: Notes, limits: Limits) -> list[Fields]:
+def _find_reports(value: object, notes: Notes, limits: Limits, place: str) -> list[Fields]:
     entries = value if isinstance(value, list) else [value]
     objects = [each for each in entries if isinstance(each, Fields) and _is_report(each)]
     if not objects:
@@ -73,9 +74,9 @@ def _find_reports(value: object, notes: Notes, limits: Limits) -> list[Fields]:
     if len(objects) > limits.max_reports:
         raise Unreadable("too-many", f"the JSON document holds more than {limits.max_reports} reports")
     if isinstance(value, list):
-        notes.add("array-top", "", f"{len(value)} entries")
+        notes.add("array-top", f"{place}line 1", f"{len(value)} entries")
     if len(objects) < len(entries):
-        notes.add("wrong-type", "", f"{len(entries) - len(objects)} entries are no reports")
+        notes.add("wrong-type", f"{place}line 1", f"{len(entries) - len(objects)} entries are no reports")
     return objects
 
 

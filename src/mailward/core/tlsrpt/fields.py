@@ -9,7 +9,7 @@ import msgspec
 from mailward.core.tlsrpt.deviations import Notes, encodable, excerpt
 from mailward.core.tlsrpt.json_text import BadNumber, Fields
 from mailward.core.tlsrpt.schema import MAX_COUNT
-from mailward.core.tlsrpt.spelling import read_address, read_domain
+from mailward.core.tlsrpt.spelling import keep_domain, read_address, read_domain
 
 _TYPE_NAMES = {dict: "object", list: "list", str: "text", bool: "boolean"}
 _DIGITS = re.compile(r"-?[0-9]+", re.ASCII)
@@ -81,7 +81,8 @@ class FieldReader:
         text = self.text(key)
         if text is None:
             return None
-        domain, slug = read_domain(text)
+        convert = text.isascii() or self._notes.may_convert()
+        domain, slug = read_domain(text) if convert else keep_domain(text)
         if slug:
             self.note(slug, key, text)
         return domain or None

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from mailward.core.tlsrpt.deviations import Notes
+from mailward.core.tlsrpt.deviations import Notes, encodable, excerpt
 from mailward.core.tlsrpt.errors import Unreadable
 from mailward.core.tlsrpt.limits import Limits
 
@@ -37,12 +37,12 @@ class Fields(dict[str, object]):
     doubled: tuple[str, ...]
 
 
-def parse_json(data: bytes, notes: Notes, limits: Limits) -> object:
+def parse_json(data: bytes, notes: Notes, limits: Limits, *, prefix: str = "") -> object:
     """The JSON document at the start of `data`: Fields, list, str, int, float, BadNumber, bool or None.
 
-    Raises Unreadable: too-large, too-deep, json-truncated, not-json.
+    Places of notes are lines, behind `prefix`. Raises Unreadable: too-large, too-deep, json-truncated, not-json.
     """
-    data = _as_utf8(data, notes)
+    data = _as_utf8(data, notes, prefix)
     check_shape(data, limits)
     text = data.decode("utf-8")
     start = len(text) - len(text.lstrip(" \t\r\n"))
@@ -52,9 +52,9 @@ def parse_json(data: bytes, notes: Notes, limits: Limits) -> object:
         raise _refusal(text, error) from None
     rest = text[end:].strip(" \t\r\n")
     if rest:
-        notes.add("trailing-data", "", rest)
-    if _RAW_CONTROL.search(text, start, end):
-        notes.add("raw-control-chars", "")
+        notes.add("trailing-data", f"{prefix}line {_line_of(text, text.index(rest[0], end))}", rest)
+    if control := _RAW_CONTROL.search(text, start, end):
+        notes.add("raw-control-chars", f"{prefix}line {_line_of(text, control.start())}", control[0])
     result: object = value  # the json module says Any
     return result
 
@@ -90,19 +90,24 @@ def _find_brackets(data: bytes, limits: Limits) -> bytes:
     return b"".join(found)
 
 
-def _as_utf8(data: bytes, notes: Notes) -> bytes:
+def _line_of(text: str, at: int) -> int:
+    return text.count("\n", 0, at) + 1
+
+
+def _as_utf8(data: bytes, notes: Notes, prefix: str) -> bytes:
     if data.startswith(UTF8_BOM):
-        notes.add("bom", "")
+        notes.add("bom", f"{prefix}line 1")
         data = data[len(UTF8_BOM) :]
     if looks_like_utf16(data):
-        notes.add("utf16", "")
+        notes.add("utf16", f"{prefix}line 1")
         # without a mark, the side of the zero byte tells the order
         codec = "utf-16" if data[:2] in _UTF16_BOMS else "utf-16-be" if data[0] == 0 else "utf-16-le"
         return data.decode(codec, "replace").encode("utf-8", "replace")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        notes.add("not-utf8", "", repr(data[error.start : error.start + 8]))
+        line = data.count(b"\n", 0, error.start) + 1
+        notes.add("not-utf8", f"{prefix}line {line}", repr(data[error.start : error.start + 8]))
         # senders that get this wrong write one byte per character
         return data.decode("cp1252", "replace").encode("utf-8")
     return data
@@ -121,6 +126,13 @@ def _refusal(text: str, error: json.JSONDecodeError) -> Unreadable:
     cut_off = error.pos >= len(body) or error.msg.startswith("Unterminated string")
     if body.lstrip()[:1] in ("{", "[") and cut_off:
         return Unreadable("json-truncated", f"the JSON ends in the middle, after {len(body)} characters")
+    if not body.strip():
+        return Unreadable("not-json", "it is empty")
+    if not text[: error.pos].strip(" \t\r\n"):
+        begin = excerpt(body.lstrip()[:40].replace("\n", " "))
+        return Unreadable(
+            "not-json", f"it is no JSON, gzip, zip or mail: it begins with {encodable(begin)!r}"
+        )
     return Unreadable("not-json", f"{error.msg} (line {error.lineno}, column {error.colno})")
 
 

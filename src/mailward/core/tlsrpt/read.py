@@ -10,7 +10,7 @@ from mailward.core.tlsrpt.limits import DEFAULT_LIMITS, Limits
 from mailward.core.tlsrpt.mail import MailReader, blame, read_mail
 from mailward.core.tlsrpt.reading import MailFacts, Reading, check_strict, make_reading
 from mailward.core.tlsrpt.schema import Report
-from mailward.core.tlsrpt.unpack import ZIP_MAGICS, Budget, unpack
+from mailward.core.tlsrpt.unpack import WHOLE, ZIP_MAGICS, Budget, unpack
 
 __all__ = ["Limits", "MailFacts", "Reading", "check_strict", "read_bytes"]
 
@@ -57,13 +57,13 @@ class _FileReader:
                 failures.append((document.where, blame(error, document.damage)))
                 continue
             if document.damage:
-                self._notes.add(document.damage, document.where)
+                self._notes.add(document.damage, document.where or WHOLE)
             if len(self._reports) > self._limits.max_reports:
                 raise Unreadable("too-many", f"the file holds more than {self._limits.max_reports} reports")
         if not self._reports:
             raise failures[0][1] if failures else Unreadable("no-report", "the archive is empty")
         for where, failure in failures:
-            self._notes.add(failure.code, where, failure.detail)
+            self._notes.add(failure.code, where or WHOLE, failure.detail)
         return make_reading(self._reports, self._notes, self._mail)
 
     def _read_content(self, content: bytes, first: int | None) -> None:

@@ -19,11 +19,19 @@ def read_domain(text: str) -> tuple[str, str | None]:
 
 
 def _read_domain(text: str) -> tuple[str, str | None]:
-    name = text.strip().lower()
-    name = name.removesuffix(".")
+    name = _fold(text)
     if not name.isascii():
         return _to_ascii(name), "domain-ulabel"
     return name, None if name == text else "domain-case-or-dot"
+
+
+def keep_domain(text: str) -> tuple[str, str | None]:
+    """As read_domain for names in ASCII; others stay in their script."""
+    return read_domain(text) if text.isascii() else (_fold(text), "domain-ulabel")
+
+
+def _fold(text: str) -> str:
+    return text.strip().lower().removesuffix(".")
 
 
 _read_short_domain = lru_cache(maxsize=4096)(_read_domain)

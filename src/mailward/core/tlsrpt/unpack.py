@@ -17,6 +17,9 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 GZIP_WRAPPER = 31  # zlib's code for: a gzip header, the largest window
 
+WHOLE = "file"
+"""The place of what is said of a file as such."""
+
 _MAX_LAYERS = 4
 _MAX_GZIP_MEMBERS = 100  # zlib copies the rest for each: more would be quadratic work
 _MEMBER_NAMES = (".json", ".gz", ".eml")
@@ -67,19 +70,19 @@ def unpack(
     if data.startswith(GZIP_MAGIC):
         content, damage = gunzip(data, budget, notes, where)
         if content.startswith(GZIP_MAGIC):
-            notes.add("double-gzip", where)
+            notes.add("double-gzip", where or WHOLE)
         if content.startswith((GZIP_MAGIC, *ZIP_MAGICS)):
             yield from unpack(content, budget, notes, limits, where=where, layers=layers - 1)
         else:
             yield Document(content, where, damage)
         return
     if name.lower().endswith(".gz"):
-        notes.add("gzip-name-but-plain", where, name)
+        notes.add("gzip-name-but-plain", where or WHOLE, name)
     if data.startswith(ZIP_MAGICS):
-        notes.add("zip-container", where)
+        notes.add("zip-container", where or WHOLE)
         yield from _unpack_zip(data, budget, notes, limits, where, layers)
     elif (inner := _decode_bare_base64(data)) is not None:
-        notes.add("bare-base64", where)
+        notes.add("bare-base64", where or WHOLE)
         yield from unpack(inner, budget, notes, limits, where=where, layers=layers - 1)
     else:
         budget.take(len(data))
@@ -97,7 +100,7 @@ def gunzip(data: bytes, budget: Budget, notes: Notes, where: str) -> tuple[bytes
         except zlib.error as error:
             if not pieces:
                 raise Unreadable("gzip-corrupt", str(error)) from None
-            notes.add("gzip-trailing-data", where, f"{len(rest)} bytes")
+            notes.add("gzip-trailing-data", where or WHOLE, f"{len(rest)} bytes")
             break
         budget.take(len(piece))
         pieces.append(piece)
@@ -106,12 +109,12 @@ def gunzip(data: bytes, budget: Budget, notes: Notes, where: str) -> tuple[bytes
             return b"".join(pieces), "gzip-truncated"
         if not rest.startswith(GZIP_MAGIC):
             if rest:
-                notes.add("gzip-trailing-data", where, f"{len(rest)} bytes")
+                notes.add("gzip-trailing-data", where or WHOLE, f"{len(rest)} bytes")
             break
         if len(pieces) == _MAX_GZIP_MEMBERS:
             raise Unreadable("too-many", f"the gzip file has more than {_MAX_GZIP_MEMBERS} members")
     if len(pieces) > 1:
-        notes.add("gzip-multi-member", where, f"{len(pieces)} members")
+        notes.add("gzip-multi-member", where or WHOLE, f"{len(pieces)} members")
     return b"".join(pieces), ""
 
 
