@@ -6,8 +6,12 @@ Both: records that do not begin with the version are discarded, exactly one must
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+T = TypeVar("T")
+
+MAX_FAULTS = 20
 MAX_TXT_BYTES = 65_535  # RDLENGTH has 16 bits: more never came out of DNS
 
 DELIMITER = re.compile(r"[ \t]*;[ \t]*")
@@ -49,6 +53,41 @@ class RecordInvalid(RecordError):
         super().__init__(message, section)
         self.code = code
         self.field = field
+        self.others: tuple[RecordInvalid, ...] = ()
+        """What else is wrong with the record, in its order."""
+
+    def __str__(self) -> str:
+        told = [super().__str__(), *map(str, self.others[:2])]
+        more = len(self.others) - 2
+        return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+
+
+class Faults:
+    """Collects what is wrong with one record, so that its owner mends it once.
+
+    The first is raised; a bounded number of others goes with it.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[RecordInvalid] = []
+
+    def attempt(self, parse: Callable[[], T]) -> T | None:
+        """What `parse` returns; None when it raises RecordInvalid, which is kept."""
+        try:
+            return parse()
+        except RecordInvalid as error:
+            self.add(error)
+            return None
+
+    def add(self, error: RecordInvalid) -> None:
+        if len(self._found) < MAX_FAULTS:
+            self._found.append(error)
+
+    def raise_first(self) -> None:
+        if self._found:
+            first, *others = self._found
+            first.others = tuple(others)
+            raise first
 
 
 def pick_record(txts: Sequence[bytes], version: bytes, section: str) -> str:
@@ -76,19 +115,19 @@ def pick_record(txts: Sequence[bytes], version: bytes, section: str) -> str:
 
 
 def split_fields(record: str, section: str) -> list[str]:
-    """The fields after the version, with their white space gone. Raises RecordInvalid for an empty one."""
+    """The fields after the version, with their white space gone. Raises RecordInvalid when there is none."""
     fields = DELIMITER.split(record)[1:]
     if fields and not fields[-1]:
         fields.pop()  # the one optional delimiter at the end
     if not fields:
         raise RecordInvalid("no-fields", None, "the record has a version and nothing else", section)
-    if "" in fields:
-        raise RecordInvalid("empty-field", None, "two semicolons have nothing between them", section)
     return fields
 
 
 def parse_extension(field: str, section: str) -> tuple[str, str]:
     """Name and value of a field by the grammar that every unknown field must follow. Raises RecordInvalid."""
+    if not field:
+        raise RecordInvalid("empty-field", None, "two semicolons have nothing between them", section)
     match = _EXTENSION.fullmatch(field)
     if match is None:
         name = field.partition("=")[0].strip()[:32]

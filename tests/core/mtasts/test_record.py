@@ -65,6 +65,26 @@ def test_p1_what_the_grammar_does_not_allow_is_invalid(txt: bytes, code: str, wh
     assert caught.value.code in (code, "id-syntax"), why
 
 
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(RecordInvalid) as caught:
+        parse_record([b"v=STSv1; id=2024-09-03; ; note=has space; ok=1; rua"])
+    every = (caught.value, *caught.value.others)
+    assert [(each.code, each.field) for each in every] == [
+        ("id-syntax", "id"),
+        ("empty-field", None),
+        ("field-syntax", "note"),
+        ("field-syntax", "rua"),
+    ]
+    assert {each.section for each in every} == {"RFC 8461 section 3.1"}
+    assert str(caught.value).endswith("; and 1 more")
+
+
+def test_a_record_of_nothing_but_faults_tells_a_bounded_number() -> None:
+    with pytest.raises(RecordInvalid) as caught:
+        parse_record([b"v=STSv1;" + b";" * 60_000])
+    assert len(caught.value.others) < 20
+
+
 @pytest.mark.parametrize(
     "txt, code",
     [

@@ -102,6 +102,20 @@ def test_g1_targets_that_no_sender_can_use_are_invalid(uri: bytes, code: str, wh
     assert (caught.value.code, caught.value.section) == (code, "RFC 8460 section 3"), why
 
 
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(RecordInvalid) as caught:
+        parse_record([b"v=TLSRPTv1; rua=mailto:a@b.example!10m,,mailto:c@d.example,https://; size; ;"])
+    every = (caught.value, *caught.value.others)
+    assert [(each.code, each.field) for each in every] == [
+        ("field-syntax", "size"),
+        ("empty-field", None),
+        ("rua-size-hint", "rua"),
+        ("rua-empty", "rua"),
+        ("rua-https", "rua"),
+    ]
+    assert {each.section for each in every} == {"RFC 8460 section 3"}
+
+
 @pytest.mark.parametrize(
     "txt, code, why",
     [

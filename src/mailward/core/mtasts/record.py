@@ -3,8 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from mailward.core.txt import (
+    Faults,
     NoRecord,
     RecordError,
     RecordInvalid,
@@ -40,23 +42,26 @@ class Record:
 def parse_record(txts: Sequence[bytes]) -> Record:
     """The record among all TXT records of the name; each is its character-strings joined without spaces.
 
-    Raises NoRecord, SeveralRecords or RecordInvalid. A sender acts alike on all three: no policy is
-    available.
+    Raises NoRecord, SeveralRecords or RecordInvalid, the last with all that is wrong. A sender acts alike on
+    all three: no policy is available.
     """
     # erratum 6285 (reported): the ABNF lets white space precede the first ";", the text does not. The text
     # decides which records count at all, so it is followed.
     fields = split_fields(pick_record(txts, VERSION, SECTION), SECTION)
-    policy_id: str | None = None
+    faults = Faults()
+    has_id = False
+    policy_id = ""
     extensions: dict[str, str] = {}
     for field in fields:
-        name, value = _parse_id(field) if policy_id is None and field.startswith("id=") else _other(field)
-        if name != "id":
-            extensions.setdefault(name, value)
-        elif policy_id is None:
-            policy_id = value
         # RFC 8461 §3.2: the first of duplicated fields wins, here as in the policy
-    if policy_id is None:
-        raise RecordInvalid("id-missing", "id", "the record has no id field (lower case)", SECTION)
+        if field.startswith("id=") and not has_id:
+            has_id = True
+            policy_id = faults.attempt(partial(_parse_id, field)) or ""
+        elif (other := faults.attempt(partial(parse_extension, field, SECTION))) and other[0] != "id":
+            extensions.setdefault(*other)
+    if not has_id:
+        faults.add(RecordInvalid("id-missing", "id", "the record has no id field (lower case)", SECTION))
+    faults.raise_first()
     return Record(policy_id, tuple(extensions.items()))
 
 
@@ -71,7 +76,7 @@ def serialise_record(record: Record) -> str:
     return text
 
 
-def _parse_id(field: str) -> tuple[str, str]:
+def _parse_id(field: str) -> str:
     value = field.removeprefix("id=")
     if not _POLICY_ID.fullmatch(value):
         raise RecordInvalid(
@@ -80,8 +85,4 @@ def _parse_id(field: str) -> tuple[str, str]:
             f"the id {value[:40]!r} is not 1 to 32 letters and digits (no hyphen, dot or space)",
             SECTION,
         )
-    return "id", value
-
-
-def _other(field: str) -> tuple[str, str]:
-    return parse_extension(field, SECTION)
+    return value

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from mailward.core.names import InvalidName, parse_domain
 from mailward.core.txt import (
+    Faults,
     NoRecord,
     RecordError,
     RecordInvalid,
@@ -68,29 +70,42 @@ class Record:
 def parse_record(txts: Sequence[bytes]) -> Record:
     """The record among all TXT records of the name; each is its character-strings joined without spaces.
 
-    Raises NoRecord, SeveralRecords or RecordInvalid.
+    Raises NoRecord, SeveralRecords or RecordInvalid, the last with all that is wrong.
     """
     fields = split_fields(pick_record(txts, VERSION, SECTION), SECTION)
+    faults = Faults()
     rua: str | None = None
     extensions: dict[str, str] = {}
     for field in fields:
         if not field.startswith("rua="):
-            name, value = parse_extension(field, SECTION)
-            extensions.setdefault(name, value)
+            if other := faults.attempt(partial(parse_extension, field, SECTION)):
+                extensions.setdefault(*other)
         elif rua is None:  # as in RFC 8461 §3.2, the first of duplicated fields wins; RFC 8460 does not say
             rua = field.removeprefix("rua=")
     if rua is None:
-        raise RecordInvalid("rua-missing", "rua", "the record has no rua field (lower case)", SECTION)
-    targets, skipped = [], []
+        faults.add(RecordInvalid("rua-missing", "rua", "the record has no rua field (lower case)", SECTION))
+    targets, skipped = ([], []) if rua is None else _read_targets(rua, faults)
+    faults.raise_first()
+    return Record(tuple(targets), tuple(skipped), tuple(extensions.items()))
+
+
+def _read_targets(rua: str, faults: Faults) -> tuple[list[Target], list[str]]:
+    """The targets, and the URIs of other schemes."""
+    targets, skipped, bad = [], [], 0
     for uri in _URI_SPLIT.split(rua):
-        target = _parse_target(uri)
+        try:
+            target = _parse_target(uri)
+        except RecordInvalid as error:
+            faults.add(error)
+            bad += 1
+            continue
         if target is None:
             skipped.append(uri)
         else:
             targets.append(target)
-    if not targets:
-        raise _invalid("rua-unusable", "no rua is a mailto: or https: URI")
-    return Record(tuple(targets), tuple(skipped), tuple(extensions.items()))
+    if not targets and not bad:
+        faults.add(_invalid("rua-unusable", "no rua is a mailto: or https: URI"))
+    return targets, skipped
 
 
 def serialise_record(record: Record) -> str:
