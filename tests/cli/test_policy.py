@@ -149,7 +149,7 @@ def test_the_same_as_json(lab: Lab) -> None:
     assert value["record"]["value"] == "20261124"
 
 
-def test_an_mx_outside_the_policy_is_told(lab: Lab) -> None:
+def test_s15_an_mx_outside_the_policy_is_told(lab: Lab) -> None:
     lab.dns.set("example.test", "MX", "10 mx1.example.test.", "20 mx9.example.test.")
     result = lab.show()
     assert result.exit_code == 1

@@ -1,5 +1,6 @@
 """Our verifier and signer against an independent implementation, dkimpy; and against hostile sizes."""
 
+import re
 import time
 from typing import Any
 
@@ -33,6 +34,12 @@ def signed_by_peer(raw: bytes, **options: Any) -> bytes:
 def test_we_verify_what_dkimpy_signs(header: bytes, body: bytes) -> None:
     raw = signed_by_peer(MAIL, canonicalize=(header, body))
     assert verify(raw, GOOGLE.answers(), SIGNED_AT).result is Result.PASS
+
+
+def test_g13_what_we_sign_covers_both_tls_report_fields() -> None:
+    head = Signer("google.test").sign(google_mail(report_json())).partition(b"\r\n\r\n")[0]
+    (signed,) = re.findall(rb"\bh=([^;]*);", head)
+    assert {b"tls-report-domain", b"tls-report-submitter"} <= set(signed.split(b":"))
 
 
 def test_dkimpy_verifies_what_we_sign() -> None:

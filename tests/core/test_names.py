@@ -119,6 +119,13 @@ def test_s16_a_wildcard_is_exactly_one_left_most_label(
     assert matches_mx(pattern, host) is expected, why
 
 
+def test_s15_a_host_must_match_one_of_the_patterns() -> None:
+    patterns = ("mail.example.com", "*.example.net")
+    hosts = ("mail.example.com", "mx.example.net", "backup.example.com", "mx.example.net.evil.example")
+    covered = [host for host in hosts if any(matches_mx(pattern, host) for pattern in patterns)]
+    assert covered == ["mail.example.com", "mx.example.net"]
+
+
 def test_s16_agrees_with_the_shared_vectors() -> None:
     for case in load_cases("mta-sts-mx-match.json"):
         assert matches_mx(case["pattern"], case["mx"]) is case["match"], case

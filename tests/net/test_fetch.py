@@ -237,6 +237,17 @@ async def test_p6_bad_certificates_are_a_webpki_error(
     assert "OpenSSL" in str(caught.value)
 
 
+async def test_s7_only_dns_ids_are_matched(lab: Lab) -> None:
+    # the host stands in the common name alone, as it did before names had a place of their own
+    context = lab.authority.issue("www.example.test", common_name=HOST)
+    with pytest.raises(FetchError) as caught:
+        await lab.fetch_from(PolicyHost(context, http()))
+    assert (caught.value.code, caught.value.result_type) == (
+        "certificate-name",
+        ResultType.STS_WEBPKI_INVALID,
+    )
+
+
 async def test_p6_an_authority_that_nobody_trusts_is_a_webpki_error(lab: Lab, tmp_path: Path) -> None:
     other = Authority(tmp_path, "Other Authority")
     with pytest.raises(FetchError) as caught:

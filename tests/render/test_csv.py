@@ -49,7 +49,7 @@ def test_a_usual_report_is_a_policy_row_and_a_failure_row() -> None:
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
-def test_no_cell_is_a_formula(start: str) -> None:
+def test_r5_no_cell_is_a_formula(start: str) -> None:
     for row in to_rows(hostile(start + 'HYPERLINK("http://evil.example","x")')):
         assert not [value for value in row.values() if value.startswith(start)]
 

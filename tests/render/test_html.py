@@ -82,7 +82,7 @@ def test_headings_fit_into_the_page_around() -> None:
 
 
 @pytest.mark.parametrize(("text", "why"), ATTACKS)
-def test_no_string_of_a_stranger_becomes_markup(text: str, why: str) -> None:
+def test_r5_no_string_of_a_stranger_becomes_markup(text: str, why: str) -> None:
     deviations = [Deviation("count-negative", text, text)]
     documents = [
         build_document(hostile(text), deviations, domain=domain) for domain in (None, "mine.example", text)
@@ -131,7 +131,7 @@ def test_a_page_with_many_reports_begins_with_a_list_of_them() -> None:
 @pytest.mark.parametrize(
     "url", ["javascript:alert(1)", "JAVASCRIPT:x", " https://x", "data:,x", "//x", "ftp://x"]
 )
-def test_only_web_addresses_become_links(url: str) -> None:
+def test_r5_only_web_addresses_become_links(url: str) -> None:
     assert "<a" not in link(url, url).html
 
 

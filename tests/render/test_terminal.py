@@ -86,7 +86,7 @@ def test_colours_are_for_terminals_only() -> None:
 
 
 @pytest.mark.parametrize(("text", "why"), ATTACKS)
-def test_no_stranger_steers_the_terminal(text: str, why: str) -> None:
+def test_r5_no_stranger_steers_the_terminal(text: str, why: str) -> None:
     printed = to_text(hostile(text), Deviation("count-negative", text, text))
     assert all(char.isprintable() or char == "\n" for char in printed), why
     printed.encode()

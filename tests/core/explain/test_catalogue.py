@@ -214,7 +214,7 @@ def test_prose_reads_well_without_names(code: str) -> None:
         ("", "nothing"),
     ],
 )
-def test_a_name_that_is_no_host_name_never_reaches_a_command(name: str, why: str) -> None:
+def test_r5_a_name_that_is_no_host_name_never_reaches_a_command(name: str, why: str) -> None:
     entry = explain_result("certificate-expired")
     assert entry.filled(mx=name, domain=name) == entry.filled(), why
 

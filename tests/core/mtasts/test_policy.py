@@ -152,12 +152,26 @@ def test_a_byte_order_mark_is_named() -> None:
     assert codes(b"\xef\xbb\xbf" + GOOD) == [("byte-order-mark", 1, "version")]
 
 
-def test_a_policy_of_64_kib_is_read_and_a_byte_more_is_not() -> None:
+def test_p8_a_policy_of_64_kib_is_read_and_a_byte_more_is_not() -> None:
     padding = 65536 - len(GOOD) - len(b"x: \n")
     body = GOOD + b"x: " + b"y" * padding + b"\n"
     assert parse_policy(body).mode is Mode.ENFORCE
     with pytest.raises(PolicyInvalid):
         parse_policy(body + b"y")
+
+
+def test_p8_a_policy_of_more_than_64_kib_cannot_be_written() -> None:
+    patterns = tuple(f"mx{number}.a-long-name-of-a-mail-exchanger.example" for number in range(2_000))
+    with pytest.raises(PolicyInvalid) as caught:
+        serialise_policy(Policy(Mode.ENFORCE, 604800, patterns))
+    assert [problem.code for problem in caught.value.problems] == ["too-large"]
+
+
+def test_p13_a_policy_for_the_removal_is_written_and_not_advised_against() -> None:
+    removal = Policy(Mode.NONE, 86400 // 24)
+    body = serialise_policy(removal)
+    assert body == "version: STSv1\r\nmode: none\r\nmax_age: 3600\r\n"
+    assert lint_policy(body.encode()) == (removal, ())
 
 
 def test_lint_tells_everything_that_is_wrong_at_once() -> None:
@@ -275,9 +289,9 @@ policies = st.builds(
     Policy,
     st.sampled_from(Mode),
     st.integers(0, 31557600),
-    st.lists(patterns, min_size=1, max_size=8).map(tuple),
+    st.lists(patterns, max_size=8).map(tuple),
     st.dictionaries(ext_names, ext_values, max_size=3).map(lambda fields: tuple(fields.items())),
-)
+).filter(lambda policy: policy.mx or policy.mode is Mode.NONE)  # RFC 8461 §3.2
 
 
 @given(policies)
@@ -321,7 +335,7 @@ def test_any_bytes_give_a_policy_or_the_typed_error(body: bytes) -> None:
         assert parse_policy(serialise_policy(policy).encode()) == policy
 
 
-def test_policy_ids_sort_by_time_and_fit_the_record() -> None:
+def test_p2_policy_ids_sort_by_time_and_fit_the_record() -> None:
     moment = datetime(2026, 11, 24, 9, 30, 0, 123456, UTC)
     first, second = make_policy_id("a", moment), make_policy_id("b", moment + timedelta(milliseconds=1))
     assert first == "20261124093000123ca978112"

@@ -127,6 +127,54 @@ def test_r3_the_body_wins_over_subject_and_header() -> None:
     assert "header-domain-mismatch" in {deviation.slug for deviation in reading.deviations}
 
 
+def test_r3_the_body_wins_over_the_file_name() -> None:
+    raw = google_mail(report_json())
+    reading = read_mail(raw.replace(b"!example.test!", b"!victim.test!"), now=NOW)
+    assert reading.reports == read_mail(raw, now=NOW).reports
+    assert [deviation.slug for deviation in reading.deviations] == ["filename-mismatch"]
+
+
+def test_r3_the_subject_decides_nothing() -> None:
+    raw = google_mail(report_json())
+    subject = next(line for line in raw.split(b"\r\n") if line.startswith(b"Subject: "))
+    forged = b"Subject: Report Domain: victim.test Submitter: other.test Report-ID: <x@other.test>"
+    assert read_mail(raw.replace(subject, forged), now=NOW) == read_mail(raw, now=NOW)
+
+
+def test_r4_the_report_is_found_by_its_media_type_and_the_other_parts_are_ignored() -> None:
+    decoy = json.dumps(report_json("decoy.test")).encode()
+    parts = [
+        (b"text/plain", b"Hello"),
+        (b"application/json", decoy),
+        (b"text/plain; name=report.json", decoy),
+        (b"application/tlsrpt+json", json.dumps(report_json()).encode()),
+        (b"application/octet-stream; name=report.json", decoy),
+    ]
+    body = b"".join(b"--x\r\nContent-Type: %b\r\n\r\n%b\r\n" % part for part in parts)
+    head = b"From: a@google.test\r\nDate: Tue, 24 Nov 2026 00:00:00 +0000\r\n"
+    kind = b"Content-Type: multipart/report; report-type=tlsrpt; boundary=x\r\n\r\n"
+    reading = read_mail(head + kind + body + b"--x--\r\n", now=NOW)
+    assert reading.reports == read_bytes(json.dumps(report_json()).encode()).reports
+    assert reading.deviations == ()
+
+
+@given(st.data())
+def test_whatever_was_read_is_written_so_that_it_reads_the_same(data: st.DataObject) -> None:
+    report = report_json()
+    for _ in range(data.draw(st.integers(1, 4))):
+        found = places(report)
+        container, key = found[data.draw(st.integers(0, len(found) - 1))]
+        container[key] = data.draw(VALUES)
+    (first,) = read_bytes(
+        json.dumps(report | {"report-id": "a", "policies": report.get("policies")}).encode()
+    ).reports
+    written = serialise_report(first)
+    (again,) = read_bytes(written).reports
+    assert serialise_report(again) == written
+    if all(pattern.isascii() for result in first.policies for pattern in result.policy.mx_host):
+        assert again == first  # otherwise the patterns have become A-labels
+
+
 def test_a_key_that_stands_twice_is_noticed_in_a_mail_too() -> None:
     text = json.dumps(report_json()).replace('"report-id":', '"report-id": "forged", "report-id":')
     reading = read_bytes(text.encode())

@@ -20,6 +20,7 @@ from mailward.core.tlsrpt.mail import build_mail, read_mail
 from mailward.core.tlsrpt.read import read_bytes
 from mailward.core.tlsrpt.reading import check_strict
 from mailward.core.tlsrpt.schema import DateRange, Policy, PolicyResult, Report
+from mailward.core.tlsrpt.verdict import total_by_type
 from mailward.core.tlsrpt.write import serialise_report
 
 DATE = datetime(2026, 11, 24, 1, 2, 3, tzinfo=UTC)
@@ -53,9 +54,22 @@ def test_a_report_goes_through_a_mail_unchanged(report: Report, compressed: bool
     assert b"\n" not in raw.replace(b"\r\n", b"")
 
 
-def test_g6_policies_is_a_list_even_of_one_or_none() -> None:
-    assert json.loads(serialise_report(USUAL))["policies"][0]["policy"]["policy-type"] == "sts"
-    assert len(json.loads(serialise_report(USUAL))["policies"]) == 1
+def test_g6_policies_is_a_list_even_of_one() -> None:
+    policies = json.loads(serialise_report(USUAL))["policies"]
+    assert isinstance(policies, list)
+    assert [each["policy"]["policy-type"] for each in policies] == ["sts"]
+
+
+def test_g6_each_applied_policy_has_an_entry_and_types_are_never_added_up() -> None:
+    (sts,) = USUAL.policies
+    tlsa = Policy(policy_type="tlsa", policy_domain="mx.example.test", policy_string=("3 1 1 00",))
+    both = msgspec.structs.replace(USUAL, policies=(sts, msgspec.structs.replace(sts, policy=tlsa)))
+    (again,) = read_bytes(serialise_report(both)).reports
+    assert [each.policy.policy_type for each in again.policies] == ["sts", "tlsa"]
+    assert [(total.policy_type, total.ok, total.failed) for total in total_by_type(again.policies)] == [
+        ("sts", 100, 3),
+        ("tlsa", 100, 3),
+    ]
 
 
 def test_g9_names_are_written_as_a_labels() -> None:
@@ -67,6 +81,15 @@ def test_g9_names_are_written_as_a_labels() -> None:
     ]
     assert written["policy-domain"] == "xn--bcher-kva.example"
     assert written["mx-host"] == ["*.xn--bcher-kva.example", "MX.example"]
+
+
+def test_g9_header_and_file_name_have_a_labels_too() -> None:
+    odd = Policy(policy_type="sts", policy_domain="bücher.example")
+    report = msgspec.structs.replace(USUAL, policies=(PolicyResult(policy=odd),))
+    mail = message_from_bytes(build_mail(report, **OPTIONS), policy=policy.default)
+    assert mail["TLS-Report-Domain"] == "xn--bcher-kva.example"
+    (part,) = mail.iter_attachments()
+    assert (part.get_filename() or "").startswith("google.test!xn--bcher-kva.example!")
 
 
 def test_times_are_written_in_utc_with_z() -> None:
