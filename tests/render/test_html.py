@@ -122,6 +122,14 @@ def test_the_page_stands_alone() -> None:
     assert "url(" not in page
 
 
+def test_a_page_of_one_report_says_its_title_once() -> None:
+    document = build_document(USUAL)
+    seen = Seen(render_page([document], title=document.title))
+    assert seen.headings[:2] == ["h1", "h2"]
+    assert seen.headings.count("h1") == 1
+    assert seen.text.count(document.title) == 2  # the head has it, too
+
+
 def test_a_page_with_many_reports_begins_with_a_list_of_them() -> None:
     page = render_page([build_document(USUAL)] * 3, title="TLS reports", left_out=7)
     assert [url for url in Seen(page).links if url.startswith("#")] == ["#report-1", "#report-2", "#report-3"]

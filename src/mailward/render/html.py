@@ -24,7 +24,11 @@ def render_document(document: Document, *, heading_level: int = 2) -> str:
 def render_page(documents: Sequence[Document], *, title: str, left_out: int = 0) -> str:
     """A page that stands alone and prints well. `left_out` is how many documents it does not hold."""
     many = len(documents) > 1
-    articles = [_article(each, 2, f"report-{at}" if many else None) for at, each in enumerate(documents, 1)]
+    # one report is the page: its title is the page's
+    level = 2 if many else 1
+    articles = [
+        _article(each, level, f"report-{at}" if many else None) for at, each in enumerate(documents, 1)
+    ]
     rest = (
         f"{say_count(left_out, 'more report')} left out: a page this long helps nobody." if left_out else None
     )
@@ -38,8 +42,8 @@ def render_page(documents: Sequence[Document], *, title: str, left_out: int = 0)
     )
     body = element(
         "body",
-        element("h1", title),
-        _overview(documents) if many else None,
+        element("h1", title) if many else None,
+        element("nav", _overview(documents), class_="doc-overview") if many else None,
         *articles,
         element("p", rest) if rest else None,
         class_="doc-page",
