@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,30 @@ def test_closed_streams_are_one_sentence(folder: Path) -> None:
     ):
         done = subprocess.run(["bash", "-c", line], capture_output=True, check=False)
         assert (done.returncode, done.stderr) == (2, sentence)
+
+
+def test_a_terminal_without_unicode_gets_the_like(folder: Path) -> None:
+    command = [sys.executable, "-m", "mailward", "report", "show", str(folder)]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, check=True, env=environment)
+    assert b"\n-- broken.json\n" in b"\n" + done.stdout
+    assert b"  | version: STSv1\n" in done.stdout
+    assert done.stdout.isascii()
+
+
+def test_an_interrupt_ends_it_without_a_traceback(folder: Path) -> None:
+    command = [sys.executable, "-m", "mailward", "report", "show", "-"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None
+        # more than a pipe holds: when all is written, the child is reading
+        child.stdin.write(b"{" * 1024 * 1024)
+        child.stdin.flush()
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert b"Traceback" not in said
 
 
 def test_standard_input_is_read(folder: Path) -> None:

@@ -54,8 +54,9 @@ MTA-STS policy of example.com  mode: enforce
     RFC 8460 section 4.3.1; RFC 8461 section 4.2
 
 How this report differs from RFC 8460
-  notice  Failures are counted, and none is described. (policies[0]) RFC 8460
-  §4.4 · failed-without-details
+  notice Failures are counted, and none is described. RFC 8460 §4.4 ·
+         failed-without-details
+         policies[0]
 
 """
 

@@ -1,5 +1,6 @@
 """Where `mailward report show` writes: standard output, or a file that takes its place when it is complete."""
 
+import codecs
 import errno
 import io
 import os
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import IO, TextIO
 
 from mailward.cli.problem import Problem
+
+_IN_ASCII = {"─": "-", "│": "|", "§": "section ", "·": "-", "…": "..."}
+"""What our documents hold beside the words of strangers."""
 
 
 @contextmanager
@@ -38,15 +42,23 @@ def open_target(path: Path | None) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def as_text(target: IO[bytes]) -> Iterator[TextIO]:
-    """The target for text: in the terminal's encoding where it is one, with what that lacks replaced."""
+    """The target for text: in the terminal's encoding where it is one, with the like of what that lacks."""
     stdout = sys.stdout
     if isinstance(stdout, io.TextIOWrapper) and stdout.buffer is target:
-        stdout.reconfigure(errors="replace")
+        codecs.register_error("mailward-ascii", _write_in_ascii)
+        stdout.reconfigure(errors="mailward-ascii")
         yield stdout
         return
     text = io.TextIOWrapper(target, "utf-8", errors="replace", write_through=True)
     yield text
     text.detach()
+
+
+def _write_in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(_IN_ASCII.get(char, "?") for char in missing), error.end
 
 
 def _standard_output() -> TextIO:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mailward.core.explain.catalogue import Explanation, Severity
+from mailward.core.tlsrpt.deviations import Level
 from mailward.core.tlsrpt.document import DeviationNote, Document, Failure, PolicySection, Source
 from mailward.core.tlsrpt.failures import sum_counts
 from mailward.core.tlsrpt.sentences import say_count
@@ -109,9 +110,12 @@ class _Page:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def text(self, text: Text, indent: int = 0) -> None:
-        for line in text.wrap(self._console, max(self.width - indent, 20)):
+    def text(self, text: Text, indent: int = 0, hang: int = 0) -> None:
+        """`hang`: how much further in the second line and those behind it begin."""
+        for at, line in enumerate(text.wrap(self._console, max(self.width - indent - hang, 20))):
             line.rstrip()
+            if at == 1:
+                indent += hang
             self._console.print(Text(" " * indent).append_text(line), highlight=False, soft_wrap=True)
 
     def raw(self, text: Text) -> None:
@@ -230,12 +234,14 @@ def _print_deviations(notes: Iterable[DeviationNote], page: _Page) -> None:
         if at == 0:
             page.gap()
             page.text(_plain("How this report differs from RFC 8460", "bold underline"))
-        place = f" ({', '.join(place for place in note.places[:1] if place)})" if any(note.places) else ""
-        times = f", {note.count:,} times" if note.count > 1 else ""
-        value = f" It held: {note.value}" if note.value else ""
-        text = _plain(f"{note.level.value:<7} {note.text}{place}{times}{value}")
-        text.append(f" {note.section} · {note.slug}", "dim")
-        page.text(text, 2)
+        hang = len(f"{Level.NOTICE.value} ")
+        text = _plain(f"{note.level.value.ljust(hang)}{note.text} ")
+        page.text(text.append(f"{note.section} · {note.slug}", "dim"), 2, hang)
+        place = next((place for place in note.places if place), "")
+        more = f" and {note.count - 1:,} more" if note.count > 1 else ""
+        found = f"{place}{more}: {note.value}" if note.value else f"{place}{more}"
+        if found:
+            page.text(_plain(found, "dim"), 2 + hang)
 
 
 def _say_sources(failure: Failure) -> Iterable[tuple[str, str]]:
