@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import gc
 import gzip
 import io
 import json
@@ -147,6 +148,29 @@ def test_names_in_other_scripts_cost_bounded_time() -> None:
     hosts = [detail.receiving_mx_hostname or "" for detail in report.policies[0].failure_details]
     assert hosts[0].startswith("xn--")
     assert hosts[-1] == names[-1]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        mail_with(b"no report" * MIB),
+        MAIL.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" + b"x\n" * 4 * MIB,
+        b"x" * 8 * MIB,
+    ],
+    ids=["a part", "no part", "no mail"],
+)
+def test_what_was_refused_is_let_go_at_once(raw: bytes) -> None:
+    gc.collect()
+    gc.disable()  # cycles would wait for it
+    try:
+        tracemalloc.start()
+        for _ in range(5):
+            with contextlib.suppress(Unreadable):
+                read_bytes(raw + b" ")
+        assert tracemalloc.get_traced_memory()[0] < 2 * MIB
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def test_the_limit_can_be_set() -> None:

@@ -17,6 +17,12 @@ class Unreadable(Exception):
         return f"{self.code}: {self.detail}"
 
 
+Refusal = tuple[str, str]
+"""Code and detail of an Unreadable that is kept for later. The error itself would hold, in a cycle that only the
+collector ends, the frames of its traceback and with them the megabytes that could not be read.
+"""
+
+
 class Unwritable(ValueError):
     """A report cannot become a mail: a value that RFC 8460 section 5 needs is not there or not usable."""
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from mailward.core.tlsrpt.compose import build_mail
 from mailward.core.tlsrpt.deviations import Notes
 from mailward.core.tlsrpt.documents import read_document
-from mailward.core.tlsrpt.errors import Unreadable
+from mailward.core.tlsrpt.errors import Refusal, Unreadable
 from mailward.core.tlsrpt.limits import DEFAULT_LIMITS, Limits
 from mailward.core.tlsrpt.metadata import header_facts, judge_file_name, judge_header
 from mailward.core.tlsrpt.mime import Entity, parse_entity, walk
@@ -68,7 +68,7 @@ class MailReader:
     def _read_leaves(self, leaves: Sequence[Entity]) -> tuple[Report, ...]:
         """RFC 8460 §5.3: extract the parts of the prescribed type and ignore the rest."""
         places = [at for at, leaf in enumerate(leaves) if leaf.content_type.value in _TYPES]
-        failure: Unreadable | None = None
+        failure: Refusal | None = None
         if places:
             reports, failure = self._read_places(leaves, places)
             if reports:
@@ -80,17 +80,17 @@ class MailReader:
         if (
             failure is None
             and other_failure is not None
-            and other_failure.code not in ("not-json", "no-report")
+            and other_failure[0] not in ("not-json", "no-report")
         ):
             failure = other_failure
-        raise failure or Unreadable("no-report", "the mail has no part that is a TLS report")
+        raise Unreadable(*(failure or ("no-report", "the mail has no part that is a TLS report")))
 
     def _read_places(
         self, leaves: Sequence[Entity], places: Sequence[int]
-    ) -> tuple[tuple[Report, ...], Unreadable | None]:
+    ) -> tuple[tuple[Report, ...], Refusal | None]:
         """What can be read of these parts, and the first reason why one could not."""
         reports: list[Report] = []
-        failure: Unreadable | None = None
+        failure: Refusal | None = None
         readable = 0
         for at in places:
             notes = Notes()
@@ -101,7 +101,7 @@ class MailReader:
             try:
                 found = self._read_leaf(leaves[at], where, notes, first)
             except Unreadable as error:
-                failure = failure or error
+                failure = failure or (error.code, error.detail)
                 if leaves[at].content_type.value in _TYPES:
                     self._notes.add(error.code, where, error.detail)
                 continue

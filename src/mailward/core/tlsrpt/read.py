@@ -5,7 +5,7 @@ from datetime import datetime
 
 from mailward.core.tlsrpt.deviations import Notes
 from mailward.core.tlsrpt.documents import read_document
-from mailward.core.tlsrpt.errors import Unreadable
+from mailward.core.tlsrpt.errors import Refusal, Unreadable
 from mailward.core.tlsrpt.limits import DEFAULT_LIMITS, Limits
 from mailward.core.tlsrpt.mail import MailReader, blame, read_mail
 from mailward.core.tlsrpt.reading import MailFacts, Reading, check_strict, make_reading
@@ -47,23 +47,25 @@ class _FileReader:
         self._mail: MailFacts | None = None
 
     def read(self, data: bytes, name: str) -> Reading:
-        failures: list[tuple[str, Unreadable]] = []
+        failures: list[tuple[str, Refusal]] = []
         several = data.startswith(ZIP_MAGICS)
         for document in unpack(data, self._budget, self._notes, self._limits, name=name):
             first = len(self._reports) if several else None
             try:
                 self._read_content(document.content, first)
             except Unreadable as error:
-                failures.append((document.where, blame(error, document.damage)))
+                refused = blame(error, document.damage)
+                failures.append((document.where, (refused.code, refused.detail)))
+                del refused
                 continue
             if document.damage:
                 self._notes.add(document.damage, document.where or WHOLE)
             if len(self._reports) > self._limits.max_reports:
                 raise Unreadable("too-many", f"the file holds more than {self._limits.max_reports} reports")
         if not self._reports:
-            raise failures[0][1] if failures else Unreadable("no-report", "the archive is empty")
-        for where, failure in failures:
-            self._notes.add(failure.code, where or WHOLE, failure.detail)
+            raise Unreadable(*failures[0][1]) if failures else Unreadable("no-report", "the archive is empty")
+        for where, (code, detail) in failures:
+            self._notes.add(code, where or WHOLE, detail)
         return make_reading(self._reports, self._notes, self._mail)
 
     def _read_content(self, content: bytes, first: int | None) -> None:
