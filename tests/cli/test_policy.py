@@ -1,5 +1,8 @@
 import asyncio
 import json
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -180,9 +183,36 @@ def test_a_domain_without_record_is_told_and_its_policy_shown_all_the_same(lab: 
     assert "mode enforce" in result.output
 
 
+def test_without_dns_there_is_one_sentence() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        result = run("show", "example.test", "--resolver", address)
+    assert isinstance(result.exception, Problem)
+    assert str(result.exception) == f"DNS gives no answer about example.test: {address}: no answer in time"
+
+
+def test_a_full_disk_and_closed_streams_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "policy").write_bytes(GOOD_POLICY)
+    command = f"{sys.executable} -m mailward policy lint"
+    for line, sentence in (
+        (f"{command} {tmp_path}/policy >/dev/full", b"mailward: standard output: No space left on device\n"),
+        (f"{command} {tmp_path}/policy >&-", b"mailward: standard output is closed\n"),
+        (f"{command} - <&-", b"mailward: standard input is closed\n"),
+    ):
+        done = subprocess.run(["bash", "-c", line], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (2, sentence)
+
+
 @pytest.mark.parametrize(
     "arguments, words",
-    [(("not a name",), "is no label"), (("example.test", "--resolver", "dns.example"), "no DNS server")],
+    [
+        (("not a name",), "is no label"),
+        (("example.test", "--resolver", "dns.example"), "no DNS server"),
+        (("user@example.test",), "did you mean example.test?"),
+        (("https://example.test:443/x",), "did you mean example.test?"),
+        (("a@b@/",), "is no domain name"),
+    ],
 )
 def test_bad_arguments_end_in_one_sentence(arguments: tuple[str, ...], words: str) -> None:
     result = run("show", *arguments)

@@ -5,14 +5,15 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from mailward.cli import problem as cli_problem
-from mailward.cli.policy_live import LivePolicy, TxtFacts, look_up
+from mailward.cli.policy_live import LivePolicy, NoDns, TxtFacts, look_up
+from mailward.cli.report_target import open_target
 from mailward.core.mtasts.policy import MAX_POLICY_BYTES, Level, Mode, Policy, Problem, lint_policy
-from mailward.core.names import InvalidName, parse_domain
+from mailward.core.names import Domain, InvalidName, parse_domain
 from mailward.net.fetch import WELL_KNOWN, FetchError, FetchResult
 from mailward.net.guard import Guard
 from mailward.net.resolver import Resolver
@@ -42,19 +43,16 @@ def lint(
         raise cli_problem.Problem(f"{file}: {error.strerror or error}") from error
     policy, problems = lint_policy(body)
     if as_json:
-        problems_json = [_problem_json(problem) for problem in problems]
-        _echo_json(
-            {
-                "file": file,
-                "usable": policy is not None,
-                "policy": _policy_json(policy),
-                "problems": problems_json,
-            }
-        )
+        value = {
+            "file": file,
+            "usable": policy is not None,
+            "policy": _policy_json(policy),
+            "problems": [_problem_json(problem) for problem in problems],
+        }
+        _print(_as_json(value))
     else:
-        for problem in problems:
-            typer.echo(f"{file}:{_problem_line(problem)}")
-        typer.echo(f"{file}: {_lint_verdict(policy, problems)}")
+        lines = [f"{file}:{_problem_line(problem)}" for problem in problems]
+        _print("\n".join([*lines, f"{file}: {_lint_verdict(policy, problems)}"]))
     if policy is None:
         raise typer.Exit(EXIT_UNUSABLE)
     if any(problem.level is not Level.NOTE for problem in problems):
@@ -86,18 +84,14 @@ def show(
     Exit status: 0 all is well, 1 something should be mended, 2 senders have no policy to use.
     """
     try:
-        name = parse_domain(domain)
+        name = _read_domain(domain)
         resolver = Resolver(resolvers or ())
-    except (InvalidName, ValueError) as error:
+        live = asyncio.run(
+            look_up(name, resolver=resolver, guard=Guard(allow_private), ca_file=ca_file, port=port)
+        )
+    except (InvalidName, ValueError, NoDns) as error:
         raise cli_problem.Problem(str(error)) from error
-    live = asyncio.run(
-        look_up(name, resolver=resolver, guard=Guard(allow_private), ca_file=ca_file, port=port)
-    )
-    if as_json:
-        _echo_json(_live_json(live))
-    else:
-        for line in _live_lines(live):
-            typer.echo(line)
+    _print(_as_json(_live_json(live)) if as_json else "\n".join(_live_lines(live)))
     if not live.usable:
         raise typer.Exit(EXIT_UNUSABLE)
     if not live.is_clean:
@@ -107,7 +101,10 @@ def show(
 def _read(file: str) -> bytes:
     """As much of it as is needed to see that it is too large."""
     if file == "-":
-        return sys.stdin.buffer.read(MAX_POLICY_BYTES + 1)
+        stdin: TextIO | None = sys.stdin
+        if stdin is None:
+            raise cli_problem.Problem("standard input is closed")
+        return stdin.buffer.read(MAX_POLICY_BYTES + 1)
     with Path(file).open("rb") as stream:
         return stream.read(MAX_POLICY_BYTES + 1)
 
@@ -212,8 +209,25 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def _echo_json(value: dict[str, object]) -> None:
-    typer.echo(json.dumps(value, indent=2))
+def _as_json(value: dict[str, object]) -> str:
+    return json.dumps(value, indent=2)
+
+
+def _print(text: str) -> None:
+    with open_target(None):
+        typer.echo(text)
+
+
+def _read_domain(text: str) -> Domain:
+    """The domain, and what it probably is where an address or a URL was given. Raises InvalidName."""
+    if not {"/", "@"} & set(text):
+        return parse_domain(text)
+    host = text.rpartition("@")[2].partition("://")[2] or text.rpartition("@")[2]
+    try:
+        guess = parse_domain(host.partition("/")[0].partition(":")[0])
+    except InvalidName as error:
+        raise InvalidName(f"{text[:60]!r} is no domain name") from error
+    raise InvalidName(f"{text[:60]!r} is no domain name: did you mean {guess}?")
 
 
 def _problem_json(problem: Problem) -> dict[str, object]:

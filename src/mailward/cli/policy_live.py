@@ -68,15 +68,22 @@ class LivePolicy:
         return self.usable and not uncovered and not warned and not self.mx_error and not self.reports.error
 
 
+class NoDns(Exception):
+    """Nothing could be asked: there is nothing to show."""
+
+
 async def look_up(
     domain: Domain, *, resolver: Resolver, guard: Guard, ca_file: Path | None, port: int
 ) -> LivePolicy:
+    """Raises NoDns when no question gets an answer."""
     record, reports, mx, fetched = await asyncio.gather(
         resolver.txt(f"_mta-sts.{domain}"),
         resolver.txt(f"_smtp._tls.{domain}"),
         resolver.mx(domain),
         _fetch(domain, resolver, guard, ca_file, port),
     )
+    if all(answer.status is Status.FAILED for answer in (record, reports, mx)):
+        raise NoDns(f"DNS gives no answer about {domain}: {mx.reason}")
     patterns = fetched.policy.mx if isinstance(fetched, FetchResult) else ()
     hosts = tuple(MxFacts(host, _covering(patterns, host)) for host in mx.records)
     mx_error = "" if mx.found else mx.reason or "no MX record"

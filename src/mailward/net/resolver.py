@@ -286,4 +286,6 @@ def _system_servers() -> list[_Server]:
 def _describe(error: Exception) -> str:
     if isinstance(error, dns.exception.Timeout | TimeoutError):
         return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error) or type(error).__name__

@@ -140,6 +140,9 @@ def test_p9_what_the_grammar_does_not_allow_is_named_with_its_line(line: bytes, 
         (b"v=STSv1; id=20240101", "txt-record"),
         (rb"version: STSv1\nmode: enforce\n", "literal-newline"),
         (b"a" * 65537, "too-large"),
+        ("version: STSv1\n".encode("utf-16"), "not-text"),
+        ("version: STSv1\n".encode("utf-16-le"), "not-text"),
+        (b"\x7fELF\x02\x01\x01\0\n" * 9, "not-text"),
     ],
 )
 def test_what_is_no_policy_at_all_gets_one_sentence(body: bytes, code: str) -> None:

@@ -99,6 +99,8 @@ def judge_kind(body: bytes) -> Problem | None:
     """What is often served in a policy's place, so that one problem says it and not one a line."""
     if not body:
         return Problem("empty", None, None, "the policy is empty", _SECTION)
+    if b"\0" in body and _is_binary(body):
+        return Problem("not-text", 1, None, _say_encoding(body), _SECTION)
     start = body[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
         return Problem("html", 1, None, "this is an HTML page, not a policy", _SECTION)
@@ -117,3 +119,18 @@ def judge_kind(body: bytes) -> Problem | None:
             _SECTION,
         )
     return None
+
+
+def _is_binary(body: bytes) -> bool:
+    """Of a body with NUL: whether it is more than a text with a bad character."""
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return True
+    return body.count(0) * 20 > len(body)
+
+
+def _say_encoding(body: bytes) -> str:
+    if body.startswith((b"\xff\xfe", b"\xfe\xff")) or body[1::2].count(0) * 2 > len(body[1::2]):
+        return "the file is UTF-16: save it as UTF-8 without a byte order mark"
+    return "this is no text, but binary data"
