@@ -48,7 +48,9 @@ def test_a_usual_report_is_a_policy_row_and_a_failure_row() -> None:
     assert to_rows(USUAL) == [empty | policy, empty | failure]
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize(
+    "start", ["=", "+", "-", "@", "\t", "\r", "\n", " =", "\u200b=", "\xa0@", "\uff1d", "\uff20"]
+)
 def test_r5_no_cell_is_a_formula(start: str) -> None:
     for row in to_rows(hostile(start + 'HYPERLINK("http://evil.example","x")')):
         assert not [value for value in row.values() if value.startswith(start)]

@@ -5,6 +5,7 @@ would take for a formula begins with an apostrophe. Counts are never to be added
 """
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TextIO
@@ -35,7 +36,8 @@ COLUMNS = (
     "additional_information",
 )
 Cell = str | int | None
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# Spreadsheets pass over blanks and invisible characters, and some take full-width signs for plain ones
+_FORMULA = re.compile(r"[\s\x00-\x1f\u200b-\u200f\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 
 
 def write_head(file: TextIO) -> None:
@@ -97,4 +99,4 @@ def _neutralise(cell: Cell) -> Cell:
     if not isinstance(cell, str):
         return cell
     cell = cell.replace("\0", "\ufffd")
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+    return f"'{cell}" if _FORMULA.match(cell) else cell

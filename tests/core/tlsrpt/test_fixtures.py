@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,12 @@ def test_every_slug_of_the_corpus_has_a_report_of_our_own() -> None:
     if not corpus.exists():
         pytest.skip("no ../shared beside this checkout")
     assert set(json.loads(corpus.read_text())) - {slug for row in ROWS for slug in row["deviations"]} == set()
+
+
+def test_the_page_about_reading_lists_every_deviation() -> None:
+    script = Path(__file__).parents[3] / "scripts" / "write-deviations-table"
+    done = subprocess.run([sys.executable, script, "--check"], check=False)
+    assert done.returncode == 0, "run scripts/write-deviations-table"
 
 
 def test_every_deviation_has_a_report_that_shows_it() -> None:
