@@ -215,6 +215,11 @@ def test_strict_names_what_contradicts_the_rfc(folder: Path) -> None:
     done = show("--strict", folder / "wrong.json")
     assert done.returncode == 1
     assert "(missing-contact-info, RFC 8460" in done.stderr
+    (folder / "odd.json").write_text("\n\n" + json.dumps(REPORT) + "\n}")
+    assert show("--strict", folder / "odd.json").stderr == (
+        f"mailward: {folder}/odd.json: line 4: Something other than white space follows the JSON document."
+        " It held: } (trailing-data, RFC 8259 §2)\n"
+    )
     assert show(folder / "wrong.json").returncode == 0
 
 

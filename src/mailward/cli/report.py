@@ -124,7 +124,8 @@ def _say_deviations(name: str, reading: Reading, say: Say) -> bool:
     found = check_strict(reading)
     for deviation in found[:_MAX_STRICT_LINES]:
         info = DEVIATIONS[deviation.slug]
-        say(f"{name}: {deviation.where}: {info.text} ({deviation.slug}, {info.section})")
+        held = f" It held: {deviation.value}" if deviation.value else ""
+        say(f"{name}: {deviation.where}: {info.text}{held} ({deviation.slug}, {info.section})")
     if len(found) > _MAX_STRICT_LINES:
         say(f"{name}: and {len(found) - _MAX_STRICT_LINES:,} more")
     return bool(found)
