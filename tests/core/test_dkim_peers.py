@@ -85,6 +85,6 @@ def test_canonical_bodies_of_the_rfc(body: bytes, simple: bytes, relaxed: bytes)
     ],
 )
 def test_hostile_sizes_cost_bounded_time(raw: bytes, reason: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     verify(raw, GOOGLE.answers(), SIGNED_AT)
-    assert time.perf_counter() - started < 5, reason
+    assert time.process_time() - started < 5, reason

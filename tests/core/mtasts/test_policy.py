@@ -258,20 +258,20 @@ def test_odd_patterns_are_advised_against(pattern: bytes, code: str) -> None:
 
 @pytest.mark.parametrize("line", [b"\n", b"x\n", b"mx: a.example\n", b"*.a: 1\n", b"mx: *.example\n"])
 def test_hostile_bodies_cost_bounded_time_and_space(line: bytes) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     for size in (65536, 8 * 1024 * 1024):
         policy, problems = lint_policy((line * size)[:size])
         assert policy is None
         assert len(problems) <= 101
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_the_worst_valid_body_costs_bounded_time() -> None:
     wildcards = b"".join(b"mx: *.w%d.example\n" % number for number in range(1700))
     hosts = b"".join(b"mx: a.h%d.example\n" % number for number in range(1400))
-    started = time.monotonic()
+    started = time.process_time()
     assert parse_policy(GOOD + wildcards + hosts)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 label = st.from_regex(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,10}[A-Za-z0-9])?", fullmatch=True)

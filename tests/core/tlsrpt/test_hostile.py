@@ -85,21 +85,21 @@ CASES = {
 
 @pytest.mark.parametrize(("data", "code"), CASES.values(), ids=CASES.keys())
 def test_r5_hostile_bytes_are_refused_with_a_reason_at_once(data: bytes, code: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(Unreadable) as raised:
         read_bytes(data)
     assert raised.value.code == code
     assert raised.value.detail
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_mail_of_ten_thousand_nested_parts_costs_little() -> None:
     head = b"From: a@b.test\r\nContent-Type: multipart/report; report-type=tlsrpt; boundary=b\r\n\r\n"
     inner = b"--b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" * 10_000
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(Unreadable):
         read_mail(head + inner)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_r5_a_bomb_is_stopped_while_it_inflates() -> None:
