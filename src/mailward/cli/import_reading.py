@@ -1,17 +1,16 @@
-"""The reading half of `mailward report import`: a process of its own, and the pipe from it.
+"""The reading half of `mailward report import`: a process of its own, and the way from it.
 
 Pieces go over as soon as they are read, and the other side takes all that have come: neither waits for the other
 as long as there is work.
 """
 
-import fcntl
 import gc
-import multiprocessing
-import threading
-from collections import deque
+import os
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
+from multiprocessing import Pipe, get_context
+from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -28,11 +27,12 @@ _WORTH_A_COMMIT = 1_000
 _PATIENCE_SECONDS = 0.2
 """How long a batch that is not worth a commit yet waits for more."""
 _BATCH_BYTES = 32 * 1024 * 1024
-_WAITING_BYTES = 64 * 1024 * 1024
-"""What may lie read and not yet stored."""
 _PIECE = 125
 _PIECE_BYTES = 1024 * 1024
-_PIPE_BYTES = 1024 * 1024  # what the kernel grants to everybody
+_SLOTS = 48
+"""Pieces that may lie read and not yet stored."""
+_NUMBER = struct.Struct("=I")
+_FULL = struct.Struct("=IQ")
 
 
 class Piece(NamedTuple):
@@ -47,13 +47,9 @@ class Piece(NamedTuple):
 class Reader:
     """The reading process, as the storing one sees it."""
 
-    def __init__(self, process: multiprocessing.process.BaseProcess, receiver: Connection) -> None:
+    def __init__(self, process: BaseProcess, slots: "_Slots") -> None:
         self._process = process
-        self._receiver = receiver
-        self._pieces: deque[bytes] = deque()
-        self._bytes = 0
-        self._ended = False
-        self._changed = threading.Condition()
+        self._slots = slots
 
     @property
     def exit_code(self) -> int | None:
@@ -67,9 +63,10 @@ class Reader:
         while True:
             batch, size = Piece([], []), 0
             while len(batch.incoming) < LARGEST_BATCH and size < _BATCH_BYTES:
-                encoded = self._next(
-                    _PATIENCE_SECONDS if size else None, len(batch.incoming) < _WORTH_A_COMMIT
+                patience = (
+                    None if not size else _PATIENCE_SECONDS if len(batch.incoming) < _WORTH_A_COMMIT else 0
                 )
+                encoded = self._slots.take(patience)
                 if encoded is None:
                     break
                 incoming, unreachable = decode(encoded)
@@ -80,79 +77,84 @@ class Reader:
                 return
             yield batch
 
-    def _next(self, seconds: float | None, wait: bool) -> bytes | None:
-        """The next piece; None: there is none, or none so soon."""
-        with self._changed:
-            if wait or seconds is None:
-                self._changed.wait_for(lambda: self._pieces or self._ended, seconds)
-            if not self._pieces:
-                return None
-            piece = self._pieces.popleft()
-            self._bytes -= len(piece)
-            self._changed.notify()
-            return piece
 
-    def receive(self) -> None:
-        """Take pieces off the pipe while the other thread stores. Runs until the reading process has ended."""
-        with suppress(EOFError, OSError):
-            while True:
-                piece = self._receiver.recv_bytes()
-                with self._changed:
-                    self._pieces.append(piece)
-                    self._bytes += len(piece)
-                    self._changed.notify()
-                    self._changed.wait_for(lambda: self._bytes < _WAITING_BYTES)
-        with self._changed:
-            self._ended = True
-            self._changed.notify()
+class _Slots:
+    """Room in memory for some pieces, between the two processes.
 
-    def stop(self) -> None:
-        with self._changed:
-            self._bytes = -_WAITING_BYTES  # nothing waits any more
-            self._changed.notify()
-        if self._process.is_alive():
-            self._process.terminate()
+    A pipe holds 64 KiB, less than a piece: each side would wait for the other to copy. Here only the number of a
+    slot and a length go through pipes, and a slot that was emptied goes back.
+    """
+
+    def __init__(self) -> None:
+        self._memory = [os.memfd_create(f"import-{number}") for number in range(_SLOTS)]
+        self._full_out, self._full_in = Pipe(duplex=False)
+        self._empty_out, self._empty_in = Pipe(duplex=False)
+        self._empty = list(range(_SLOTS))
+
+    def fill(self, piece: bytes) -> None:
+        """For the reading process. Raises BrokenPipeError once the other one is gone."""
+        while not self._empty or self._empty_out.poll():
+            self._empty.append(_NUMBER.unpack(self._empty_out.recv_bytes())[0])
+        slot = self._empty.pop()
+        os.ftruncate(self._memory[slot], 0)
+        view = memoryview(piece)
+        while view:
+            view = view[os.pwrite(self._memory[slot], view, len(piece) - len(view)) :]
+        self._full_in.send_bytes(_FULL.pack(slot, len(piece)))
+
+    def take(self, seconds: float | None) -> bytes | None:
+        """For the storing process: the next piece. None: there is none so soon, or, without a time, no more."""
+        if not self._full_out.poll(seconds):
+            return None
+        try:
+            slot, size = _FULL.unpack(self._full_out.recv_bytes())
+        except EOFError:
+            return None
+        with open(self._memory[slot], "rb", buffering=0, closefd=False) as memory:
+            memory.seek(0)
+            piece = memory.read(size)
+        with suppress(BrokenPipeError):  # it has read everything and gone
+            self._empty_in.send_bytes(_NUMBER.pack(slot))
+        return piece
+
+    def keep_reading_end(self) -> None:
+        self._full_out.close()
+        self._empty_in.close()
+
+    def keep_storing_end(self) -> None:
+        self._full_in.close()
+        self._empty_out.close()
+
+    def close(self) -> None:
+        self._full_out.close()
+        self._empty_in.close()
+        for handle in self._memory:
+            os.close(handle)
 
 
 @contextmanager
 def reading(paths: Sequence[str], address: "ReportAddress", settings: "Settings") -> Iterator[Reader]:
-    """Start reading; at the end the process is gone. Fork before there are threads or database connections."""
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    with suppress(OSError):
-        fcntl.fcntl(sender.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    process = context.Process(target=_read, args=(paths, address, settings, receiver, sender), daemon=True)
+    """Start reading; at the end the process is gone. To be called before there is a database connection."""
+    slots = _Slots()
+    process = get_context("fork").Process(target=_read, args=(paths, address, settings, slots), daemon=True)
     process.start()
-    sender.close()
-    reader = Reader(process, receiver)
-    thread = threading.Thread(target=reader.receive, name="import-receiver", daemon=True)
-    thread.start()
+    slots.keep_storing_end()
     try:
-        yield reader
-    except BaseException:
-        reader.stop()
-        raise
+        yield Reader(process, slots)
     finally:
-        thread.join()
+        slots.close()  # which ends a process that still reads
         process.join()
-        receiver.close()
 
 
-def _read(
-    paths: Sequence[str],
-    address: "ReportAddress",
-    settings: "Settings",
-    receiver: Connection,
-    sender: Connection,
-) -> None:
+def _read(paths: Sequence[str], address: "ReportAddress", settings: "Settings", slots: _Slots) -> None:
     """The reading process."""
-    receiver.close()  # so that writing fails once the other end is gone
+    slots.keep_reading_end()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     encode = msgspec.msgpack.Encoder().encode
-    with suppress(BrokenPipeError, KeyboardInterrupt):
+    with suppress(BrokenPipeError, EOFError, KeyboardInterrupt):
         for piece in _pieces(paths, address, settings):
-            sender.send_bytes(encode(piece))
+            slots.fill(encode(piece))
 
 
 def _pieces(paths: Sequence[str], address: "ReportAddress", settings: "Settings") -> Iterator[Piece]:
