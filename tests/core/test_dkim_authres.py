@@ -53,6 +53,31 @@ def test_a_relay_of_ours_vouches(field: str) -> None:
             "our name is in a comment",
         ),
         (("X-Authentication-Results: mx.example.test; dkim=pass header.d=google.test",), "another field"),
+        (
+            # i= of a signature may hold comments and "=" (RFC 6376 §3.5), and some relays repeat it as it came
+            (f"{OURS.replace('google', 'evil')} header.i=header.d=google.test(x)@evil.test",),
+            "a property inside of another's value",
+        ),
+        (
+            (f"{OURS.replace('pass', 'fail')} header.i=dkim=pass(x)@google.test",),
+            "a result inside of a property's value",
+        ),
+        (
+            ("Authentication-Results: mx.example.test; dkim=pass header.d=evil.test header.d=google.test",),
+            "a property twice: the second may be a stranger's",
+        ),
+        (
+            ("Authentication-Results: mx.example.test; dkim=pass x header.d=google.test dkim=pass",),
+            "no list of properties",
+        ),
+        (
+            ("Authentication-Results: mx.example.test; spf=pass dkim=pass header.d=google.test",),
+            "of another method",
+        ),
+        (
+            ("Authentication-Results: mx.example.test; dkim=pass (header.d=evil.test; header.d=google.test",),
+            "a comment without an end",
+        ),
     ],
 )
 def test_everything_else_is_ignored(fields: tuple[str, ...], reason: str) -> None:

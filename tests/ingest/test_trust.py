@@ -105,8 +105,22 @@ OURS = b"Authentication-Results: mx.reports.test; dkim=pass header.d=google.test
         (b"Authentication-Results: evil.test; none\r\n" + OURS + MAIL, ("127.0.0.0/8",), "unverified"),
         (OURS.replace(b"mx.reports", b"evil") + MAIL, ("127.0.0.0/8",), "unverified"),
         (OURS.replace(b"d=google", b"d=evil") + MAIL, ("127.0.0.0/8",), "unverified"),
+        (MAIL, ("127.0.0.0/8",), "unverified"),
+        (MAIL.replace(b"\r\n\r\n", b"\r\n\r\n" + OURS + b"\r\n", 1), ("127.0.0.0/8",), "unverified"),
+        (OURS + GOOGLE.sign(MAIL, extra_tags="l=1; "), ("127.0.0.0/8",), "failed"),
+        (OURS + Signer("google.test", selector="old").sign(MAIL), ("127.0.0.0/8",), "vouched-relay"),
     ],
-    ids=["ours", "not from our relay", "not on top", "not our name", "not aligned"],
+    ids=[
+        "ours",
+        "not from our relay",
+        "not on top",
+        "not our name",
+        "not aligned",
+        "our relay said nothing",
+        "in the body",
+        "only a part is signed",
+        "a signature that cannot be checked any more",
+    ],
 )
 async def test_a_relay_of_ours_vouches(
     transactional_db: None, tmp_path: Path, raw: bytes, relays: tuple[str, ...], trust: str

@@ -179,10 +179,20 @@ def judge_content(
     detail = verdict.detail
     if trust is not Trust.VERIFIED and authserv_ids:
         vouched = vouched_domain(content, authserv_ids)
-        if vouched is not None:
+        if vouched is not None and not _leaves_room(content, signatures, vouched):
             trust, signer = Trust.VOUCHED_RELAY, vouched
             detail = f"Our relay found a good signature of {vouched}. {detail}".strip()
     return Judgement(trust, verdict.result.value, detail, signer)
+
+
+def _leaves_room(content: bytes | Message, signatures: Sequence[Signature] | None, domain: str) -> bool:
+    """Whether all that `domain` signed is a part of the body (l=), to which a stranger may have added a report.
+
+    RFC 8460 §3 forbids it, which a relay that judges any mail alike does not know.
+    """
+    found = find_signatures(content) if signatures is None else signatures
+    lengths = [signature.has_length for signature in found if signature.domain == domain]
+    return bool(lengths) and all(lengths)
 
 
 def judge_by_door(arrival: Arrival) -> Judgement:

@@ -45,11 +45,24 @@ def _id(words: list[str]) -> str:
 
 def _passed(words: list[str]) -> str | None:
     """The domain of a `dkim=pass` statement: header.d, or the one in header.i."""
-    pairs = {words[at].lower(): words[at + 2] for at in range(len(words) - 2) if words[at + 1] == "="}
-    if pairs.get("dkim", "").lower() != "pass" or words[0].lower() != "dkim":
+    properties = _properties(words)
+    if properties.get("dkim", "").lower() != "pass" or words[0].lower() != "dkim":
         return None
-    domain = pairs.get("header.d") or pairs.get("header.i", "").rpartition("@")[2]
+    domain = properties.get("header.d") or properties.get("header.i", "").rpartition("@")[2]
     return domain.lower() or None
+
+
+def _properties(words: list[str]) -> dict[str, str]:
+    """The statement as names with values; empty where it is anything but a list of them, each once.
+
+    Much of it was written by the stranger whose signature it is about: tag i may hold "=" and comments
+    (RFC 6376 §3.5), and a relay that repeats it as it came would let him add a header.d of his choice.
+    """
+    names, signs, values = words[::3], words[1::3], words[2::3]
+    if len(names) != len(values) or any(sign != "=" for sign in signs) or "=" in (*names, *values):
+        return {}
+    properties = dict(zip((name.lower() for name in names), values, strict=True))
+    return properties if len(properties) == len(names) else {}
 
 
 def _statements(text: str) -> Iterator[list[str]]:
