@@ -3,21 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-import msgspec
 from django.db import transaction
 
-from mailward.core.tlsrpt.routing import Address, route
-from mailward.core.tlsrpt.schema import Report as WireReport
 from mailward.store.models import Report, Trust
+from mailward.store.services.booked import booked_shares
 from mailward.store.services.counting import DailyCounts, is_countable
-from mailward.store.services.incoming import (
-    COUNTED_TRUST,
-    Judgement,
-    OwnedShare,
-    ShareDigest,
-    clean,
-    digest_report,
-)
+from mailward.store.services.incoming import COUNTED_TRUST, Judgement, clean
 from mailward.store.services.reports import put_work
 
 
@@ -64,24 +55,8 @@ def settle_pending(report_id: int, judgement: Judgement) -> bool:
         return False
     if counted:
         counts = DailyCounts()
-        for share in _shares(report):
+        for share in booked_shares(report):
             counts.add(report.organisation_id, share, day, reporter)
         counts.write()
         put_work(counts, ())
     return True
-
-
-def _shares(report: Report) -> tuple[ShareDigest, ...]:
-    """The report's own share, routed as when it came."""
-    wire = msgspec.json.decode(bytes(report.parsed), type=WireReport)
-    domain, address_domain = report.domain, report.address_domain
-    if domain is None:
-        return ()
-    # the organisation's address: its other domains have rows of their own
-    address = Address({domain.name}, address_domain.name if address_domain else None)
-    owned = [
-        OwnedShare(domain.pk, domain.name, share.policies)
-        for share in route(wire, address, report.tls_report_domain or None)
-        if share.domain == domain.name
-    ]
-    return digest_report(wire, b"", b"", b"", owned).shares

@@ -13,8 +13,9 @@ from django.db import DataError, IntegrityError, connection, transaction
 
 from mailward.net import clock
 from mailward.store.ids import new_ids
-from mailward.store.models import Trust
+from mailward.store.models import Report, Trust
 from mailward.store.services import outbox
+from mailward.store.services.booked import booked_shares
 from mailward.store.services.counting import DailyCounts, is_countable
 from mailward.store.services.incoming import (
     COUNTED_TRUST,
@@ -52,6 +53,8 @@ class _Known:
     """The values of _CONTENT_COLUMNS, for a new row."""
     copy: "Row" = ()
     """The values of _COPY_COLUMNS, where they are to be written."""
+    share: ShareDigest | None = None
+    """What this batch has counted it as."""
     new: bool = False
 
 
@@ -204,8 +207,6 @@ class _Batch:
             self._time(report.start),
             self._time(report.end),
             report.policy_domains,
-            share.ok,
-            share.failed,
             1,
         )
         self._set_copy(known, item, report, share, raw_id)
@@ -217,7 +218,9 @@ class _Batch:
         """Let a more trusted copy take the place of the one that we have."""
         self._receive(known.id, known.copies, item, item.judgement)
         if known.counted:
-            self._counts.add(item.organisation_id, share, known.day, known.reporter, sign=-1)
+            # not this copy's share: address and TLS-Report-Domain decide whose a `tlsa` entry is
+            for booked in _booked(known):
+                self._counts.add(item.organisation_id, booked, known.day, known.reporter, sign=-1)
         self._set_copy(known, item, report, share, raw_id)
 
     def _set_copy(
@@ -247,7 +250,10 @@ class _Batch:
             report.deviations,
             clean(item.tls_report_domain, 253),
             self._time(item.received_at),
+            share.ok,
+            share.failed,
         )
+        known.share = share
         if known.counted:
             self._counts.add(item.organisation_id, share, known.day, known.reporter)
         if judgement.trust == Trust.PENDING:
@@ -292,6 +298,12 @@ class _Batch:
         ]
 
 
+def _booked(known: _Known) -> tuple[ShareDigest, ...]:
+    if known.share is not None:
+        return (known.share,)
+    return booked_shares(Report.objects.select_related("domain", "address_domain").get(pk=known.id))
+
+
 def put_work(counts: DailyCounts, pending: Sequence[int]) -> None:
     """Ask for what follows from changed counts and from reports that wait for DNS."""
     later = clock.now() + FIRST_VERIFICATION
@@ -316,6 +328,8 @@ _COPY_COLUMNS = (
     "deviations",
     "tls_report_domain",
     "received_at",
+    "ok",
+    "failed",
 )
 _CONTENT_COLUMNS = (
     "id",
@@ -329,8 +343,6 @@ _CONTENT_COLUMNS = (
     "start",
     "end",
     "policy_domains",
-    "ok",
-    "failed",
     "copies",
 )
 
