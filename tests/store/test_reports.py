@@ -154,6 +154,23 @@ def test_counts_move_to_the_signer_when_a_verified_copy_follows_an_import(
     assert [row[2] for row in failures()] == ["google.test"]
 
 
+EVIL = Judgement(Trust.VERIFIED, "pass", "valid", "evil.test")
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after the other"])
+@pytest.mark.parametrize("first", [EVIL, VERIFIED], ids=["a stranger's first", "its own first"])
+def test_of_two_signed_copies_that_of_the_contacts_domain_counts(
+    domain: Domain, first: Judgement, together: bool
+) -> None:
+    """Whoever guesses a report and signs it first must not take it away from its reporter."""
+    items = [arrival(domain, first), arrival(domain, EVIL if first is VERIFIED else VERIFIED)]
+    _ = store(*items) if together else [store(item) for item in items]
+    report = Report.objects.get()
+    assert (report.signer, report.reporter, report.copies) == ("google.test", "google.test", 2)
+    assert sessions() == [(DAY, "sts", "google.test", 100, 3, 1)]
+    assert [row[2] for row in failures()] == ["google.test"]
+
+
 def test_two_contents_under_one_id_are_both_kept(domain: Domain) -> None:
     forged = arrival(domain, Judgement(Trust.FAILED), successful=0, failed=None)
     real = arrival(domain)

@@ -141,7 +141,7 @@ class _Batch:
                 else:
                     copies += 1
                     self._copies[known.id] = self._copies.get(known.id, 0) + 1
-                    if TRUST_RANK[item.judgement.trust] > TRUST_RANK[known.trust]:
+                    if _is_better(item.judgement, report, known):
                         raw_id = raw_id or self._keep_raw(item)
                         self._upgrade(known, item, report, share, raw_id)
                     else:
@@ -296,6 +296,21 @@ class _Batch:
             for item in self._items
             if item.test_domain_id is not None
         ]
+
+
+def _is_better(judgement: Judgement, report: ReportDigest, known: _Known) -> bool:
+    """Whether this copy takes the place of the one that we have: it is the more trusted one, or as trusted and
+    signed by whom the report names as its contact, which the other is not.
+    """
+    rank, known_rank = TRUST_RANK[judgement.trust], TRUST_RANK[known.trust]
+    if rank != known_rank or not judgement.signer:
+        return rank > known_rank
+    contact = report.contact_domain
+    return _speaks_for(judgement.signer.lower(), contact) and not _speaks_for(known.reporter, contact)
+
+
+def _speaks_for(signer: str, contact: str) -> bool:
+    return bool(contact) and (contact == signer or contact.endswith("." + signer))
 
 
 def _booked(known: _Known) -> tuple[ShareDigest, ...]:
