@@ -17,7 +17,7 @@ LETTER = Letter(
     has_login=True,
     queued_at=datetime(2026, 11, 24, 12, tzinfo=UTC),
     organisation="Example Ltd",
-    result_type="certificate-expired",
+    result_types=("certificate-expired",),
     problem_ids=(7,),
     hosts=("mx1.example.net",),
     host_count=1,
@@ -102,7 +102,7 @@ def test_many_hosts_are_counted_and_the_first_are_named() -> None:
 
 def test_a_policy_host_is_named_as_what_could_not_be_used() -> None:
     policy = replace(
-        LETTER, result_type="sts-policy-fetch-error", hosts=("mta-sts.d.test",), domains=("d.test",)
+        LETTER, result_types=("sts-policy-fetch-error",), hosts=("mta-sts.d.test",), domains=("d.test",)
     )
     policy = replace(policy, domain_count=1)
     assert built(policy)["Subject"].endswith(": mta-sts.d.test (1 domain)")
@@ -110,7 +110,9 @@ def test_a_policy_host_is_named_as_what_could_not_be_used() -> None:
 
 
 def test_what_may_be_an_attack_is_said_to_be() -> None:
-    assert "Could it be an attack?" in text(replace(LETTER, result_type="starttls-not-supported"))
+    assert "Could it be an attack?" in text(
+        replace(LETTER, result_types=("starttls-not-supported",)),
+    )
 
 
 def test_a_host_that_nobody_names_leaves_a_whole_sentence() -> None:
@@ -118,9 +120,24 @@ def test_a_host_that_nobody_names_leaves_a_whole_sentence() -> None:
     assert built(unnamed)["Subject"].endswith("expired (10,000 domains)")
 
 
+def test_many_kinds_share_a_mail_that_names_them_and_warns() -> None:
+    kinds = ("certificate-expired", *(f"made-up-{number}" for number in range(20)))
+    many = replace(
+        LETTER, result_types=kinds, problem_ids=tuple(range(21)), domains=("d.test",), domain_count=1
+    )
+    assert built(many)["Subject"] == "Mailward: 21 more problems (1 domain)"
+    body = " ".join(text(many).split())
+    assert "made up: see who reports them" in body
+    assert "(certificate-expired)" in body
+    assert "(made-up-8) and 11 more" in body
+    assert "https://console.example.net/problems/" in body
+
+
 @pytest.mark.parametrize("result_type", [*ResultType, "made-up-by-a-sender", ""])
 def test_every_result_type_makes_a_mail(result_type: str) -> None:
-    assert "What to do" in text(replace(LETTER, result_type=result_type))
+    assert "What to do" in text(
+        replace(LETTER, result_types=(result_type,)),
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +153,7 @@ def test_every_result_type_makes_a_mail(result_type: str) -> None:
 )
 def test_strings_of_strangers_stay_one_short_word(hostile: str) -> None:
     letter = replace(
-        LETTER, hosts=(hostile,), reporters=(hostile,), domains=("d.test",), result_type=hostile[:60]
+        LETTER, hosts=(hostile,), reporters=(hostile,), domains=("d.test",), result_types=(hostile[:60],)
     )
     message = built(letter)
     assert message.get_all("Bcc") is None

@@ -33,7 +33,8 @@ class Evidence:
     failed: Mapping[str, int]
     """Failed sessions of this cause, per policy type."""
     total: Mapping[str, int]
-    """All sessions of the domain, per policy type."""
+    """All sessions of the domain that those reporters tell of, per policy type: what others say of their own
+    sessions, true or made up, makes theirs no better."""
     reported: Mapping[str, date]
     """Per reporter, the last day for which it reports any session of the domain."""
     report_days: frozenset[date]

@@ -14,6 +14,7 @@ from mailward.core.names import parse_domain
 from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
 from mailward.store.services.notifications import Letter
 
+_MAX_KINDS = 10
 _MAX_SHOWN = 120
 """Characters of one string of a stranger's: host names may have 253, and nobody reads those."""
 _WIDTH = 76
@@ -23,20 +24,10 @@ _PLAIN = re.compile(r"[^A-Za-z0-9.:_@*-]")
 
 
 def build_problem_mail(letter: Letter, *, sender: str, console_url: str) -> bytes:
-    """The one mail that tells a person of a problem."""
-    explanation = _explain(letter)
-    what = _as_clause(explanation.title) + _place(letter)
-    subject = f"Mailward: {what} ({_count(letter.domain_count, 'domain')})"
+    """The one mail that tells a person of a problem, or of many that came on one day."""
+    subject, told = _many_kinds(letter) if len(letter.result_types) > 1 else _one_kind(letter)
     body = [
-        *_wrapped(f"{explanation.title}{_place(letter)}. {_what_was_seen(letter)}"),
-        "",
-        "What it means",
-        *_wrapped(explanation.meaning),
-        *_section(explanation),
-        "",
-        "What to do",
-        *_numbered(explanation.steps),
-        *(["", "Could it be an attack?", *_wrapped(explanation.attack)] if explanation.attack else []),
+        *told,
         "",
         f"Domains concerned: {letter.domain_count:,}",
         *_listed(letter.domains, letter.domain_count),
@@ -48,11 +39,46 @@ def build_problem_mail(letter: Letter, *, sender: str, console_url: str) -> byte
     return _build(
         sender=sender,
         recipient=letter.recipient,
-        subject=subject,
+        subject=f"Mailward: {subject} ({_count(letter.domain_count, 'domain')})",
         body=body,
         message_id=letter.message_id,
         date=letter.queued_at,
     )
+
+
+def _one_kind(letter: Letter) -> tuple[str, list[str]]:
+    """The subject, and what the mail says of the problem."""
+    explanation = _explain(letter)
+    return _as_clause(explanation.title) + _place(letter), [
+        *_wrapped(f"{explanation.title}{_place(letter)}. {_what_was_seen(letter)}"),
+        "",
+        "What it means",
+        *_wrapped(explanation.meaning),
+        *_section(explanation),
+        "",
+        "What to do",
+        *_numbered(explanation.steps),
+        *(["", "Could it be an attack?", *_wrapped(explanation.attack)] if explanation.attack else []),
+    ]
+
+
+def _many_kinds(letter: Letter) -> tuple[str, list[str]]:
+    """As _one_kind, for a person who has had several mails today."""
+    number = _count(len(letter.problem_ids), "more problem")
+    shown = letter.result_types[:_MAX_KINDS]
+    rest = len(letter.result_types) - len(shown)
+    return number, [
+        *_wrapped(f"{number} since the last mail. {_what_was_seen(letter)}"),
+        "",
+        *_wrapped(
+            "So many at once are rare. Either something that they share is broken, or somebody sends reports"
+            " that are made up: see who reports them before you change anything."
+        ),
+        "",
+        "What is reported",
+        *(f"  {explain_result(each).title} ({_foreign(each) or 'no result type'})" for each in shown),
+        *([f"  and {rest:,} more"] if rest else []),
+    ]
 
 
 def build_test_mail(
@@ -113,7 +139,7 @@ def _explain(letter: Letter) -> Explanation:
     """The catalogue's entry, with the one host or domain concerned where there is only one."""
     one_host = letter.hosts[0] if letter.host_count == 1 else None
     one_domain = letter.domains[0] if letter.domain_count == 1 else None
-    return explain_result(letter.result_type).filled(mx=one_host, domain=one_domain)
+    return explain_result(letter.result_types[0]).filled(mx=one_host, domain=one_domain)
 
 
 def _as_clause(title: str) -> str:
@@ -123,7 +149,7 @@ def _as_clause(title: str) -> str:
 
 def _place(letter: Letter) -> str:
     # "policy could not be fetched: mta-sts.example.net", "certificate expired on mx1.example.net"
-    word = ":" if letter.result_type in POLICY_HOST_RESULTS else " on"
+    word = ":" if letter.result_types[0] in POLICY_HOST_RESULTS else " on"
     if letter.host_count > 1:
         return f"{word} {letter.host_count:,} hosts"
     host = letter.hosts[0] if letter.hosts else ""

@@ -41,7 +41,8 @@ class Failure(NamedTuple):
 class Sessions:
     """All sessions of one domain."""
 
-    total: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    total: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By policy type and reporter."""
     reported: dict[str, date] = field(default_factory=dict)
     days: set[date] = field(default_factory=set)
 
@@ -98,7 +99,7 @@ def sessions_of(domain_ids: Iterable[int], first: date, last: date) -> dict[int,
             sessions=Sum(F("ok") + F("failed")), latest=Max("day")
         ):
             sessions = found[domain_id]
-            sessions.total[policy_type] += total
+            sessions.total[policy_type, reporter] = total
             sessions.reported[reporter] = max(sessions.reported.get(reporter, day), day)
         for domain_id, day in rows.values_list("domain_id", "day").distinct():
             found[domain_id].days.add(day)
@@ -124,13 +125,18 @@ def _weigh_domain(domain_id: int, rows: list[Failure], sessions: Sessions, count
         if row.day >= counted_from:
             failed[row.policy_type] += row.sessions
     days = [row.day for row in rows]
+    seen_by = frozenset(row.reporter for row in rows)
+    seen: dict[str, int] = defaultdict(int)
+    for (policy_type, reporter), number in sessions.total.items():
+        if reporter in seen_by:
+            seen[policy_type] += number
     return Evidence(
         domain_id=domain_id,
         first_day=min(days),
         last_day=max(days),
-        seen_by=frozenset(row.reporter for row in rows),
+        seen_by=seen_by,
         failed=failed,
-        total=sessions.total,
+        total=seen,
         reported=sessions.reported,
         report_days=frozenset(sessions.days),
     )

@@ -32,6 +32,10 @@ MAX_COUNT = 10**12
 """Beyond any day's sessions of one sender; keeps sums of made-up numbers inside 63 bits."""
 MAX_ADDRESSES_A_REPORT = 1_000
 MAX_HOSTS_A_REPORT = 200
+MAX_RESULTS_A_REPORT = 20
+"""IANA knows 11. Each becomes a problem of its own, so a report must not invent as many as it likes."""
+MAX_KINDS_A_REPORT = 10
+"""Policy types; the RFC knows 3."""
 
 _Cause = tuple[str, str, str, str]
 """Policy type, result type, host, sending address."""
@@ -166,10 +170,11 @@ def digest_report(
 def _digest_share(report: Report, share: OwnedShare) -> ShareDigest:
     counts: dict[str, tuple[int | None, int | None]] = {}
     failures: dict[_Cause, int] = {}
+    kinds: set[str] = set()
     policy_host = f"mta-sts.{share.domain_name}"
     for place in share.policies:
         result = report.policies[place]
-        kind = clean(result.policy.policy_type, 40)
+        kind = _known(clean(result.policy.policy_type, 40), kinds, MAX_KINDS_A_REPORT)
         ok, failed = counts.get(kind, (None, None))
         counts[kind] = (
             _add(ok, result.summary.total_successful_session_count),
@@ -177,7 +182,7 @@ def _digest_share(report: Report, share: OwnedShare) -> ShareDigest:
         )
         if result.failure_details:
             _gather_failures(result, kind, policy_host, failures)
-    if len(failures) > min(MAX_HOSTS_A_REPORT, MAX_ADDRESSES_A_REPORT):
+    if len(failures) > min(MAX_HOSTS_A_REPORT, MAX_ADDRESSES_A_REPORT, MAX_RESULTS_A_REPORT):
         failures = _fold(failures)
     # types overlap, so the list of reports shows the largest, never a sum over them
     largest = max(counts.values(), key=lambda pair: (pair[0] or 0) + (pair[1] or 0), default=(None, None))
@@ -221,11 +226,13 @@ def _is_clean(name: str, host: str, address: str) -> bool:
 
 
 def _fold(failures: dict[_Cause, int]) -> dict[_Cause, int]:
-    """Keep what one report can spread over rows bounded: hosts and addresses beyond the limits become ""."""
+    """Keep what one report can spread over rows bounded: what is beyond the limits becomes ""."""
+    results: set[str] = set()
     hosts: set[str] = set()
     addresses: set[str] = set()
     folded: dict[_Cause, int] = {}
     for (kind, name, host, address), number in failures.items():
+        name = _known(name, results, MAX_RESULTS_A_REPORT)
         host = _known(host, hosts, MAX_HOSTS_A_REPORT)
         cause = (kind, name, host, _known(address, addresses, MAX_ADDRESSES_A_REPORT))
         folded[cause] = folded.get(cause, 0) + number

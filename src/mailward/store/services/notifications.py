@@ -4,6 +4,9 @@ People are the members who want to hear of all domains, and those who were named
 row says that a person is told; it is written together with the mail's outbox item, before anything is sent.
 Problems of one kind that are told at the same time share a mail: policy hosts that break for a thousand
 domains are one.
+
+The threat: whoever has a domain can sign reports of whatever he likes, each of which opens a problem. So a
+person gets a few mails a day by themselves; further problems wait, and then share one mail whatever their kind.
 """
 
 import secrets
@@ -33,6 +36,10 @@ RELAY = "relay"
 """The name of the mail relay in ServiceState."""
 SHOWN = 10
 """So many domains, hosts and reporters a mail names; of the others it says how many."""
+MAILS_A_DAY = 5
+"""To one person, of one organisation, before what is new has to wait and share a mail."""
+SHARED_EVERY = timedelta(hours=4)
+_DAY = timedelta(days=1)
 _REPORTER_DAYS = timedelta(days=14)
 
 
@@ -45,9 +52,10 @@ class Letter:
     has_login: bool
     queued_at: datetime
     organisation: str
-    result_type: str
+    result_types: tuple[str, ...]
+    """Of one mail nearly always one; those of most domains first."""
     problem_ids: tuple[int, ...]
-    """The first are shown; all of one organisation and one result type."""
+    """All of one organisation."""
     hosts: tuple[str, ...]
     """The first hosts by number of domains; "": reports do not say."""
     host_count: int
@@ -74,14 +82,17 @@ def queue(problem_ids: Iterable[int], sender_domain: str) -> int:
         for chunk in chunks(list(problems))
         for row in Notification.objects.filter(problem_id__in=chunk).values_list("problem_id", "recipient")
     }
+    untold = {key: domains for key, domains in concerned.items() if key not in told}
+    plans = _plan(problems, untold)
     now = clock.now()
     mails: dict[tuple[int, str, str], str] = {}
     rows = []
-    for (problem_id, recipient), domains in concerned.items():
-        if (problem_id, recipient) in told:
-            continue
+    for (problem_id, recipient), domains in untold.items():
         problem = problems[problem_id]
-        mail = (problem.organisation_id, problem.result_type, recipient)
+        plan = plans[problem.organisation_id, recipient]
+        if plan.wait_until is not None:
+            continue
+        mail = (problem.organisation_id, "" if plan.shared else problem.result_type, recipient)
         message_id = mails.setdefault(mail, f"<problem.{secrets.token_hex(16)}@{sender_domain}>")
         rows.append(
             Notification(
@@ -97,7 +108,63 @@ def queue(problem_ids: Iterable[int], sender_domain: str) -> int:
         # another worker may have been faster: a letter without rows is nothing to send
         Notification.objects.bulk_create(rows, ignore_conflicts=True)
         outbox.put_many(outbox.Item("mail", message_id) for message_id in mails.values())
+        outbox.put_many(
+            outbox.Item("notify", str(problem_id), None, wait_until)
+            for problem_id, wait_until in _waiting(problems, untold, plans).items()
+        )
     return len(mails)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How one person is told of what is new."""
+
+    shared: bool = False
+    """By one mail, whatever the kinds."""
+    wait_until: datetime | None = None
+    """Not now."""
+
+
+def _plan(problems: Mapping[int, Problem], untold: Iterable[tuple[int, str]]) -> dict[tuple[int, str], _Plan]:
+    """By organisation and recipient."""
+    kinds: dict[tuple[int, str], set[str]] = defaultdict(set)
+    for problem_id, recipient in untold:
+        problem = problems[problem_id]
+        kinds[problem.organisation_id, recipient].add(problem.result_type)
+    now = clock.now()
+    lately = Notification.objects.filter(queued_at__gt=now - _DAY, queued_at__lte=now).order_by()
+    sent: dict[tuple[int, str], tuple[int, datetime]] = {}
+    for chunk in chunks(sorted({recipient for _, recipient in kinds})):
+        for organisation_id, recipient, count, last in (
+            lately.filter(recipient__in=chunk)
+            .values_list("organisation_id", "recipient")
+            .annotate(Count("message_id", distinct=True), Max("queued_at"))
+        ):
+            sent[organisation_id, recipient] = count, last
+    plans = {}
+    for person, new in kinds.items():
+        count, last = sent.get(person, (0, now))
+        if count + len(new) <= MAILS_A_DAY:
+            plans[person] = _Plan()
+        elif count < MAILS_A_DAY or last + SHARED_EVERY <= now:
+            plans[person] = _Plan(shared=True)
+        else:
+            plans[person] = _Plan(wait_until=last + SHARED_EVERY)
+    return plans
+
+
+def _waiting(
+    problems: Mapping[int, Problem],
+    untold: Iterable[tuple[int, str]],
+    plans: Mapping[tuple[int, str], _Plan],
+) -> dict[int, datetime]:
+    """The problems that somebody has to wait for, and until when."""
+    waiting: dict[int, datetime] = {}
+    for problem_id, recipient in untold:
+        until = plans[problems[problem_id].organisation_id, recipient].wait_until
+        if until is not None:
+            waiting[problem_id] = min(until, waiting.get(problem_id, until))
+    return waiting
 
 
 def _concerned(problems: Mapping[int, Problem]) -> dict[tuple[int, str], int]:
@@ -150,14 +217,15 @@ def letter(message_id: str) -> Letter | None:
         return None
     hosts = tuple(dict.fromkeys(row.problem.host for row in told))
     named = list(domains.values_list("domain_id", "domain__name").distinct().order_by("domain__name")[:SHOWN])
-    reporters = _reporters([domain_id for domain_id, _ in named], first.problem.result_type, hosts)
+    result_types = tuple(dict.fromkeys(row.problem.result_type for row in told))
+    reporters = _reporters([domain_id for domain_id, _ in named], result_types, hosts)
     return Letter(
         message_id=message_id,
         recipient=first.recipient,
         has_login=is_member or _has_login(first.recipient, first.organisation_id),
         queued_at=first.queued_at,
         organisation=first.organisation.name,
-        result_type=first.problem.result_type,
+        result_types=result_types,
         problem_ids=tuple(row.problem_id for row in told),
         hosts=hosts[:SHOWN],
         host_count=len(hosts),
@@ -183,13 +251,17 @@ def _has_login(email: str, organisation_id: int) -> bool:
     return members.filter(user__email__iexact=email).exists()
 
 
-def _reporters(domain_ids: Sequence[int], result_type: str, hosts: Sequence[str]) -> tuple[str, ...]:
+def _reporters(
+    domain_ids: Sequence[int], result_types: Sequence[str], hosts: Sequence[str]
+) -> tuple[str, ...]:
     """Who reports these causes for the few domains that a mail names, most failures first."""
     wanted = set(hosts)
     found: dict[str, int] = defaultdict(int)
     # by domain, and hosts sorted out here: a host's index would lead through its ten thousand domains
     rows = DailyFailures.objects.filter(
-        domain_id__in=domain_ids, day__gte=clock.today() - _REPORTER_DAYS, result_type=result_type
+        domain_id__in=domain_ids,
+        day__gte=clock.today() - _REPORTER_DAYS,
+        result_type__in=result_types[:SHOWN],
     )
     for reporter, host, sessions in (
         rows.values_list("reporter", "host").annotate(sum=Sum("sessions")).order_by()

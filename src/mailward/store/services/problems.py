@@ -140,7 +140,7 @@ def _remembered(row: ProblemDomain, sessions: Mapping[int, Sessions]) -> Evidenc
         last_day=row.last_day,
         seen_by=frozenset(),
         failed={},
-        total=known.total,
+        total={},
         reported=known.reported,
         report_days=frozenset(known.days),
     )
