@@ -140,7 +140,14 @@ async def test_the_worker_does_what_is_due_until_it_is_told_to_stop() -> None:
 
 
 def test_each_kind_has_one_handler() -> None:
-    assert [handler.kind for handler in HANDLERS] == ["assess", "notify", "mail", "verify", "records"]
+    assert [handler.kind for handler in HANDLERS] == [
+        "assess",
+        "notify",
+        "mail",
+        "verify",
+        "records",
+        "orphans",
+    ]
 
 
 class TestTime:

@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from mailward.config import Settings
+from mailward.net import clock
 from mailward.net.mailer import MailerError, RecipientRefused
 from mailward.notify import deliver
 from mailward.store.aio import in_store
-from mailward.store.services import outbox, problems
+from mailward.store.services import housekeeping, outbox, problems
 from mailward.store.services.outbox import Claimed
 from mailward.worker.records import check_domain
 
@@ -28,6 +29,8 @@ class Failure(NamedTuple):
 
 Failures = Mapping[int, Failure]
 """By the id of the outbox item. What is not in it is done."""
+ORPHANS_A_WINDOW = 5_000
+"""Raw messages that are looked at in one go: 720,000 a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,16 @@ async def records(settings: Settings, items: Sequence[Claimed]) -> Failures:
     return await _each(items, lambda domain_id: check_domain(settings, domain_id))
 
 
+async def orphans(_settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """One key. A window at a time: the payload says where it begins."""
+    for item in items:
+        after = await in_store(housekeeping.remove_orphans, item.payload.get("after", 0), ORPHANS_A_WINDOW)
+        if after:
+            later = clock.now() + housekeeping.ORPHANS_EVERY
+            await in_store(outbox.put, item.kind, item.key, {"after": after}, later)
+    return {}
+
+
 HANDLERS = (
     Handler("assess", assess, batch=2_000),
     Handler("notify", notify, batch=10_000),
@@ -86,6 +99,7 @@ HANDLERS = (
     Handler("mail", mail, batch=10, lease=timedelta(minutes=30), longest_wait=timedelta(minutes=10)),
     Handler("verify", verify, batch=20),
     Handler("records", records, batch=20),
+    Handler("orphans", orphans, batch=1),
 )
 
 

@@ -37,6 +37,10 @@ async def sweep(_settings: Settings) -> None:
     await in_store(housekeeping.sweep, [handler.kind for handler in HANDLERS])
 
 
+async def remove_orphans(_settings: Settings) -> None:
+    await in_store(housekeeping.put_orphans)
+
+
 async def check_relay(settings: Settings) -> None:
     """Until the relay is seen to work; from then on the mails themselves show it."""
     if await in_store(notifications.relay_works) is not True and not await in_store(notifications.has_mails):
@@ -47,6 +51,7 @@ TIMED = (
     Timed("records", timedelta(minutes=1), check_records),
     Timed("verify", timedelta(hours=1), verify_again),
     Timed("sweep", timedelta(hours=1), sweep),
+    Timed("orphans", timedelta(hours=1), remove_orphans),
     Timed("relay", timedelta(minutes=5), check_relay),
 )
 

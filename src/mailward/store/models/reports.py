@@ -126,6 +126,8 @@ class Report(models.Model):
                 condition=models.Q(failed__gt=0),
                 name="report_with_failures_anywhere",
             ),
+            # whose bytes are still needed; it grows at its end only
+            models.Index(fields=["raw"], name="report_by_raw"),
         ]
 
 
@@ -157,6 +159,9 @@ class QuarantinedMessage(models.Model):
     detail = models.CharField(max_length=500, blank=True)
     received_at = models.DateTimeField()
     read_again_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["raw"], name="quarantined_by_raw")]
 
 
 class DailySessions(models.Model):

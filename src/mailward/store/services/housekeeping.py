@@ -4,11 +4,20 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.contrib.sessions.models import Session
-from django.db.models import F, Q
+from django.db import connection
+from django.db.models import Exists, F, OuterRef, Q
 
 from mailward.net import clock
 from mailward.store.ids import first_id_at
-from mailward.store.models import Domain, Invitation, OutboxItem, Report, Trust
+from mailward.store.models import (
+    Domain,
+    Invitation,
+    OutboxItem,
+    QuarantinedMessage,
+    RawMessage,
+    Report,
+    Trust,
+)
 from mailward.store.queries.evidence import chunks
 from mailward.store.services import outbox
 from mailward.store.services.problems import close_gone
@@ -18,6 +27,11 @@ _VERIFY_AFTER = timedelta(hours=1)
 _VERIFY_WITHIN = timedelta(days=4)
 _KEEP_INVITATIONS = timedelta(days=30)
 _KEEP_STRAYS = timedelta(days=7)
+KEEP_ORPHANS = timedelta(days=1)
+"""Bytes that nothing refers to: somebody may be looking at them."""
+ORPHANS_EVERY = timedelta(minutes=10)
+_ORPHANS_A_TRANSACTION = 20
+"""Each may have 10 MiB, and nobody else writes meanwhile."""
 
 
 def put_record_checks(limit: int) -> int:
@@ -53,3 +67,36 @@ def sweep(kinds: Iterable[str]) -> None:
     strays = OutboxItem.objects.exclude(kind__in=list(kinds))
     strays.filter(available_at__lt=now - _KEEP_STRAYS).delete()
     close_gone()
+
+
+def put_orphans() -> None:
+    """Begin a new round of `remove_orphans`, unless one is under way."""
+    under_way = OutboxItem.objects.filter(kind="orphans").exists()
+    if not under_way and RawMessage.objects.exists():
+        outbox.put("orphans", "raw")
+
+
+def remove_orphans(after: int, limit: int) -> int:
+    """Of the next `limit` raw messages after this id, remove those that nothing refers to any more: a more
+    trusted copy took their place, they left quarantine, or their domain was deleted.
+
+    Returns the last id that was looked at; 0: that was the end. Nothing can come to refer to one again: whoever
+    refers to a raw message was written in the same transaction.
+    """
+    young = first_id_at(clock.now() - KEEP_ORPHANS)
+    window = RawMessage.objects.filter(id__gt=after, id__lt=young).order_by("id")
+    ids = list(window.values_list("id", flat=True)[:limit])
+    if not ids:
+        return 0
+    used = [model.objects.filter(raw=OuterRef("pk")) for model in (Report, QuarantinedMessage)]
+    orphans = window.filter(*(~Exists(rows) for rows in used), id__lte=ids[-1])
+    found = list(orphans.values_list("id", flat=True))
+    for start in range(0, len(found), _ORPHANS_A_TRANSACTION):
+        chunk = found[start : start + _ORPHANS_A_TRANSACTION]
+        with connection.cursor() as cursor:
+            # not by the ORM, which would take along whatever refers to them; the database refuses that
+            cursor.execute(_REMOVE.format(ids=", ".join(["%s"] * len(chunk))), chunk)
+    return ids[-1]
+
+
+_REMOVE = "DELETE FROM store_rawmessage WHERE id IN ({ids})"
