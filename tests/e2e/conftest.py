@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -37,6 +39,8 @@ class Platform:
     data: Path
     dns: FakeDns
     ports: dict[str, int] = field(default_factory=lambda: {name: free_port() for name in PORTS})
+    settings: dict[str, str] = field(default_factory=dict)
+    """More of the environment."""
 
     @property
     def url(self) -> str:
@@ -62,7 +66,24 @@ class Platform:
                 "MAILWARD_DNS_AUTHORITATIVE_OVERRIDE": self.dns.address,
                 "MAILWARD_DNS_ALLOW_PRIVATE_ADDRESSES": "true",
             }
+            | self.settings
         )
+
+    @contextmanager
+    def serving(self) -> Iterator[Self]:
+        with self.data.with_suffix(".log").open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mailward", "serve"],
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            until(lambda: "Data  " in self.log)
+            yield self
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
 
     def start_link(self) -> str:
         """The one-time link that `mailward serve` prints."""
@@ -88,20 +109,8 @@ def until(condition: Callable[[], object], seconds: float = 40) -> None:
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     dns = FakeDns()
-    with dns.threaded():
-        platform = Platform(tmp_path_factory.mktemp("e2e") / "data", dns)
-        with platform.data.with_suffix(".log").open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "mailward", "serve"],
-                env=platform.environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            yield platform
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
+    with dns.threaded(), Platform(tmp_path_factory.mktemp("e2e") / "data", dns).serving() as platform:
+        yield platform
 
 
 @pytest.fixture(scope="module")
