@@ -37,6 +37,7 @@ from mailward.core.tlsrpt.routing import Address, route
 from mailward.core.tlsrpt.schema import Report
 from mailward.ingest.addresses import ReportAddress
 from mailward.store.models import Door, Trust
+from mailward.store.packed import pack
 from mailward.store.services.incoming import (
     Incoming,
     Judgement,
@@ -220,8 +221,8 @@ def _digest(
     return digest_report(
         report,
         content_hash(report),
-        encode_json(report),
-        encode_json(_deviations_of(reading, at)),
+        pack(encode_json(report)),
+        pack(encode_json(_deviations_of(reading, at))),
         (
             OwnedShare(
                 None if share.domain is None else address.owned[share.domain],

@@ -85,9 +85,9 @@ class Report(models.Model):
     """Sessions of the policy type with the most sessions: never a sum over types."""
     failed = models.BigIntegerField(null=True)
     parsed = models.BinaryField()
-    """The typed report: mailward.core.tlsrpt.schema.Report as JSON (UTF-8)."""
+    """The typed report: mailward.core.tlsrpt.schema.Report as JSON (UTF-8), see store.packed."""
     deviations = models.BinaryField()
-    """The deviations found by the as-received reading, JSON (UTF-8)."""
+    """The deviations found by the as-received reading, JSON (UTF-8), see store.packed."""
     tls_report_domain = models.CharField(max_length=253, blank=True)
     received_at = models.DateTimeField()
     copies = models.PositiveIntegerField(default=1)

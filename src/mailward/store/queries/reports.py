@@ -16,6 +16,7 @@ from mailward.core.tlsrpt import schema
 from mailward.core.tlsrpt.deviations import Deviation
 from mailward.core.tlsrpt.routing import Address, route
 from mailward.store.models import Domain, Receipt, Report, Trust
+from mailward.store.packed import unpack
 from mailward.store.scope import Scope
 
 PAGE_ROWS = 50
@@ -153,11 +154,11 @@ def find_report(scope: Scope, report_id: int) -> ReportDetail | None:
     row = found.filter(pk=report_id).first()
     if row is None:
         return None
-    report = msgspec.json.decode(bytes(row.parsed), type=schema.Report)
+    report = msgspec.json.decode(unpack(bytes(row.parsed)), type=schema.Report)
     return ReportDetail(
         row=row,
         report=report,
-        deviations=tuple(msgspec.json.decode(bytes(row.deviations), type=list[Deviation])),
+        deviations=tuple(msgspec.json.decode(unpack(bytes(row.deviations)), type=list[Deviation])),
         own=_own_policies(row, report),
         receipts=tuple(scope.receipts().filter(report=row).order_by("received_at")),
         siblings=_siblings(scope, row),

@@ -5,6 +5,7 @@ import msgspec
 from mailward.core.tlsrpt.routing import Address, route
 from mailward.core.tlsrpt.schema import Report as WireReport
 from mailward.store.models import Report
+from mailward.store.packed import unpack
 from mailward.store.services.incoming import OwnedShare, ShareDigest, digest_report
 
 
@@ -13,7 +14,7 @@ def booked_shares(report: Report) -> tuple[ShareDigest, ...]:
     domain, address_domain = report.domain, report.address_domain
     if domain is None:
         return ()
-    wire = msgspec.json.decode(bytes(report.parsed), type=WireReport)
+    wire = msgspec.json.decode(unpack(bytes(report.parsed)), type=WireReport)
     # the organisation's address: its other domains have rows of their own
     address = Address({domain.name}, address_domain.name if address_domain else None)
     owned = [

@@ -83,9 +83,9 @@ class ReportDigest(_Value, frozen=True):
 
     content_hash: bytes
     parsed: bytes
-    """The report as JSON."""
+    """The report as JSON, packed."""
     deviations: bytes
-    """The deviations as JSON."""
+    """The deviations as JSON, packed."""
     organization_name: str
     contact_domain: str
     report_id: str

@@ -12,6 +12,7 @@ from mailward.core.tlsrpt.write import serialise_report
 from mailward.render.csv import write_head, write_report
 from mailward.render.html import render_document, render_page
 from mailward.store.models import Door, Receipt
+from mailward.store.packed import unpack
 from mailward.store.queries.reports import ReportDetail, ReportRow, find_report
 from mailward.web.access import ScopedRequest, reader_page
 from mailward.web.download import attachment, raw_extension
@@ -49,7 +50,7 @@ def report_detail(request: ScopedRequest, report_id: int) -> HttpResponse:
         "document": mark_safe(render_document(_document(detail), heading_level=1)),  # noqa: S308
         "trust": describe_trust(row),
         "names_note": note_names(row, detail.report.contact_info),
-        "original": show_original(content, report_id=row.report_id, parsed=bytes(row.parsed)),
+        "original": show_original(content, report_id=row.report_id, parsed=unpack(bytes(row.parsed))),
         "size": len(content),
         "copies": [Copy(receipt, *badge_of(receipt.trust)) for receipt in detail.receipts],
         "copies_left_out": row.copies - 1 - len(detail.receipts),
