@@ -17,13 +17,13 @@ from mailward.ingest.accept import (
     limits_of,
     read_arrival,
 )
-from mailward.ingest.errors import TooMuchUnreadable
+from mailward.ingest.errors import TooMuchToday
 from mailward.ingest.keys import KeyFinder, make_key_resolver
 from mailward.ingest.nonces import find_test_domain
 from mailward.ingest.writer import Writer
 from mailward.net.resolver import Resolver
 from mailward.store.models import Door, Trust
-from mailward.store.services.incoming import Incoming, Judgement, Stored
+from mailward.store.services.incoming import COUNTED_TRUST, Incoming, Judgement, Stored, size_of
 
 _log = logging.getLogger("mailward.ingest")
 
@@ -31,6 +31,10 @@ MAX_INLINE_BYTES = 64 * 1024
 """A hop to another thread costs more than hashing this much."""
 MAX_UNREADABLE_A_DAY = 1_000
 """Of one organisation: anybody can send what nobody can read."""
+MAX_UNVOUCHED_BYTES_A_DAY = 1024 * 1024 * 1024
+"""Of one organisation: anybody can send reports that nobody signs, and they stay until it deletes them. Those
+that somebody vouches for have room besides.
+"""
 
 
 class Acceptor:
@@ -44,6 +48,7 @@ class Acceptor:
         # two: one hostile report that takes a second to read does not keep the next waiting
         self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="readers")
         self._unreadable = _DailyBudget(MAX_UNREADABLE_A_DAY)
+        self._unvouched = _DailyBudget(MAX_UNVOUCHED_BYTES_A_DAY)
 
     async def accept(self, arrival: Arrival, *, from_relay: bool = False) -> Stored:
         """Returns once the arrival is committed: as reports, or in quarantine.
@@ -52,8 +57,12 @@ class Acceptor:
         IngestError where it could not be kept.
         """
         incoming = await self.prepare(arrival, from_relay=from_relay)
-        if incoming.unreadable is not None and not self._unreadable.spend(arrival):
-            raise TooMuchUnreadable
+        if incoming.unreadable is not None and not self._unreadable.spend(arrival, 1):
+            raise TooMuchToday
+        if incoming.judgement.trust not in COUNTED_TRUST and not self._unvouched.spend(
+            arrival, size_of(incoming)
+        ):
+            raise TooMuchToday
         stored = await self._writer.submit(incoming)
         _log_stored(incoming, stored)
         return stored
@@ -92,14 +101,14 @@ class _DailyBudget:
         self._day = ""
         self._spent: Counter[int] = Counter()
 
-    def spend(self, arrival: Arrival) -> bool:
+    def spend(self, arrival: Arrival, amount: int) -> bool:
         day = arrival.received_at.date().isoformat()
         if day != self._day:
             self._day = day
             self._spent.clear()
-        if self._spent[arrival.address.organisation_id] >= self._limit:
+        if self._spent[arrival.address.organisation_id] + amount > self._limit:
             return False
-        self._spent[arrival.address.organisation_id] += 1
+        self._spent[arrival.address.organisation_id] += amount
         return True
 
 

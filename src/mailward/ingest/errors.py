@@ -9,5 +9,5 @@ class StoreBusy(IngestError):
     """The database is locked, full or gone. The sender's retry will succeed once it is not."""
 
 
-class TooMuchUnreadable(IngestError):
-    """This organisation got more mail today that cannot be read than is kept."""
+class TooMuchToday(IngestError):
+    """This organisation got more today that cannot be read, or that nobody vouches for, than is kept."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from django.db import DatabaseError, connection
 
 from mailward.ingest.errors import IngestError, StoreBusy
-from mailward.store.services.incoming import Incoming, Stored
+from mailward.store.services.incoming import Incoming, Stored, size_of
 from mailward.store.services.reports import store_batch
 
 _log = logging.getLogger("mailward.ingest")
@@ -44,7 +44,7 @@ class Writer:
 
     async def submit(self, incoming: Incoming) -> Stored:
         """Returns once it is committed. Raises StoreBusy where it could not be, or too much waits already."""
-        size = len(incoming.content)
+        size = size_of(incoming)
         if self._closed or self._waiting >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
             raise StoreBusy("too much is waiting to be written")
         future: asyncio.Future[Stored] = self._loop.create_future()
@@ -76,7 +76,7 @@ class Writer:
         first = self._queue.get()
         if first is None:
             return []
-        batch, size = [first], len(first.incoming.content)
+        batch, size = [first], size_of(first.incoming)
         while len(batch) < MAX_BATCH and size < MAX_BATCH_BYTES:
             try:
                 waiting = self._queue.get_nowait()
@@ -86,7 +86,7 @@ class Writer:
                 self._queue.put(None)  # for the next round
                 break
             batch.append(waiting)
-            size += len(waiting.incoming.content)
+            size += size_of(waiting.incoming)
         return batch
 
     def _write(self, batch: Sequence[_Waiting]) -> None:

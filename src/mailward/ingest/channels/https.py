@@ -11,7 +11,7 @@ from mailward.config import Settings
 from mailward.ingest.accept import Arrival
 from mailward.ingest.acceptor import Acceptor
 from mailward.ingest.addresses import AddressBook
-from mailward.ingest.errors import StoreBusy, TooMuchUnreadable
+from mailward.ingest.errors import StoreBusy, TooMuchToday
 from mailward.net import clock
 from mailward.net.certificates import Certificates
 from mailward.net.httpserver import Finished, HttpLimits, Request, Response, Server, refusal, serve_http
@@ -60,8 +60,8 @@ class HttpsDoor:
             stored = await self._acceptor.accept(arrival)
         except StoreBusy:
             return Response(503, _BUSY, headers=(_RETRY_AFTER,))
-        except TooMuchUnreadable:
-            return Response(429, b"Too much that cannot be read today\n", headers=(_RETRY_AFTER,))
+        except TooMuchToday:
+            return Response(429, b"Too much today that nobody vouches for\n", headers=(_RETRY_AFTER,))
         if stored.quarantine_id is not None:
             return refusal(400, "The body cannot be read as a TLS report (RFC 8460 section 4).")
         if stored.new:

@@ -21,7 +21,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from mailward.ingest.accept import Arrival
 from mailward.ingest.acceptor import Acceptor
 from mailward.ingest.addresses import AddressBook, ReportAddress
-from mailward.ingest.errors import StoreBusy, TooMuchUnreadable
+from mailward.ingest.errors import StoreBusy, TooMuchToday
 from mailward.net import clock
 from mailward.store.models import Door
 
@@ -159,8 +159,8 @@ class _Hooks:
         for outcome in outcomes:
             if isinstance(outcome, StoreBusy):
                 return BUSY
-            if isinstance(outcome, TooMuchUnreadable):
-                return "452 4.2.2 Too much mail that cannot be read today, try again tomorrow"
+            if isinstance(outcome, TooMuchToday):
+                return "452 4.2.2 Too much today that cannot be read or is not signed, try again tomorrow"
             if isinstance(outcome, BaseException):
                 raise outcome
         return "250 2.0.0 Stored"

@@ -1,0 +1,80 @@
+"""What anybody can send without a signature has an end each day; what somebody vouches for has room besides."""
+
+import asyncio
+import sqlite3
+from datetime import timedelta
+
+import msgspec
+import pytest
+from django.db import connection
+from tests.fakes.signer import Signer, google_mail, report_json
+from tests.ingest.conftest import House, json_body
+
+from mailward.ingest import acceptor
+from mailward.ingest.errors import StoreBusy
+from mailward.ingest.writer import MAX_WAITING_BYTES, Writer
+from mailward.net import clock
+from mailward.store.aio import in_store
+from mailward.store.models import Domain, Door, QuarantinedMessage, Report, Trust
+from mailward.store.services.incoming import Incoming, Judgement, ReportDigest
+
+pytestmark = pytest.mark.usefixtures("domain")
+GOOGLE = Signer("google.test")
+
+
+def unsigned(number: int) -> bytes:
+    return google_mail(report_json(report_id=str(number)))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for some unsigned reports, or two mails that cannot be read."""
+    monkeypatch.setattr(acceptor, "MAX_UNVOUCHED_BYTES_A_DAY", 10_000)
+    monkeypatch.setattr(acceptor, "MAX_UNREADABLE_A_DAY", 2)
+
+
+async def test_unsigned_reports_have_an_end_and_signed_ones_go_on(small: None, house: House) -> None:
+    GOOGLE.publish(house.dns)
+    replies = [(await house.mail(unsigned(number)))[:3] for number in range(10)]
+    taken = await in_store(Report.objects.count)
+    assert replies == ["250"] * taken + ["452"] * (10 - taken)
+    assert 2 <= taken <= 5
+    assert await house.post(json_body(report_json(organization="x" * 2_000))) == 429
+    assert (await house.mail(GOOGLE.sign(unsigned(9)))).startswith("250")
+    assert await in_store(lambda: Report.objects.filter(trust=Trust.VERIFIED).count()) == 1
+    with clock.frozen(clock.now() + timedelta(days=1)):
+        assert (await house.mail(unsigned(3))).startswith("250")
+
+
+async def test_so_has_what_cannot_be_read(small: None, house: House) -> None:
+    replies = [await house.mail(f"Subject: {number}\r\n\r\nno report\r\n".encode()) for number in range(3)]
+    assert [reply[:3] for reply in replies] == ["250", "250", "452"]
+    assert await in_store(QuarantinedMessage.objects.count) == 2
+
+
+async def test_what_waits_for_the_writer_is_counted_with_what_was_read_from_it(
+    transactional_db: None, domain: Domain
+) -> None:
+    """A mail of a few bytes can unpack to 25 MiB, and a locked database lets them pile up."""
+    half = MAX_WAITING_BYTES // 2
+    report = ReportDigest(b"h", b"{" * half, b"[]", "", "", "", None, None, None, "", ())
+    incoming = Incoming(
+        organisation_id=domain.organisation_id,
+        address_domain_id=domain.pk,
+        door=Door.SMTP,
+        content=b"few",
+        received_at=clock.now(),
+        judgement=Judgement(Trust.UNVERIFIED),
+        reports=(report,),
+    )
+    locker = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    writer = Writer()
+    waiting = asyncio.ensure_future(writer.submit(incoming))
+    await asyncio.sleep(0)
+    with pytest.raises(StoreBusy, match="too much is waiting"):
+        await writer.submit(msgspec.structs.replace(incoming, content=b"another"))
+    locker.execute("ROLLBACK")
+    locker.close()
+    await waiting
+    await writer.close()
