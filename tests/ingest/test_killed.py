@@ -29,6 +29,8 @@ class Installation:
     smtp_port: int
     https_port: int
     answered: set[str] = field(default_factory=set)
+    replies: set[str] = field(default_factory=set)
+    statuses: set[int] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1_000_000)))
 
     @property
@@ -83,29 +85,38 @@ class Installation:
             while True:
                 report_id = f"mail {next(self.numbers)}"
                 raw = google_mail(report_json(report_id=report_id))
-                if (await client.send(raw, ADDRESS)).startswith("250"):
+                reply = await client.send(raw, ADDRESS)
+                self.replies.add(reply)
+                if reply.startswith("250"):
                     self.answered.add(report_id)
 
     async def post_on_and_on(self) -> None:
         while True:
             report_id = f"post {next(self.numbers)}"
             body = json_body(report_json(report_id=report_id))
-            if await post(self.https_port, f"/v1/tlsrpt/{TOKEN}", body) == 201:
+            status = await post(self.https_port, f"/v1/tlsrpt/{TOKEN}", body)
+            self.statuses.add(status)
+            if status == 201:
                 self.answered.add(report_id)
 
-    async def run_until_killed(self, seconds: float) -> None:
-        async with self.doors() as process:
+    async def run_until_killed(self, seconds: float, *, locked: bool) -> None:
+        """With `locked`, the last commits before the kill cannot succeed: whoever is answered then is lied to."""
+        async with self.doors() as process, contextlib.AsyncExitStack() as stack:
             senders = [
                 asyncio.ensure_future(send())
                 for send in (self.mail_on_and_on, self.post_on_and_on)
                 for _ in range(_CLIENTS)
             ]
             await asyncio.sleep(seconds)  # the moment of the kill is what is tested
+            if locked:
+                locker = stack.enter_context(contextlib.closing(self.database()))
+                locker.execute("BEGIN IMMEDIATE")
+                await asyncio.sleep(0.3)
             process.send_signal(signal.SIGKILL)
             await process.wait()
-            for sender in senders:
-                sender.cancel()
-            await asyncio.gather(*senders, return_exceptions=True)
+            # answers that are on their way count as well
+            _, late = await asyncio.wait(senders, timeout=5)
+            assert not late
 
 
 async def _listening(port: int) -> None:
@@ -131,8 +142,8 @@ async def _kill_loop(folder: Path, kills: int) -> None:
     installation = Installation(folder, _free_port(), _free_port())
     installation.prepare()
     dice = random.Random(8460)
-    for _ in range(kills):
-        await installation.run_until_killed(dice.uniform(0.2, 1.2))
+    for kill in range(kills):
+        await installation.run_until_killed(dice.uniform(0.2, 1.2), locked=bool(kill % 2))
         missing = installation.answered - installation.stored()
         assert not missing
     kinds = {report_id.split()[0] for report_id in installation.answered}
@@ -147,3 +158,46 @@ async def test_what_was_answered_survives_the_kill(tmp_path: Path) -> None:
 @pytest.mark.timeout(400)
 async def test_what_was_answered_survives_many_kills(tmp_path: Path) -> None:
     await _kill_loop(tmp_path, kills=60)
+
+
+async def test_sigterm_under_load_loses_nothing_and_refuses_nothing_for_good(tmp_path: Path) -> None:
+    installation = Installation(tmp_path, _free_port(), _free_port())
+    installation.prepare()
+    async with installation.doors() as process:
+        senders = [
+            asyncio.ensure_future(send())
+            for send in (installation.mail_on_and_on, installation.post_on_and_on)
+            for _ in range(_CLIENTS)
+        ]
+        await asyncio.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(9):  # serve would kill it after ten seconds
+            assert await process.wait() == 0
+        await asyncio.wait(senders, timeout=5)
+        for sender in senders:
+            assert sender.cancel() is False, "every connection has ended"
+    assert installation.answered
+    assert installation.stored() == installation.answered, "what was stored was answered as well"
+    assert not {reply for reply in installation.replies if not reply.startswith(("250", "421"))}
+    assert installation.statuses <= {201, 503}
+
+
+async def test_a_mail_that_is_being_stored_when_we_are_told_to_stop_is_answered(tmp_path: Path) -> None:
+    installation = Installation(tmp_path, _free_port(), _free_port())
+    installation.prepare()
+    async with (
+        installation.doors() as process,
+        smtp(installation.smtp_port) as busy,
+        smtp(installation.smtp_port) as idle,
+    ):
+        with contextlib.closing(installation.database()) as locker:
+            locker.execute("BEGIN IMMEDIATE")
+            sending = asyncio.ensure_future(busy.send(google_mail(report_json()), ADDRESS))
+            await asyncio.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            assert (await idle.reply()).startswith("421 4.3.2")
+            assert not sending.done()
+            locker.rollback()
+        assert (await sending).startswith("250")
+        assert await process.wait() == 0
+    assert len(installation.stored()) == 1

@@ -55,12 +55,14 @@ async def open_doors(
         )
         try:
             https = await serve_https(acceptor, book, settings, certificates, port=https_port)
-            try:
-                yield Doors(smtp.port, https.port)
-            finally:
-                await https.close()
-        finally:
+        except BaseException:
             await smtp.close()
+            raise
+        try:
+            yield Doors(smtp.port, https.port)
+        finally:
+            # both at once: the supervisor's patience is for all that we have to end
+            await asyncio.gather(https.close(), smtp.close())
     finally:
         await acceptor.close()
 

@@ -29,6 +29,9 @@ _log = logging.getLogger("mailward.ingest.smtp")
 # aiosmtpd logs every command there
 logging.getLogger("mail.log").setLevel(logging.ERROR)
 
+CLOSING = b"421 4.3.2 Mailward is being stopped, try again later\r\n"
+CLOSE_SECONDS = 5.0
+"""For what has come whole to be stored and answered; with the HTTPS door's, below the supervisor's patience."""
 BUSY = "451 4.3.0 The report could not be stored, try again later"
 NOT_OURS = "550 5.7.1 This server takes TLS reports (RFC 8460) only, and relays nothing"
 _PLAIN_PATH = re.compile(r"<([A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255})>(?: (.*))?", re.ASCII)
@@ -77,6 +80,7 @@ class SmtpDoor:
     by_address: Counter[str] = field(default_factory=Counter)
     buffered: int = 0
     """Bytes of unfinished mails."""
+    closing: bool = False
 
     def make_connection(self) -> "_Connection":
         return _Connection(self, asyncio.get_running_loop())
@@ -185,6 +189,8 @@ class _Connection(SMTP):
         self._counted = ""
         self._received = 0
         self._turned_away = False
+        self.storing = False
+        """A mail has come whole and is not answered yet."""
         self._deadline: asyncio.TimerHandle | None = None
         self._hooks = _Hooks(door)
         super().__init__(
@@ -291,11 +297,18 @@ class _Connection(SMTP):
                 self.envelope = self._create_envelope()
             else:
                 envelope.content = content
+                self.storing = True
                 try:
                     reply = await self._hooks.handle_DATA(self, cast("Session", self.session), envelope)
+                except BaseException:
+                    self.storing = False
+                    raise
                 finally:
                     self.envelope = self._create_envelope()
             await self.push(reply)
+            self.storing = False
+            if self._door.closing:
+                self.say_goodbye()
 
     async def _read_content(self) -> bytes | None:
         """The mail, its dots restored (RFC 5321 §4.5.2); None: it is too large, and was passed over."""
@@ -326,6 +339,16 @@ class _Connection(SMTP):
     async def smtp_EXPN(self, arg: str) -> None:  # noqa: N802
         await self.push("502 5.5.1 EXPN is not offered")
 
+    def say_goodbye(self) -> None:
+        """End what is not storing a mail; RFC 5321 §3.8 lets a server that is stopped say so at any time."""
+        if self.storing or self.transport is None or self.session is None:
+            return
+        if self._tls_protocol is not None and self.session.ssl is None:  # in the middle of its handshake
+            self.cut()
+            return
+        _transport_of(self).write(CLOSING)
+        _transport_of(self).close()
+
     def cut(self) -> None:
         if self.transport is not None:
             _transport_of(self).abort()
@@ -343,11 +366,20 @@ class SmtpServer:
         self.port: int = listener.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Take nothing new. Mails that were not answered yet are cut off: their senders come again."""
+        """Take nothing new, store and answer what has come whole, and cut off the rest: it comes again."""
         self._listener.close()
+        self._door.closing = True
+        for connection in list(self._door.connections):
+            connection.say_goodbye()
+        deadline = clock.monotonic() + CLOSE_SECONDS
+        while self._is_storing() and clock.monotonic() < deadline:  # noqa: ASYNC110 - a few looks, once
+            await asyncio.sleep(0.02)
         for connection in list(self._door.connections):
             connection.cut()
         await asyncio.sleep(0)
+
+    def _is_storing(self) -> bool:
+        return any(connection.storing for connection in self._door.connections)
 
 
 async def serve_smtp(
