@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from tests.fakes.signer import google_mail, report_json
 from tests.ingest.conftest import ADDRESS, TOKEN, json_body, post, smtp
 
@@ -131,7 +132,7 @@ async def _listening(port: int) -> None:
             return
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -139,7 +140,7 @@ def _free_port() -> int:
 
 
 async def _kill_loop(folder: Path, kills: int) -> None:
-    installation = Installation(folder, _free_port(), _free_port())
+    installation = Installation(folder, free_port(), free_port())
     installation.prepare()
     dice = random.Random(8460)
     for kill in range(kills):
@@ -148,6 +149,15 @@ async def _kill_loop(folder: Path, kills: int) -> None:
         assert not missing
     kinds = {report_id.split()[0] for report_id in installation.answered}
     assert kinds == {"mail", "post"}
+
+
+@pytest.mark.django_db
+def test_a_commit_waits_for_the_disk() -> None:
+    """No kill shows it, only a power cut would: WAL alone, with synchronous=NORMAL, loses the last commits."""
+    with connection.cursor() as cursor:
+        for pragma, value in (("journal_mode", "wal"), ("synchronous", 2)):
+            cursor.execute(f"PRAGMA {pragma}")
+            assert cursor.fetchone() == (value,)
 
 
 async def test_what_was_answered_survives_the_kill(tmp_path: Path) -> None:
@@ -161,7 +171,7 @@ async def test_what_was_answered_survives_many_kills(tmp_path: Path) -> None:
 
 
 async def test_sigterm_under_load_loses_nothing_and_refuses_nothing_for_good(tmp_path: Path) -> None:
-    installation = Installation(tmp_path, _free_port(), _free_port())
+    installation = Installation(tmp_path, free_port(), free_port())
     installation.prepare()
     async with installation.doors() as process:
         senders = [
@@ -183,7 +193,7 @@ async def test_sigterm_under_load_loses_nothing_and_refuses_nothing_for_good(tmp
 
 
 async def test_a_mail_that_is_being_stored_when_we_are_told_to_stop_is_answered(tmp_path: Path) -> None:
-    installation = Installation(tmp_path, _free_port(), _free_port())
+    installation = Installation(tmp_path, free_port(), free_port())
     installation.prepare()
     async with (
         installation.doors() as process,
