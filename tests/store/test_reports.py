@@ -239,6 +239,36 @@ def test_addresses_beyond_a_thousand_fold_into_one_row(domain: Domain) -> None:
     assert DailyFailures.objects.get(sending_ip="").sessions == 200
 
 
+def test_one_report_spreads_over_few_rows(domain: Domain) -> None:
+    details = [
+        {
+            "result-type": f"result-{number % 30}",
+            "receiving-mx-hostname": f"mx{number % 90}.example.test",
+            "sending-mta-ip": f"2001:db8::{number % 899:x}",
+            "failed-session-count": 1,
+        }
+        for number in range(9_000)
+    ]
+    store(arrival(domain, details=details))
+    assert 2_000 <= DailyFailures.objects.count() <= 2_100
+    assert sum(row[-1] for row in failures()) == 9_000  # type: ignore[misc]
+    assert DailyFailures.objects.values("result_type").distinct().count() == 21
+
+
+def test_policy_types_beyond_ten_fold_into_one_row(domain: Domain) -> None:
+    wire = msgspec.convert(report_json(), WireReport)
+    invented = [
+        msgspec.convert(report_json(policy_type=f"invented-{number}"), WireReport).policies[0]
+        for number in range(50)
+    ]
+    many = msgspec.structs.replace(wire, policies=(*wire.policies, *invented))
+    share = OwnedShare(domain.pk, domain.name, tuple(range(51)))
+    digest = digest_report(many, b"h" * 32, b"{}", b"[]", [share])
+    store(msgspec.structs.replace(arrival(domain), reports=(digest,)))
+    assert len(sessions()) == 11
+    assert sum(row[3] for row in sessions()) == 51 * 100  # type: ignore[misc]
+
+
 @pytest.mark.parametrize(
     "day, counted",
     [

@@ -32,6 +32,8 @@ MAX_COUNT = 10**12
 """Beyond any day's sessions of one sender; keeps sums of made-up numbers inside 63 bits."""
 MAX_ADDRESSES_A_REPORT = 1_000
 MAX_HOSTS_A_REPORT = 200
+MAX_CAUSES_A_REPORT = 2_000
+"""All of these together: rows that one report can add."""
 MAX_RESULTS_A_REPORT = 20
 """IANA knows 11. Each becomes a problem of its own, so a report must not invent as many as it likes."""
 MAX_KINDS_A_REPORT = 10
@@ -240,6 +242,8 @@ def _fold(failures: dict[_Cause, int]) -> dict[_Cause, int]:
         name = _known(name, results, MAX_RESULTS_A_REPORT)
         host = _known(host, hosts, MAX_HOSTS_A_REPORT)
         cause = (kind, name, host, _known(address, addresses, MAX_ADDRESSES_A_REPORT))
+        if len(folded) >= MAX_CAUSES_A_REPORT and cause not in folded:
+            cause = (kind, name, "", "")
         folded[cause] = folded.get(cause, 0) + number
     return folded
 
