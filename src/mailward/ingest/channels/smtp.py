@@ -32,6 +32,8 @@ logging.getLogger("mail.log").setLevel(logging.ERROR)
 CLOSING = b"421 4.3.2 Mailward is being stopped, try again later\r\n"
 CLOSE_SECONDS = 5.0
 """For what has come whole to be stored and answered; with the HTTPS door's, below the supervisor's patience."""
+STALLED_SECONDS = 10.0
+"""Without a whole command or a piece of a mail; whoever is at work needs less between two."""
 BUSY = "451 4.3.0 The report could not be stored, try again later"
 NOT_OURS = "550 5.7.1 This server takes TLS reports (RFC 8460) only, and relays nothing"
 _PLAIN_PATH = re.compile(r"<([A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255})>(?: (.*))?", re.ASCII)
@@ -86,10 +88,18 @@ class SmtpDoor:
         return _Connection(self, asyncio.get_running_loop())
 
     def is_full(self, peer: str) -> bool:
-        return (
-            len(self.connections) >= self.limits.connections
-            or self.by_address[peer] >= self.limits.connections_an_address
-        )
+        if self.by_address[peer] >= self.limits.connections_an_address:
+            return True
+        return len(self.connections) >= self.limits.connections and not self._make_room()
+
+    def _make_room(self) -> bool:
+        """End the connection that has done nothing for longest, if that is long."""
+        waiting = [connection for connection in self.connections if not connection.storing]
+        idlest = min(waiting, key=lambda connection: connection.moved_at, default=None)
+        if idlest is None or clock.monotonic() - idlest.moved_at < STALLED_SECONDS:
+            return False
+        idlest.cut()
+        return True
 
 
 class _Envelope(Envelope):
@@ -191,6 +201,7 @@ class _Connection(SMTP):
         self._turned_away = False
         self.storing = False
         """A mail has come whole and is not answered yet."""
+        self.moved_at = clock.monotonic()
         self._deadline: asyncio.TimerHandle | None = None
         self._hooks = _Hooks(door)
         super().__init__(
@@ -262,6 +273,10 @@ class _Connection(SMTP):
                 if self._door.by_address[self._counted] <= 0:
                     del self._door.by_address[self._counted]
         super().connection_lost(error)
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        self.moved_at = clock.monotonic()
+        super()._reset_timeout(duration)
 
     def _create_envelope(self) -> _Envelope:
         # called whenever a mail is over: answered, reset or given up
