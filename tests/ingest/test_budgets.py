@@ -10,13 +10,16 @@ from django.db import connection
 from tests.fakes.signer import Signer, google_mail, report_json
 from tests.ingest.conftest import House, json_body
 
+from mailward.core.tlsrpt.limits import DEFAULT_LIMITS
 from mailward.ingest import acceptor
+from mailward.ingest.accept import Arrival, read_arrival
+from mailward.ingest.addresses import ReportAddress
 from mailward.ingest.errors import StoreBusy
-from mailward.ingest.writer import MAX_WAITING_BYTES, Writer
+from mailward.ingest.writer import Writer
 from mailward.net import clock
 from mailward.store.aio import in_store
 from mailward.store.models import Domain, Door, QuarantinedMessage, Report, Trust
-from mailward.store.services.incoming import Incoming, Judgement, ReportDigest
+from mailward.store.services.incoming import Incoming, Judgement, ReportDigest, ShareDigest, size_of
 
 pytestmark = pytest.mark.usefixtures("domain")
 GOOGLE = Signer("google.test")
@@ -52,12 +55,25 @@ async def test_so_has_what_cannot_be_read(small: None, house: House) -> None:
     assert await in_store(QuarantinedMessage.objects.count) == 2
 
 
+async def test_a_report_about_many_domains_is_counted_for_each(domain: Domain) -> None:
+    """Each domain's row holds the whole report: of ten thousand domains, a mail of 100 KiB would be gigabytes."""
+    names = {f"d{number}.test": number for number in range(1, 101)}
+    report = report_json() | {"policies": [report_json(name)["policies"][0] for name in names]}
+    address = ReportAddress(domain.organisation_id, None, None, names)
+    arrival = Arrival(Door.HTTPS, address, json_body(report), clock.now())
+    incoming = read_arrival(arrival, DEFAULT_LIMITS).judged(Judgement(Trust.UNVERIFIED))
+    (digest,) = incoming.reports
+    assert len(digest.shares) == 100
+    assert size_of(incoming) > 100 * len(digest.parsed)
+
+
 async def test_what_waits_for_the_writer_is_counted_with_what_was_read_from_it(
-    transactional_db: None, domain: Domain
+    transactional_db: None, domain: Domain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mail of a few bytes can unpack to 25 MiB, and a locked database lets them pile up."""
-    half = MAX_WAITING_BYTES // 2
-    report = ReportDigest(b"h", b"{" * half, b"[]", "", "", "", None, None, None, "", ())
+    monkeypatch.setattr("mailward.ingest.writer.MAX_WAITING_BYTES", 100_000)
+    share = ShareDigest(domain.pk, None, None, (), ())
+    report = ReportDigest(b"h", b"{" * 60_000, b"[]", "", "", "", None, None, None, "", (share,))
     incoming = Incoming(
         organisation_id=domain.organisation_id,
         address_domain_id=domain.pk,
