@@ -189,7 +189,8 @@ async def test_sigterm_under_load_loses_nothing_and_refuses_nothing_for_good(tmp
     assert installation.answered
     assert installation.stored() == installation.answered, "what was stored was answered as well"
     assert not {reply for reply in installation.replies if not reply.startswith(("250", "421"))}
-    assert installation.statuses <= {201, 503}
+    # 0, no answer: a connection that nobody had taken yet; the sender tries again
+    assert installation.statuses <= {0, 201, 503}
 
 
 async def test_a_mail_that_is_being_stored_when_we_are_told_to_stop_is_answered(tmp_path: Path) -> None:
