@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -87,3 +88,18 @@ def test_the_version_needs_next_to_nothing() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_command_of_the_platform_says_what_a_bare_install_lacks(tmp_path: Path) -> None:
+    (tmp_path / "mailward.sqlite3").touch()
+    code = (
+        "import sys; sys.modules['django'] = None; from mailward.cli import main\n"
+        f"main(['user', 'list', '--data', {str(tmp_path)!r}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "mailward: This command needs the platform (django is missing): pip install 'mailward[platform]'\n"
+    )

@@ -33,6 +33,8 @@ COMMANDS = {
     "report import": Command("report_import", "Take report files into the platform."),
     "policy lint": Command("policy", "Tell everything that is wrong with a policy file.", is_group=True),
     "policy show": Command("policy", "Fetch and explain the policy of a live domain.", is_group=True),
+    "user list": Command("user", "List who has an account, and with which role.", is_group=True),
+    "user link": Command("user", "Print a one-time link to set a new password.", is_group=True),
     "version": Command("version", "Print the version."),
 }
 # children of `serve`: not listed
@@ -67,13 +69,6 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _run(name: str, command: Command, arguments: list[str]) -> int:
-    try:
-        module = importlib.import_module(f"mailward.cli.{command.module}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "mailward":
-            raise
-        need = f"This command needs the platform ({error.name} is missing)"
-        return _complain(f"{need}: pip install 'mailward[platform]'")
     group, _, last = name.rpartition(" ")
     words = [last, *arguments] if command.is_group else arguments
     prog = f"mailward {group if command.is_group else name}".rstrip()
@@ -81,7 +76,14 @@ def _run(name: str, command: Command, arguments: list[str]) -> int:
     from mailward.config import SettingsError
 
     try:
+        module = importlib.import_module(f"mailward.cli.{command.module}")
+        # Django may be missed only now: commands import it when they know that they need it
         status = module.app(words, prog_name=prog, standalone_mode=True)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "mailward":
+            raise
+        need = f"This command needs the platform ({error.name} is missing)"
+        return _complain(f"{need}: pip install 'mailward[platform]'")
     except (SettingsError, Problem) as error:
         return _complain(str(error))
     return status if isinstance(status, int) else 0

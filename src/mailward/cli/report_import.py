@@ -4,11 +4,9 @@ Reading runs in a process of its own, so that it goes on while the other commits
 """
 
 import gc
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,8 +20,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from mailward.cli.children import set_up_django
 from mailward.cli.import_reading import GC_THRESHOLDS, Piece, reading
+from mailward.cli.installation import ConfigOption, DataOption, open_installation
 from mailward.cli.problem import Problem
 
 if TYPE_CHECKING:
@@ -57,12 +55,8 @@ def import_reports(
     organisation: Annotated[
         str, typer.Option(help="Name or number of an organisation, which routes them by policy domain.")
     ] = "",
-    config: Annotated[
-        Path | None, typer.Option(help="The settings, a TOML file.", envvar="MAILWARD_CONFIG")
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="The folder of the database.", envvar="MAILWARD_DATA")
-    ] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
 ) -> None:
     """Take report files in. You vouch for them: they are counted, and marked as imported.
 
@@ -71,25 +65,13 @@ def import_reports(
     """
     if bool(domain) == bool(organisation):
         raise Problem("Say whose reports these are: --domain NAME, or --organisation NAME.")
-    _set_up(config, data)
+    open_installation(config, data)
     address = _find_address(domain, organisation)
     totals = _import(paths, address)
     console = Console(stderr=True)
     console.print(_summary(totals), highlight=False)
     if totals.bad:
         raise typer.Exit(_EXIT_SOME_BAD)
-
-
-def _set_up(config: Path | None, data: Path | None) -> None:
-    if config is not None:
-        os.environ["MAILWARD_CONFIG"] = str(config.absolute())
-    if data is not None:
-        os.environ["MAILWARD_DATA"] = str(data.absolute())
-    set_up_django()
-    from django.conf import settings
-
-    if not (settings.MAILWARD.data_path / "mailward.sqlite3").exists():
-        raise Problem(f"{settings.MAILWARD.data_path} holds no Mailward database. Start mailward serve once.")
 
 
 def _find_address(domain: str, organisation: str) -> "ReportAddress":

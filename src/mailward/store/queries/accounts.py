@@ -1,8 +1,22 @@
-"""The people of an organisation."""
+"""The people of an organisation, and the organisations of a person."""
+
+from dataclasses import dataclass
+from datetime import datetime
 
 from mailward.net import clock
 from mailward.store.models import Invitation, Membership, Organisation, User
 from mailward.store.scope import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody with an account, as the operator of the installation sees them."""
+
+    email: str
+    name: str
+    last_login: datetime | None
+    roles: tuple[tuple[str, str], ...]
+    """Organisation and role in it, the first joined first."""
 
 
 def list_members(scope: Scope) -> list[Membership]:
@@ -22,3 +36,20 @@ def several_organisations() -> bool:
 
 def nobody_has_an_account() -> bool:
     return not User.objects.exists()
+
+
+def list_people() -> list[Person]:
+    """Everybody with an account, of whatever organisation: for the operator, never for a page."""
+    roles: dict[int, list[tuple[str, str]]] = {}
+    for membership in Membership.objects.select_related("organisation").order_by("id"):
+        told = (membership.organisation.name, membership.get_role_display().lower())
+        roles.setdefault(membership.user_id, []).append(told)
+    return [
+        Person(user.email, user.name, user.last_login, tuple(roles.get(user.pk, ())))
+        for user in User.objects.order_by("email")
+    ]
+
+
+def find_person(email: str) -> User | None:
+    """For the operator: whoever signs in with this address."""
+    return User.objects.filter(email=email.strip().lower()).first()

@@ -1,0 +1,29 @@
+"""The installation whose database a command works on."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mailward.cli.children import set_up_django
+from mailward.cli.problem import Problem
+from mailward.config import load_settings
+
+ConfigOption = Annotated[
+    Path | None, typer.Option(help="The settings, a TOML file.", envvar="MAILWARD_CONFIG")
+]
+DataOption = Annotated[Path | None, typer.Option(help="The folder of the database.", envvar="MAILWARD_DATA")]
+
+
+def open_installation(config: Path | None, data: Path | None) -> None:
+    """Set Django up for that database. Raises Problem where there is none, and SettingsError."""
+    if config is not None:
+        os.environ["MAILWARD_CONFIG"] = str(config.absolute())
+    if data is not None:
+        os.environ["MAILWARD_DATA"] = str(data.absolute())
+    # before Django's settings, which make a folder and a key where there is none yet
+    folder = load_settings(config).data_path
+    if not (folder / "mailward.sqlite3").exists():
+        raise Problem(f"{folder} holds no Mailward database. Start mailward serve once.")
+    set_up_django()
