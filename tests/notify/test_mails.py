@@ -8,7 +8,14 @@ from email.message import EmailMessage
 import pytest
 
 from mailward.core.tlsrpt.results import ResultType
-from mailward.notify.mails import ascii_address, build_problem_mail, build_test_mail, sender_domain
+from mailward.notify.mails import (
+    InvitationLetter,
+    ascii_address,
+    build_invitation_mail,
+    build_problem_mail,
+    build_test_mail,
+    sender_domain,
+)
 from mailward.store.services.notifications import Letter
 
 LETTER = Letter(
@@ -211,6 +218,43 @@ def test_the_test_mail_says_that_it_is_one() -> None:
         date=LETTER.queued_at,
     )
     assert b"Subject: Mailward: test mail" in content
+
+
+INVITATION = InvitationLetter(
+    recipient="rob@new.test",
+    organisation="Example Ltd",
+    role="reader",
+    inviter="Ada",
+    link="https://console.example.net/join/token/",
+    days=7,
+)
+
+
+def invited(letter: InvitationLetter) -> EmailMessage:
+    content = build_invitation_mail(
+        letter, sender="m@example.net", message_id="<invitation.1@example.net>", date=LETTER.queued_at
+    )
+    message = email.message_from_bytes(content, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def test_an_invitation_says_by_whom_where_to_and_for_how_long() -> None:
+    message = invited(INVITATION)
+    assert message["Subject"] == "Mailward: an invitation to Example Ltd"
+    body = str(message.get_content()).replace("\r\n", "\n")
+    assert "Ada invites you to Example Ltd on Mailward, as reader." in " ".join(body.split())
+    assert "\nhttps://console.example.net/join/token/\n" in body
+    assert "works once, for 7 days" in body
+
+
+@pytest.mark.parametrize("hostile", ["Ltd\r\nBcc: eve@example.net", "Ltd\n\nhttp://evil.test/", "x" * 5000])
+def test_names_in_an_invitation_stay_on_their_line(hostile: str) -> None:
+    message = invited(replace(INVITATION, organisation=hostile, inviter=hostile))
+    assert message.get_all("Bcc") is None
+    assert len(message["Subject"]) < 250
+    assert not re.search(r"^http://evil", str(message.get_content()), re.MULTILINE)
+    assert "x" * 201 not in str(message.get_content())
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 import re
+from email import message_from_bytes, policy
 
 import pytest
 from django.core import mail
 from django.test import Client
 from django.urls import reverse
+from tests.fakes.relay import FakeRelay
 from tests.web.pages import with_settings
 
 from mailward.config import Relay
@@ -109,6 +111,59 @@ def test_an_invited_person_comes_in_with_the_role_they_were_given(alice: Client)
     rob.post(link, {"name": "Rob", "password": PASSWORD})
     assert rob.get(reverse("domain-list")).status_code == 200
     assert Membership.objects.get(user__email="rob@new.test").role == Role.READER
+
+
+def test_an_invitation_is_mailed_where_mail_can_be_sent(
+    alice: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with FakeRelay() as relay, with_settings(relay=relay.settings), caplog.at_level("INFO"):
+        form = alice.get(reverse("people")).content.decode()
+        assert re.search(r'<input type="checkbox" name="mail"[^>]* checked', form)
+        page = alice.post(
+            reverse("people-invite"), {"email": "rob@new.test", "role": "administrator", "mail": "on"}
+        ).content.decode()
+    (mail_sent,) = relay.mails
+    (link,) = re.findall(r"http://127\.0\.0\.1:8000/join/[^<]+", page)
+    assert "took a mail with this link" in page
+    assert mail_sent.recipients == ("rob@new.test",)
+    text = str(message_from_bytes(mail_sent.content, policy=policy.default).get_content())
+    assert link in text.splitlines()
+    assert "Alice invites you to Example Ltd on Mailward, as administrator." in " ".join(text.split())
+    told = [str(vars(record)) for record in caplog.records]
+    assert any("mail-sent" in each for each in told)
+    assert not any(link.rsplit("/", 2)[1] in each for each in told), "a token is no matter for logs"
+
+
+def test_an_invitation_is_not_mailed_unasked(alice: Client) -> None:
+    with FakeRelay() as relay, with_settings(relay=relay.settings):
+        page = alice.post(reverse("people-invite"), {"email": "rob@new.test", "role": "reader"}).content
+    assert relay.mails == []
+    assert b"Give them this link" in page
+
+
+def test_an_address_that_the_relay_refuses_is_told_and_the_link_still_works(alice: Client) -> None:
+    with FakeRelay(refuse_recipient="rob@new.test") as relay, with_settings(relay=relay.settings):
+        page = alice.post(
+            reverse("people-invite"), {"email": "rob@new.test", "role": "reader", "mail": "on"}
+        ).content.decode()
+        assert b"No mail relay works" not in alice.get(reverse("people")).content
+    assert "could not be mailed: rob@new.test: 550" in page
+    (link,) = re.findall(r"http://127\.0\.0\.1:8000(/join/[^<]+)", page)
+    assert Client().get(link).status_code == 200
+
+
+def test_a_relay_that_is_away_is_told_beside_the_link(alice: Client) -> None:
+    with with_settings(relay=Relay(host="127.0.0.1", port=1, security="none")):
+        page = alice.post(
+            reverse("people-invite"), {"email": "rob@new.test", "role": "reader", "mail": "on"}
+        ).content
+        assert b"The link could not be mailed" in page
+        assert b"/join/" in page
+        assert b"No mail relay works" in alice.get(reverse("people")).content
+
+
+def test_without_a_relay_no_mail_is_offered(alice: Client) -> None:
+    assert b'name="mail"' not in alice.get(reverse("people")).content
 
 
 def test_a_person_with_an_account_joins_once_signed_in(alice_user: User, charlie_user: User) -> None:

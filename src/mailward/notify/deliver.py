@@ -2,7 +2,8 @@
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from email.utils import parseaddr
 
 from mailward.config import Settings
@@ -15,7 +16,14 @@ from mailward.net.mailer import (
     check_relay,
     send_mail,
 )
-from mailward.notify.mails import ascii_address, build_problem_mail, build_test_mail, sender_domain
+from mailward.notify.mails import (
+    InvitationLetter,
+    ascii_address,
+    build_invitation_mail,
+    build_problem_mail,
+    build_test_mail,
+    sender_domain,
+)
 from mailward.store.aio import in_store
 from mailward.store.services import notifications
 from mailward.store.services.notifications import Letter
@@ -58,25 +66,47 @@ async def deliver(settings: Settings, message_ids: Sequence[str]) -> Mapping[str
 
 async def send_test(settings: Settings, recipient: str) -> None:
     """Send the test mail now. Raises MailerError, whose detail is for the person who asked."""
+
+    def build(to: str, message_id: str) -> bytes:
+        relay, url = settings.relay, settings.console_url
+        return build_test_mail(
+            to, sender=relay.sender, console_url=url, message_id=message_id, date=clock.now()
+        )
+
+    await _send_now(settings, recipient, "test", build)
+
+
+async def send_invitation(settings: Settings, letter: InvitationLetter) -> None:
+    """Send it now, since only its hash is kept and no later attempt could. Raises MailerError."""
+
+    def build(to: str, message_id: str) -> bytes:
+        addressed = replace(letter, recipient=to)
+        sender = settings.relay.sender
+        return build_invitation_mail(addressed, sender=sender, message_id=message_id, date=clock.now())
+
+    await _send_now(settings, letter.recipient, "invitation", build)
+
+
+async def _send_now(
+    settings: Settings, recipient: str, kind: str, build: Callable[[str, str], bytes]
+) -> None:
+    """`build` gets address and Message-ID. Raises MailerError, whose detail is for the person who asked."""
     try:
         to = ascii_address(recipient)
     except ValueError as error:
         raise RecipientRefused(str(error), temporary=False) from error
     _check_sender(settings)
     relay = settings.relay
-    message = build_test_mail(
-        to,
-        sender=relay.sender,
-        console_url=settings.console_url,
-        message_id=f"<test.{secrets.token_hex(16)}@{sender_domain(relay.sender)}>",
-        date=clock.now(),
-    )
+    message_id = f"<{kind}.{secrets.token_hex(16)}@{sender_domain(relay.sender)}>"
     try:
-        await send_mail(relay, message, [to])
+        await send_mail(relay, build(to, message_id), [to])
     except MailerError as error:
-        await _judge_relay({to: error}, sent=False)
+        # an address that somebody mistyped says nothing about the relay; one's own, for a test, does
+        if kind == "test" or not isinstance(error, RecipientRefused):
+            await _judge_relay({to: error}, sent=False)
         raise
     await _judge_relay({}, sent=True)
+    _log.info("mail-sent", extra={"message_id": message_id})
 
 
 async def check(settings: Settings) -> None:

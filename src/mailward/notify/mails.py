@@ -3,6 +3,7 @@
 import re
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -95,6 +96,42 @@ def build_test_mail(
         sender=sender,
         recipient=recipient,
         subject="Mailward: test mail",
+        body=body,
+        message_id=message_id,
+        date=date,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationLetter:
+    """What the mail with an invitation says. The link is a secret: it stands in the mail and nowhere else."""
+
+    recipient: str
+    organisation: str
+    role: str
+    inviter: str
+    link: str
+    days: int
+
+
+def build_invitation_mail(letter: InvitationLetter, *, sender: str, message_id: str, date: datetime) -> bytes:
+    """The link that lets an invited person in."""
+    whose = _one_line(letter.organisation)
+    body = [
+        *_wrapped(f"{_one_line(letter.inviter)} invites you to {whose} on Mailward, as {letter.role}."),
+        "",
+        *_wrapped("Mailward looks after the encryption of mail between servers. Come in here:"),
+        "",
+        letter.link,
+        "",
+        *_wrapped(f"The link works once, for {_count(letter.days, 'day')}. It is for you alone."),
+        "",
+        *_wrapped("If you did not expect this, there is nothing to do: without the link nothing happens."),
+    ]
+    return _build(
+        sender=sender,
+        recipient=letter.recipient,
+        subject=f"Mailward: an invitation to {whose}",
         body=body,
         message_id=message_id,
         date=date,

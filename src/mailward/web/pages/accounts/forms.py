@@ -53,6 +53,17 @@ class FirstAdministratorForm(NewcomerForm):
 class InviteForm(forms.Form):
     email = forms.EmailField(label="Mail address")
     role = forms.ChoiceField(label="Role", choices=Role.choices, initial=Role.READER)
+    mail = forms.BooleanField(
+        label="Mail them the link",
+        help_text="You are shown it too, to hand it over yourself.",
+        required=False,
+        initial=True,
+    )
+
+    def __init__(self, *args: Any, can_mail: bool, **kwargs: Any) -> None:  # noqa: ANN401 - as Django's
+        super().__init__(*args, **kwargs)
+        if not can_mail:
+            del self.fields["mail"]
 
 
 class RoleForm(forms.Form):

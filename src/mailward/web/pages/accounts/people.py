@@ -1,5 +1,7 @@
 """The members of the organisation."""
 
+from dataclasses import dataclass
+
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib import messages
@@ -11,6 +13,7 @@ from django.views.decorators.http import require_POST
 
 from mailward.net.mailer import MailerError
 from mailward.notify import deliver
+from mailward.notify.mails import InvitationLetter
 from mailward.store.models import Membership, Role
 from mailward.store.queries.accounts import list_members, open_invitations
 from mailward.store.services import accounts
@@ -20,27 +23,49 @@ from mailward.web.pages.accounts.forms import InviteForm, OrganisationForm, Role
 from mailward.web.pages.accounts.reset import password_link
 
 
+@dataclass(frozen=True, slots=True)
+class Mailed:
+    """What came of the mail with a link."""
+
+    trouble: str = ""
+    """Why the relay did not take it; empty: it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A one-time link, shown once."""
+
+    address: str
+    email: str
+    """Whose it is."""
+    is_invitation: bool = False
+    """Otherwise it is for a new password."""
+    mailed: Mailed | None = None
+    """None: no mail was wanted."""
+
+
 @reader_page
 def people(request: ScopedRequest) -> HttpResponse:
-    return _render(request, InviteForm())
+    return _render(request)
 
 
 @owner_page
 @never_cache
 @require_POST
 def invite(request: ScopedRequest) -> HttpResponse:
-    """The link is in this answer and nowhere else: only its hash is kept."""
-    form = InviteForm(request.POST)
+    """The link is in this answer, and in the mail if one is wanted: only its hash is kept."""
+    form = InviteForm(request.POST, can_mail=_can_mail())
     if not form.is_valid():
         return _render(request, form)
-    email = form.cleaned_data["email"].lower()
+    email, role = form.cleaned_data["email"].lower(), Role(form.cleaned_data["role"])
     try:
-        token = accounts.invite(request.scope, email, Role(form.cleaned_data["role"]))
+        token = accounts.invite(request.scope, email, role)
     except AccountError as error:
         form.add_error("email", str(error))
         return _render(request, form)
     link = settings.MAILWARD.console_url + reverse("join", args=[token])
-    return _render(request, InviteForm(), link=link, invited=email)
+    mailed = _mail_invitation(request, email, role, link) if form.cleaned_data.get("mail") else None
+    return _render(request, handed=Link(link, email, is_invitation=True, mailed=mailed))
 
 
 @owner_page
@@ -97,10 +122,16 @@ def new_password(request: ScopedRequest, membership_id: int) -> HttpResponse:
     if Membership.objects.filter(user=membership.user).count() > 1:
         # the link is the account: an owner here must not get into another organisation by it
         messages.error(
-            request, f"{membership.user} belongs to another organisation too, and needs a mail for it."
+            request,
+            f"{membership.user} belongs to another organisation too, so a link from here will not do. "
+            + (
+                "“Forgot your password?” on the page for signing in sends them one."
+                if _can_mail()
+                else "Whoever runs this installation can make one: mailward user link."
+            ),
         )
         return redirect("people")
-    return _render(request, InviteForm(), link=password_link(membership.user), renewed=membership.user.email)
+    return _render(request, handed=Link(password_link(membership.user), membership.user.email))
 
 
 @own_page
@@ -149,19 +180,38 @@ def _has_left(request: ScopedRequest) -> bool:
     return not request.scope.memberships().filter(user=request.user).exists()
 
 
+def _can_mail() -> bool:
+    return bool(settings.MAILWARD.relay.host)
+
+
+def _mail_invitation(request: ScopedRequest, email: str, role: Role, link: str) -> Mailed:
+    letter = InvitationLetter(
+        recipient=email,
+        organisation=request.scope.organisation().name,
+        role=role.label.lower(),
+        inviter=str(request.user),
+        link=link,
+        days=accounts.INVITATION_LIFETIME.days,
+    )
+    try:
+        # not asyncio.run: what it awaits of the store must come back to this thread
+        async_to_sync(deliver.send_invitation)(settings.MAILWARD, letter)
+    except MailerError as error:
+        return Mailed(trouble=error.detail)
+    return Mailed()
+
+
 def _render(
-    request: ScopedRequest, form: InviteForm, *, link: str = "", invited: str = "", renewed: str = ""
+    request: ScopedRequest, form: InviteForm | None = None, *, handed: Link | None = None
 ) -> HttpResponse:
     organisation = request.scope.organisation()
     context = {
         "members": list_members(request.scope),
         "invitations": open_invitations(request.scope),
-        "form": form,
+        "form": form or InviteForm(can_mail=_can_mail()),
         "organisation": organisation,
         "organisation_form": OrganisationForm(initial={"name": organisation.name}),
         "roles": Role.choices,
-        "link": link,
-        "invited": invited,
-        "renewed": renewed,
+        "handed": handed,
     }
     return render(request, "accounts/people.html", context)
