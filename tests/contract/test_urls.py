@@ -46,6 +46,7 @@ class For(Enum):
 
     READERS = "everybody of the organisation, to read"
     THEMSELVES = "everybody of the organisation, to change what is theirs"
+    MEMBERS = "everybody of the organisation, to go there"
     WRITERS = "owners and administrators"
     OWNERS = "owners"
     SIGNED_IN = "whoever has an account"
@@ -109,6 +110,12 @@ REGISTRY: dict[str, Entry] = {
     "account_reset_password_from_key_done": Entry(For.ANYBODY),
     "start": Entry(For.ANYBODY, lambda _: {"token": "made-up"}),
     "join": Entry(For.ANYBODY, lambda _: {"token": "made-up"}),
+    "organisation-choose": Entry(
+        For.MEMBERS,
+        lambda world: {"organisation_id": world.domain.organisation_id},
+        owned=True,
+        post_only=True,
+    ),
     # people
     "people": Entry(For.READERS),
     "people-invite": Entry(For.OWNERS, post_only=True),
@@ -219,11 +226,19 @@ PARSED = (
 DONE = {OK, FOUND, *CLIENT_ERRORS}
 """Seen, or changed and sent on, or a form with errors in it: whoever it is was let in."""
 MAY = {
-    "alice": {For.READERS, For.THEMSELVES, For.WRITERS, For.OWNERS, For.SIGNED_IN, For.ANYBODY},
-    "bob": {For.READERS, For.THEMSELVES, For.WRITERS, For.SIGNED_IN, For.ANYBODY},
-    "rita": {For.READERS, For.THEMSELVES, For.SIGNED_IN, For.ANYBODY},
+    "alice": {For.READERS, For.THEMSELVES, For.MEMBERS, For.WRITERS, For.OWNERS, For.SIGNED_IN, For.ANYBODY},
+    "bob": {For.READERS, For.THEMSELVES, For.MEMBERS, For.WRITERS, For.SIGNED_IN, For.ANYBODY},
+    "rita": {For.READERS, For.THEMSELVES, For.MEMBERS, For.SIGNED_IN, For.ANYBODY},
     # an owner too, but elsewhere
-    "charlie": {For.READERS, For.THEMSELVES, For.WRITERS, For.OWNERS, For.SIGNED_IN, For.ANYBODY},
+    "charlie": {
+        For.READERS,
+        For.THEMSELVES,
+        For.MEMBERS,
+        For.WRITERS,
+        For.OWNERS,
+        For.SIGNED_IN,
+        For.ANYBODY,
+    },
     "nobody": {For.ANYBODY},
 }
 

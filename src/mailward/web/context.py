@@ -1,10 +1,10 @@
-"""What every page of a signed-in person shows: the navigation's numbers and the banner."""
+"""What every page of a signed-in person shows: their organisations, the navigation's numbers, the banner."""
 
 from django.conf import settings
 from django.http import HttpRequest
 
 from mailward.store.models import ServiceState
-from mailward.store.queries.accounts import nobody_has_an_account
+from mailward.store.queries.accounts import nobody_has_an_account, organisations_of
 from mailward.store.scope import Scope
 from mailward.store.services.notifications import RELAY
 
@@ -19,6 +19,7 @@ def frame(request: HttpRequest) -> dict[str, object]:
         }
     return {
         "scope": scope,
+        "memberships": organisations_of(scope.user_id),
         "relay_configured": bool(settings.MAILWARD.relay.host),
         "relay_trouble": relay_trouble(),
         "open_problem_count": scope.problems().filter(closed_at=None).count(),

@@ -53,3 +53,9 @@ def list_people() -> list[Person]:
 def find_person(email: str) -> User | None:
     """For the operator: whoever signs in with this address."""
     return User.objects.filter(email=email.strip().lower()).first()
+
+
+def organisations_of(user_id: int) -> list[Membership]:
+    """A person's memberships, each with its organisation, by the organisation's name."""
+    memberships = Membership.objects.filter(user_id=user_id).select_related("organisation")
+    return list(memberships.order_by("organisation__name", "organisation_id"))

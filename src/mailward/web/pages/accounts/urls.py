@@ -1,7 +1,7 @@
 from allauth.account import views as allauth
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from mailward.web.pages.accounts import people, start
+from mailward.web.pages.accounts import organisations, people, start
 from mailward.web.pages.accounts.reset import needs_relay
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -25,6 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("start/<str:token>/", start.start, name="start"),
     path("join/<str:token>/", start.join, name="join"),
+    path("organisations/<int:organisation_id>/", organisations.choose, name="organisation-choose"),
     path("people/", people.people, name="people"),
     path("people/invite/", people.invite, name="people-invite"),
     path("people/organisation/", people.rename, name="people-rename"),
