@@ -11,7 +11,8 @@ from tests.web.pages import with_settings
 
 from mailward.config import Certificates, Dns
 from mailward.core.mtasts.policy import Mode, Policy
-from mailward.store.models import Domain, PolicyVersion
+from mailward.net import clock
+from mailward.store.models import Domain, PolicyVersion, Problem, ProblemDomain
 from mailward.store.services.policies import publish_policy
 
 TESTING = Policy(Mode.TESTING, 86_400, ("mx1.example.test",))
@@ -129,3 +130,30 @@ def test_a_reader_sees_the_policy_and_cannot_change_it(rita: Client) -> None:
     page = rita.get(reverse("domain-policy", args=["example.test"])).content.decode()
     assert "mode: testing" in page
     assert reverse("domain-policy-edit", args=["example.test"]) not in page
+
+
+@pytest.mark.usefixtures("dns", "served")
+def test_before_enforce_the_open_problems_of_the_domain_are_named(alice: Client, domain: Domain) -> None:
+    now = clock.now()
+    problem = Problem.objects.create(
+        organisation=domain.organisation, result_type="certificate-expired", host="mx1.example.test",
+        opened_at=now, first_day=now.date(), last_day=now.date(),
+    )  # fmt: skip
+    ProblemDomain.objects.create(
+        problem=problem,
+        domain=domain,
+        organisation=domain.organisation,
+        first_day=now.date(),
+        last_day=now.date(),
+    )
+    page = edit(alice, "review", mode="enforce", based_on="1")
+    assert "Reports show open problems: Certificate expired: mx1.example.test." in page
+    assert "Reports show" not in edit(alice, "review", mode="none", based_on="1")
+
+
+@pytest.mark.usefixtures("domain", "dns")
+def test_what_was_filled_in_is_kept_through_the_review(alice: Client) -> None:
+    page = edit(alice, "review", age="other", other_age="7200", reason='"quoted" <reason>')
+    assert '<input type="hidden" name="other_age" value="7200">' in page
+    assert '<input type="hidden" name="reason" value="&quot;quoted&quot; &lt;reason&gt;">' in page
+    assert "aria-describedby" not in page

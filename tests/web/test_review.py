@@ -26,8 +26,11 @@ def remarks(
     live: MxProposal = LIVE,
     current: PolicyVersion | None = None,
     testing_since: datetime | None = None,
+    problems: tuple[str, ...] = (),
+    has_reports: bool = True,
 ) -> list[tuple[Weight, str]]:
-    found = review(policy, Situation(live, current, testing_since, NOW))
+    situation = Situation(live, current, testing_since, NOW, problems, has_reports)
+    found = review(policy, situation)
     return [(remark.weight, remark.text) for remark in found]
 
 
@@ -74,3 +77,18 @@ def test_dns_that_does_not_answer_is_no_proof_that_all_is_well() -> None:
 def test_the_gravest_comes_first() -> None:
     told = remarks(policy(Mode.ENFORCE, "mx1.a.test", "new.a.test"))
     assert (told[0][0], told[-1][0]) == (Weight.DANGER, Weight.KNOW)
+
+
+def test_enforce_against_what_reports_show_is_a_danger() -> None:
+    expired = tuple(f"Certificate expired: mx{n}.a.test" for n in range(1, 6))
+    ((weight, text),) = remarks(policy(Mode.ENFORCE, *ALL), testing_since=LONG_AGO, problems=expired)
+    assert weight is Weight.DANGER
+    assert "Certificate expired: mx1.a.test; " in text
+    assert "and 2 more. Under enforce, mail that meets them is not delivered." in text
+    assert remarks(policy(Mode.TESTING, *ALL), problems=expired) == []
+
+
+def test_enforce_without_any_report_wants_care() -> None:
+    ((weight, text),) = remarks(policy(Mode.ENFORCE, *ALL), testing_since=LONG_AGO, has_reports=False)
+    assert weight is Weight.CARE
+    assert "No counted report has come yet" in text

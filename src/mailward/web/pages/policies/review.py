@@ -12,6 +12,7 @@ from mailward.store.models import PolicyVersion
 
 ENOUGH_TESTING = timedelta(days=7)
 """A week has every weekday's senders in it."""
+_MOST_PROBLEMS = 3
 
 
 class Weight(StrEnum):
@@ -38,6 +39,10 @@ class Situation:
     testing_since: datetime | None
     """When a policy in testing mode was first served; None: never."""
     now: datetime
+    problems: tuple[str, ...] = ()
+    """What reports show to be broken now, each as "certificate expired: mx1.example.net"."""
+    has_reports: bool = True
+    """Whether any counted report ever came for the domain."""
 
 
 def review(policy: Policy, situation: Situation) -> tuple[Remark, ...]:
@@ -82,6 +87,7 @@ def _on_mode(policy: Policy, situation: Situation) -> Iterator[Remark]:
                 Weight.CARE,
                 f"It has been in testing mode since {since:%-d %B} only; a week shows more senders.",
             )
+        yield from _on_evidence(situation)
     if current is not None and current.mode == Mode.ENFORCE and policy.mode is not Mode.ENFORCE:
         text = (
             "Your mail loses its protection as senders learn of this. "
@@ -93,6 +99,18 @@ def _on_mode(policy: Policy, situation: Situation) -> Iterator[Remark]:
             f"Senders that still hold the old policy refuse the new hosts ({', '.join(sorted(gone))}) "
             "until they fetch this one: publish it before you change the MX records."
         )
+        yield Remark(Weight.CARE, text)
+
+
+def _on_evidence(situation: Situation) -> Iterator[Remark]:
+    """What reports say about enforcing now. Silence is no evidence that all is well."""
+    if situation.problems:
+        listed = "; ".join(situation.problems[:_MOST_PROBLEMS])
+        more = len(situation.problems) - _MOST_PROBLEMS
+        text = f"Reports show open problems: {listed}{f'; and {more} more' if more > 0 else ''}. "
+        yield Remark(Weight.DANGER, text + "Under enforce, mail that meets them is not delivered.")
+    elif not situation.has_reports:
+        text = "No counted report has come yet, so nothing shows that senders reach every host in safety."
         yield Remark(Weight.CARE, text)
 
 

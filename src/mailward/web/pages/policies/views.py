@@ -11,7 +11,9 @@ from django.views.decorators.http import require_POST
 from mailward.core.mtasts.policy import Mode, serialise_policy
 from mailward.net import clock
 from mailward.store.models import Domain, PolicyVersion
+from mailward.store.queries.daily import last_reported_day
 from mailward.store.queries.policies import diff_lines, first_served, history
+from mailward.store.queries.problems import problems_of_domain
 from mailward.store.services.policies import (
     ChangedMeanwhile,
     PolicyUnchanged,
@@ -24,6 +26,7 @@ from mailward.web.live import propose_for
 from mailward.web.pages.policies.forms import PolicyForm
 from mailward.web.pages.policies.proposal import STARTING_MAX_AGE
 from mailward.web.pages.policies.review import Situation, review
+from mailward.web.pages.problems.cause import explain_cause
 
 
 @reader_page
@@ -116,6 +119,8 @@ def _review(request: ScopedRequest, domain: Domain, form: PolicyForm) -> HttpRes
         current=current,
         testing_since=first_served(request.scope, domain, Mode.TESTING),
         now=clock.now(),
+        problems=_problems(request, domain),
+        has_reports=last_reported_day(request.scope, domain.pk) is not None,
     )
     context = {
         "domain": domain,
@@ -127,6 +132,14 @@ def _review(request: ScopedRequest, domain: Domain, form: PolicyForm) -> HttpRes
         "remarks": review(policy, situation),
     }
     return render(request, "policies/review.html", context)
+
+
+def _problems(request: ScopedRequest, domain: Domain) -> tuple[str, ...]:
+    causes = [
+        (explain_cause(row.result_type, row.host, domain.name), row.host)
+        for row in problems_of_domain(request.scope, domain.pk)
+    ]
+    return tuple(f"{cause.title}: {host}" if host else cause.title for cause, host in causes)
 
 
 def _publish(request: ScopedRequest, domain: Domain, form: PolicyForm) -> HttpResponse:
