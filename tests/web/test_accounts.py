@@ -2,7 +2,6 @@ import re
 from email import message_from_bytes, policy
 
 import pytest
-from django.core import mail
 from django.test import Client
 from django.urls import reverse
 from tests.fakes.relay import FakeRelay
@@ -84,10 +83,15 @@ def test_a_forgotten_password_is_no_promise_without_a_relay() -> None:
 
 def test_a_forgotten_password_is_set_anew_through_a_mail(alice_user: User) -> None:
     client = Client()
-    with with_settings(relay=Relay(host="mail.example.test")):
+    with FakeRelay() as relay, with_settings(relay=relay.settings):
         answer = client.post(reverse("account_reset_password"), {"email": alice_user.email}, follow=True)
         assert b"Look at your mail" in answer.content
-        (link,) = re.findall(r"http://127\.0\.0\.1:8000(/\S+)", str(mail.outbox[0].body))
+        (sent,) = relay.mails
+        assert sent.recipients == (alice_user.email,)
+        message = message_from_bytes(sent.content, policy=policy.default)
+        assert message["Subject"] == "Mailward: a new password"
+        assert message["Auto-Submitted"] == "auto-generated"
+        (link,) = re.findall(r"http://127\.0\.0\.1:8000(/\S+)", str(message.get_content()))
         form = client.get(link, follow=True)
         client.post(form.redirect_chain[-1][0], {"password1": PASSWORD, "password2": PASSWORD})
     alice_user.refresh_from_db()
@@ -96,12 +100,24 @@ def test_a_forgotten_password_is_set_anew_through_a_mail(alice_user: User) -> No
 
 @pytest.mark.django_db
 def test_nobody_learns_by_a_forgotten_password_who_has_an_account() -> None:
-    with with_settings(relay=Relay(host="mail.example.test")):
+    with FakeRelay() as relay, with_settings(relay=relay.settings):
         answer = Client().post(
             reverse("account_reset_password"), {"email": "nobody@example.test"}, follow=True
         )
     assert b"Look at your mail" in answer.content
-    assert mail.outbox == []
+    assert relay.mails == []
+
+
+def test_nobody_learns_it_by_a_relay_that_is_away(
+    alice: Client, alice_user: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    with with_settings(relay=Relay(host="127.0.0.1", port=1, security="none")):
+        answer = Client().post(reverse("account_reset_password"), {"email": alice_user.email}, follow=True)
+        assert answer.status_code == 200
+        assert b"Look at your mail" in answer.content
+        assert b"No mail relay works" in alice.get(reverse("people")).content
+    assert "password-mail-not-sent" in caplog.messages
+    assert not any("/password/reset/" in str(vars(record)) for record in caplog.records)
 
 
 def test_an_invited_person_comes_in_with_the_role_they_were_given(alice: Client) -> None:

@@ -20,6 +20,7 @@ from mailward.notify.mails import (
     InvitationLetter,
     ascii_address,
     build_invitation_mail,
+    build_password_mail,
     build_problem_mail,
     build_test_mail,
     sender_domain,
@@ -85,6 +86,18 @@ async def send_invitation(settings: Settings, letter: InvitationLetter) -> None:
         return build_invitation_mail(addressed, sender=sender, message_id=message_id, date=clock.now())
 
     await _send_now(settings, letter.recipient, "invitation", build)
+
+
+async def send_password_link(settings: Settings, recipient: str, link: str, *, days: int) -> None:
+    """Send the link for a forgotten password now. Raises MailerError."""
+
+    def build(to: str, message_id: str) -> bytes:
+        sender = settings.relay.sender
+        return build_password_mail(
+            to, link=link, days=days, sender=sender, message_id=message_id, date=clock.now()
+        )
+
+    await _send_now(settings, recipient, "password", build)
 
 
 async def _send_now(

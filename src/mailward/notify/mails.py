@@ -138,6 +138,31 @@ def build_invitation_mail(letter: InvitationLetter, *, sender: str, message_id: 
     )
 
 
+def build_password_mail(
+    recipient: str, *, link: str, days: int, sender: str, message_id: str, date: datetime
+) -> bytes:
+    """The link for a forgotten password. The link is a secret: it stands in the mail and nowhere else."""
+    body = [
+        *_wrapped(
+            "Somebody, probably you, asked for a new password for your account on Mailward. Choose it here:"
+        ),
+        "",
+        link,
+        "",
+        *_wrapped(f"The link works once, for {_count(days, 'day')}, and until you next sign in."),
+        "",
+        *_wrapped("If it was not you, there is nothing to do: your password stays as it is."),
+    ]
+    return _build(
+        sender=sender,
+        recipient=recipient,
+        subject="Mailward: a new password",
+        body=body,
+        message_id=message_id,
+        date=date,
+    )
+
+
 def ascii_address(address: str) -> str:
     """`address` as it may stand in a header and an envelope (RFC 5321 section 4.1.2, dot-string).
 

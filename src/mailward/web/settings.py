@@ -123,14 +123,6 @@ ACCOUNT_SESSION_REMEMBER = True
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 
-# only the link for a forgotten password goes this way; news of problems go through mailward.notify
-EMAIL_HOST, EMAIL_PORT = MAILWARD.relay.host, MAILWARD.relay.port
-EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAILWARD.relay.username, MAILWARD.relay.password
-EMAIL_USE_SSL = MAILWARD.relay.security == "tls"
-EMAIL_USE_TLS = MAILWARD.relay.security == "starttls"
-EMAIL_TIMEOUT = 10
-DEFAULT_FROM_EMAIL = MAILWARD.relay.sender
-
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _url.scheme == "https"
