@@ -12,6 +12,7 @@ from typing import Concatenate, ParamSpec, cast
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.views.defaults import permission_denied
 
 from mailward.store.models import Domain, User
 from mailward.store.scope import Scope
@@ -66,7 +67,8 @@ def _guarded(
             return redirect_to_login(request.get_full_path())
         scope: Scope | None = getattr(request, "scope", None)
         if scope is None or not allowed(scope):
-            raise PermissionDenied
+            # not raised: it happens to every reader, and the log would hold a traceback each time
+            return permission_denied(request, PermissionDenied())
         if methods is not None and request.method not in methods:
             return HttpResponse(status=405, headers={"Allow": ", ".join(methods)})
         # the lines above are what ScopedRequest says
