@@ -15,6 +15,7 @@ from mailward.monitor.records import RecordKey, RecordState, State
 from mailward.net import clock
 from mailward.store.models import Domain, DomainRecipient, Organisation, PolicyVersion, RecordCheck
 from mailward.store.services.domains import record_states
+from mailward.web.pages.domains.next_step import next_step
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_check_now_asks_dns_and_notes_a_claim(alice: Client, domain: Domain, dns
     dns.set("_mailward-challenge.example.test", "TXT", f"mailward-claim={domain.claim_token}")
     page = alice.post(reverse("domain-check", args=[domain.name]), follow=True).content.decode()
     assert "1 of 3 records are right" in page
-    assert "claim proved" in page
+    assert "ownership proved" in page
     states = dict(RecordCheck.objects.values_list("record", "state"))
     assert states == {"claim": "right", "mta-sts": "missing", "_smtp._tls": "missing"}
 
@@ -175,3 +176,27 @@ def test_a_claim_that_somebody_else_holds_is_told(
     page = alice.post(reverse("domain-check", args=[domain.name]), follow=True).content.decode()
     assert "another organisation has proved example.test" in page
     assert "Not served yet" in page
+
+
+def test_the_head_of_a_domain_says_how_its_records_stand(alice: Client, domain: Domain, dns: FakeDns) -> None:
+    overview = reverse("domain-home", args=[domain.name])
+    assert "records: not checked yet" in text(alice, overview)
+    dns.set("_smtp._tls.example.test", "TXT", "v=TLSRPTv1; rua=mailto:a@elsewhere.test")
+    alice.post(reverse("domain-check", args=[domain.name]))
+    assert "records: wrong" in text(alice, overview)
+
+
+STEPS = [
+    ("missing", "Next record", "Publish the TXT record that proves the domain is yours."),
+    ("wrong", "A record is wrong", "see below what DNS says"),
+    ("conflicting", "Records contradict each other", "see below what DNS says"),
+    ("unknown", "Check a record", "press “Check now”"),
+]
+
+
+@pytest.mark.parametrize(("state", "title", "words"), STEPS)
+def test_the_next_step_fits_the_state_of_the_record(state: str, title: str, words: str) -> None:
+    served = Domain(name="example.test", current_version=PolicyVersion(mode="testing"))
+    step = next_step(served, {"claim": state, "mta-sts": "right"})
+    assert (step.title, step.anchor) == (title, "claim")
+    assert words in step.text

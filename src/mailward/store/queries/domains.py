@@ -96,6 +96,11 @@ def summarise(states: Iterable[str]) -> RecordsSummary:
     return RecordsSummary.UNKNOWN if "unknown" in seen else RecordsSummary.RIGHT
 
 
+def summarise_records(scope: Scope, domain_id: int) -> RecordsSummary:
+    """The same for one domain."""
+    return summarise(scope.record_checks().filter(domain_id=domain_id).values_list("state", flat=True))
+
+
 def _as_stored(search: str) -> str:
     """Names are kept as A-labels: whole labels in other scripts are found too."""
     try:

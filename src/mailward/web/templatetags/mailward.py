@@ -1,9 +1,15 @@
 """`{% load mailward %}`: names and numbers as people read them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import idna
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+
+from mailward.store.models import Domain
+from mailward.store.queries.domains import RecordsSummary, summarise_records
 
 register = template.Library()
 
@@ -49,6 +55,12 @@ def mode_badge(mode: str) -> str:
 def state_badge(state: str) -> str:
     """The badge class of a record's state."""
     return _STATE_BADGES.get(state, "unknown")
+
+
+@register.simple_tag(takes_context=True)
+def records_of(context: Mapping[str, Any], domain: Domain) -> RecordsSummary:
+    """How the records of a domain stand, in one word."""
+    return summarise_records(context["scope"], domain.pk)
 
 
 @register.filter

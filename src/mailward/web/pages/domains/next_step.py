@@ -13,6 +13,18 @@ _WHY = {
     "_mta-sts": "Publish the record that announces the policy, with its present id.",
     "_smtp._tls": "Ask senders for reports. This is what shows whether enforce is safe.",
 }
+_TITLES = {
+    "missing": "Next record",
+    "wrong": "A record is wrong",
+    "conflicting": "Records contradict each other",
+    "unknown": "Check a record",
+}
+_MEND = {
+    "claim": "The record that proves the domain is yours",
+    "mta-sts": "The policy host name",
+    "_mta-sts": "The record that announces the policy",
+    "_smtp._tls": "The record that asks senders for reports",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +47,8 @@ def next_step(domain: Domain, states: Mapping[str, str]) -> NextStep:
         text = "Publish the records below with your DNS provider, then press “Check now”."
         return NextStep("Publish the DNS records", text, anchor=_ORDER[0])
     for key in _ORDER:
-        if states.get(key) not in (None, "right"):
-            return NextStep("Next record", _WHY[key], anchor=key)
+        if (state := states.get(key)) not in (None, "right"):
+            return NextStep(_TITLES.get(state or "", "Next record"), _say_what(key, state or ""), anchor=key)
     if domain.test_report_arrived_at is None:
         text = "All records are right. Send a test report to see that reports arrive."
         return NextStep("Try the way of a report", text, anchor="test-report")
@@ -46,3 +58,13 @@ def next_step(domain: Domain, states: Mapping[str, str]) -> NextStep:
         )
         return NextStep("Watch the reports", text, url_name="domain-home", link="See the reports’ figures")
     return NextStep("All is set up", "Nothing to do.", url_name="domain-home", link="See the overview")
+
+
+def _say_what(key: str, state: str) -> str:
+    match state:
+        case "wrong" | "conflicting":
+            return f"{_MEND[key]}: see below what DNS says and what it should say."
+        case "unknown":
+            return f"{_MEND[key]}: make sure that it is as below, then press “Check now”."
+        case _:
+            return _WHY[key]

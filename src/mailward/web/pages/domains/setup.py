@@ -65,7 +65,7 @@ def domain_check(request: ScopedRequest, name: str) -> HttpResponse:
     if has_claim and domain.claim_verified_at is None:
         messages.error(
             request,
-            f"The claim's record is right, but another organisation has proved {domain.name} "
+            f"Your record is right, but another organisation has proved {domain.name} "
             "and its record still stands: remove that one.",
         )
     if right == len(states):
