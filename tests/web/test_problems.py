@@ -7,8 +7,10 @@ from django.test import Client
 from tests.fakes.evidence import make_domains, report_failures
 
 from mailward.config import Problems
+from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
 from mailward.store.models import Domain, Notification, Organisation, Problem, ProblemDomain
+from mailward.store.services.policies import publish_policy
 from mailward.store.services.problems import assess
 from mailward.web.pages.problems.cause import explain_cause
 
@@ -120,3 +122,20 @@ def test_an_organisation_without_problems_is_told_what_that_means(rita: Client, 
     assert "No problem is over yet" in page(rita, "/problems/?show=closed")
     domain.delete()
     assert "Add one first" in page(rita, "/problems/")
+
+
+def test_each_reporter_leads_to_its_reports(alice: Client, problem: Problem, domain: Domain) -> None:
+    report_failures([domain], DAY, "google.com")
+    page = alice.get(f"/problems/{problem.pk}/").content.decode()
+    assert 'href="/reports/?reporter=google.com&amp;failed=1"' in page
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"), [("testing", "deliver all the same"), ("enforce", "do not deliver")]
+)
+def test_the_overview_says_what_a_problem_does_to_mail(
+    alice: Client, problem: Problem, domain: Domain, mode: str, words: str
+) -> None:
+    policy = Policy(Mode(mode), 86_400, ("mx1.example.net",))
+    publish_policy(domain.organisation_id, domain.pk, policy, author_id=None)
+    assert f"senders that follow it {words}" in alice.get("/domains/example.test/").content.decode()

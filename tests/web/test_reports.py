@@ -103,3 +103,10 @@ def test_pages_keep_what_the_list_was_narrowed_to(rita: Client, domain: Domain) 
     assert f"?failed=1&amp;id=2026&amp;before={ids[1]}" in page(rita, "/reports/?failed=1&id=2026")
     oldest = page(rita, f"/reports/?failed=1&id=2026&before={ids[1]}")
     assert f"?failed=1&amp;id=2026&amp;after={ids[0]}" in oldest
+
+
+def test_there_is_nothing_to_filter_by_before_the_first_report(alice: Client, domain: Domain) -> None:
+    assert "Report id begins with" not in page(alice, "/reports/")
+    assert "Report id begins with" in page(alice, "/reports/?reporter=nobody.test")
+    arrive(domain)
+    assert "Report id begins with" in page(alice, "/reports/")

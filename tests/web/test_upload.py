@@ -131,3 +131,13 @@ def test_the_domain_of_the_page_before_is_filled_in(alice: Client, domain: Domai
     assert 'value="example.test"' in page
     hostile = alice.get('/reports/upload/?domain="><script>').content.decode()
     assert "<script>" not in hostile.split("<main")[1]
+
+
+def test_of_a_foreign_report_one_learns_what_to_do(alice: Client, domain: Domain) -> None:
+    reports = [report_json(report_id="1"), report_json(report_id="2", policy_domain="elsewhere.test")]
+    page = upload(alice, ("both.json", json.dumps(reports).encode()))
+    assert "2 new; 1 of them about no domain of yours." in page
+    assert "then upload the file again" not in page
+    page = upload(alice, ("foreign.json", json.dumps(reports[1]).encode()))
+    assert "1 that we had already, about no domain of yours." in page
+    assert "then upload the file again" in page

@@ -6,7 +6,7 @@ import pytest
 
 from mailward.core.explain.catalogue import EXPLANATIONS, Severity, explain_policy_type, explain_result
 from mailward.core.explain.explanation import DOMAIN, MX_HOST
-from mailward.core.explain.policies import explain_consequence
+from mailward.core.explain.policies import explain_consequence, explain_standing
 from mailward.core.explain.rules import RULES
 from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS, ResultType
 from mailward.core.tlsrpt.schema import PolicyType
@@ -181,6 +181,14 @@ def test_the_consequence_says_what_happened_to_the_mail() -> None:
     assert "was not delivered" in explain_consequence("tlsa", None, critical)
     assert explain_consequence("sts", "enforce", Severity.WARNING) == ""
     assert explain_consequence(None, None, critical) == ""
+
+
+def test_what_a_failure_does_now_follows_from_the_policy_served() -> None:
+    assert "do not deliver there" in explain_standing("certificate-expired", "enforce")
+    assert "deliver all the same" in explain_standing("certificate-expired", "testing")
+    assert "no policy in force" in explain_standing("starttls-not-supported", None)
+    assert explain_standing("dane-required", "testing") == "", "DANE asks no MTA-STS policy"
+    assert explain_standing("sts-policy-invalid", "enforce") == "", "whoever cannot read it cannot follow it"
 
 
 @pytest.mark.parametrize("code", EXPLANATIONS)

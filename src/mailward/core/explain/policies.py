@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from mailward.core.explain.explanation import Explanation, Severity
 from mailward.core.explain.results import SEE_POLICY, SEE_TLSA
+from mailward.core.tlsrpt.results import ResultType
 from mailward.core.tlsrpt.schema import PolicyType
 
 SECTION = "RFC 8460 section 4.4"
@@ -54,6 +55,17 @@ _ENTRIES = (
     ),
 )
 
+_STS_REFUSES = frozenset(
+    {
+        ResultType.STARTTLS_NOT_SUPPORTED,
+        ResultType.CERTIFICATE_HOST_MISMATCH,
+        ResultType.CERTIFICATE_EXPIRED,
+        ResultType.CERTIFICATE_NOT_TRUSTED,
+        ResultType.VALIDATION_FAILURE,
+    }
+)
+"""RFC 8461 section 5: no TLS, or a certificate that is not as the policy asks."""
+
 POLICIES: Mapping[str, Explanation] = {entry.code: entry for entry in _ENTRIES}
 
 UNKNOWN_POLICY = Explanation(
@@ -94,6 +106,21 @@ def explain_consequence(policy_type: str | None, mode: str | None, severity: Sev
     if mode == "none":
         return "The policy says `mode: none`: this mail was delivered all the same."
     return ""
+
+
+def explain_standing(result_type: str, mode: str | None) -> str:
+    """What a failure does to mail under the policy that is served now, `mode` None without one. "" where
+    MTA-STS does not decide it."""
+    if result_type not in _STS_REFUSES:
+        return ""
+    if mode == "enforce":
+        return "Your policy is in force: senders that follow it do not deliver there."
+    if mode == "testing":
+        return (
+            "Your policy is in testing mode: senders that follow it deliver all the same. Under `enforce` they "
+            "would not."
+        )
+    return "You have no policy in force: most senders deliver all the same, some without encryption."
 
 
 def settle_severity(severity: Severity, policy_type: str | None, mode: str | None) -> Severity:

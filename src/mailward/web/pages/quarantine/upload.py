@@ -110,6 +110,7 @@ def upload(request: ScopedRequest) -> HttpResponse:
     elif form.is_valid():
         outcomes = _accept_all(request.scope, form.cleaned_data["domain"], files)
         context |= {"outcomes": outcomes, "summary": _summarise(outcomes), "form": UploadForm(request.scope)}
+        context["has_foreign"] = any(each.state is State.FOREIGN for each in outcomes)
         return render(request, "quarantine/upload.html", context)
     return render(request, "quarantine/upload.html", context | {"form": form})
 
@@ -166,16 +167,23 @@ def _describe(scope: Scope, name: str, stored: Stored) -> Outcome:
     ids = stored.report_ids
     looked_at = ids[:_MOST_LOOKED_AT]
     foreign = scope.reports().filter(pk__in=looked_at, domain=None).count()
-    said = []
-    if stored.new:
-        said.append(f"{stored.new} new")
-    if stored.copies:
-        said.append(f"{stored.copies} that we had already")
-    if foreign:
-        said.append(f"{foreign} about no domain of yours")
     state = State.FOREIGN if foreign == len(looked_at) else State.NEW if stored.new else State.KNOWN
     left_out = max(0, len(ids) - _MOST_LINKED)
-    return Outcome(name, state, ", ".join(said).capitalize() + ".", ids[:_MOST_LINKED], left_out)
+    text = _say_which(stored.new, stored.copies, foreign, all_foreign=foreign == len(looked_at))
+    return Outcome(name, state, text, ids[:_MOST_LINKED], left_out)
+
+
+def _say_which(new: int, known: int, foreign: int, *, all_foreign: bool) -> str:
+    """`2 new, 1 that we had already; 1 of them about no domain of yours.`"""
+    said = [f"{new} new"] if new else []
+    if known:
+        said.append(f"{known} that we had already")
+    text = ", ".join(said)
+    if all_foreign:
+        text += ", about no domain of yours"
+    elif foreign:
+        text += f"; {foreign} of them about no domain of yours"
+    return f"{text}."
 
 
 def _say_why(reason: str, detail: str) -> str:

@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from mailward.core.explain.catalogue import Explanation, explain_policy_type, explain_result
+from mailward.core.explain.policies import explain_standing
 from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
 from mailward.core.tlsrpt.schema import PolicyType
 from mailward.net import clock
@@ -63,6 +64,8 @@ class Period:
 class OpenProblem:
     row: ProblemRow
     explanation: Explanation
+    standing: str
+    """What it does to mail under the policy served now."""
 
     @property
     def badge(self) -> str:
@@ -147,8 +150,13 @@ def _period(request: ScopedRequest) -> Period:
 
 
 def _problems(scope: Scope, domain: Domain) -> list[OpenProblem]:
+    mode = domain.current_version.mode if domain.current_version else None
     return [
-        OpenProblem(row, explain_cause(row.result_type, row.host, domain.name))
+        OpenProblem(
+            row,
+            explain_cause(row.result_type, row.host, domain.name),
+            explain_standing(row.result_type, mode),
+        )
         for row in problems_of_domain(scope, domain.pk)
     ]
 
