@@ -28,11 +28,20 @@ async def test_a_page_is_served_to_a_person_over_asgi(alice: Client, domain: Dom
     assert domain.claim_token.encode() in body
 
 
-async def ask(path: str, cookies: SimpleCookie) -> tuple[int, bytes]:
+@pytest.mark.django_db(transaction=True)
+async def test_a_request_that_is_refused_before_anybody_is_known_gets_its_page_over_asgi(
+    alice: Client,
+) -> None:
+    status, body = await ask("/login/", alice.cookies, host="mailward.example.org")
+    assert status == 400
+    assert b"<code>public_url</code>" in body
+
+
+async def ask(path: str, cookies: SimpleCookie, host: str = "localhost") -> tuple[int, bytes]:
     cookie = f"{settings.SESSION_COOKIE_NAME}={cookies[settings.SESSION_COOKIE_NAME].value}"
     scope = {
         "type": "http", "method": "GET", "path": path, "scheme": "https", "query_string": b"",
-        "headers": [(b"host", b"localhost"), (b"cookie", cookie.encode())],
+        "headers": [(b"host", host.encode()), (b"cookie", cookie.encode())],
     }  # fmt: skip
     asked: Any = ApplicationCommunicator(application, scope)  # type: ignore[no-untyped-call]  # asgiref's own
     await asked.send_input({"type": "http.request", "body": b""})

@@ -18,6 +18,8 @@ class ConsoleRequest(ASGIRequest):
     def __init__(self, scope: dict[str, object], body_file: object) -> None:
         self._asgi_scheme = str(scope.get("scheme") or "http")
         super().__init__(scope, body_file)  # type: ignore[arg-type]  # the stubs know only IO[bytes]
+        # what is refused before our middleware has run belongs to nobody, and its page must not take this for one
+        del self.scope
 
 
 class ConsoleHandler(ASGIHandler):
