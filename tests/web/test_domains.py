@@ -11,10 +11,13 @@ from tests.fakes.dns import FakeDns
 from tests.web.pages import with_settings
 
 from mailward.config import Dns
+from mailward.core.mtasts.policy import Mode, Policy
 from mailward.monitor.records import RecordKey, RecordState, State
 from mailward.net import clock
 from mailward.store.models import Domain, DomainRecipient, Organisation, PolicyVersion, RecordCheck
+from mailward.store.queries.hosting import hosted_policies
 from mailward.store.services.domains import record_states
+from mailward.store.services.policies import publish_policy
 from mailward.web.pages.domains.next_step import next_step
 
 
@@ -200,3 +203,21 @@ def test_the_next_step_fits_the_state_of_the_record(state: str, title: str, word
     step = next_step(served, {"claim": state, "mta-sts": "right"})
     assert (step.title, step.anchor) == (title, "claim")
     assert words in step.text
+
+
+def test_a_policy_that_waits_for_proof_is_nowhere_said_to_be_served(
+    alice: Client, domain: Domain, strangers: Organisation
+) -> None:
+    policy = Policy(Mode.ENFORCE, 86_400, ("mx1.example.test",))
+    publish_policy(domain.organisation_id, domain.pk, policy, author_id=None)
+    addresses = [
+        reverse(name, args=[domain.name]) for name in ("domain-home", "domain-policy", "domain-history")
+    ]
+    for address in (reverse("domain-list"), setup_of(domain), *addresses):
+        assert "enforce, not served yet" in text(alice, address), address
+        assert "erved now" not in text(alice, address), address
+    assert domain.name in text(alice, reverse("domain-list") + "?show=unserved")
+    assert hosted_policies().policies == {}
+    Domain.objects.update(claim_verified_at=clock.now())
+    assert "Served now" in text(alice, reverse("domain-policy", args=[domain.name]))
+    assert list(hosted_policies().policies) == [domain.name]

@@ -1,15 +1,16 @@
 """What the pages show of domains: a page of the list in a fixed number of queries, whatever its length."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from django.db.models import Count, Exists, OuterRef, QuerySet, Sum
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 
 from mailward.core.names import InvalidName, parse_domain
 from mailward.net import clock
-from mailward.store.models import DailySessions, Domain, ProblemDomain, RecordCheck
+from mailward.store.models import DailySessions, Domain, Organisation, ProblemDomain, RecordCheck
+from mailward.store.queries.accounts import several_organisations
 from mailward.store.scope import Scope
 
 PAGE_SIZE = 50
@@ -54,8 +55,8 @@ class Sessions:
 class DomainRow:
     name: str
     mode: str
-    """Empty: no policy is served."""
-    is_proved: bool
+    """Empty: there is no policy."""
+    is_served: bool
     records: RecordsSummary
     sessions: Sessions | None
     """None: no counted report for the days shown."""
@@ -80,7 +81,9 @@ def list_domains(scope: Scope, *, search: str = "", show: Show = Show.ALL, numbe
     pages = max(1, -(-total // PAGE_SIZE))
     number = min(max(number, 1), pages)
     start = (number - 1) * PAGE_SIZE
-    domains = list(found.select_related("current_version").order_by("name")[start : start + PAGE_SIZE])
+    found = found.select_related("current_version").alias(must_prove=_must_prove())
+    found = found.annotate(is_served=~Q(must_prove=True) & Q(current_version__isnull=False))
+    domains = list(found.order_by("name")[start : start + PAGE_SIZE])
     return DomainPage(_rows(domains), number, pages, total)
 
 
@@ -101,6 +104,13 @@ def summarise_records(scope: Scope, domain_id: int) -> RecordsSummary:
     return summarise(scope.record_checks().filter(domain_id=domain_id).values_list("state", flat=True))
 
 
+def is_served(domain: Domain) -> bool:
+    """Whether the policy host serves the domain's policy; the rule is that of queries.hosting."""
+    if domain.current_version_id is None:
+        return False
+    return domain.claim_verified_at is not None or not several_organisations()
+
+
 def _as_stored(search: str) -> str:
     """Names are kept as A-labels: whole labels in other scripts are found too."""
     try:
@@ -119,10 +129,15 @@ def _show(domains: QuerySet[Domain], show: Show) -> QuerySet[Domain]:
             checks = RecordCheck.objects.filter(domain=OuterRef("pk"))
             return domains.exclude(Exists(checks), ~Exists(checks.exclude(state="right")))
         case Show.UNSERVED:
-            return domains.filter(current_version=None)
+            return domains.filter(Q(current_version=None) | _must_prove())
 
 
-def _rows(domains: list[Domain]) -> tuple[DomainRow, ...]:
+def _must_prove() -> Q:
+    """Its claim is not proved, and there are several organisations: part of a query, so that it costs none."""
+    return Q(Exists(Organisation.objects.exclude(pk=OuterRef("organisation_id"))), claim_verified_at=None)
+
+
+def _rows(domains: Sequence[Domain]) -> tuple[DomainRow, ...]:
     ids = [domain.pk for domain in domains]
     states: dict[int, list[str]] = {}
     for domain_id, state in RecordCheck.objects.filter(domain_id__in=ids).values_list("domain_id", "state"):
@@ -134,7 +149,7 @@ def _rows(domains: list[Domain]) -> tuple[DomainRow, ...]:
         DomainRow(
             name=domain.name,
             mode=domain.current_version.mode if domain.current_version else "",
-            is_proved=domain.claim_verified_at is not None,
+            is_served=domain.is_served,  # type: ignore[attr-defined]  # annotated by list_domains
             records=summarise(states.get(domain.pk, ())),
             sessions=sessions.get(domain.pk),
             open_problems=problems.get(domain.pk, 0),

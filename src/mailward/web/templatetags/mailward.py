@@ -9,7 +9,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from mailward.store.models import Domain
-from mailward.store.queries.domains import RecordsSummary, summarise_records
+from mailward.store.queries.domains import RecordsSummary, is_served, summarise_records
 
 register = template.Library()
 
@@ -61,6 +61,12 @@ def state_badge(state: str) -> str:
 def records_of(context: Mapping[str, Any], domain: Domain) -> RecordsSummary:
     """How the records of a domain stand, in one word."""
     return summarise_records(context["scope"], domain.pk)
+
+
+@register.simple_tag
+def served(domain: Domain) -> bool:
+    """Whether senders get its policy from us."""
+    return is_served(domain)
 
 
 @register.filter
