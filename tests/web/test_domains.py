@@ -1,5 +1,6 @@
 """The pages of domains, with a real DNS server on loopback."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from tests.fakes.dns import FakeDns
+from tests.fakes.evidence import make_domains
 from tests.web.pages import with_settings
 
 from mailward.config import Dns
@@ -15,6 +17,7 @@ from mailward.core.mtasts.policy import Mode, Policy
 from mailward.monitor.records import RecordKey, RecordState, State
 from mailward.net import clock
 from mailward.store.models import Domain, DomainRecipient, Organisation, PolicyVersion, RecordCheck
+from mailward.store.queries.domains import PAGE_SIZE
 from mailward.store.queries.hosting import hosted_policies
 from mailward.store.services.domains import record_states
 from mailward.store.services.policies import publish_policy
@@ -221,3 +224,16 @@ def test_a_policy_that_waits_for_proof_is_nowhere_said_to_be_served(
     Domain.objects.update(claim_verified_at=clock.now())
     assert "Served now" in text(alice, reverse("domain-policy", args=[domain.name]))
     assert list(hosted_policies().policies) == [domain.name]
+
+
+def test_of_many_pages_the_first_and_the_last_are_one_click_away(alice: Client, domain: Domain) -> None:
+    make_domains(domain.organisation, (f"d{number}.test" for number in range(4 * PAGE_SIZE)))
+    links = {
+        number: re.findall(
+            r'href="(\?[^"]*)">(First|Previous|Next|Last)<', text(alice, f"/domains/?page={number}")
+        )
+        for number in (1, 3, 5)
+    }
+    assert [label for _, label in links[1]] == ["Next", "Last"]
+    assert links[3] == [("?", "First"), ("?page=2", "Previous"), ("?page=4", "Next"), ("?page=5", "Last")]
+    assert [label for _, label in links[5]] == ["First", "Previous"]
