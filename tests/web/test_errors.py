@@ -1,11 +1,16 @@
 """Pages that say no, or that something broke."""
 
+import contextlib
 import logging
+import sqlite3
 
 import pytest
+from django.db import connection
 from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.views.defaults import server_error
+
+from mailward.store.models import Organisation
 
 
 def test_a_refusal_is_one_line_in_the_log(rita: Client, caplog: pytest.LogCaptureFixture) -> None:
@@ -28,6 +33,24 @@ def test_the_page_for_what_broke_needs_neither_person_nor_database() -> None:
     page = server_error(RequestFactory().get("/")).content.decode()
     assert "Something broke on our side" in page
     assert "mailward.css" in page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_locked_database_is_busy_and_not_broken(alice: Client, organisation: Organisation) -> None:
+    alice.raise_request_exception = False
+    address, names = reverse("people-rename"), {"name": "Renamed"}
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 50")
+    other = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None)
+    with contextlib.closing(other):
+        other.execute("BEGIN IMMEDIATE")
+        answer = alice.post(address, names)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        assert "Nothing was changed" in answer.content.decode()
+        other.execute("ROLLBACK")
+    assert alice.post(address, names).status_code == 302
+    organisation.refresh_from_db()
+    assert organisation.name == "Renamed"
 
 
 def test_a_view_that_breaks_shows_that_page(alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:

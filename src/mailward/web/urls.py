@@ -3,6 +3,8 @@
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
+handler500 = "mailward.web.errors.broken"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="domain-list"), name="home"),
     path("", include("mailward.web.pages.accounts.urls")),
