@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "docs" / "screenshots"
 GOOGLE_MAIL = ROOT.parent / "shared/corpus/tlsrpt/parsedmarc/google.com_smtp_tls_report.eml"
 REPORT = report_json()
+AUDIT = (Path(__file__).parent / "audit.js").read_text()
 
 
 def look(page: Page, name: str) -> None:
@@ -37,6 +38,18 @@ def look(page: Page, name: str) -> None:
 def fits_a_phone(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def reads_well(page: Page) -> None:
+    """In light and dark, on a screen and on a phone: see audit.js for what is looked at."""
+    for scheme in ("light", "dark"):
+        for width in (1280, 390):
+            # transitions would be caught half way
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate(AUDIT) == [], (page.url, scheme, width)
+    page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
@@ -174,3 +187,43 @@ def test_every_area_fits_a_phone(page: Page, platform: Platform, path: str) -> N
     page.goto(platform.url + path)
     look(page, path.strip("/"))
     fits_a_phone(page)
+
+
+PATHS = [
+    "/domains/",
+    "/domains/add/",
+    "/domains/example.test/?end=2026-11-23",
+    "/domains/example.test/setup/",
+    "/domains/example.test/policy/",
+    "/domains/example.test/policy/edit/",
+    "/domains/example.test/policy/history/",
+    "/domains/example.test/reports/",
+    "/domains/example.test/remove/",
+    "/reports/",
+    "/reports/?show=not-counted",
+    "/reports/?show=foreign",
+    "/reports/upload/",
+    "/problems/",
+    "/quarantine/",
+    "/people/",
+    "/account/password/",
+    "/nowhere/",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_page_reads_well(page: Page, platform: Platform, path: str) -> None:
+    page.goto(platform.url + path)
+    reads_well(page)
+
+
+def test_a_report_reads_well_and_so_does_the_review_of_a_policy(page: Page, platform: Platform) -> None:
+    page.goto(f"{platform.url}/domains/example.test/reports/")
+    page.locator("main a.row-link").first.click()
+    expect(page.get_by_role("heading", name="The original")).to_be_visible()
+    reads_well(page)
+    page.goto(f"{platform.url}/domains/example.test/policy/edit/")
+    page.get_by_label("Enforce").check()
+    page.get_by_role("button", name="Look at the change").click()
+    expect(page.get_by_role("button", name="Publish")).to_be_visible()
+    reads_well(page)
