@@ -84,7 +84,7 @@ def test_a_mailbox_is_taken_message_by_message(alice: Client, domain: Domain) ->
 def test_a_file_with_several_reports_links_each(alice: Client, domain: Domain) -> None:
     reports = [report_json(report_id=str(number)) for number in range(25)]
     page = upload(alice, ("all.json", json.dumps(reports).encode()))
-    assert page.count('href="/reports/2') == 20
+    assert len(re.findall(r'href="/reports/\d+/"', page)) == 20
     assert "25 new." in page
     assert "and 5 more" in page
 
