@@ -18,7 +18,7 @@ async def dns() -> AsyncIterator[FakeDns]:
 
 async def propose(dns: FakeDns, *mx: str) -> MxProposal:
     dns.set(DOMAIN, "MX", *mx)
-    return await propose_mx(Resolver([dns.address], timeout_seconds=0.5), DOMAIN)
+    return await propose_mx(Resolver([dns.address], timeout_seconds=5), DOMAIN)
 
 
 async def test_the_live_hosts_are_proposed_by_their_exact_names(dns: FakeDns) -> None:

@@ -29,7 +29,7 @@ async def dns() -> AsyncIterator[FakeDns]:
 
 
 async def check(dns: FakeDns, facts: DomainFacts = FACTS) -> dict[str, RecordState]:
-    resolver = Resolver([dns.address], [dns.address], timeout_seconds=0.5)
+    resolver = Resolver([dns.address], [dns.address], timeout_seconds=5)
     return {
         state.key: state for state in await check_records(facts, resolver=resolver, guard=LAB, policy_port=1)
     }
@@ -136,6 +136,6 @@ async def test_what_cannot_be_asked_is_unknown_and_hides_nothing_else(dns: FakeD
 async def test_a_change_is_seen_at_once(dns: FakeDns) -> None:
     publish(dns)
     async with FakeDns() as stale:
-        resolver = Resolver([stale.address], [dns.address], timeout_seconds=0.5)
+        resolver = Resolver([stale.address], [dns.address], timeout_seconds=5)
         states = await check_records(FACTS, resolver=resolver, guard=LAB)
     assert states[0].state is State.RIGHT

@@ -19,7 +19,7 @@ async def dns() -> AsyncIterator[FakeDns]:
 
 @pytest.fixture
 def resolver(dns: FakeDns) -> Resolver:
-    return Resolver([dns.address], timeout_seconds=1)
+    return Resolver([dns.address], timeout_seconds=5)
 
 
 async def test_s2_txt_strings_are_joined_without_spaces(dns: FakeDns, resolver: Resolver) -> None:
@@ -177,7 +177,7 @@ async def test_a_zones_own_servers_are_asked_past_the_resolver(dns: FakeDns) -> 
     async with FakeDns() as authority:
         authority.set("_mta-sts.example.test", "TXT", "fresh")
         resolver = Resolver(
-            [dns.address], guard=Guard(True), authority_port=authority.port, timeout_seconds=1
+            [dns.address], guard=Guard(True), authority_port=authority.port, timeout_seconds=5
         )
         answer = await resolver.lookup_authoritative("_mta-sts.example.test", "TXT")
     assert (answer.status, answer.records) == (Status.FOUND, (b"fresh",))
@@ -215,14 +215,14 @@ async def test_the_override_is_asked_instead_of_a_zones_own_servers(dns: FakeDns
     async with FakeDns() as inside:
         inside.set("a.example.test", "CNAME", "b.example.test.")
         inside.set("b.example.test", "TXT", "inside")
-        resolver = Resolver([dns.address], [inside.address], timeout_seconds=1)
+        resolver = Resolver([dns.address], [inside.address], timeout_seconds=5)
         answer = await resolver.lookup_authoritative("a.example.test", "TXT")
     assert (answer.records, answer.chain) == ((b"inside",), ("b.example.test",))
     assert dns.queries == []
 
 
 async def test_answers_are_kept_for_their_ttl_and_failures_are_not(dns: FakeDns) -> None:
-    resolver = CachingResolver([dns.address], timeout_seconds=1)
+    resolver = CachingResolver([dns.address], timeout_seconds=5)
     dns.fail(Fault.SERVFAIL)
     assert (await resolver.txt("k.example.test")).status is Status.FAILED
     dns.heal()
