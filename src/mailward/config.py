@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
@@ -101,6 +101,37 @@ class Problems(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """How long a new problem gathers domains before people are told: one mail for all of them."""
 
 
+class Sender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`mailward sender`: the policy server beside Postfix."""
+
+    listen: tuple[str, ...] = ("127.0.0.1:8461",)
+    """`address:port` or `unix:/path`; sockets that systemd hands over replace them."""
+    socket_mode: Annotated[str, msgspec.Meta(pattern=r"^0?[0-7]{3}$")] = "666"
+    """Permissions of unix sockets: Postfix's user must be able to write."""
+    cache: str = ""
+    """The SQLite file; empty means `<data>/sender.sqlite3`."""
+    max_domains: Positive = 200_000
+    """So many policies are kept; ended and unused ones go first."""
+    overrides: str = ""
+    """A TOML file with the operator's own word about domains."""
+    default_level: Literal[
+        "", "none", "may", "encrypt", "dane", "dane-only", "fingerprint", "verify", "secure"
+    ] = ""
+    """Postfix's smtp_tls_security_level; empty: not told, and never answered with what might be less."""
+    record_failure: Literal["notfound", "temp"] = "notfound"
+    """When the `_mta-sts` record cannot be looked up and no policy is cached."""
+    dane: bool = True
+    """Look for DANE, where a resolver on loopback validates."""
+    dnssec_secure_name: str = "."
+    dnssec_bogus_name: str = "dnssec-failed.org"
+    recheck_seconds: Positive = 300
+    """How often the record of a domain that gets mail is looked at again."""
+    policy_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 443
+    """Of policy hosts; another one only in laboratories."""
+    ca_file: str = ""
+    """Certificate authorities (PEM) for policy hosts; empty: the system's."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     data: str = "var"
     """The folder of the database, keys and certificates."""
@@ -111,10 +142,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     dns: Dns = Dns()
     relay: Relay = Relay()
     problems: Problems = Problems()
+    sender: Sender = Sender()
 
     @property
     def data_path(self) -> Path:
         return Path(self.data).absolute()
+
+    @property
+    def sender_cache_path(self) -> Path:
+        return Path(self.sender.cache).absolute() if self.sender.cache else self.data_path / "sender.sqlite3"
 
     @property
     def policy_port(self) -> int:

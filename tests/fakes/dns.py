@@ -53,7 +53,8 @@ class FakeDns:
     def __init__(self, *, ttl: int = 60, authenticated: bool = False) -> None:
         self.ttl = ttl
         self.authenticated = authenticated
-        """Sets the AD bit, as a validating resolver does."""
+        """Sets the AD bit, as a validating resolver does, except for names in `insecure` and below them."""
+        self.insecure: set[str] = set()
         self.queries: list[Query] = []
         self.port = 0
         self._data: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], list[dns.rdata.Rdata]] = {}
@@ -178,7 +179,9 @@ class FakeDns:
     def _fill(
         self, response: dns.message.Message, name: dns.name.Name, rdtype: dns.rdatatype.RdataType
     ) -> None:
-        if self.authenticated:
+        if self.authenticated and not any(
+            name.is_subdomain(dns.name.from_text(apex)) for apex in self.insecure
+        ):
             response.flags |= dns.flags.AD
         for _ in range(8):  # a CNAME loop in the data must end
             alias = self._data.get((name, dns.rdatatype.CNAME))

@@ -35,6 +35,12 @@ COMMANDS = {
     "policy show": Command("policy", "Fetch and explain the policy of a live domain.", is_group=True),
     "user list": Command("user", "List who has an account, and with which role.", is_group=True),
     "user link": Command("user", "Print a one-time link to set a new password.", is_group=True),
+    "sender run": Command("sender", "Answer Postfix: the policy server of the sending side.", is_group=True),
+    "sender explain": Command(
+        "sender", "Tell what Postfix is answered about a domain, and why.", is_group=True
+    ),
+    "sender list": Command("sender", "List the learned policies.", is_group=True),
+    "sender purge": Command("sender", "Forget a learned policy.", is_group=True),
     "version": Command("version", "Print the version."),
 }
 # children of `serve`: not listed

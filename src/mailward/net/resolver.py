@@ -68,6 +68,13 @@ class Resolver:
         self._guard = guard
         self._authority_port = authority_port
 
+    @property
+    def is_local(self) -> bool:
+        """Whether all resolvers are on loopback, so that nobody on a network can forge their AD bit."""
+        return bool(self._servers) and all(
+            ipaddress.ip_address(server.address).is_loopback for server in self._servers
+        )
+
     @overload
     async def lookup(self, name: str, rdtype: Literal["TXT"]) -> Answer[bytes]: ...
     @overload

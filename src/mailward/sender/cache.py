@@ -1,0 +1,62 @@
+"""The one interface behind which learned policies are kept; `sqlite` is the store of one host.
+
+A store for several hosts has the same shape: whatever it is, `put` returns when the policy would survive a crash.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mailward.core.mtasts.decide import Cached, Failure
+from mailward.core.names import Domain
+
+
+class CacheError(Exception):
+    """The store cannot be read or written; the text says why. Nothing may be concluded from its silence."""
+
+    code = "cache"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    domain: Domain
+    cached: Cached
+    failure: Failure | None = None
+    """Of the refreshes since."""
+    refresh_at: int = 0
+    """When HTTPS is asked again, seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One policy that a domain had."""
+
+    first_seen_at: int
+    policy_id: str
+    text: str
+
+
+class PolicyCache(Protocol):
+    """Each method raises CacheError."""
+
+    async def load(self, domain: Domain) -> Entry | None:
+        """The policy, ended or not."""
+
+    async def put(self, entry: Entry) -> None:
+        """Keep it; returns when it is durable. A text unlike the one before is added to the history."""
+
+    async def touch(self, domains: Sequence[Domain], now: int) -> None:
+        """Note that they are used: what is used is not evicted first."""
+
+    async def due(self, now: int, limit: int) -> list[Domain]:
+        """Live policies whose refresh is due, the longest overdue first."""
+
+    async def remove(self, domain: Domain) -> bool:
+        """Forget it, history and all; whether there was something."""
+
+    async def listing(self) -> list[Entry]: ...
+
+    async def history(self, domain: Domain) -> list[Version]:
+        """Newest first."""
+
+    async def close(self) -> None: ...

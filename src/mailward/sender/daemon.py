@@ -1,0 +1,158 @@
+"""`mailward sender run`: all parts put together, and their life from start to stop."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mailward.config import Settings
+from mailward.core.sending.facts import Level, Site
+from mailward.net.guard import make_guard
+from mailward.net.resolver import Resolver
+from mailward.sender.answers import Answers
+from mailward.sender.cache import PolicyCache
+from mailward.sender.discovery import make_discovery
+from mailward.sender.dnssec import check_validation
+from mailward.sender.knowledge import Knowledge
+from mailward.sender.metrics import Metrics
+from mailward.sender.refresh import Refresher
+from mailward.sender.server import Server
+from mailward.sender.sockets import notify, open_sockets
+from mailward.sender.sqlite import SqliteCache
+from mailward.sender.watch import OverridesFile
+
+logger = logging.getLogger("mailward.sender")
+
+LOOKUP_SECONDS = 4.0  # of one name: less than a client is promised its answer in
+VALIDATION_SECONDS = 3600.0  # between two looks at a resolver that validates
+RETRY_VALIDATION_SECONDS = 30.0  # and at one that does not, yet
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    settings: Settings
+    knowledge: Knowledge
+    answers: Answers
+    server: Server
+    refresher: Refresher
+    overrides: OverridesFile | None
+
+    async def look_at_validation(self) -> bool:
+        """Turn DANE on or off as the resolver deserves; whether it is on."""
+        settings = self.settings.sender
+        knowledge = self.knowledge
+        if not settings.dane:
+            return False
+        validation = await check_validation(
+            knowledge.discovery.resolver, settings.dnssec_secure_name, settings.dnssec_bogus_name
+        )
+        if validation.is_trusted != knowledge.looks_for_dane:
+            knowledge.looks_for_dane = validation.is_trusted
+            knowledge.forget_dane()
+            self.answers.drop_all()
+        if validation.is_trusted:
+            logger.info("dane-on", extra={"reason": validation.reason})
+        else:
+            logger.error("dane-off", extra={"reason": validation.reason})
+        return validation.is_trusted
+
+    async def watch_validation(self) -> None:
+        """Until cancelled."""
+        while True:
+            on = self.knowledge.looks_for_dane
+            await asyncio.sleep(VALIDATION_SECONDS if on else RETRY_VALIDATION_SECONDS)
+            await self.look_at_validation()
+
+
+def make_site(settings: Settings) -> Site:
+    level = settings.sender.default_level
+    return Site(Level(level) if level else None, settings.sender.record_failure == "temp")
+
+
+def make_sender_resolver(settings: Settings) -> Resolver:
+    return Resolver(
+        settings.dns.resolvers,
+        settings.dns.authoritative_override,
+        timeout_seconds=LOOKUP_SECONDS,
+        guard=make_guard(settings.dns),
+    )
+
+
+def make_daemon(settings: Settings, cache: PolicyCache, resolver: Resolver) -> Daemon:
+    """Raises OverridesInvalid."""
+    metrics = Metrics()
+    discovery = make_discovery(settings, resolver)
+    knowledge = Knowledge(cache, discovery, metrics, settings.sender.recheck_seconds)
+    answers = Answers(knowledge, make_site(settings), metrics)
+    overrides = None
+    if settings.sender.overrides:
+        overrides = OverridesFile(Path(settings.sender.overrides), answers)
+        overrides.load()
+    return Daemon(settings, knowledge, answers, Server(answers), Refresher(knowledge), overrides)
+
+
+async def run(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT. Raises CacheError, ListenError or OverridesInvalid where it cannot start."""
+    cache = SqliteCache(settings.sender_cache_path, settings.sender.max_domains)
+    daemon = make_daemon(settings, cache, make_sender_resolver(settings))
+    sockets = open_sockets(settings.sender.listen, int(settings.sender.socket_mode, 8), os.environ)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    if daemon.overrides is not None:
+        loop.add_signal_handler(signal.SIGHUP, daemon.overrides.reload)
+    if settings.sender.dane:
+        await daemon.look_at_validation()
+    if not settings.sender.default_level:
+        logger.warning(
+            "default-level-not-told", extra={"effect": "testing policies and partial DANE are left alone"}
+        )
+    await daemon.server.start(sockets)
+    logger.info("started", extra={"listen": " ".join(_place(listener) for listener in sockets)})
+    notify("READY=1", os.environ)
+    background = [asyncio.create_task(work) for work in _background(daemon)]
+    try:
+        await _until(stopping, background)
+    finally:
+        notify("STOPPING=1", os.environ)
+        await daemon.server.stop()
+        await _cancel(background)
+        await daemon.knowledge.close()
+        logger.info("stopped")
+
+
+def _background(daemon: Daemon) -> Iterator[Coroutine[Any, Any, None]]:
+    yield daemon.refresher.run()
+    if daemon.settings.sender.dane:
+        yield daemon.watch_validation()
+    if daemon.overrides is not None:
+        yield daemon.overrides.run()
+
+
+async def _until(stopping: asyncio.Event, background: Sequence[asyncio.Task[None]]) -> None:
+    """Returns when told to stop; raises what ended a background task."""
+    waiter = asyncio.create_task(stopping.wait())
+    done, _ = await asyncio.wait({waiter, *background}, return_when=asyncio.FIRST_COMPLETED)
+    waiter.cancel()
+    for task in done - {waiter}:
+        task.result()
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _place(listener: socket.socket) -> str:
+    name = listener.getsockname()
+    return f"unix:{name}" if isinstance(name, str) else f"{name[0]}:{name[1]}"

@@ -1,0 +1,332 @@
+"""What is known of each domain, for how long, and how it comes to be known: once for all who ask.
+
+Reading is instant where something is known; otherwise one discovery a domain runs, whoever asks waits for it,
+and at the deadline everybody is answered with what there is. A live policy answers at once, whatever DNS and
+HTTPS do: its record and its policy are looked at again in the background (`refresh`).
+"""
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from mailward.core.dane.judge import DaneFinding, DaneState
+from mailward.core.mtasts.decide import BackOff, Cached, Expired, Failure, Fetch, Refresh, Use, decide
+from mailward.core.mtasts.policy import Mode
+from mailward.core.names import Domain
+from mailward.core.postfix.nexthop import NextHop
+from mailward.core.sending.facts import StsFinding, StsState
+from mailward.net import clock
+from mailward.net.fetch import FetchError
+from mailward.sender.cache import CacheError, Entry, PolicyCache
+from mailward.sender.discovery import Discovery, RecordFinding
+from mailward.sender.flights import Flights
+from mailward.sender.memory import Generations
+from mailward.sender.metrics import Metrics
+
+logger = logging.getLogger("mailward.sender")
+
+ANSWER_SECONDS = 4.8  # Postfix 3.7 gives up a connection after ten idle seconds; ours is promised in five
+MAX_STATES = 50_000  # domains in memory; the others are read from the cache when they are asked for
+MAX_FLIGHTS = 2_000  # discoveries at a time
+LIVE_SECONDS = 300.0  # a live policy is looked at again after this, at the latest
+MIN_NEGATIVE_SECONDS, MAX_NEGATIVE_SECONDS = 60.0, 3600.0
+FAILED_SECONDS = 30.0  # a failed lookup is tried again soon
+TOUCH_SECONDS = 3600.0
+MIN_DANE_SECONDS, MAX_DANE_SECONDS = 30.0, 3600.0
+LAST_GOOD_DANE_SECONDS = 86_400.0  # full DANE is not forgotten because a lookup fails
+
+_UNKNOWN_YET = StsFinding(StsState.ABSENT)
+_DANE_OFF = DaneFinding(DaneState.OFF, "DANE is off")
+
+
+@dataclass(slots=True)
+class DomainState:
+    """What memory holds of a domain. Deadlines are monotonic seconds."""
+
+    entry: Entry | None = None
+    finding: StsFinding = _UNKNOWN_YET
+    """Where no policy is live."""
+    fresh_until: float = 0.0
+    """Of `finding`."""
+    failure: Failure | None = None
+    """Of first fetches: those of refreshes are in the entry."""
+    recheck_at: float = 0.0
+    """When the record of a live policy is looked at again."""
+    used_at: float = 0.0
+    touched_at: float = float("-inf")
+    """When the cache was told of the use."""
+
+
+@dataclass(slots=True)
+class DaneKnown:
+    finding: DaneFinding
+    fresh_until: float
+    full_at: float = field(default=float("-inf"))
+    """When it was full for the last time."""
+
+
+class Knowledge:
+    def __init__(
+        self, cache: PolicyCache, discovery: Discovery, metrics: Metrics, recheck_seconds: float
+    ) -> None:
+        self.cache = cache
+        self.discovery = discovery
+        self.on_change: Callable[[Domain], None] = lambda domain: None
+        """Called when what was said of a domain may no longer be true."""
+        self.looks_for_dane = False
+        self._metrics = metrics
+        self._recheck_seconds = recheck_seconds
+        self._states: Generations[Domain, DomainState] = Generations(MAX_STATES)
+        self._dane: Generations[NextHop, DaneKnown] = Generations(MAX_STATES)
+        self._flights = Flights(MAX_FLIGHTS)
+
+    async def sts(self, domain: Domain, deadline: float) -> tuple[StsFinding, float]:
+        """The finding, and until when it can be kept (monotonic)."""
+        try:
+            state = await self.state(domain)
+        except CacheError as error:
+            self._metrics.cache_errors += 1
+            logger.error("cache-unreadable", extra={"domain": domain, "reason": str(error)})
+            return StsFinding(StsState.UNREADABLE, reason=str(error)), 0.0
+        state.used_at = clock.monotonic()
+        if (live := _live(state)) is not None:
+            return live
+        if state.fresh_until <= clock.monotonic():
+            done = await self._flights.join(domain, lambda: self._discover(domain, state), deadline)
+            if not done:
+                self._metrics.late_answers += 1
+                return _late(state), 0.0
+        return _live(state) or (state.finding, state.fresh_until)
+
+    async def dane(self, nexthop: NextHop, deadline: float) -> tuple[DaneFinding, float]:
+        """The finding, and until when it can be kept (monotonic)."""
+        if not self.looks_for_dane:
+            return _DANE_OFF, float("inf")
+        known = self._dane.get(nexthop)
+        if known is None or known.fresh_until <= clock.monotonic():
+            if not await self._flights.join(nexthop, lambda: self._discover_dane(nexthop), deadline):
+                self._metrics.late_answers += 1
+                return _last_good(
+                    known, DaneFinding(DaneState.UNKNOWN, f"MX {nexthop.domain}: no answer yet")
+                ), 0.0
+            known = self._dane.get(nexthop)
+        if known is None:  # forgotten at once: more next hops at a time than memory has room for
+            return DaneFinding(DaneState.UNKNOWN, "too many questions at a time"), 0.0
+        return known.finding, known.fresh_until
+
+    async def state(self, domain: Domain) -> DomainState:
+        """Raises CacheError."""
+        state = self._states.get(domain)
+        if state is None:
+            state = DomainState(await self.cache.load(domain))
+            self._states.put(domain, state)
+        return state
+
+    def due_for_recheck(self, limit: int) -> list[Domain]:
+        """Domains with a live policy that get mail, and whose record was not looked at lately."""
+        now = clock.monotonic()
+        due = [
+            state.entry.domain
+            for state in self._states.values()
+            if state.entry is not None
+            and state.recheck_at <= now
+            and now - state.used_at < 10 * self._recheck_seconds
+        ]
+        return due[:limit]
+
+    async def touch(self) -> None:
+        """Tell the cache which policies are used, once an hour each. Raises CacheError."""
+        now = clock.monotonic()
+        used = [
+            state
+            for state in self._states.values()
+            if state.entry is not None
+            and state.used_at > state.touched_at
+            and now - state.touched_at > TOUCH_SECONDS
+        ]
+        for state in used:
+            state.touched_at = now
+        await self.cache.touch([state.entry.domain for state in used if state.entry is not None], _now())
+
+    async def refresh(self, domain: Domain) -> None:
+        """Look at the record again, and fetch the policy where that is due. A live policy outlives every failure."""
+        try:
+            state = await self.state(domain)
+        except CacheError as error:
+            self._metrics.cache_errors += 1
+            logger.error("cache-unreadable", extra={"domain": domain, "reason": str(error)})
+            return
+        await self._flights.join(domain, lambda: self._discover(domain, state), None)
+
+    def forget(self, domain: Domain) -> None:
+        self._states.pop(domain)
+        self.on_change(domain)
+
+    def forget_dane(self) -> None:
+        self._dane.clear()
+
+    async def close(self) -> None:
+        await self._flights.close()
+        await self.cache.close()
+
+    async def _discover(self, domain: Domain, state: DomainState) -> None:
+        self._metrics.record_lookups += 1
+        found = await self.discovery.find_record(domain)
+        self._metrics.record_failures += found.has_failed
+        state.recheck_at = clock.monotonic() + self._recheck_seconds
+        entry = state.entry
+        cached = entry.cached if entry else None
+        failure = entry.failure if entry else state.failure
+        step = decide(cached, found.record, failure, _now(), _jitter(domain, cached))
+        if isinstance(step, Use):
+            return
+        if isinstance(step, Refresh | Fetch):
+            await self._fetch(domain, state, found, failure)
+            return
+        self._conclude(domain, state, _without_policy(step, found), _negative_seconds(step, found))
+
+    async def _fetch(
+        self, domain: Domain, state: DomainState, found: RecordFinding, failure: Failure | None
+    ) -> None:
+        policy_id = found.record.policy_id if found.record else ""
+        if not policy_id and state.entry is not None:
+            policy_id = state.entry.cached.policy_id
+        self._metrics.fetches += 1
+        try:
+            fetched = await self.discovery.fetch(domain)
+        except FetchError as error:
+            self._metrics.fetch_failures[error.code] += 1
+            known = Failure(
+                policy_id, _now(), (failure.count if failure else 0) + 1, f"{error.code}: {error}"
+            )
+            await self._note_failure(domain, state, known)
+            return
+        cached = Cached(fetched.policy, policy_id, _now())
+        entry = Entry(domain, cached, None, cached.refresh_at(_jitter(domain, cached)))
+        before = state.entry
+        await self._keep(entry)
+        state.entry, state.failure = entry, None
+        if before is None or before.cached.policy != cached.policy or not before.cached.is_live(_now()):
+            self._metrics.policy_changes += 1
+            facts = {"domain": domain, "id": policy_id, "mode": cached.policy.mode.value}
+            logger.info("policy-learned", extra=facts | {"max_age": cached.policy.max_age_seconds})
+            self.on_change(domain)
+
+    async def _note_failure(self, domain: Domain, state: DomainState, failure: Failure) -> None:
+        entry = state.entry
+        if entry is not None and entry.cached.is_live(_now()):
+            retry_at = failure.retry_at(failure.policy_id)
+            state.entry = replace(entry, failure=failure, refresh_at=retry_at)
+            await self._keep(state.entry)
+            if entry.cached.policy.mode is not Mode.NONE:  # RFC 8461 §10.2: the end of a policy is no failure
+                left = (entry.cached.expires_at - _now()) // 3600
+                facts = {
+                    "domain": domain,
+                    "count": failure.count,
+                    "hours_left": left,
+                    "reason": failure.reason,
+                }
+                logger.warning("refresh-failed", extra=facts)
+            return
+        state.failure = failure
+        finding = StsFinding(StsState.FETCH_FAILED, reason=failure.reason)
+        self._conclude(
+            domain, state, finding, max(failure.retry_at(failure.policy_id) - _now(), FAILED_SECONDS)
+        )
+
+    async def _keep(self, entry: Entry) -> None:
+        """A policy that cannot be written down is still used: to forget it would be worse."""
+        try:
+            await self.cache.put(entry)
+        except CacheError as error:
+            self._metrics.cache_errors += 1
+            logger.error("cache-not-written", extra={"domain": entry.domain, "reason": str(error)})
+
+    def _conclude(self, domain: Domain, state: DomainState, finding: StsFinding, seconds: float) -> None:
+        changed = state.finding.state is not finding.state
+        state.finding = finding
+        state.fresh_until = clock.monotonic() + min(seconds, MAX_NEGATIVE_SECONDS)
+        if changed:
+            self.on_change(domain)
+
+    async def _discover_dane(self, nexthop: NextHop) -> None:
+        self._metrics.dane_lookups += 1
+        finding, ttl = await self.discovery.find_dane(nexthop)
+        now = clock.monotonic()
+        before = self._dane.get(nexthop)
+        full_at = before.full_at if before else float("-inf")
+        if finding.state is DaneState.FULL:
+            full_at = now
+        kept = _last_good(before, finding)
+        seconds = min(max(ttl, MIN_DANE_SECONDS), MAX_DANE_SECONDS)
+        self._dane.put(nexthop, DaneKnown(kept, now + seconds, full_at))
+
+
+def _live(state: DomainState) -> tuple[StsFinding, float] | None:
+    entry = state.entry
+    if entry is None:
+        return None
+    left = entry.cached.expires_at - _now()
+    if left <= 0:
+        return None
+    return StsFinding(StsState.LIVE, entry.cached.policy), clock.monotonic() + min(left, LIVE_SECONDS)
+
+
+def _last_good(known: DaneKnown | None, finding: DaneFinding) -> DaneFinding:
+    """Full DANE that was seen lately, where it cannot be looked up now: an attacker could be why."""
+    if (
+        finding.state is DaneState.UNKNOWN
+        and known is not None
+        and clock.monotonic() - known.full_at < LAST_GOOD_DANE_SECONDS
+    ):
+        return DaneFinding(DaneState.FULL, f"as seen before; now: {finding.reason}", known.finding.hosts)
+    return finding
+
+
+def _late(state: DomainState) -> StsFinding:
+    # RFC 8461 §3.3: what is not fetched in time is not fetched; the discovery goes on for the next who asks
+    reason = "the policy could not be looked up in time"
+    if state.finding.state is StsState.FETCH_FAILED:
+        return StsFinding(StsState.FETCH_FAILED, reason=reason)
+    return StsFinding(StsState.RECORD_FAILED, reason=reason)
+
+
+def _without_policy(step: object, found: RecordFinding) -> StsFinding:
+    if isinstance(step, BackOff):
+        return StsFinding(StsState.FETCH_FAILED, reason=step.reason)
+    if found.has_failed:
+        return StsFinding(StsState.RECORD_FAILED, reason=found.reason)
+    if isinstance(step, Expired):
+        return StsFinding(StsState.EXPIRED, reason=f"the policy has ended, and there is {found.reason}")
+    return StsFinding(StsState.ABSENT, reason=found.reason)
+
+
+def _negative_seconds(step: object, found: RecordFinding) -> float:
+    if isinstance(step, BackOff):
+        return max(step.until - _now(), FAILED_SECONDS)
+    if found.has_failed:
+        return FAILED_SECONDS
+    return min(max(found.ttl_seconds, MIN_NEGATIVE_SECONDS), MAX_NEGATIVE_SECONDS)
+
+
+def _now() -> int:
+    return int(clock.now().timestamp())
+
+
+def _jitter(domain: Domain, cached: Cached | None) -> float:
+    """0 to 1, the same for one fetch of a domain whenever it is asked for."""
+    return zlib.crc32(f"{domain} {cached.fetched_at if cached else 0}".encode()) / 2**32
+
+
+async def gather_facts(knowledge: Knowledge, nexthop: NextHop) -> tuple[DaneFinding, StsFinding, float]:
+    """Both findings within ANSWER_SECONDS, and until when both can be kept (monotonic)."""
+    deadline = clock.monotonic() + ANSWER_SECONDS
+    if not knowledge.looks_for_dane:
+        finding, until = await knowledge.sts(nexthop.domain, deadline)
+        return _DANE_OFF, finding, until
+    (dane, dane_until), (sts, sts_until) = await asyncio.gather(
+        knowledge.dane(nexthop, deadline), knowledge.sts(nexthop.domain, deadline)
+    )
+    return dane, sts, min(dane_until, sts_until)

@@ -1,0 +1,48 @@
+"""What happens without being asked: records looked at again within minutes, policies fetched anew every day."""
+
+import asyncio
+import logging
+
+from mailward.core.names import Domain
+from mailward.net import clock
+from mailward.sender.cache import CacheError
+from mailward.sender.knowledge import Knowledge
+
+logger = logging.getLogger("mailward.sender")
+
+TICK_SECONDS = 1.0
+MAX_AT_ONCE = 16  # refreshes side by side: they must not compete with what Postfix waits for
+MAX_PER_TICK = 64
+TOUCH_TICK_SECONDS = 60.0
+
+
+class Refresher:
+    def __init__(self, knowledge: Knowledge) -> None:
+        self._knowledge = knowledge
+        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._touch_at = clock.monotonic() + TOUCH_TICK_SECONDS
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.tick()
+            except CacheError as error:
+                logger.error("cache-unreadable", extra={"reason": str(error)})
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def tick(self) -> None:
+        """Everything that is due now, up to a bound. Raises CacheError."""
+        now = int(clock.now().timestamp())
+        domains = dict.fromkeys(await self._knowledge.cache.due(now, MAX_PER_TICK))
+        domains |= dict.fromkeys(self._knowledge.due_for_recheck(MAX_PER_TICK))
+        async with asyncio.TaskGroup() as group:
+            for domain in domains:
+                group.create_task(self._refresh(domain))
+        if clock.monotonic() >= self._touch_at:
+            self._touch_at = clock.monotonic() + TOUCH_TICK_SECONDS
+            await self._knowledge.touch()
+
+    async def _refresh(self, domain: Domain) -> None:
+        async with self._slots:
+            await self._knowledge.refresh(domain)

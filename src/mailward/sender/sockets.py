@@ -1,0 +1,114 @@
+"""The sockets that Postfix connects to: handed over by systemd, or made here; and what systemd wants to hear.
+
+The protocols are sd_listen_fds(3) and sd_notify(3), a few lines each. A socket of systemd's outlives the
+process: while it restarts, Postfix waits instead of deferring mail.
+"""
+
+import contextlib
+import ipaddress
+import os
+import socket
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+FIRST_FD = 3  # SD_LISTEN_FDS_START
+BACKLOG = 1024
+
+
+class ListenError(Exception):
+    """No socket can be had there; the text names the place and the reason."""
+
+    code = "listen"
+
+
+def open_sockets(places: Sequence[str], unix_mode: int, environ: Mapping[str, str]) -> list[socket.socket]:
+    """Those of systemd, or else one for each place: `address:port` or `unix:/path`. Raises ListenError."""
+    handed_over = take_sockets(environ)
+    return handed_over or [open_socket(place, unix_mode) for place in places]
+
+
+def take_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
+    """The stream sockets that systemd passes to this process."""
+    if environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = int(environ.get("LISTEN_FDS", "0"))
+    sockets = [socket.socket(fileno=number) for number in range(FIRST_FD, FIRST_FD + count)]
+    for listener in sockets:
+        listener.setblocking(False)
+    return sockets
+
+
+def open_socket(place: str, unix_mode: int) -> socket.socket:
+    """Raises ListenError."""
+    try:
+        if place.startswith("unix:"):
+            return _open_unix(Path(place.removeprefix("unix:")), unix_mode)
+        return _open_tcp(place)
+    except OSError as error:
+        raise ListenError(f"{place}: {error.strerror or error}") from error
+
+
+def notify(state: str, environ: Mapping[str, str]) -> None:
+    """Tell systemd, such as `READY=1`. Without systemd, nothing."""
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.sendto(state.encode(), address)
+
+
+def _open_tcp(place: str) -> socket.socket:
+    host, _, port = place.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+        number = int(port)
+    except ValueError as error:
+        raise ListenError(f"{place!r} is neither address:port nor unix:/path") from error
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    try:
+        listener.bind((host, number))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise OSError(str(error)) from error
+    return _listening(listener)
+
+
+def _open_unix(path: Path, mode: int) -> socket.socket:
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+    except OSError:
+        listener.close()
+        raise
+    path.chmod(mode)
+    return _listening(listener)
+
+
+def _listening(listener: socket.socket) -> socket.socket:
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """A socket that a dead process left behind. Raises OSError where one listens, or the file is no socket."""
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise OSError(f"{path} is there, and is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError("another process listens there")

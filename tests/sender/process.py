@@ -1,0 +1,63 @@
+"""`mailward sender run` as a process of its own, with a settings file."""
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.sender.lab import Lab, free_port
+
+START_SECONDS = 20
+
+
+@dataclass
+class Process:
+    config: Path
+    port: int
+    log: list[str] = field(default_factory=list)
+    process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> "Process":
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "mailward", "sender", "run", "--config", str(self.config)),
+            env={name: value for name, value in os.environ.items() if not name.startswith("MAILWARD")},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(START_SECONDS):
+            while not (self.log and " started " in self.log[-1]):
+                self.log.append(await self._line())
+        return self
+
+    async def stop(self, number: signal.Signals) -> int:
+        assert self.process is not None
+        assert self.process.stderr is not None
+        self.process.send_signal(number)
+        _, rest = await self.process.communicate()
+        self.log += (rest or b"").decode().splitlines()
+        return await self.process.wait()
+
+    async def _line(self) -> str:
+        assert self.process is not None
+        assert self.process.stderr is not None
+        line = await self.process.stderr.readline()
+        assert line, "\n".join(self.log)
+        return line.decode()
+
+
+def make_process(lab: Lab, **changes: str) -> Process:
+    port = free_port()
+    config = lab.folder / "mailward.toml"
+    sender = {
+        "listen": f'["127.0.0.1:{port}"]',
+        "cache": f'"{lab.folder / "cache.sqlite3"}"',
+        "default_level": '"may"',
+        "dane": "false",
+        "policy_port": str(lab.host.port),
+        "ca_file": f'"{lab.authority.file}"',
+    } | changes
+    lines = [f"[dns]\nresolvers = ['{lab.dns.address}']\nallow_private_addresses = true\n[sender]"]
+    lines += [f"{key} = {value}" for key, value in sender.items()]
+    config.write_text("\n".join(lines))
+    return Process(config, port)

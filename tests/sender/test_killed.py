@@ -1,0 +1,61 @@
+"""A policy learned is a policy kept: the process is killed right after its first answer."""
+
+import signal
+
+import pytest
+from tests.fakes.dns import Fault
+from tests.fakes.policyhost import http
+from tests.fakes.socketmap import Client
+from tests.sender.lab import DOMAIN, SECURE, Lab
+from tests.sender.process import Process, make_process
+
+
+async def ask(process: Process) -> str:
+    async with await Client.connect(process.port) as client:
+        return await client.ask(DOMAIN)
+
+
+def everything_down(lab: Lab) -> None:
+    lab.dns.fail(Fault.SERVFAIL)
+    lab.host.response = http(status="503 Down")
+
+
+def https_down(lab: Lab) -> None:
+    lab.host.response = http(status="503 Down")
+
+
+def record_removed(lab: Lab) -> None:
+    lab.dns.remove(f"_mta-sts.{DOMAIN}", "TXT")
+
+
+@pytest.mark.parametrize("outage", [everything_down, https_down, record_removed])
+async def test_after_kill_9_and_an_outage_the_policy_is_still_enforced(lab: Lab, outage: object) -> None:
+    lab.publish()
+    process = await make_process(lab).start()
+    assert await ask(process) == SECURE
+    assert await process.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert callable(outage)
+    outage(lab)
+    await process.start()
+    assert await ask(process) == SECURE
+    assert await process.stop(signal.SIGTERM) == 0
+
+
+async def test_a_whole_life_in_the_log(lab: Lab) -> None:
+    lab.publish()
+    process = await make_process(lab).start()
+    assert await ask(process) == SECURE
+    assert await process.stop(signal.SIGTERM) == 0
+    events = [line.split()[3] for line in process.log]
+    assert events == ["started", "policy-learned", "decision-changed", "stopped"]
+
+
+async def test_what_is_in_the_cache_answers_before_the_resolver_does(lab: Lab) -> None:
+    lab.publish()
+    process = await make_process(lab).start()
+    assert await ask(process) == SECURE
+    await process.stop(signal.SIGKILL)
+    lab.dns.fail(Fault.SILENCE)
+    await process.start()
+    assert await ask(process) == SECURE
+    await process.stop(signal.SIGTERM)
