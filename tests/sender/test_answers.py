@@ -57,7 +57,7 @@ async def test_without_a_record_nothing_is_asked_again_within_the_negative_ttl(
     lab: Lab, daemon: Daemon
 ) -> None:
     assert await ask(daemon) == "NOTFOUND "
-    daemon.answers.drop_all()
+    daemon.answers.memo.drop_all()
     assert await ask(daemon) == "NOTFOUND "
     assert lab.asked(f"_mta-sts.{DOMAIN}", "TXT") == 1
 
@@ -74,7 +74,7 @@ async def test_s10_a_failed_fetch_is_as_without_mta_sts_and_pauses(lab: Lab, dae
     lab.host.response = http(status="500 No")
     assert await ask(daemon) == "NOTFOUND "
     lab.publish()
-    daemon.answers.drop_all()
+    daemon.answers.memo.drop_all()
     assert await ask(daemon) == "NOTFOUND "
     assert daemon.answers.metrics.answers == {Row.FETCH_FAILED: 2}
     assert len(lab.host.requests) == 1
@@ -107,7 +107,7 @@ async def test_s17_an_ended_policy_binds_nobody(lab: Lab, daemon: Daemon) -> Non
     assert await ask(daemon) == SECURE
     lab.dns.remove(f"_mta-sts.{DOMAIN}", "TXT")
     with clock.frozen(clock.now() + dt.timedelta(seconds=86400)):
-        daemon.answers.drop_all()
+        daemon.answers.memo.drop_all()
         assert await ask(daemon) == "NOTFOUND "
     assert daemon.answers.metrics.answers[Row.STS_EXPIRED] == 1
 
@@ -117,7 +117,7 @@ async def test_a_new_id_is_followed_by_the_background_and_answered_at_once(lab: 
     assert await ask(daemon) == SECURE
     lab.publish("2", policy("none"))
     await daemon.knowledge.refresh(NAME)
-    assert daemon.answers.memo.get(encode(f"QUERY {DOMAIN}".encode())) is None
+    assert daemon.answers.memo.find(encode(f"QUERY {DOMAIN}".encode())) is None
     assert await ask(daemon) == "NOTFOUND "
 
 
@@ -131,7 +131,7 @@ async def test_s11_a_failed_refresh_keeps_the_policy_and_is_said(
     with caplog.at_level(logging.WARNING):
         await daemon.knowledge.refresh(NAME)
     assert [record.message for record in caplog.records] == ["refresh-failed"]
-    daemon.answers.drop_all()
+    daemon.answers.memo.drop_all()
     assert await ask(daemon) == SECURE
     entry = await daemon.knowledge.cache.load(NAME)
     assert entry is not None
@@ -153,7 +153,7 @@ async def test_one_line_is_logged_for_each_changed_decision(
     lab.publish()
     with caplog.at_level(logging.INFO):
         for _ in range(3):
-            daemon.answers.drop_all()
+            daemon.answers.memo.drop_all()
             await ask(daemon)
         lab.publish("2", policy("none"))
         await daemon.knowledge.refresh(NAME)
@@ -235,7 +235,7 @@ class TestDane:
         assert await ask(daemon) == "OK dane-only"
         for known in daemon.knowledge._dane.values():
             known.fresh_until = 0.0
-        daemon.answers.drop_all()
+        daemon.answers.memo.drop_all()
         lab.dns.fail(Fault.SERVFAIL)
         assert await ask(daemon) == "OK dane-only"
 

@@ -55,7 +55,7 @@ class Daemon:
         if validation.is_trusted != knowledge.looks_for_dane:
             knowledge.looks_for_dane = validation.is_trusted
             knowledge.forget_dane()
-            self.answers.drop_all()
+            self.answers.memo.drop_all()
         if validation.is_trusted:
             logger.info("dane-on", extra={"reason": validation.reason})
         else:

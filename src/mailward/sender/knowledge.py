@@ -28,7 +28,7 @@ from mailward.sender.metrics import Metrics
 logger = logging.getLogger("mailward.sender")
 
 ANSWER_SECONDS = 4.8  # Postfix 3.7 gives up a connection after ten idle seconds; ours is promised in five
-MAX_STATES = 50_000  # domains in memory; the others are read from the cache when they are asked for
+MAX_STATES = 10_000  # domains in memory, about a KiB each; the others are read from the cache when asked for
 MAX_FLIGHTS = 2_000  # discoveries at a time
 LIVE_SECONDS = 300.0  # a live policy is looked at again after this, at the latest
 MIN_NEGATIVE_SECONDS, MAX_NEGATIVE_SECONDS = 60.0, 3600.0

@@ -32,7 +32,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_answers",
         "_buffer",
-        "_memo",
+        "_finished",
         "_rows",
         "_server",
         "_task",
@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: "Server") -> None:
         self._server = server
         self._answers = server.answers
-        self._memo = server.answers.memo
+        self._finished = server.answers.memo.finished
         self._rows = server.answers.metrics.answers
         self._buffer = b""
         self._waiting: deque[bytes] = deque()
@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._buffer and self._task is None:
-            hit = self._memo.get(data)
+            hit = self._finished.get(data)
             if hit is not None and hit[0] > _monotonic():
                 self._rows[hit[2]] += 1
                 self._transport.write(hit[1])
@@ -117,8 +117,8 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     async def _answer(self, payload: bytes) -> bytes:
-        hit = self._memo.get(netstring.encode(payload))
-        if hit is not None and hit[0] > _monotonic():
+        hit = self._answers.memo.find(netstring.encode(payload))
+        if hit is not None:
             self._rows[hit[2]] += 1
             return hit[1]
         try:
