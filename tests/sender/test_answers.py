@@ -7,7 +7,7 @@ import logging
 import pytest
 from tests.fakes.dns import Fault
 from tests.fakes.policyhost import http
-from tests.sender.lab import DOMAIN, SECURE, SHA256, Lab, policy
+from tests.sender.lab import DOMAIN, POLICY, SECURE, SHA256, Lab, policy
 
 from mailward.core.names import Domain
 from mailward.core.postfix.netstring import encode
@@ -145,6 +145,41 @@ async def test_s12_the_daily_refresh_comes_whatever_the_record_says(lab: Lab, da
     with clock.frozen(clock.now() + dt.timedelta(days=1)):
         await daemon.refresher.tick()
     assert len(lab.host.requests) == 2
+
+
+async def test_what_another_process_learned_is_taken_without_a_fetch(lab: Lab, daemon: Daemon) -> None:
+    lab.publish()
+    assert await ask(daemon) == SECURE
+    lab.publish("2", policy("none"))
+    with clock.frozen(clock.now() + dt.timedelta(seconds=600)):
+        other = lab.daemon()
+        await other.knowledge.refresh(NAME)
+        await other.knowledge.close()
+        await daemon.knowledge.refresh(NAME)
+        assert await ask(daemon) == "NOTFOUND "
+    assert len(lab.host.requests) == 2
+
+
+async def test_a_policy_host_that_says_nothing_delays_an_answer_by_five_seconds_at_most(lab: Lab) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    lab.publish()
+    lab.host.response = say_nothing
+    daemon = lab.daemon()
+    started = clock.monotonic()
+    assert await ask(daemon) == "NOTFOUND "
+    assert clock.monotonic() - started < 5
+    assert daemon.answers.metrics.answers == {Row.FETCH_FAILED: 1}
+    lab.host.response = http(POLICY)
+    await daemon.knowledge.close()
+
+
+async def test_a_capped_max_age_is_said(lab: Lab, daemon: Daemon, caplog: pytest.LogCaptureFixture) -> None:
+    lab.publish(body=policy("enforce", 40_000_000))
+    with caplog.at_level(logging.INFO):
+        assert await ask(daemon) == SECURE
+    assert vars(caplog.records[0])["findings"] == "max-age-high"
 
 
 async def test_one_line_is_logged_for_each_changed_decision(

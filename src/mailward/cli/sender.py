@@ -17,7 +17,7 @@ from mailward.net import log
 from mailward.sender import daemon
 from mailward.sender.cache import CacheError, Entry
 from mailward.sender.discovery import make_discovery
-from mailward.sender.dnssec import check_validation
+from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.explain import Explanation, Step, TracingResolver
 from mailward.sender.explain import explain as explain_nexthop
 from mailward.sender.sockets import ListenError
@@ -121,7 +121,7 @@ async def _explain(settings: Settings, nexthop: NextHop) -> Explanation:
         entry=entry,
         site=daemon.make_site(settings),
         overrides=overrides,
-        validates=sender.dane and validation.is_trusted,
+        validates=sender.dane and validation.trust is Trust.VALIDATES,
     )
 
 

@@ -18,7 +18,7 @@ from mailward.net.resolver import Resolver
 from mailward.sender.answers import Answers
 from mailward.sender.cache import PolicyCache
 from mailward.sender.discovery import make_discovery
-from mailward.sender.dnssec import check_validation
+from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.knowledge import Knowledge
 from mailward.sender.metrics import Metrics
 from mailward.sender.refresh import Refresher
@@ -52,15 +52,19 @@ class Daemon:
         validation = await check_validation(
             knowledge.discovery.resolver, settings.dnssec_secure_name, settings.dnssec_bogus_name
         )
-        if validation.is_trusted != knowledge.looks_for_dane:
-            knowledge.looks_for_dane = validation.is_trusted
+        was_on = knowledge.looks_for_dane
+        if validation.trust is not Trust.NOT_KNOWN:
+            knowledge.looks_for_dane = validation.trust is Trust.VALIDATES
+        if knowledge.looks_for_dane != was_on:
             knowledge.forget_dane()
             self.answers.memo.drop_all()
-        if validation.is_trusted:
+        if knowledge.looks_for_dane and validation.trust is Trust.NOT_KNOWN:
+            logger.warning("dane-not-checked", extra={"reason": validation.reason})
+        elif knowledge.looks_for_dane:
             logger.info("dane-on", extra={"reason": validation.reason})
         else:
             logger.error("dane-off", extra={"reason": validation.reason})
-        return validation.is_trusted
+        return knowledge.looks_for_dane
 
     async def watch_validation(self) -> None:
         """Until cancelled."""
@@ -106,8 +110,7 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    if daemon.overrides is not None:
-        loop.add_signal_handler(signal.SIGHUP, daemon.overrides.reload)
+    loop.add_signal_handler(signal.SIGHUP, daemon.overrides.reload if daemon.overrides else _nothing)
     if settings.sender.dane:
         await daemon.look_at_validation()
     if not settings.sender.default_level:
@@ -151,6 +154,10 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def _nothing() -> None:
+    """SIGHUP without an overrides file: no reason to die."""
 
 
 def _place(listener: socket.socket) -> str:

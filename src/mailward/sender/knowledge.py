@@ -8,12 +8,12 @@ HTTPS do: its record and its policy are looked at again in the background (`refr
 import asyncio
 import logging
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from mailward.core.dane.judge import DaneFinding, DaneState
 from mailward.core.mtasts.decide import BackOff, Cached, Expired, Failure, Fetch, Refresh, Use, decide
-from mailward.core.mtasts.policy import Mode
+from mailward.core.mtasts.policy import Level, Mode, Problem
 from mailward.core.names import Domain
 from mailward.core.postfix.nexthop import NextHop
 from mailward.core.sending.facts import StsFinding, StsState
@@ -52,6 +52,8 @@ class DomainState:
     """Of `finding`."""
     failure: Failure | None = None
     """Of first fetches: those of refreshes are in the entry."""
+    waits_for: str = ""
+    """The question that its discovery waits for."""
     recheck_at: float = 0.0
     """When the record of a live policy is looked at again."""
     used_at: float = 0.0
@@ -173,12 +175,14 @@ class Knowledge:
 
     async def _discover(self, domain: Domain, state: DomainState) -> None:
         self._metrics.record_lookups += 1
+        state.waits_for = f"TXT _mta-sts.{domain}"
         found = await self.discovery.find_record(domain)
         self._metrics.record_failures += found.has_failed
         state.recheck_at = clock.monotonic() + self._recheck_seconds
+        await self._catch_up(domain, state)
         entry = state.entry
         cached = entry.cached if entry else None
-        failure = entry.failure if entry else state.failure
+        failure = state.failure or (entry.failure if entry else None)
         step = decide(cached, found.record, failure, _now(), _jitter(domain, cached))
         if isinstance(step, Use):
             return
@@ -187,6 +191,19 @@ class Knowledge:
             return
         self._conclude(domain, state, _without_policy(step, found), _negative_seconds(step, found))
 
+    async def _catch_up(self, domain: Domain, state: DomainState) -> None:
+        """Take what another process on the same cache has learned since."""
+        try:
+            kept = await self.cache.load(domain)
+        except CacheError:
+            self._metrics.cache_errors += 1  # what memory holds is good; the next who must read hears of it
+            return
+        before = state.entry
+        if kept is not None and (before is None or kept.cached.fetched_at > before.cached.fetched_at):
+            state.entry = kept
+            if before is None or before.cached.policy != kept.cached.policy:
+                self.on_change(domain)
+
     async def _fetch(
         self, domain: Domain, state: DomainState, found: RecordFinding, failure: Failure | None
     ) -> None:
@@ -194,14 +211,13 @@ class Knowledge:
         if not policy_id and state.entry is not None:
             policy_id = state.entry.cached.policy_id
         self._metrics.fetches += 1
+        state.waits_for = f"GET https://mta-sts.{domain}/.well-known/mta-sts.txt"
         try:
             fetched = await self.discovery.fetch(domain)
         except FetchError as error:
             self._metrics.fetch_failures[error.code] += 1
-            known = Failure(
-                policy_id, _now(), (failure.count if failure else 0) + 1, f"{error.code}: {error}"
-            )
-            await self._note_failure(domain, state, known)
+            count = (failure.count if failure else 0) + 1
+            await self._note_failure(domain, state, Failure(policy_id, _now(), count, str(error), error.code))
             return
         cached = Cached(fetched.policy, policy_id, _now())
         entry = Entry(domain, cached, None, cached.refresh_at(_jitter(domain, cached)))
@@ -210,8 +226,7 @@ class Knowledge:
         state.entry, state.failure = entry, None
         if before is None or before.cached.policy != cached.policy or not before.cached.is_live(_now()):
             self._metrics.policy_changes += 1
-            facts = {"domain": domain, "id": policy_id, "mode": cached.policy.mode.value}
-            logger.info("policy-learned", extra=facts | {"max_age": cached.policy.max_age_seconds})
+            logger.info("policy-learned", extra=_learned(entry, fetched.problems))
             self.on_change(domain)
 
     async def _note_failure(self, domain: Domain, state: DomainState, failure: Failure) -> None:
@@ -287,10 +302,16 @@ def _last_good(known: DaneKnown | None, finding: DaneFinding) -> DaneFinding:
 
 def _late(state: DomainState) -> StsFinding:
     # RFC 8461 §3.3: what is not fetched in time is not fetched; the discovery goes on for the next who asks
-    reason = "the policy could not be looked up in time"
-    if state.finding.state is StsState.FETCH_FAILED:
-        return StsFinding(StsState.FETCH_FAILED, reason=reason)
-    return StsFinding(StsState.RECORD_FAILED, reason=reason)
+    is_fetching = state.waits_for.startswith("GET ")
+    reason = f"{state.waits_for}: no answer yet" if state.waits_for else "too many questions at a time"
+    return StsFinding(StsState.FETCH_FAILED if is_fetching else StsState.RECORD_FAILED, reason=reason)
+
+
+def _learned(entry: Entry, problems: Sequence[Problem]) -> dict[str, object]:
+    policy = entry.cached.policy
+    warnings = [problem.code for problem in problems if problem.level is Level.WARNING]
+    facts = {"domain": entry.domain, "id": entry.cached.policy_id, "mode": policy.mode.value}
+    return facts | {"max_age": policy.max_age_seconds, "findings": ",".join(warnings) or "-"}
 
 
 def _without_policy(step: object, found: RecordFinding) -> StsFinding:

@@ -8,8 +8,10 @@ one question after another.
 import asyncio
 import logging
 import socket
+import sys
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from mailward.core.postfix import netstring, socketmap
 from mailward.core.postfix.netstring import NetstringError
@@ -22,6 +24,9 @@ logger = logging.getLogger("mailward.sender")
 MAX_WAITING = 64  # questions that a client has sent ahead; then it is not read from
 BACKLOG = 1024
 DRAIN_SECONDS = 5.0  # for answers under way when we stop
+
+# Python 3.13 removes the file of a unix socket at its close; it may be systemd's, which goes on listening
+_LEAVE_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
 _monotonic = clock.monotonic
 
@@ -140,8 +145,9 @@ class Server:
         loop = asyncio.get_running_loop()
         for listener in sockets:
             if listener.family == socket.AF_UNIX:
-                # without a path of its own asyncio leaves the file alone: it may be systemd's
-                server = await loop.create_unix_server(self._connect, sock=listener, backlog=BACKLOG)
+                server = await loop.create_unix_server(
+                    self._connect, sock=listener, backlog=BACKLOG, **_LEAVE_FILE
+                )
             else:
                 server = await loop.create_server(self._connect, sock=listener, backlog=BACKLOG)
             self._listeners.append(server)

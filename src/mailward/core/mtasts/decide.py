@@ -54,6 +54,8 @@ class Failure:
     failed_at: int
     count: int
     reason: str = ""
+    code: str = ""
+    """Stable slug of what went wrong, for reports."""
 
     def retry_at(self, policy_id: str) -> int:
         if policy_id and policy_id != self.policy_id:
