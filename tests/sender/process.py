@@ -18,12 +18,20 @@ class Process:
     port: int
     log: list[str] = field(default_factory=list)
     process: asyncio.subprocess.Process | None = None
+    listener: int | None = None
+    """A listening socket to hand over as systemd does, as file descriptor 3."""
 
     async def start(self) -> "Process":
+        self.log.clear()
+        command = [sys.executable, "-m", "mailward", "sender", "run", "--config", str(self.config)]
+        if self.listener is not None:
+            handover = f'exec 3<&{self.listener}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+            command = ["bash", "-c", handover, "bash", *command]
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "mailward", "sender", "run", "--config", str(self.config)),
+            *command,
             env={name: value for name, value in os.environ.items() if not name.startswith("MAILWARD")},
             stderr=asyncio.subprocess.PIPE,
+            pass_fds=[] if self.listener is None else [self.listener],
         )
         async with asyncio.timeout(START_SECONDS):
             while not (self.log and " started " in self.log[-1]):

@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import logging
+import sqlite3
 
 import pytest
 from tests.fakes.dns import Fault
@@ -130,7 +131,9 @@ async def test_s11_a_failed_refresh_keeps_the_policy_and_is_said(
     lab.host.response = http(status="404 Gone")
     with caplog.at_level(logging.WARNING):
         await daemon.knowledge.refresh(NAME)
-    assert [record.message for record in caplog.records] == ["refresh-failed"]
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "refresh-failed"
+    ]
     daemon.answers.memo.drop_all()
     assert await ask(daemon) == SECURE
     entry = await daemon.knowledge.cache.load(NAME)
@@ -145,6 +148,43 @@ async def test_s12_the_daily_refresh_comes_whatever_the_record_says(lab: Lab, da
     with clock.frozen(clock.now() + dt.timedelta(days=1)):
         await daemon.refresher.tick()
     assert len(lab.host.requests) == 2
+
+
+async def test_the_record_of_a_domain_that_gets_mail_is_looked_at_again(lab: Lab) -> None:
+    lab.publish()
+    daemon = lab.daemon(recheck_seconds=1)
+    assert await ask(daemon) == SECURE
+    await daemon.refresher.tick()
+    assert lab.asked(f"_mta-sts.{DOMAIN}", "TXT") == 1
+    (await daemon.knowledge.state(NAME)).recheck_at = 0.0
+    await daemon.refresher.tick()
+    assert lab.asked(f"_mta-sts.{DOMAIN}", "TXT") == 2
+    await daemon.knowledge.close()
+
+
+async def test_the_cache_is_told_what_is_used(lab: Lab, daemon: Daemon) -> None:
+    lab.publish()
+    assert await ask(daemon) == SECURE
+    with clock.frozen(clock.now() + dt.timedelta(days=2)):
+        await daemon.knowledge.touch()
+        used_at = int(clock.now().timestamp())
+    with sqlite3.connect(lab.sender.cache) as cache:
+        assert cache.execute("SELECT used_at FROM policy").fetchall() == [(used_at,)]
+    cache.close()
+
+
+async def test_a_mistake_about_one_domain_ends_no_other_refresh(
+    lab: Lab, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(domain: Domain) -> None:
+        raise ZeroDivisionError
+
+    lab.publish()
+    assert await ask(daemon) == SECURE
+    monkeypatch.setattr(daemon.knowledge, "refresh", fail)
+    (await daemon.knowledge.state(NAME)).recheck_at = 0.0
+    await daemon.refresher.tick()
+    assert caplog.records[-1].message == "refresh-crashed"
 
 
 async def test_what_another_process_learned_is_taken_without_a_fetch(lab: Lab, daemon: Daemon) -> None:
@@ -179,7 +219,8 @@ async def test_a_capped_max_age_is_said(lab: Lab, daemon: Daemon, caplog: pytest
     lab.publish(body=policy("enforce", 40_000_000))
     with caplog.at_level(logging.INFO):
         assert await ask(daemon) == SECURE
-    assert vars(caplog.records[0])["findings"] == "max-age-high"
+    [learned] = [record for record in caplog.records if record.message == "policy-learned"]
+    assert vars(learned)["findings"] == "max-age-high"
 
 
 async def test_one_line_is_logged_for_each_changed_decision(

@@ -1,6 +1,8 @@
 """A policy learned is a policy kept: the process is killed right after its first answer."""
 
+import asyncio
 import signal
+import socket
 
 import pytest
 from tests.fakes.dns import Fault
@@ -59,3 +61,19 @@ async def test_what_is_in_the_cache_answers_before_the_resolver_does(lab: Lab) -
     await process.start()
     assert await ask(process) == SECURE
     await process.stop(signal.SIGTERM)
+
+
+async def test_the_socket_of_systemd_outlives_the_process(lab: Lab) -> None:
+    lab.publish()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = make_process(lab)
+        process.port = listener.getsockname()[1]
+        process.listener = listener.fileno()
+        await process.start()
+        assert await ask(process) == SECURE
+        await process.stop(signal.SIGKILL)
+        async with await Client.connect(process.port) as client:  # nobody is there: the kernel lets it wait
+            asked = asyncio.create_task(client.ask(DOMAIN))
+            await process.start()
+            assert await asked == SECURE
+        assert await process.stop(signal.SIGTERM) == 0

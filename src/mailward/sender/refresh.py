@@ -45,4 +45,7 @@ class Refresher:
 
     async def _refresh(self, domain: Domain) -> None:
         async with self._slots:
-            await self._knowledge.refresh(domain)
+            try:
+                await self._knowledge.refresh(domain)
+            except Exception:  # a mistake of ours about one domain must not end the refreshes of all others
+                logger.exception("refresh-crashed", extra={"domain": domain})
