@@ -1,9 +1,11 @@
+import ipaddress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.vectors import load_cases
 
-from mailward.core.names import InvalidName, matches_mx, parse_domain, parse_mx_pattern
+from mailward.core.names import InvalidName, is_address, matches_mx, parse_domain, parse_mx_pattern
 
 
 @pytest.mark.parametrize(
@@ -129,3 +131,16 @@ def test_s15_a_host_must_match_one_of_the_patterns() -> None:
 def test_s16_agrees_with_the_shared_vectors() -> None:
     for case in load_cases("mta-sts-mx-match.json"):
         assert matches_mx(case["pattern"], case["mx"]) is case["match"], case
+
+
+ADDRESSES = st.ip_addresses().map(str) | st.text(alphabet="0123456789abcdef.:[]%x ٣", max_size=20)
+
+
+@given(ADDRESSES)
+def test_addresses_are_those_of_the_standard_library(text: str) -> None:
+    try:
+        ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        assert not is_address(text)
+    else:
+        assert is_address(text)

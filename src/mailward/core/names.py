@@ -69,8 +69,11 @@ def check_ldh(name: str) -> None:
 
 def is_address(text: str) -> bool:
     """Whether the text is an IPv4 or IPv6 address, bare or in brackets."""
+    bare = text.removeprefix("[").removesuffix("]")
+    if ":" not in bare and not bare[-1:].isdigit():
+        return False  # `ipaddress` takes some microseconds to say so, by an exception
     try:
-        ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+        ipaddress.ip_address(bare)
     except ValueError:
         return False
     return True
