@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from hypothesis import HealthCheck, settings
 
+from mailward.store import ids
 from mailward.store.models import Domain, Membership, Organisation, Role, User
 
 # a busy machine must fail no test: time is no property of ours; and CI tries the same examples each time
@@ -16,6 +17,12 @@ settings.register_profile(
     "mailward", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )
 settings.load_profile("mailward")
+
+
+@pytest.fixture(autouse=True)
+def identifiers_of_their_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Identifiers never go back with the clock: after a test of the year 2027 those of today would be from then."""
+    monkeypatch.setattr(ids, "_last", 0)
 
 
 @pytest.fixture
