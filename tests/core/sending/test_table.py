@@ -116,7 +116,7 @@ def test_every_row_has_a_test_and_stands_in_the_documentation() -> None:
     assert {row for row, _, _ in CASES} | {Row.NOT_A_DOMAIN} == set(Row)
 
 
-def test_a_testing_policy_is_labelled_at_the_site_s_own_level() -> None:
+def test_s17_a_testing_policy_is_labelled_at_the_site_s_own_level() -> None:
     for level in (Level.MAY, Level.ENCRYPT, Level.DANE):
         reply = render(decide(Facts(DOMAIN, OFF, live(TESTING), Site(level))), Dialect.TLSRPT)
         assert reply.startswith(f"OK {level} policy_type=sts policy_domain=example.com".encode())
@@ -136,7 +136,7 @@ STRENGTH = {Level.NONE: 0, Level.MAY: 1, Level.DANE: 1, Level.ENCRYPT: 2}
 
 
 @given(facts)
-def test_an_enforcing_policy_is_never_answered_with_less(facts: Facts) -> None:
+def test_s17_an_enforcing_policy_is_never_answered_with_less(facts: Facts) -> None:
     if facts.sts.policy == ENFORCE:
         decision = decide(facts)
         assert decision.is_deferral or decision.level in (Level.SECURE, Level.DANE_ONLY)
