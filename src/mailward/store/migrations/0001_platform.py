@@ -684,9 +684,16 @@ class Migration(migrations.Migration):
             name="DailySessions",
             fields=[
                 (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "domain",
+                        "day",
+                        "policy_type",
+                        "reporter",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("day", models.DateField()),
@@ -714,21 +721,24 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("domain", "day", "policy_type", "reporter"), name="one_daily_sessions_row"
-                    )
-                ],
-            },
         ),
         migrations.CreateModel(
             name="DailyFailures",
             fields=[
                 (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "domain",
+                        "day",
+                        "policy_type",
+                        "result_type",
+                        "host",
+                        "reporter",
+                        "sending_ip",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("day", models.DateField()),
@@ -761,20 +771,6 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(
                         fields=["organisation", "result_type", "host", "day"], name="failures_by_cause"
-                    )
-                ],
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=(
-                            "domain",
-                            "day",
-                            "policy_type",
-                            "result_type",
-                            "host",
-                            "reporter",
-                            "sending_ip",
-                        ),
-                        name="one_daily_failures_row",
                     )
                 ],
             },

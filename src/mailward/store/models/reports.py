@@ -167,6 +167,8 @@ class QuarantinedMessage(models.Model):
 class DailySessions(models.Model):
     """Sessions a day, per policy type and reporter, from counted reports."""
 
+    # no number of its own: what a row is about is its key, and an index less is written for each report
+    pk = models.CompositePrimaryKey("domain", "day", "policy_type", "reporter")
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
     domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="+", db_index=False)
     day = models.DateField()
@@ -176,17 +178,13 @@ class DailySessions(models.Model):
     failed = models.BigIntegerField(default=0)
     reports = models.BigIntegerField(default=0)
 
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["domain", "day", "policy_type", "reporter"], name="one_daily_sessions_row"
-            )
-        ]
-
 
 class DailyFailures(models.Model):
     """Failed sessions a day, per policy type, cause, and sending source, from counted reports."""
 
+    pk = models.CompositePrimaryKey(
+        "domain", "day", "policy_type", "result_type", "host", "reporter", "sending_ip"
+    )
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
     domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="+", db_index=False)
     day = models.DateField()
@@ -200,12 +198,6 @@ class DailyFailures(models.Model):
     sessions = models.BigIntegerField(default=0)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["domain", "day", "policy_type", "result_type", "host", "reporter", "sending_ip"],
-                name="one_daily_failures_row",
-            )
-        ]
         indexes = [
             models.Index(fields=["organisation", "result_type", "host", "day"], name="failures_by_cause"),
         ]
