@@ -122,3 +122,32 @@ def test_a_file_that_is_not_there_is_named(data: Path, inbox: Path) -> None:
     assert done.returncode == 1
     assert "missing.json" in done.stderr
     assert "1 new" in done.stderr
+
+
+def test_many_files_are_read_side_by_side_and_each_is_stored_once(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(700):
+        (folder / f"{number}.json").write_bytes(json_body(report_json(report_id=str(number))))
+    done = _run(data, "report", "import", str(folder), "--domain", "example.test")
+    assert done.returncode == 0, done.stderr
+    assert "700 files, 700 reports: 700 new" in done.stderr
+    assert rows(data, "SELECT count(*), count(DISTINCT report_id) FROM store_report") == [(700, 700)]
+
+
+def test_standard_input_is_read_once(data: Path) -> None:
+    command = [sys.executable, "-m", "mailward", "report", "import", "-", "--domain", "example.test"]
+    environment = os.environ | {"MAILWARD_DATA": str(data), "DJANGO_SETTINGS_MODULE": "mailward.web.settings"}
+    done = subprocess.run(
+        command, env=environment, input=json_body(report_json()), capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"1 files, 1 reports: 1 new" in done.stderr
+
+
+def test_an_import_that_cannot_store_says_so_and_leaves_no_reader_behind(data: Path, inbox: Path) -> None:
+    with contextlib.closing(sqlite3.connect(data / "mailward.sqlite3")) as database:
+        database.execute("DROP TABLE store_rawmessage")
+    done = _run(data, "report", "import", str(inbox), "--domain", "example.test")
+    assert done.returncode == 2
+    assert "no such table" in done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mailward.net.files import Item, WalkLimits, measure, walk
+from mailward.net.files import Item, Part, WalkLimits, measure, walk
 from mailward.net.mbox import split_mbox
 
 MAIL = b"From: a@example.net\nSubject: hello\n\nbody\n"
@@ -193,3 +193,12 @@ def test_the_size_of_it_all_is_known_beforehand(tmp_path: Path) -> None:
     write(tmp_path / "a" / "1.json", b"12345")
     write(tmp_path / "2.json", b"123")
     assert measure([str(tmp_path), "-", str(tmp_path / "gone")]) == 8
+
+
+def test_parts_of_a_walk_are_the_whole_and_share_nothing(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"{number:03}.json").write_text("{}")
+    whole = [item.name for item in walk([str(tmp_path)])]
+    parts = [[item.name for item in walk([str(tmp_path)], part=Part(number, 3))] for number in range(3)]
+    assert sorted(name for part in parts for name in part) == whole
+    assert all(parts)

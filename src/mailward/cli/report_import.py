@@ -112,16 +112,16 @@ def _import(paths: Sequence[str], address: "ReportAddress") -> _Totals:
 
     totals = _Totals()
     progress = _progress()
-    with reading(paths, address, settings.MAILWARD) as reader:
+    with reading(paths, address, settings.MAILWARD) as readers:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         with progress, bulk_writes():
             task = progress.add_task("importing", total=_total_bytes(paths, progress))
-            for batch in reader.batches():
+            for batch in readers.batches():
                 _store(batch, totals, progress.console)
                 progress.advance(task, sum(len(incoming.content) for incoming in batch.incoming))
-    if reader.exit_code:
-        raise Problem(f"Reading stopped with status {reader.exit_code}; what was read until then is stored.")
+    if failed := readers.exit_codes - {0}:
+        raise Problem(f"Reading stopped with status {failed.pop()}; what was read until then is stored.")
     return totals
 
 

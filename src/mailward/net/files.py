@@ -62,13 +62,30 @@ class _Found(NamedTuple):
 DEFAULT_LIMITS = WalkLimits()
 
 
-def walk(paths: Iterable[str], limits: WalkLimits = DEFAULT_LIMITS) -> Iterator[Item]:
+class Part(NamedTuple):
+    """One of several who walk the same paths side by side: each file is read by one of them."""
+
+    number: int = 0
+    of: int = 1
+
+    def has(self, place: int) -> bool:
+        return place // _RUN % self.of == self.number
+
+
+WHOLE = Part()
+_RUN = 64  # neighbours on the disk stay together
+
+
+def walk(paths: Iterable[str], limits: WalkLimits = DEFAULT_LIMITS, part: Part = WHOLE) -> Iterator[Item]:
     """Every item under the paths, in the order of names; `-` is standard input. Never raises OSError."""
     for path in paths:
         if path == STDIN:
-            yield from _read_stdin(limits)
+            if part.number == 0:
+                yield from _read_stdin(limits)
             continue
-        for found in _find(path):
+        for place, found in enumerate(_find(path)):
+            if not part.has(place):
+                continue
             if found.error is not None:
                 yield Item(found.name, None, found.error)
             else:

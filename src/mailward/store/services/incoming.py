@@ -183,28 +183,35 @@ def _digest_share(report: Report, share: OwnedShare) -> ShareDigest:
     for place in share.policies:
         result = report.policies[place]
         kind = _known(clean(result.policy.policy_type, 40), kinds, MAX_KINDS_A_REPORT)
+        summary = result.summary
         ok, failed = counts.get(kind, (None, None))
         counts[kind] = (
-            _add(ok, result.summary.total_successful_session_count),
-            _add(failed, result.summary.total_failure_session_count),
+            _add(ok, summary.total_successful_session_count),
+            _add(failed, summary.total_failure_session_count),
         )
         if result.failure_details:
             _gather_failures(result, kind, policy_host, failures)
-    if len(failures) > min(MAX_HOSTS_A_REPORT, MAX_ADDRESSES_A_REPORT, MAX_RESULTS_A_REPORT):
+    if len(failures) > MAX_RESULTS_A_REPORT and (
+        len(failures) > MAX_HOSTS_A_REPORT or len({name for _, name, _, _ in failures}) > MAX_RESULTS_A_REPORT
+    ):
         failures = _fold(failures)
     # types overlap, so the list of reports shows the largest, never a sum over them
-    largest = max(counts.values(), key=lambda pair: (pair[0] or 0) + (pair[1] or 0), default=(None, None))
-    sessions = (
+    largest = max(counts.values(), key=_size, default=(None, None)) if len(counts) != 1 else counts[kind]
+    sessions = [
         (kind, ok or 0, failed or 0)
         for kind, (ok, failed) in counts.items()
         if ok is not None or failed is not None
-    )
+    ]
     return ShareDigest(
         share.domain_id,
         *largest,
         tuple(sessions),
-        tuple([(*cause, number) for cause, number in failures.items()]),
+        tuple([(*cause, number) for cause, number in failures.items()]) if failures else (),
     )
+
+
+def _size(pair: tuple[int | None, int | None]) -> int:
+    return (pair[0] or 0) + (pair[1] or 0)
 
 
 def _gather_failures(result: PolicyResult, kind: str, policy_host: str, failures: dict[_Cause, int]) -> None:
