@@ -104,6 +104,12 @@ class Problems(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class Sender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`mailward sender`: the policy server beside Postfix."""
 
+    mode: Literal["enforce", "shadow"] = "enforce"
+    """`shadow`: Postfix is answered as if we were not there, and what we would have said is written down."""
+    shadow_table: str = ""
+    """In shadow mode, the site's own table: `socketmap:inet:host:port:name` or `texthash:/path`."""
+    shadow_file: str = ""
+    """Where shadow mode writes; empty means `<data>/sender-shadow.sqlite3`."""
     listen: tuple[str, ...] = ("127.0.0.1:8461",)
     """`address:port` or `unix:/path`; sockets that systemd hands over replace them."""
     socket_mode: Annotated[str, msgspec.Meta(pattern=r"^0?[0-7]{3}$")] = "666"
@@ -130,6 +136,9 @@ class Sender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Of policy hosts; another one only in laboratories."""
     ca_file: str = ""
     """Certificate authorities (PEM) for policy hosts; empty: the system's."""
+    metrics_listen: str = "127.0.0.1:8462"
+    """`address:port` of /metrics and /healthz; empty: none."""
+    log_format: Literal["text", "json"] = "text"
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -151,6 +160,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def sender_cache_path(self) -> Path:
         return Path(self.sender.cache).absolute() if self.sender.cache else self.data_path / "sender.sqlite3"
+
+    @property
+    def sender_shadow_path(self) -> Path:
+        file = self.sender.shadow_file
+        return Path(file).absolute() if file else self.data_path / "sender-shadow.sqlite3"
 
     @property
     def policy_port(self) -> int:

@@ -1,16 +1,21 @@
 """`mailward sender explain`, `list`, `purge`; `run` is in tests/sender/test_killed.py."""
 
 import asyncio
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.fakes.socketmap import Client
 from tests.sender.lab import DOMAIN, POLICY, Lab, running_lab
 from tests.sender.process import make_process
 from tests.sender.test_answers import ask
+
+from mailward.sender.shadow import ShadowAnswers, read_journal
 
 
 @pytest.fixture
@@ -26,8 +31,8 @@ async def learn(lab: Lab) -> None:
     await daemon.knowledge.close()
 
 
-async def command(lab: Lab, *words: str) -> tuple[int, str]:
-    config = make_process(lab).config
+async def command(lab: Lab, *words: str, **changes: str) -> tuple[int, str]:
+    config = make_process(lab, **changes).config
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "mailward", "sender", *words, "--config", str(config)),
         env={name: value for name, value in os.environ.items() if not name.startswith("MAILWARD")},
@@ -77,6 +82,61 @@ async def test_list_and_purge(lab: Lab) -> None:
     status, output = await command(lab, "purge", DOMAIN)
     assert (status, output.startswith(f"mailward: No policy of {DOMAIN} is in ")) == (2, True)
     assert await command(lab, "list") == (0, "")
+
+
+async def test_list_filters_and_writes_json(lab: Lab) -> None:
+    await learn(lab)
+    assert await command(lab, "list", "--mode", "testing") == (0, "")
+    status, output = await command(lab, "list", "test", "--mode", "enforce", "--json")
+    assert (status, json.loads(output)["policy"]) == (0, POLICY.decode())
+    assert (await command(lab, "list", "--mode", "off"))[0] == 2
+
+
+async def test_what_was_exported_is_imported_elsewhere_with_its_times(lab: Lab) -> None:
+    await learn(lab)
+    _, lines = await command(lab, "export")
+    _, rows = await command(lab, "list")
+    file = lab.folder / "policies.jsonl"
+    file.write_text(lines)
+    for cache in lab.folder.glob("cache.sqlite3*"):
+        cache.unlink()
+    told = (0, "1 taken over, 0 known as late or later, 0 ended since\n")
+    assert await command(lab, "import", str(file)) == told
+    assert await command(lab, "list") == (0, rows)
+    file.write_text(lines + "no json\n")
+    status, output = await command(lab, "import", str(file))
+    assert (status, output.endswith("; nothing was taken over\n")) == (2, True)
+
+
+async def test_shadow_tells_what_enforcement_would_have_changed(lab: Lab) -> None:
+    daemon = lab.daemon(mode="shadow", shadow_file=str(lab.folder / "shadow.sqlite3"))
+    assert isinstance(daemon.answers, ShadowAnswers)
+    await ask(daemon)
+    await ask(daemon, "other.test")
+    await daemon.answers.settle()
+    await daemon.answers.journal.flush()
+    await daemon.answers.close()
+    await daemon.knowledge.close()
+    file = f'"{lab.folder / "shadow.sqlite3"}"'
+    status, output = await command(lab, "shadow", shadow_file=file)
+    assert status == 0
+    assert output.startswith(f"{DOMAIN}  sts-enforce  would be told: OK secure match=mx.example.test ")
+    assert output.count("\n") == 1
+    assert await command(lab, "shadow", "--deferred", shadow_file=file) == (0, "")
+    status, output = await command(lab, "shadow", "--json", shadow_file=file)
+    assert json.loads(output)["row"] == "sts-enforce"
+
+
+async def test_a_daemon_in_shadow_mode_serves_its_socket(lab: Lab) -> None:
+    file = lab.folder / "shadow.sqlite3"
+    process = await make_process(lab, mode='"shadow"', shadow_file=f'"{file}"').start()
+    async with await Client.connect(process.port) as client:
+        assert await client.ask(DOMAIN) == "NOTFOUND "
+        async with asyncio.timeout(20):
+            while "decision-changed" not in await process.line():
+                pass
+    assert await process.stop(signal.SIGTERM) == 0
+    assert [row.row for row in read_journal(file)] == ["sts-enforce"]
 
 
 async def test_list_without_a_cache_says_so(lab: Lab) -> None:

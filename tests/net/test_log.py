@@ -1,9 +1,10 @@
+import json
 import logging
 import re
 
 import pytest
 
-from mailward.net.log import LineFormatter
+from mailward.net.log import JsonFormatter, LineFormatter
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -42,3 +43,13 @@ def test_long_values_are_cut() -> None:
 
 def test_messages_of_other_libraries_stay_on_one_line() -> None:
     assert line("hello %s", "a\nb").count("\n") == 0
+
+
+def test_a_json_line_has_the_same_facts() -> None:
+    extra = {"msg": "request", "levelname": "INFO", "host": "a\nb", "status": 200, "long": "x" * 100_000}
+    text = JsonFormatter("sender").format(logging.makeLogRecord(extra))
+    assert "\n" not in text
+    line = json.loads(text)
+    assert re.fullmatch(STAMP, line.pop("time"))
+    assert len(line.pop("long")) < 600
+    assert line == {"level": "INFO", "process": "sender", "event": "request", "host": "a\nb", "status": 200}

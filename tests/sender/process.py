@@ -35,7 +35,7 @@ class Process:
         )
         async with asyncio.timeout(START_SECONDS):
             while not (self.log and " started " in self.log[-1]):
-                self.log.append(await self._line())
+                self.log.append(await self.line())
         return self
 
     async def stop(self, number: signal.Signals) -> int:
@@ -46,7 +46,7 @@ class Process:
         self.log += (rest or b"").decode().splitlines()
         return await self.process.wait()
 
-    async def _line(self) -> str:
+    async def line(self) -> str:
         assert self.process is not None
         assert self.process.stderr is not None
         line = await self.process.stderr.readline()
@@ -64,6 +64,7 @@ def make_process(lab: Lab, **changes: str) -> Process:
         "dane": "false",
         "policy_port": str(lab.host.port),
         "ca_file": f'"{lab.authority.file}"',
+        "metrics_listen": '""',
     } | changes
     lines = [f"[dns]\nresolvers = ['{lab.dns.address}']\nallow_private_addresses = true\n[sender]"]
     lines += [f"{key} = {value}" for key, value in sender.items()]

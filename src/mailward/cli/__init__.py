@@ -40,7 +40,10 @@ COMMANDS = {
         "sender", "Tell what Postfix is answered about a domain, and why.", is_group=True
     ),
     "sender list": Command("sender", "List the learned policies.", is_group=True),
-    "sender purge": Command("sender", "Forget a learned policy.", is_group=True),
+    "sender purge": Command("sender", "Forget learned policies, in running daemons too.", is_group=True),
+    "sender export": Command("sender_transfer", "Print the learned policies as JSON lines.", is_group=True),
+    "sender import": Command("sender_transfer", "Take over exported policies.", is_group=True),
+    "sender shadow": Command("sender_shadow", "List what shadow mode would have enforced or deferred."),
     "version": Command("version", "Print the version."),
 }
 # children of `serve`: not listed

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -10,18 +9,22 @@ import typer
 
 from mailward.cli.problem import Problem
 from mailward.config import Settings, load_settings
+from mailward.core.mtasts.policy import Mode
 from mailward.core.names import InvalidName, parse_domain
 from mailward.core.postfix.nexthop import NextHop, NoPolicy, parse_nexthop
 from mailward.core.sending.overrides import OverridesInvalid
-from mailward.net import log
+from mailward.net import clock, log
 from mailward.sender import daemon
 from mailward.sender.cache import CacheError, Entry
+from mailward.sender.control import purge_domains
 from mailward.sender.discovery import make_discovery
 from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.explain import Explanation, Step, TracingResolver
 from mailward.sender.explain import explain as explain_nexthop
+from mailward.sender.sitetable import SiteTableInvalid
 from mailward.sender.sockets import ListenError
 from mailward.sender.sqlite import SqliteCache
+from mailward.sender.transfer import export_line, select, show_time
 from mailward.sender.watch import read_overrides
 
 app = typer.Typer(name="sender", help="The policy server beside Postfix.", no_args_is_help=True)
@@ -37,8 +40,8 @@ Config = Annotated[
 @app.command()
 def run(config: Config = None) -> None:
     """Answer Postfix until Ctrl-C or SIGTERM."""
-    log.configure("sender")
     settings = load_settings(config)
+    log.configure("sender", as_json=settings.sender.log_format == "json")
     _guarded(lambda: daemon.run(settings))
 
 
@@ -54,33 +57,69 @@ def explain(
         raise Problem(f"{domain!r} can have no policy of its own: {nexthop}")
     found = _guarded(lambda: _explain(settings, nexthop))
     for line in _explanation_lines(found):
-        typer.echo(_printable(line))
+        typer.echo(printable(line))
 
 
 @app.command(name="list")
-def list_policies(config: Config = None) -> None:
-    """List the policies in the cache: domain, mode, when fetched, when they end, mx patterns."""
+def list_policies(
+    below: Annotated[
+        str, typer.Argument(metavar="[DOMAIN]", help="Only this domain and those below it.")
+    ] = "",
+    mode: Annotated[str, typer.Option(help="Only policies of this mode: enforce, testing or none.")] = "",
+    failing: Annotated[bool, typer.Option(help="Only those whose refreshes fail, with the reason.")] = False,
+    ended: Annotated[bool, typer.Option(help="Only those that have ended.")] = False,
+    ends_within: Annotated[int, typer.Option(metavar="HOURS", help="Only those that end so soon.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line, as `export` writes.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """List the policies in the cache: domain, mode, when fetched, when they end, mx patterns, failed refreshes."""
     settings = load_settings(config)
-    for entry in _guarded(lambda: _with_cache(settings, lambda cache: cache.listing())):
-        policy, cached = entry.cached.policy, entry.cached
-        times = f"{_when(cached.fetched_at)}\t{_when(cached.expires_at)}"
-        typer.echo(f"{entry.domain}\t{policy.mode}\t{times}\t{' '.join(policy.mx)}")
+    if mode and mode not in list(Mode):
+        raise Problem(f"{mode!r} is no mode of a policy: {', '.join(Mode)}.")
+    found = _guarded(lambda: _with_cache(settings, lambda cache: cache.listing()))
+    now = int(clock.now().timestamp())
+    below = below.lower().rstrip(".")
+    for entry in select(
+        found, now, mode=mode, failing=failing, ended=ended, ends_within_hours=ends_within, below=below
+    ):
+        typer.echo(export_line(entry) if as_json else _printable_row(entry))
 
 
 @app.command()
 def purge(
-    domain: Annotated[str, typer.Argument(help="The domain whose policy is forgotten.")],
+    domains: Annotated[list[str], typer.Argument(metavar="DOMAIN...", help="Whose policies are forgotten.")],
     config: Config = None,
 ) -> None:
-    """Forget the policy of a domain. A running daemon still knows it: restart it, or use an override instead."""
-    settings = load_settings(config)
+    """Forget the policies of domains, in the cache and within two seconds in running daemons."""
+    path = existing_cache(load_settings(config))
     try:
-        name = parse_domain(domain)
-    except InvalidName as error:
+        names = [parse_domain(domain) for domain in domains]
+        gone = purge_domains(path, names, int(clock.now().timestamp()))
+    except (InvalidName, CacheError) as error:
         raise Problem(str(error)) from error
-    if not _guarded(lambda: _with_cache(settings, lambda cache: cache.remove(name))):
-        raise Problem(f"No policy of {name} is in {settings.sender_cache_path}.")
-    typer.echo(f"Forgotten: {name}")
+    for name in gone:
+        typer.echo(f"Forgotten: {name}")
+    if missing := [name for name in names if name not in gone]:
+        raise Problem(f"No policy of {', '.join(missing)} is in {path}.")
+
+
+def existing_cache(settings: Settings) -> Path:
+    """Raises Problem."""
+    path = settings.sender_cache_path
+    if not path.exists():
+        raise Problem(f"There is no cache at {path}.")
+    return path
+
+
+def _printable_row(entry: Entry) -> str:
+    policy, cached = entry.cached.policy, entry.cached
+    times = f"{show_time(cached.fetched_at)}\t{show_time(cached.expires_at)}"
+    failures = ""
+    if entry.failure is not None:
+        failures = f"\t{entry.failure.count} failed refreshes: {printable(entry.failure.reason)}"
+    return f"{entry.domain}\t{policy.mode}\t{times}\t{' '.join(policy.mx)}{failures}"
 
 
 def _guarded(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -90,15 +129,12 @@ def _guarded(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(work())
-    except (CacheError, ListenError, OverridesInvalid) as error:
+    except (CacheError, ListenError, OverridesInvalid, SiteTableInvalid) as error:
         raise Problem(str(error)) from error
 
 
 async def _with_cache(settings: Settings, work: Callable[[SqliteCache], Coroutine[Any, Any, T]]) -> T:
-    path = settings.sender_cache_path
-    if not path.exists():
-        raise Problem(f"There is no cache at {path}.")
-    cache = SqliteCache(path, settings.sender.max_domains)
+    cache = SqliteCache(existing_cache(settings), settings.sender.max_domains)
     try:
         return await work(cache)
     finally:
@@ -155,7 +191,7 @@ def _policy_lines(found: Explanation) -> list[str]:
         lines.append("Cache: no policy")
     else:
         cached, failure = found.entry.cached, found.entry.failure
-        ends = f"fetched {_when(cached.fetched_at)}, ends {_when(cached.expires_at)}"
+        ends = f"fetched {show_time(cached.fetched_at)}, ends {show_time(cached.expires_at)}"
         lines.append(f"Cache: id {cached.policy_id}, mode {cached.policy.mode}, {ends}")
         if failure is not None:
             lines.append(f"  {failure.count} refreshes have failed since: {failure.reason}")
@@ -168,10 +204,6 @@ def _policy_lines(found: Explanation) -> list[str]:
     return lines
 
 
-def _when(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Strangers' text, without what could drive a terminal."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -22,10 +22,12 @@ _PLAIN = re.compile(r"[A-Za-z0-9._:/@+*%-]+")
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
-def configure(process: str, *, level: int = logging.INFO, stream: TextIO | None = None) -> None:
+def configure(
+    process: str, *, level: int = logging.INFO, stream: TextIO | None = None, as_json: bool = False
+) -> None:
     """Send everything that this process logs to `stream` (standard error), named `process`."""
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(LineFormatter(process))
+    handler.setFormatter(JsonFormatter(process) if as_json else LineFormatter(process))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
 
@@ -51,6 +53,30 @@ class LineFormatter(logging.Formatter):
             # a trace is many lines: indented, so that none of them passes for a line of its own
             line += "\n    " + self.formatException(record.exc_info).replace("\n", "\n    ")
         return line
+
+
+class JsonFormatter(LineFormatter):
+    """The same facts, one JSON object a line. Numbers stay numbers."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC)
+        line: dict[str, object] = {
+            "time": f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z",
+            "level": record.levelname,
+            "process": self._process,
+            "event": record.getMessage(),
+        }
+        line |= {key: _bounded(value) for key, value in vars(record).items() if key not in _OWN}
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def _bounded(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = str(value)
+    return text if len(text) <= _MAX_VALUE else text[:_MAX_VALUE] + "..."
 
 
 def _value(value: object) -> str:

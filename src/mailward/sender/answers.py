@@ -37,6 +37,10 @@ class Answers:
         self._overrides: tuple[Override, ...] = ()
         knowledge.on_change = self.memo.drop
 
+    @property
+    def override_count(self) -> int:
+        return len(self._overrides)
+
     def use_overrides(self, overrides: tuple[Override, ...]) -> None:
         self._overrides = overrides
         self.memo.drop_all()

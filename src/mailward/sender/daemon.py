@@ -17,12 +17,16 @@ from mailward.net.guard import make_guard
 from mailward.net.resolver import Resolver
 from mailward.sender.answers import Answers
 from mailward.sender.cache import PolicyCache
+from mailward.sender.control import Journal
 from mailward.sender.discovery import make_discovery
 from mailward.sender.dnssec import Trust, check_validation
+from mailward.sender.health import Health
 from mailward.sender.knowledge import Knowledge
 from mailward.sender.metrics import Metrics
 from mailward.sender.refresh import Refresher
 from mailward.sender.server import Server
+from mailward.sender.shadow import ShadowAnswers, ShadowJournal
+from mailward.sender.sitetable import open_site_table
 from mailward.sender.sockets import notify, open_sockets
 from mailward.sender.sqlite import SqliteCache
 from mailward.sender.watch import OverridesFile
@@ -42,6 +46,7 @@ class Daemon:
     server: Server
     refresher: Refresher
     overrides: OverridesFile | None
+    journal: Journal
 
     async def look_at_validation(self) -> bool:
         """Turn DANE on or off as the resolver deserves; whether it is on."""
@@ -89,20 +94,32 @@ def make_sender_resolver(settings: Settings) -> Resolver:
 
 
 def make_daemon(settings: Settings, cache: PolicyCache, resolver: Resolver) -> Daemon:
-    """Raises OverridesInvalid."""
+    """Raises OverridesInvalid, SiteTableInvalid or CacheError."""
     metrics = Metrics()
     discovery = make_discovery(settings, resolver)
     knowledge = Knowledge(cache, discovery, metrics, settings.sender.recheck_seconds)
-    answers = Answers(knowledge, make_site(settings), metrics)
+    answers = _make_answers(settings, knowledge, metrics)
     overrides = None
     if settings.sender.overrides:
         overrides = OverridesFile(Path(settings.sender.overrides), answers)
         overrides.load()
-    return Daemon(settings, knowledge, answers, Server(answers), Refresher(knowledge), overrides)
+    journal = Journal(settings.sender_cache_path, knowledge)
+    return Daemon(settings, knowledge, answers, Server(answers), Refresher(knowledge), overrides, journal)
+
+
+def _make_answers(settings: Settings, knowledge: Knowledge, metrics: Metrics) -> Answers:
+    """Raises SiteTableInvalid or CacheError."""
+    site = make_site(settings)
+    if settings.sender.mode == "enforce":
+        return Answers(knowledge, site, metrics)
+    table = open_site_table(settings.sender.shadow_table)
+    return ShadowAnswers(knowledge, site, metrics, table, ShadowJournal(settings.sender_shadow_path))
 
 
 async def run(settings: Settings) -> None:
-    """Until SIGTERM or SIGINT. Raises CacheError, ListenError or OverridesInvalid where it cannot start."""
+    """Until SIGTERM or SIGINT. Raises CacheError, ListenError, OverridesInvalid or SiteTableInvalid where it
+    cannot start.
+    """
     cache = SqliteCache(settings.sender_cache_path, settings.sender.max_domains)
     daemon = make_daemon(settings, cache, make_sender_resolver(settings))
     sockets = open_sockets(settings.sender.listen, int(settings.sender.socket_mode, 8), os.environ)
@@ -118,21 +135,31 @@ async def run(settings: Settings) -> None:
             "default-level-not-told", extra={"effect": "testing policies and partial DANE are left alone"}
         )
     await daemon.server.start(sockets)
-    logger.info("started", extra={"listen": " ".join(_place(listener) for listener in sockets)})
+    health = Health(daemon.answers, settings.sender_cache_path, settings.sender.mode)
+    metrics = await health.start(settings.sender.metrics_listen) if settings.sender.metrics_listen else None
+    places = " ".join(_place(listener) for listener in sockets)
+    logger.info("started", extra={"mode": settings.sender.mode, "listen": places})
     notify("READY=1", os.environ)
     background = [asyncio.create_task(work) for work in _background(daemon)]
     try:
         await _until(stopping, background)
     finally:
         notify("STOPPING=1", os.environ)
+        if metrics is not None:
+            await metrics.close()
         await daemon.server.stop()
         await _cancel(background)
+        if isinstance(daemon.answers, ShadowAnswers):
+            await daemon.answers.close()
         await daemon.knowledge.close()
         logger.info("stopped")
 
 
 def _background(daemon: Daemon) -> Iterator[Coroutine[Any, Any, None]]:
     yield daemon.refresher.run()
+    yield daemon.journal.run()
+    if isinstance(daemon.answers, ShadowAnswers):
+        yield daemon.answers.journal.run()
     if daemon.settings.sender.dane:
         yield daemon.watch_validation()
     if daemon.overrides is not None:

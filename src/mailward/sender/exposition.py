@@ -1,0 +1,159 @@
+"""The daemon's counters as a page for Prometheus (text format 0.0.4). docs/sender.md names every one of them."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from mailward.core.sending.facts import Row
+from mailward.sender.census import Census
+from mailward.sender.metrics import Metrics
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+PREFIX = "mailward_sender_"
+
+_ESCAPED = re.compile(r'[\\"\n]')
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric with all its samples."""
+
+    name: str
+    kind: str
+    help: str
+    samples: tuple[tuple[Mapping[str, str], float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything that the page is made of."""
+
+    metrics: Metrics
+    dane_on: bool
+    overrides: int
+    mode: str
+    started_at: float
+    census: Census | None = None
+    """None: the cache cannot be read."""
+    deferred: Mapping[str, "Deferred"] = field(default_factory=dict)
+    """By row of the decision table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Mail in Postfix's queue that waits because of us."""
+
+    domains: int
+    messages: int
+    oldest_seconds: int
+
+
+def render_page(scene: Scene) -> bytes:
+    return "".join(_lines(families(scene))).encode()
+
+
+def families(scene: Scene) -> Iterator[Family]:
+    yield from _counters(scene.metrics)
+    yield _single("up_since_seconds", "gauge", "When it started, seconds since 1970.", scene.started_at)
+    yield _single("dane_on", "gauge", "1 where DANE is looked for.", float(scene.dane_on))
+    yield _single("overrides", "gauge", "Overrides in the file, ended ones too.", scene.overrides)
+    yield Family("mode", "gauge", "1 for the mode that it runs in.", (({"mode": scene.mode}, 1.0),))
+    yield _single(
+        "cache_readable", "gauge", "1 where the cache can be read.", float(scene.census is not None)
+    )
+    if scene.census is not None:
+        yield from _of_cache(scene.census)
+    yield from _of_queue(scene.deferred)
+
+
+def _counters(metrics: Metrics) -> Iterator[Family]:
+    yield _single("connections", "gauge", "Connections of Postfix, open now.", metrics.connections)
+    yield _single("connections_total", "counter", "Connections since the start.", metrics.connections_total)
+    yield _single(
+        "malformed_total", "counter", "Connections closed for what is no netstring.", metrics.malformed_total
+    )
+    yield _labelled("answers_total", "Answers, by row of the decision table.", "row", metrics.answers)
+    yield _single("memo_misses_total", "counter", "Answers that had to be worked out.", metrics.memo_misses)
+    yield _single("late_answers_total", "counter", "Answers given at the deadline.", metrics.late_answers)
+    yield _single("record_lookups_total", "counter", "_mta-sts records asked for.", metrics.record_lookups)
+    yield _single("record_failures_total", "counter", "Of them, those that failed.", metrics.record_failures)
+    yield _single("fetches_total", "counter", "Policies asked for over HTTPS.", metrics.fetches)
+    yield _labelled(
+        "fetch_failures_total", "Of them, those that failed, by reason.", "reason", metrics.fetch_failures
+    )
+    yield _single("policy_changes_total", "counter", "Policies learned or changed.", metrics.policy_changes)
+    yield _single(
+        "cache_errors_total", "counter", "Reads and writes of the cache that failed.", metrics.cache_errors
+    )
+    yield _single("dane_lookups_total", "counter", "Next hops looked at for DANE.", metrics.dane_lookups)
+    yield _single(
+        "decision_changes_total", "counter", "Decisions unlike the one before.", metrics.decision_changes
+    )
+
+
+def _of_cache(census: Census) -> Iterator[Family]:
+    yield _single("policies", "gauge", "Live policies in the cache.", census.live)
+    yield _single("policies_ended", "gauge", "Policies whose life has ended.", census.ended)
+    yield _single(
+        "policy_oldest_seconds",
+        "gauge",
+        "Age of the live policy fetched the longest ago.",
+        census.oldest_seconds,
+    )
+    yield _single(
+        "refresh_failing", "gauge", "Live policies whose last refresh failed.", census.failing_refreshes
+    )
+    if census.first_failing_end_seconds is not None:
+        yield _single(
+            "refresh_failing_end_seconds",
+            "gauge",
+            "Seconds until the first of them ends.",
+            census.first_failing_end_seconds,
+        )
+
+
+def _of_queue(deferred: Mapping[str, Deferred]) -> Iterator[Family]:
+    def by_row(values: Iterable[tuple[str, float]]) -> tuple[tuple[Mapping[str, str], float], ...]:
+        return tuple(({"row": row}, value) for row, value in values)
+
+    rows = deferred.items()
+    yield Family(
+        "deferred_messages",
+        "gauge",
+        "Messages in Postfix's queue that wait because of policy.",
+        by_row((row, found.messages) for row, found in rows),
+    )
+    yield Family(
+        "deferred_domains",
+        "gauge",
+        "The domains that they go to.",
+        by_row((row, found.domains) for row, found in rows),
+    )
+    yield Family(
+        "deferred_oldest_seconds",
+        "gauge",
+        "Age of the oldest of them.",
+        by_row((row, found.oldest_seconds) for row, found in rows),
+    )
+
+
+def _single(name: str, kind: str, text: str, value: float) -> Family:
+    return Family(name, kind, text, (({}, value),))
+
+
+def _labelled(name: str, text: str, label: str, values: Mapping[Row, int] | Mapping[str, int]) -> Family:
+    samples = tuple(({label: str(key)}, float(value)) for key, value in sorted(values.items()))
+    return Family(name, "counter", text, samples)
+
+
+def _lines(found: Iterable[Family]) -> Iterator[str]:
+    for family in found:
+        name = PREFIX + family.name
+        yield f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}\n"
+        for labels, value in family.samples:
+            shown = ",".join(f'{key}="{_ESCAPED.sub(_escape, text)}"' for key, text in labels.items())
+            yield f"{name}{{{shown}}} {value:.15g}\n" if shown else f"{name} {value:.15g}\n"
+
+
+def _escape(found: re.Match[str]) -> str:
+    return {"\\": r"\\", '"': r"\"", "\n": r"\n"}[found[0]]

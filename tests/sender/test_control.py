@@ -1,0 +1,48 @@
+"""What a command changes in the cache reaches a daemon that runs."""
+
+import sqlite3
+
+import pytest
+from tests.sender.lab import DOMAIN, SECURE, Lab
+from tests.sender.test_answers import ask
+
+from mailward.core.names import Domain
+from mailward.sender.cache import CacheError
+from mailward.sender.control import change, purge_domains
+from mailward.sender.daemon import Daemon
+
+NAME = Domain(DOMAIN)
+
+
+async def test_a_purged_policy_is_forgotten_by_the_daemon_as_well(lab: Lab, daemon: Daemon) -> None:
+    lab.publish()
+    assert await ask(daemon) == SECURE
+    lab.dns.set(f"_mta-sts.{DOMAIN}", "TXT")
+    assert purge_domains(lab.settings().sender_cache_path, [NAME, Domain("other.test")], 100) == [NAME]
+    await daemon.journal.look()
+    assert await ask(daemon) == "NOTFOUND "
+
+
+async def test_what_was_changed_before_the_start_is_no_news(lab: Lab, daemon: Daemon) -> None:
+    path = lab.settings().sender_cache_path
+    purge_domains(path, [NAME], 100)
+    later = lab.daemon()
+    lab.publish()
+    assert await ask(later) == SECURE
+    await later.journal.look()
+    assert await later.answers.knowledge.cache.load(NAME) is not None
+    assert len(lab.host.requests) == 1
+    await later.knowledge.close()
+
+
+async def test_a_change_that_fails_changes_nothing(lab: Lab, daemon: Daemon) -> None:
+    lab.publish()
+    await ask(daemon)
+
+    def work(connection: sqlite3.Connection) -> list[Domain]:
+        connection.execute("DELETE FROM policy")
+        raise sqlite3.OperationalError("no")
+
+    with pytest.raises(CacheError):
+        change(lab.settings().sender_cache_path, work, 100)
+    assert await daemon.knowledge.cache.load(NAME) is not None
