@@ -1,6 +1,7 @@
 """`mailward sender explain`, `list`, `purge`; `run` is in tests/sender/test_killed.py."""
 
 import asyncio
+import gzip
 import json
 import os
 import signal
@@ -137,6 +138,44 @@ async def test_a_daemon_in_shadow_mode_serves_its_socket(lab: Lab) -> None:
                 pass
     assert await process.stop(signal.SIGTERM) == 0
     assert [row.row for row in read_journal(file)] == ["sts-enforce"]
+
+
+def maillog(relay: str) -> str:
+    head = "Nov 27 22:40:16 mx1 postfix/smtp[1]: "
+    deliveries = [
+        f"{head}053D2220630: to=<a@{domain}>, relay={relay}[192.0.2.1]:25, delay=1, dsn=2.0.0, status=sent (x)"
+        for domain in (DOMAIN, "plain.test")
+    ]
+    return "\n".join(
+        [f"{head}Trusted TLS connection established to {relay}[192.0.2.1]:25: TLSv1.3", *deliveries]
+    )
+
+
+async def test_replay_tells_what_would_wait_and_its_status_says_so(lab: Lab) -> None:
+    log = lab.folder / "mail.log.1.gz"
+    log.write_bytes(gzip.compress(maillog("mx.else.test").encode()))
+    status, output = await command(lab, "replay", str(log))
+    assert status == 1
+    assert output.startswith(f"{DOMAIN}  would wait  sts-enforce  OK secure match=mx.example.test ")
+    assert "mx.else.test[192.0.2.1]:25: its name is none of mx.example.test]" in output
+    assert "2 deliveries to 2 domains, Nov 27 to Nov 27: 1 would wait, 1 as before." in output
+    log.write_text(maillog("mx.example.test"))
+    status, output = await command(lab, "replay", str(log), "--json", "--all")
+    rows = [json.loads(line) for line in output.splitlines()]
+    assert status == 0
+    assert [(row["domain"], row["outcome"]) for row in rows] == [
+        (DOMAIN, "protected"),
+        ("plain.test", "same"),
+    ]
+    assert not (lab.folder / "cache.sqlite3").exists()
+
+
+async def test_replay_names_a_file_that_it_cannot_read(lab: Lab) -> None:
+    log = lab.folder / "mail.log"
+    for content, words in ((b"\x1f\x8b...", "mail.log: "), (b"x\n", "mailward: 1 lines, and none")):
+        log.write_bytes(content)
+        status, output = await command(lab, "replay", str(log))
+        assert (status, words in output) == (2, True), output
 
 
 async def test_list_without_a_cache_says_so(lab: Lab) -> None:

@@ -44,6 +44,7 @@ COMMANDS = {
     "sender export": Command("sender_transfer", "Print the learned policies as JSON lines.", is_group=True),
     "sender import": Command("sender_transfer", "Take over exported policies.", is_group=True),
     "sender shadow": Command("sender_shadow", "List what shadow mode would have enforced or deferred."),
+    "sender replay": Command("sender_replay", "Tell what the destinations of a mail log would have met."),
     "version": Command("version", "Print the version."),
 }
 # children of `serve`: not listed
