@@ -45,6 +45,7 @@ COMMANDS = {
     "sender import": Command("sender_transfer", "Take over exported policies.", is_group=True),
     "sender shadow": Command("sender_shadow", "List what shadow mode would have enforced or deferred."),
     "sender replay": Command("sender_replay", "Tell what the destinations of a mail log would have met."),
+    "sender doctor": Command("sender_doctor", "Find what keeps Postfix and the policy server apart."),
     "version": Command("version", "Print the version."),
 }
 # children of `serve`: not listed

@@ -1,0 +1,175 @@
+"""`mailward sender doctor`: everything between Postfix's question and our answer, looked at piece by piece."""
+
+import asyncio
+import ctypes
+import os
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailward.config import Settings
+from mailward.core.postfix import netstring
+from mailward.core.postfix.checkup import Finding, Grade, Ours, examine
+from mailward.core.sending.overrides import OverridesInvalid
+from mailward.net import clock
+from mailward.net.resolver import Resolver
+from mailward.sender.cache import CacheError
+from mailward.sender.census import take_census
+from mailward.sender.dnssec import Trust, check_validation
+from mailward.sender.postconf import PostfixError, list_directories, read_instance
+from mailward.sender.watch import read_overrides
+
+ASK_SECONDS = 6.0  # an answer is promised in five
+TEST_KEY = b".doctor.mailward.invalid"  # a parent: answered at once, nothing is asked
+_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+_TIMEX_BYTES = 512  # more than struct timex has anywhere
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    findings: tuple[Finding, ...]
+
+
+async def look(
+    settings: Settings, resolver: Resolver, directories: list[str], postconf: str = "postconf"
+) -> AsyncIterator[Section]:
+    """Section by section. Without `directories`, all instances that postmulti knows."""
+    yield Section("Settings and files", (*_files(settings), *_authorities(settings)))
+    yield Section("Clock", (_clock(),))
+    yield Section("DNSSEC", (await _dnssec(settings, resolver),))
+    yield Section("Sockets", tuple([await _socket(place) for place in settings.sender.listen]))
+    sender = settings.sender
+    ours = Ours(sender.listen, sender.default_level, sender.dane)
+    for directory in directories or await list_directories():
+        try:
+            found = tuple(examine(await read_instance(directory, postconf), ours))
+        except PostfixError as error:
+            fix = "run this where Postfix is, or name its folder: --postfix DIR"
+            found = (Finding(Grade.PROBLEM, "no-postfix", str(error), fix),)
+        yield Section(f"Postfix, {directory}", found)
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
+    path = settings.sender_cache_path
+    if not path.exists():
+        yield Finding(Grade.ADVICE, "no-cache", f"no cache at {path} yet: it is made at the first start")
+    else:
+        yield _cache(path)
+    if settings.sender.mode == "shadow":
+        text = "shadow mode: nothing is enforced"
+        yield Finding(Grade.ADVICE, "shadow", text, '[sender] mode = "enforce", when you have seen enough')
+    if file := settings.sender.overrides:
+        try:
+            overrides = read_overrides(Path(file))
+        except OverridesInvalid as error:
+            yield Finding(Grade.PROBLEM, "overrides", str(error), f"mend {file}")
+            return
+        today = clock.today()
+        ended = [override.domain for override in overrides if override.until < today]
+        yield Finding(Grade.GOOD, "overrides", f"{len(overrides)} overrides in {file}")
+        if ended:
+            text = f"{len(ended)} overrides have ended, such as that of {ended[0]}"
+            yield Finding(Grade.ADVICE, "overrides-ended", text, f"remove them from {file}")
+
+
+def _cache(path: Path) -> Finding:
+    try:
+        census = take_census(path, int(clock.now().timestamp()))
+    except CacheError as error:
+        return Finding(
+            Grade.PROBLEM, "cache-unreadable", str(error), f"let this user read {path}, or restore it"
+        )
+    text = f"{census.live} live policies in {path}"
+    if census.failing_refreshes:
+        text += f"; the refreshes of {census.failing_refreshes} fail"
+        return Finding(Grade.ADVICE, "refresh-failing", text, "mailward sender list --failing")
+    return Finding(Grade.GOOD, "cache", text)
+
+
+def _authorities(settings: Settings) -> Iterator[Finding]:
+    file = settings.sender.ca_file
+    try:
+        context = ssl.create_default_context(cafile=file or None)
+    except (OSError, ssl.SSLError) as error:
+        yield Finding(Grade.PROBLEM, "ca-file", f"ca_file {file}: {error}", "name a PEM file of authorities")
+        return
+    count = context.cert_store_stats()["x509_ca"]
+    folder = ssl.get_default_verify_paths().capath
+    if not count and not file and folder:
+        count = sum(entry.suffix == ".0" for entry in Path(folder).iterdir())
+    if count:
+        yield Finding(Grade.GOOD, "ca-store", f"{count} authorities for policy hosts")
+    else:
+        text = "no certificate authorities: no policy can be fetched"
+        yield Finding(Grade.PROBLEM, "ca-store", text, "apt-get install ca-certificates")
+
+
+def _clock() -> Finding:
+    shown = f"{clock.now():%Y-%m-%d %H:%M:%S} UTC"
+    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))  # modes = 0: it only reads
+    if state == _TIME_ERROR:
+        text = f"{shown}; the kernel does not know the clock to be synchronised: policies end by it"
+        return Finding(Grade.ADVICE, "clock", text, "timedatectl set-ntp true")
+    return Finding(Grade.GOOD, "clock", f"{shown}, synchronised")
+
+
+async def _dnssec(settings: Settings, resolver: Resolver) -> Finding:
+    sender = settings.sender
+    if not sender.dane:
+        return Finding(Grade.ADVICE, "dane-off", "DANE is switched off", "[sender] dane = true")
+    validation = await check_validation(resolver, sender.dnssec_secure_name, sender.dnssec_bogus_name)
+    if validation.trust is Trust.VALIDATES:
+        return Finding(Grade.GOOD, "dnssec", validation.reason)
+    fix = 'apt-get install unbound, then [dns] resolvers = ["127.0.0.1"]; or [sender] dane = false'
+    return Finding(Grade.PROBLEM, "dnssec", f"DANE is off: {validation.reason}", fix)
+
+
+async def _socket(place: str) -> Finding:
+    """A question through it, as Postfix asks."""
+    started = clock.monotonic()
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            reply = await _ask(place)
+    except (OSError, EOFError, ValueError, TimeoutError) as error:
+        text = (
+            f"{place}: {error or type(error).__name__}: Postfix defers all mail (4.7.5) while nobody answers"
+        )
+        return Finding(
+            Grade.PROBLEM, "no-answer", text, "start mailward sender run; journalctl -u mailward-sender"
+        )
+    if reply != b"9:NOTFOUND ,":
+        text = f"{place} answers {reply[:60]!r}: somebody else listens there"
+        return Finding(Grade.PROBLEM, "other-server", text, "[sender] listen = another place")
+    if place.startswith("unix:") and (why := _closed_to_others(Path(place.removeprefix("unix:")))):
+        return Finding(
+            Grade.PROBLEM,
+            "socket-closed",
+            f"{place}: {why}",
+            'chmod o+x the folder, or [sender] socket_mode = "666"',
+        )
+    return Finding(Grade.GOOD, "answers", f"{place} answers in {(clock.monotonic() - started) * 1000:.1f} ms")
+
+
+async def _ask(place: str) -> bytes:
+    if place.startswith("unix:"):
+        reader, writer = await asyncio.open_unix_connection(place.removeprefix("unix:"))
+    else:
+        host, _, port = place.rpartition(":")
+        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    try:
+        writer.write(netstring.encode(b"QUERY " + TEST_KEY))
+        return await reader.readuntil(b",")
+    finally:
+        writer.close()
+
+
+def _closed_to_others(path: Path) -> str:
+    """Why Postfix's user may not connect, by the permissions of the file and its folders; empty: it may."""
+    if not os.stat(path).st_mode & 0o002:  # noqa: PTH116 - beside the loop below
+        return f"{path} may not be written by others (socket_mode)"
+    for folder in path.parents:
+        if not folder.stat().st_mode & 0o001:
+            return f"{folder} may not be entered by others"
+    return ""
