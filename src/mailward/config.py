@@ -139,6 +139,16 @@ class Sender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     metrics_listen: str = "127.0.0.1:8462"
     """`address:port` of /metrics and /healthz; empty: none."""
     log_format: Literal["text", "json"] = "text"
+    notice_minutes: Positive = 5
+    """How often Postfix's queue and failing refreshes are looked at."""
+    queue_command: tuple[str, ...] = ("postqueue", "-j")
+    """What prints the queue; empty: it is not looked at."""
+    notice_mail: tuple[str, ...] = ()
+    """Addresses that are told of mail that waits because of policy."""
+    notice_mail_command: tuple[str, ...] = ("/usr/sbin/sendmail", "-i", "--")
+    """Takes the mail on standard input; the addresses are added."""
+    notice_webhook: str = ""
+    """A URL that gets the same as JSON."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

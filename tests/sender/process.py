@@ -65,6 +65,7 @@ def make_process(lab: Lab, **changes: str) -> Process:
         "policy_port": str(lab.host.port),
         "ca_file": f'"{lab.authority.file}"',
         "metrics_listen": '""',
+        "queue_command": "[]",
     } | changes
     lines = [f"[dns]\nresolvers = ['{lab.dns.address}']\nallow_private_addresses = true\n[sender]"]
     lines += [f"{key} = {value}" for key, value in sender.items()]

@@ -5,6 +5,10 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
+from mailward.core.mtasts.decide import Failure
+from mailward.core.names import Domain
 from mailward.sender.cache import CacheError
 
 _BUSY_SECONDS = 2.0
@@ -15,6 +19,12 @@ SELECT count(*), coalesce(sum(expires_at > :now), 0),
     min(CASE WHEN expires_at > :now AND failure IS NOT NULL THEN expires_at END) - :now
 FROM policy
 """
+_FAILING = """
+SELECT domain, failure, expires_at FROM policy
+WHERE failure IS NOT NULL AND expires_at > ? AND fetched_at < ? ORDER BY expires_at LIMIT ?
+"""
+MAX_FAILING = 1_000
+_failures = msgspec.msgpack.Decoder(Failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +55,16 @@ def take_census(path: Path, now: int) -> Census:
     except sqlite3.Error as error:
         raise CacheError(f"{path}: {error}") from error
     return Census(live, count - live, max(oldest, 0), failing, first_end)
+
+
+def failing_policies(path: Path, now: int, fetched_before: int) -> list[tuple[Domain, Failure, int]]:
+    """Live policies whose refreshes fail since `fetched_before`, with their end; the first to end come first.
+
+    Raises CacheError.
+    """
+    try:
+        with contextlib.closing(open_for_reading(path)) as connection:
+            rows = connection.execute(_FAILING, (now, fetched_before, MAX_FAILING)).fetchall()
+        return [(Domain(domain), _failures.decode(failure), ends_at) for domain, failure, ends_at in rows]
+    except (sqlite3.Error, msgspec.MsgspecError) as error:
+        raise CacheError(f"{path}: {error}") from error

@@ -23,6 +23,7 @@ from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.health import Health
 from mailward.sender.knowledge import Knowledge
 from mailward.sender.metrics import Metrics
+from mailward.sender.notices import Notices
 from mailward.sender.refresh import Refresher
 from mailward.sender.server import Server
 from mailward.sender.shadow import ShadowAnswers, ShadowJournal
@@ -47,6 +48,7 @@ class Daemon:
     refresher: Refresher
     overrides: OverridesFile | None
     journal: Journal
+    notices: Notices
 
     async def look_at_validation(self) -> bool:
         """Turn DANE on or off as the resolver deserves; whether it is on."""
@@ -104,7 +106,16 @@ def make_daemon(settings: Settings, cache: PolicyCache, resolver: Resolver) -> D
         overrides = OverridesFile(Path(settings.sender.overrides), answers)
         overrides.load()
     journal = Journal(settings.sender_cache_path, knowledge)
-    return Daemon(settings, knowledge, answers, Server(answers), Refresher(knowledge), overrides, journal)
+    return Daemon(
+        settings,
+        knowledge,
+        answers,
+        Server(answers),
+        Refresher(knowledge),
+        overrides,
+        journal,
+        Notices(settings, answers),
+    )
 
 
 def _make_answers(settings: Settings, knowledge: Knowledge, metrics: Metrics) -> Answers:
@@ -136,6 +147,7 @@ async def run(settings: Settings) -> None:
         )
     await daemon.server.start(sockets)
     health = Health(daemon.answers, settings.sender_cache_path, settings.sender.mode)
+    health.deferred = lambda: daemon.notices.deferred
     metrics = await health.start(settings.sender.metrics_listen) if settings.sender.metrics_listen else None
     places = " ".join(_place(listener) for listener in sockets)
     logger.info("started", extra={"mode": settings.sender.mode, "listen": places})
@@ -158,6 +170,7 @@ async def run(settings: Settings) -> None:
 def _background(daemon: Daemon) -> Iterator[Coroutine[Any, Any, None]]:
     yield daemon.refresher.run()
     yield daemon.journal.run()
+    yield daemon.notices.run()
     if isinstance(daemon.answers, ShadowAnswers):
         yield daemon.answers.journal.run()
     if daemon.settings.sender.dane:
