@@ -28,7 +28,7 @@ def shadow(
     """List the next hops for which enforcement would have changed something: what, why, how often, when last.
 
     Mail that is told `secure` or `dane-only` would wait where the host cannot show the certificate: `sender
-    replay` on the mail log tells which hosts did, `--probe` asks them.
+    replay` on the mail log tells which hosts did.
     """
     path = load_settings(config).sender_shadow_path
     if not path.exists():

@@ -1,0 +1,62 @@
+"""What is shipped beside the package: units and the manual page."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from mailward.cli import COMMANDS
+from mailward.config import Sender
+
+ROOT = Path(__file__).parents[2]
+SERVICE = ROOT / "packaging" / "systemd" / "mailward-sender.service"
+SOCKET = SERVICE.with_suffix(".socket")
+PAGE = ROOT / "packaging" / "man" / "mailward-sender.8"
+
+
+def run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_the_service_is_as_closed_as_the_documentation_says() -> None:
+    output = run("systemd-analyze", "security", "--offline=true", "--no-pager", str(SERVICE))
+    score = re.search(r"Overall exposure level for mailward-sender.service: ([0-9.]+)", output)
+    told = re.search(r"exposure of \*\*([0-9.]+)\*\*", (ROOT / "docs" / "sender.md").read_text())
+    assert score is not None
+    assert told is not None
+    # versions of systemd weigh a little differently
+    assert float(score[1]) <= float(told[1]) + 0.3
+
+
+def test_systemd_understands_every_line(tmp_path: Path) -> None:
+    service = tmp_path / SERVICE.name
+    text = re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", SERVICE.read_text())
+    service.write_text(re.sub(r"(?m)^Documentation=.*\n", "", text))
+    (tmp_path / SOCKET.name).write_text(re.sub(r"(?m)^Documentation=.*\n", "", SOCKET.read_text()))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(service)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    said = [line for line in done.stderr.splitlines() if "mailward" in line]
+    assert [
+        line for line in said if "Unknown" in line or "Failed to parse" in line or "Invalid" in line
+    ] == []
+
+
+def test_the_manual_page_is_current() -> None:
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "write-man-page", "--check"], check=False)
+    assert done.returncode == 0, "run scripts/write-man-page"
+
+
+def test_the_manual_page_names_every_command_and_setting() -> None:
+    text = PAGE.read_text().replace("\\-", "-")
+    commands = [name for name in COMMANDS if name.startswith("sender ")]
+    keys = [field.name for field in msgspec.structs.fields(Sender)]
+    assert [name for name in commands if f"mailward {name}" not in text] == []
+    assert [key for key in keys if f".B {key}\n" not in text] == []
+    assert not re.search(r"(?m)^'", text)
