@@ -126,6 +126,12 @@ async def test_shadow_tells_what_enforcement_would_have_changed(lab: Lab) -> Non
     assert await command(lab, "shadow", "--deferred", shadow_file=file) == (0, "")
     status, output = await command(lab, "shadow", "--json", shadow_file=file)
     assert json.loads(output)["row"] == "sts-enforce"
+    log = lab.folder / "mail.log"
+    log.write_text(maillog("mx.else.test"))
+    _, output = await command(lab, "shadow", "--deferred", "--maillog", str(log), shadow_file=file)
+    assert "would wait: mx.else.test[192.0.2.1]:25: its name is none of mx.example.test" in output
+    log.write_text(maillog("mx.example.test"))
+    assert await command(lab, "shadow", "--deferred", "--maillog", str(log), shadow_file=file) == (0, "")
 
 
 async def test_a_daemon_in_shadow_mode_serves_its_socket(lab: Lab) -> None:

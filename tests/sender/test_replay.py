@@ -8,7 +8,8 @@ from mailward.core.sending.facts import Decision, Level, Row
 from mailward.sender import observed as limits
 from mailward.sender.daemon import make_sender_resolver
 from mailward.sender.observed import Observed
-from mailward.sender.replay import Met, Outcome, Overlay, judge, make_answers, replay
+from mailward.sender.replay import Met, Outcome, Overlay, judge, judge_shadowed, make_answers, replay
+from mailward.sender.shadow import Shadowed
 from mailward.sender.sqlite import SqliteCache
 
 NAME = Domain(DOMAIN)
@@ -115,3 +116,24 @@ def test_a_relayhost_is_noticed() -> None:
     assert seen.likely_relayhost() == "out.test"
     assert observe(sent("a.test"), sent("b.test", "c.test")).likely_relayhost() == ""
     assert seen.days == ("2026-11-27", "2026-11-27")
+
+
+SHADOWED = [
+    (
+        "OK secure match=mx.example.test:.x.test servername=hostname policy_type=sts",
+        "mx.example.test",
+        "protected",
+    ),
+    ("OK secure match=.example.test servername=hostname", "mx.example.test", "protected"),
+    ("OK secure match=.example.test servername=hostname", "else.test", "deferred"),
+    ("TEMP sts-enforce-no-name: x", "mx.example.test", "deferred"),
+    ("OK dane-only", "mx.example.test", "protected"),
+    ("OK may policy_type=sts", "else.test", "same"),
+    ("NOTFOUND ", "else.test", "same"),
+]
+
+
+@pytest.mark.parametrize("answer, relay, outcome", SHADOWED)
+def test_what_shadow_mode_wrote_is_judged_in_the_same_way(answer: str, relay: str, outcome: str) -> None:
+    row = Shadowed(DOMAIN, "sts-enforce", answer, "x", "NOTFOUND ", 1, 0, 0)
+    assert judge_shadowed(row, observe(sent(relay), tls("Verified", relay)))[0] == outcome

@@ -27,7 +27,7 @@ from mailward.sender.sqlite import SqliteCache
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _PROGRESS_EVERY = 2_000  # lines
-_SAID = {
+SAID = {
     Outcome.DEFERRED: "would wait",
     Outcome.PARTLY: "some hosts would be refused",
     Outcome.NOT_SEEN: "not seen in this log",
@@ -49,12 +49,7 @@ def replay_logs(
     would have waited, 1 some would.
     """
     settings = load_settings(config)
-    observed = Observed()
-    with _Progress() as progress:
-        for name in files:
-            progress.start(name)
-            for line in _lines(name, progress):
-                observed.add(line)
+    observed = read_logs(files)
     if not observed.deliveries:
         raise Problem(f"{observed.lines} lines, and none of them is about a delivery by Postfix's smtp.")
     try:
@@ -64,6 +59,17 @@ def replay_logs(
     _show(observed, found, everything=everything, as_json=as_json)
     if any(met.outcome is Outcome.DEFERRED for met in found):
         raise typer.Exit(1)
+
+
+def read_logs(files: list[str]) -> Observed:
+    """What they show, with a bar where somebody watches. Raises Problem."""
+    observed = Observed()
+    with _Progress() as progress:
+        for name in files:
+            progress.start(name)
+            for line in _lines(name, progress):
+                observed.add(line)
+    return observed
 
 
 async def _replay(settings: Settings, observed: Observed) -> list[Met]:
@@ -79,7 +85,7 @@ async def _replay(settings: Settings, observed: Observed) -> list[Met]:
 
 
 def _show(observed: Observed, found: list[Met], *, everything: bool, as_json: bool) -> None:
-    order = list(_SAID)
+    order = list(SAID)
     shown = [met for met in found if everything or met.outcome is not Outcome.SAME]
     for met in sorted(shown, key=lambda met: order.index(met.outcome)):
         typer.echo(json.dumps(_row(met)) if as_json else printable(_line(met)))
@@ -87,7 +93,7 @@ def _show(observed: Observed, found: list[Met], *, everything: bool, as_json: bo
         return
     counts = Counter(met.outcome for met in found)
     first, last = observed.days
-    summary = ", ".join(f"{counts[outcome]} {said}" for outcome, said in _SAID.items() if counts[outcome])
+    summary = ", ".join(f"{counts[outcome]} {said}" for outcome, said in SAID.items() if counts[outcome])
     typer.echo(
         f"\n{observed.deliveries} deliveries to {len(found)} domains, {first} to {last}: {summary}.", err=True
     )
@@ -100,7 +106,7 @@ def _show(observed: Observed, found: list[Met], *, everything: bool, as_json: bo
 
 def _line(met: Met) -> str:
     seen = met.destination
-    told = f"{met.domain}  {_SAID[met.outcome]}  {met.decision.row}  {met.answer}"
+    told = f"{met.domain}  {SAID[met.outcome]}  {met.decision.row}  {met.answer}"
     reasons = "; ".join(met.reasons)
     return f"{told}  [{seen.sent} sent, {seen.waited} deferred{f'; {reasons}' if reasons else ''}]"
 

@@ -8,9 +8,11 @@ import typer
 
 from mailward.cli.problem import Problem
 from mailward.cli.sender import Config, printable
+from mailward.cli.sender_replay import SAID, read_logs
 from mailward.config import load_settings
 from mailward.net import clock
 from mailward.sender.cache import CacheError
+from mailward.sender.replay import Outcome, judge_shadowed
 from mailward.sender.shadow import Shadowed, read_journal, would_matter
 from mailward.sender.transfer import show_time
 
@@ -20,15 +22,19 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def shadow(
     everything: Annotated[bool, typer.Option("--all", help="Also what would have changed nothing.")] = False,
-    deferred: Annotated[bool, typer.Option(help="Only what would have waited without an attempt.")] = False,
+    deferred: Annotated[bool, typer.Option(help="Only what would have waited.")] = False,
     days: Annotated[int, typer.Option(help="Only what was asked for in so many days; 0: ever.")] = 0,
+    maillog: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Judge each by what this log of Postfix's shows; again for more."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     config: Config = None,
 ) -> None:
     """List the next hops for which enforcement would have changed something: what, why, how often, when last.
 
-    Mail that is told `secure` or `dane-only` would wait where the host cannot show the certificate: `sender
-    replay` on the mail log tells which hosts did.
+    Mail that is told `secure` or `dane-only` would wait where the hosts cannot show what is asked for: with
+    --maillog, each is judged by what the log shows of them, and --deferred lists those that would have waited.
     """
     path = load_settings(config).sender_shadow_path
     if not path.exists():
@@ -39,9 +45,14 @@ def shadow(
     except CacheError as error:
         raise Problem(str(error)) from error
     rows = found if everything else would_matter(found)
-    rows = [row for row in rows if not deferred or row.answer.startswith("TEMP ")]
+    observed = read_logs(maillog or [])
     for row in rows:
-        typer.echo(json.dumps(asdict(row)) if as_json else printable(_line(row)))
+        outcome, reasons = judge_shadowed(row, observed)
+        if deferred and outcome is not Outcome.DEFERRED:
+            continue
+        seen = f"  {SAID[outcome]}: {'; '.join(reasons)}" if maillog and reasons else ""
+        judged = {"outcome": outcome, "reasons": reasons}
+        typer.echo(json.dumps(asdict(row) | judged) if as_json else printable(_line(row) + seen))
 
 
 def _line(row: Shadowed) -> str:

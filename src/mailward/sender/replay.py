@@ -18,7 +18,7 @@ from mailward.core.postfix.maillog import Relay
 from mailward.core.postfix.maillog import Trust as Seen
 from mailward.core.postfix.nexthop import NextHop
 from mailward.core.postfix.socketmap import Dialect
-from mailward.core.sending.facts import Decision, Level
+from mailward.core.sending.facts import Decision, Level, Row
 from mailward.net.resolver import Resolver
 from mailward.sender.answers import Answers
 from mailward.sender.cache import Entry, PolicyCache, Version
@@ -28,6 +28,7 @@ from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.knowledge import Knowledge
 from mailward.sender.metrics import Metrics
 from mailward.sender.observed import Destination, Observed
+from mailward.sender.shadow import Shadowed
 from mailward.sender.watch import read_overrides
 
 AT_ONCE = 32  # decisions side by side: DNS and strangers' policy hosts are not to be stormed
@@ -110,6 +111,26 @@ def judge(domain: Domain, destination: Destination, decision: Decision, observed
     answer = render(decision, Dialect.PLAIN).decode("ascii", "replace")
     outcome, reasons = _judge(destination, decision, observed)
     return Met(domain, destination, decision, answer, outcome, tuple(reasons))
+
+
+def judge_shadowed(row: Shadowed, observed: Observed) -> tuple[Outcome, list[str]]:
+    """What shadow mode wrote down, judged by what the log shows of the hosts of that domain."""
+    decision = _decision_of(row)
+    destination = observed.destinations.get(Domain(row.nexthop), Destination())
+    return _judge(destination, decision, observed)
+
+
+def _decision_of(row: Shadowed) -> Decision:
+    """As much of the decision as its answer tells."""
+    word, _, rest = row.answer.partition(" ")
+    if word == "TEMP":
+        return Decision(Row(row.row), row.reason, is_deferral=True)
+    words = rest.split()
+    if word != "OK" or not words:
+        return Decision(Row(row.row), row.reason)
+    names = next((item.removeprefix("match=").split(":") for item in words if item.startswith("match=")), [])
+    match = tuple(f"*{name}" if name.startswith(".") else name for name in names)
+    return Decision(Row(row.row), row.reason, Level(words[0]), match=match)
 
 
 def _judge(destination: Destination, decision: Decision, observed: Observed) -> tuple[Outcome, list[str]]:
