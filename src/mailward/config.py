@@ -112,6 +112,8 @@ class Sender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Where shadow mode writes; empty means `<data>/sender-shadow.sqlite3`."""
     listen: tuple[str, ...] = ("127.0.0.1:8461",)
     """`address:port` or `unix:/path`; sockets that systemd hands over replace them."""
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """Processes on the same sockets."""
     socket_mode: Annotated[str, msgspec.Meta(pattern=r"^0?[0-7]{3}$")] = "666"
     """Permissions of unix sockets: Postfix's user must be able to write."""
     cache: str = ""

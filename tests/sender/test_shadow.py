@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.sender.lab import DOMAIN, SECURE, Lab
 from tests.sender.test_answers import ask
 
@@ -114,6 +116,30 @@ def test_tables_that_cannot_be_used_refuse_to_start(setting: str) -> None:
 def test_texthash_is_read_as_postfix_reads_it() -> None:
     text = b"\n # c\nA.test may\nb.test\nc.test secure  match=x\n  ciphers=high\na.TEST encrypt\n"
     assert parse_texthash(text) == {b"a.test": b"encrypt", b"c.test": b"secure  match=x ciphers=high"}
+
+
+@given(st.binary(max_size=300))
+def test_whatever_a_table_holds_it_is_read(text: bytes) -> None:
+    for key, value in parse_texthash(text).items():
+        assert key
+        assert value
+        assert b"\n" not in key + value
+
+
+REPLIES = [b"9:NOTFOUND,", b"x:", b"999999:x,", b"9999999:x,", b"3:abcd,", b"1" * 200_000]
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_replies_that_are_none_are_errors_and_hold_nobody(lab: Lab, reply: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b",")
+        writer.write(reply)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, shadowing(lab, f"socketmap:inet:127.0.0.1:{port}:old") as daemon:
+        assert (await ask(daemon)).startswith("TEMP shadow_table 127.0.0.1:")
 
 
 async def test_the_journal_is_bounded(lab: Lab) -> None:

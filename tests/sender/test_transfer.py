@@ -1,10 +1,13 @@
 """Export and import: a policy lives as long elsewhere as it did here, and never longer."""
 
+import contextlib
 import json
 import sqlite3
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.sender.lab import POLICY, policy
 
 from mailward.core.mtasts.decide import Cached, Failure
@@ -60,6 +63,13 @@ def test_bad_lines_are_refused(changes: dict[str, object], reason: str) -> None:
         read_line(line(**changes), NOW)
     with pytest.raises(LineInvalid, match="line 2"):
         list(read_lines([b"\n", line(**changes)], NOW))
+
+
+@given(st.binary(max_size=300), st.text(max_size=100))
+def test_whatever_a_line_holds_it_is_read_or_refused(raw: bytes, text: str) -> None:
+    for line_ in (raw, line(policy=text), line(domain=text), line(policy_id=text), line(fetched_at=text)):
+        with contextlib.suppress(LineInvalid):
+            assert read_line(line_, NOW).cached.fetched_at <= NOW
 
 
 def test_an_end_that_the_line_claims_counts_for_nothing() -> None:

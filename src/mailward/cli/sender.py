@@ -1,7 +1,10 @@
 """`mailward sender run`, `explain`, `list` and `purge`: the policy server beside Postfix."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -26,6 +29,7 @@ from mailward.sender.sockets import ListenError
 from mailward.sender.sqlite import SqliteCache
 from mailward.sender.transfer import export_line, select, show_time
 from mailward.sender.watch import read_overrides
+from mailward.sender.workers import Worker, Workers
 
 app = typer.Typer(name="sender", help="The policy server beside Postfix.", no_args_is_help=True)
 
@@ -42,7 +46,26 @@ def run(config: Config = None) -> None:
     """Answer Postfix until Ctrl-C or SIGTERM."""
     settings = load_settings(config)
     log.configure("sender", as_json=settings.sender.log_format == "json")
-    _guarded(lambda: daemon.run(settings))
+    if settings.sender.workers == 1:
+        _guarded(lambda: daemon.run(settings))
+        return
+    try:
+        sockets = daemon.open_listeners(settings)
+    except ListenError as error:
+        raise Problem(str(error)) from error
+    work = partial(_work, settings)
+    if status := Workers(settings.sender.workers, sockets, work).run():
+        raise typer.Exit(status)
+
+
+def _work(settings: Settings, worker: Worker, sockets: Sequence[socket.socket]) -> int:
+    """One of several processes; its exit status."""
+    try:
+        _guarded(lambda: daemon.run(settings, worker, sockets))
+    except Problem as error:
+        sys.stderr.write(f"mailward: {error}\n")
+        return 2
+    return 0
 
 
 @app.command()

@@ -28,9 +28,10 @@ from mailward.sender.refresh import Refresher
 from mailward.sender.server import Server
 from mailward.sender.shadow import ShadowAnswers, ShadowJournal
 from mailward.sender.sitetable import open_site_table
-from mailward.sender.sockets import notify, open_sockets
+from mailward.sender.sockets import open_sockets
 from mailward.sender.sqlite import SqliteCache
 from mailward.sender.watch import OverridesFile
+from mailward.sender.workers import ALONE, Worker
 
 logger = logging.getLogger("mailward.sender")
 
@@ -127,13 +128,21 @@ def _make_answers(settings: Settings, knowledge: Knowledge, metrics: Metrics) ->
     return ShadowAnswers(knowledge, site, metrics, table, ShadowJournal(settings.sender_shadow_path))
 
 
-async def run(settings: Settings) -> None:
+def open_listeners(settings: Settings) -> list[socket.socket]:
+    """Raises ListenError."""
+    return open_sockets(settings.sender.listen, int(settings.sender.socket_mode, 8), os.environ)
+
+
+async def run(
+    settings: Settings, worker: Worker = ALONE, sockets: Sequence[socket.socket] | None = None
+) -> None:
     """Until SIGTERM or SIGINT. Raises CacheError, ListenError, OverridesInvalid or SiteTableInvalid where it
     cannot start.
     """
     cache = SqliteCache(settings.sender_cache_path, settings.sender.max_domains)
     daemon = make_daemon(settings, cache, make_sender_resolver(settings))
-    sockets = open_sockets(settings.sender.listen, int(settings.sender.socket_mode, 8), os.environ)
+    daemon.refresher.share = (worker.number, worker.count)
+    sockets = open_listeners(settings) if sockets is None else sockets
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -148,15 +157,17 @@ async def run(settings: Settings) -> None:
     await daemon.server.start(sockets)
     health = Health(daemon.answers, settings.sender_cache_path, settings.sender.mode)
     health.deferred = lambda: daemon.notices.deferred
-    metrics = await health.start(settings.sender.metrics_listen) if settings.sender.metrics_listen else None
+    metrics = None
+    if settings.sender.metrics_listen:
+        metrics = await health.start(settings.sender.metrics_listen, worker.number)
     places = " ".join(_place(listener) for listener in sockets)
     logger.info("started", extra={"mode": settings.sender.mode, "listen": places})
-    notify("READY=1", os.environ)
-    background = [asyncio.create_task(work) for work in _background(daemon)]
+    worker.tell_ready()
+    background = [asyncio.create_task(work) for work in _background(daemon, worker)]
     try:
         await _until(stopping, background)
     finally:
-        notify("STOPPING=1", os.environ)
+        worker.tell_stopping()
         if metrics is not None:
             await metrics.close()
         await daemon.server.stop()
@@ -167,10 +178,11 @@ async def run(settings: Settings) -> None:
         logger.info("stopped")
 
 
-def _background(daemon: Daemon) -> Iterator[Coroutine[Any, Any, None]]:
+def _background(daemon: Daemon, worker: Worker) -> Iterator[Coroutine[Any, Any, None]]:
     yield daemon.refresher.run()
     yield daemon.journal.run()
-    yield daemon.notices.run()
+    if worker.number == 0:  # one of them is enough to tell people
+        yield daemon.notices.run()
     if isinstance(daemon.answers, ShadowAnswers):
         yield daemon.answers.journal.run()
     if daemon.settings.sender.dane:

@@ -31,11 +31,13 @@ class Health:
         self.deferred: Callable[[], Mapping[str, Deferred]] = dict
         """What waits in Postfix's queue because of us, as it was last seen."""
 
-    async def start(self, place: str) -> Server | None:
-        """None where the port cannot be had: mail matters more than its numbers."""
+    async def start(self, place: str, offset: int = 0) -> Server | None:
+        """None where the port cannot be had: mail matters more than its numbers. `offset` is added to the port."""
         address, _, port = place.rpartition(":")
         try:
-            server = await serve_http(self.answer, listen=address.strip("[]"), port=int(port), limits=_LIMITS)
+            server = await serve_http(
+                self.answer, listen=address.strip("[]"), port=int(port) + offset, limits=_LIMITS
+            )
         except (OSError, ValueError) as error:
             logger.error("metrics-not-served", extra={"listen": place, "reason": str(error)})
             return None

@@ -18,7 +18,7 @@ from mailward.config import Settings
 from mailward.core.names import Domain
 from mailward.core.postfix.nexthop import NextHop
 from mailward.core.postfix.queue import MAX_LINE, parse_time, read_line
-from mailward.core.sending.facts import Level
+from mailward.core.sending.facts import Decision, Level
 from mailward.core.sending.notice import Cause, Kind, body, make_override, subject
 from mailward.net import clock
 from mailward.net.guard import make_guard
@@ -36,6 +36,7 @@ MAX_DOMAINS = 10_000  # with mail that waits because of TLS
 MAX_DECIDED = 500  # of them, those with the most mail are decided about
 FORGET_SECONDS = 86_400  # a cause that was away for so long is told again
 REFRESH_AFTER_SECONDS = 2 * 86_400  # a policy is fetched anew every day: two misses are news
+DECIDED_AT_ONCE = 32
 _STRICT = (Level.SECURE, Level.DANE_ONLY)
 
 
@@ -133,17 +134,14 @@ class Notices:
             return []
         lifetime = await self._lifetime() if tallies else None
         ordered = sorted(tallies.items(), key=lambda item: -item[1].messages)[:MAX_DECIDED]
-        causes = []
-        for domain, tally in ordered:
-            decision, _ = await self._answers.decide(NextHop(domain))
-            if not decision.is_deferral and decision.level not in _STRICT:
-                continue  # it waits by the site's own rules, not by ours
-            reason = decision.reason if decision.is_deferral else tally.reason
-            age = max(now - tally.oldest_at, 0)
-            cause = Cause(
-                Kind.DEFERRED, domain, decision.row, reason, decision.reason, tally.messages, age, lifetime
-            )
-            causes.append(cause)
+        causes: list[Cause] = []
+        for start in range(0, len(ordered), DECIDED_AT_ONCE):
+            chunk = ordered[start : start + DECIDED_AT_ONCE]
+            decided = await asyncio.gather(*(self._answers.decide(NextHop(domain)) for domain, _ in chunk))
+            for (domain, tally), (decision, _) in zip(chunk, decided, strict=True):
+                if not decision.is_deferral and decision.level not in _STRICT:
+                    continue  # it waits by the site's own rules, not by ours
+                causes.append(_deferral(domain, tally, decision, now, lifetime))
         self.deferred = _by_row(causes)
         return causes
 
@@ -249,6 +247,12 @@ def _tally(line: bytes, found: dict[Domain, _Tally]) -> None:
         tally.messages += 1
         tally.oldest_at = min(tally.oldest_at, waiting.arrived_at)
         tally.reason = waiting.reason
+
+
+def _deferral(domain: Domain, tally: _Tally, decision: Decision, now: int, lifetime: int | None) -> Cause:
+    reason = decision.reason if decision.is_deferral else tally.reason
+    age = max(now - tally.oldest_at, 0)
+    return Cause(Kind.DEFERRED, domain, decision.row, reason, decision.reason, tally.messages, age, lifetime)
 
 
 def _by_row(causes: Sequence[Cause]) -> dict[str, Deferred]:

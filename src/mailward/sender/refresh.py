@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import zlib
 
 from mailward.core.names import Domain
 from mailward.net import clock
@@ -21,6 +22,8 @@ class Refresher:
         self._knowledge = knowledge
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
         self._touch_at = clock.monotonic() + TOUCH_TICK_SECONDS
+        self.share = (0, 1)
+        """Which of how many processes on the cache this is: each fetches its part of what is due."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -34,7 +37,9 @@ class Refresher:
     async def tick(self) -> None:
         """Everything that is due now, up to a bound. Raises CacheError."""
         now = int(clock.now().timestamp())
-        domains = dict.fromkeys(await self._knowledge.cache.due(now, MAX_PER_TICK))
+        number, count = self.share
+        due = await self._knowledge.cache.due(now, MAX_PER_TICK * count)
+        domains = dict.fromkeys(domain for domain in due if zlib.crc32(domain.encode()) % count == number)
         domains |= dict.fromkeys(self._knowledge.due_for_recheck(MAX_PER_TICK))
         async with asyncio.TaskGroup() as group:
             for domain in domains:

@@ -1,0 +1,106 @@
+"""Several processes on one socket and one cache."""
+
+import asyncio
+import os
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.fakes.socketmap import Client
+from tests.sender.lab import DOMAIN, SECURE, Lab
+from tests.sender.process import Process, make_process
+
+from mailward.core.names import Domain
+from mailward.net import clock
+from mailward.sender.control import purge_domains
+
+CLIENTS = 12
+
+
+def children(process: Process) -> list[int]:
+    assert process.process is not None
+    pid = process.process.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def started(process: Process, count: int) -> None:
+    """Until so many more workers answer."""
+    while count:
+        count -= " started " in await process.line()
+
+
+async def ask_all(port: int) -> list[str]:
+    """Through connections of their own, so that every worker gets some."""
+    clients = [await Client.connect(port) for _ in range(CLIENTS)]
+    answers = await asyncio.gather(*(client.ask(DOMAIN) for client in clients))
+    for client in clients:
+        await client.close()
+    return answers
+
+
+@pytest.fixture
+async def pair(lab: Lab) -> Process:
+    lab.publish()
+    process = await make_process(lab, workers="2").start()
+    await started(process, 1)
+    return process
+
+
+async def test_all_workers_answer_from_one_cache(lab: Lab, pair: Process) -> None:
+    assert await ask_all(pair.port) == [SECURE] * CLIENTS
+    assert 1 <= len(lab.host.requests) <= 2
+    lab.publish("2", b"")
+    lab.dns.set(f"_mta-sts.{DOMAIN}", "TXT")
+    assert await ask_all(pair.port) == [SECURE] * CLIENTS
+    assert await pair.stop(signal.SIGTERM) == 0
+    assert len([line for line in pair.log if line.endswith(" stopped")]) == 2
+
+
+async def test_a_worker_that_is_killed_is_replaced_and_the_socket_stays(lab: Lab, pair: Process) -> None:
+    assert await ask_all(pair.port) == [SECURE] * CLIENTS
+    os.kill(children(pair)[0], signal.SIGKILL)
+    assert await ask_all(pair.port) == [SECURE] * CLIENTS
+    async with asyncio.timeout(20):
+        await started(pair, 1)
+    assert len(children(pair)) == 2
+    assert await ask_all(pair.port) == [SECURE] * CLIENTS
+    assert await pair.stop(signal.SIGTERM) == 0
+
+
+async def test_a_purge_reaches_every_worker(lab: Lab, pair: Process) -> None:
+    assert await ask_all(pair.port) == [SECURE] * CLIENTS
+    lab.dns.set(f"_mta-sts.{DOMAIN}", "TXT")
+    purge_domains(lab.settings().sender_cache_path, [Domain(DOMAIN)], 100)
+    seen = 0
+    async with asyncio.timeout(20):
+        while seen < 2:
+            seen += " changed-by-command " in await pair.line()
+    assert await ask_all(pair.port) == ["NOTFOUND "] * CLIENTS
+    assert await pair.stop(signal.SIGTERM) == 0
+
+
+async def test_workers_that_cannot_start_end_with_the_reason(lab: Lab) -> None:
+    (lab.folder / "cache.sqlite3").write_text("no database, and long enough to be looked at as one " * 9)
+    process = make_process(lab, workers="2")
+    with pytest.raises(AssertionError, match="file is not a database"):
+        await process.start()
+    assert process.process is not None
+    assert await process.process.wait() == 2
+
+
+async def test_what_is_due_is_divided_by_name_and_nothing_is_left_out(lab: Lab) -> None:
+    lab.publish()
+    first = lab.daemon()
+    await first.answers.answer(f"QUERY {DOMAIN}".encode())
+    fetched = []
+    with clock.frozen(clock.now() + timedelta(days=2)):
+        for number in range(3):
+            daemon = lab.daemon()
+            daemon.refresher.share = (number, 3)
+            before = len(lab.host.requests)
+            await daemon.refresher.tick()
+            fetched.append(len(lab.host.requests) - before)
+            await daemon.knowledge.close()
+    assert sorted(fetched) == [0, 0, 1]
+    await first.knowledge.close()
