@@ -28,7 +28,7 @@ format: $(VENV)/.dev-ready
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
-bench: $(VENV)/.dev-ready $(VENV)-bench/.ready  ## figures against peers; see docs/benchmarks.md
+bench: $(VENV)/.dev-ready $(VENV)-bench/.ready $(VENV)-bench-sender/.ready  ## figures against peers; see docs/benchmarks.md
 	@bench/run $(ARGS)
 
 $(VENV)/.run-ready: requirements/run.txt pyproject.toml scripts/venv
@@ -43,8 +43,12 @@ $(VENV)-bench/.ready: requirements/bench.txt scripts/venv
 	@scripts/venv $(VENV)-bench requirements/bench.txt --no-project
 	@touch $@
 
+$(VENV)-bench-sender/.ready: requirements/bench-sender.txt scripts/venv
+	@scripts/venv $(VENV)-bench-sender requirements/bench-sender.txt --no-project
+	@touch $@
+
 lock:  ## write the hash-locked requirements anew (needs uv)
 	@scripts/lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench .cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-bench-sender .cache

@@ -1,0 +1,142 @@
+"""The laboratory of bench/sender.py: a network namespace with NSD, nginx, a CA and a policy host for each domain."""
+
+import datetime as dt
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+SERVER_CORE, CLIENT_CORE = "0", "1"
+POLICY = (
+    "version: STSv1\r\nmode: enforce\r\nmx: mx1.bench.test\r\nmx: *.mail.bench.test\r\nmax_age: 604800\r\n"
+)
+PEM = serialization.Encoding.PEM
+
+
+def enter_namespace(folder: Path) -> None:
+    """Start this program anew, where its network is its own and port 53 is its resolver."""
+    if os.environ.get("MAILWARD_BENCH_INSIDE"):
+        return
+    if os.geteuid() != 0:
+        sys.exit("bench sender: needs root, for a network namespace of its own")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    inside = f'ip link set lo up; mount --bind {folder}/resolv.conf /etc/resolv.conf; exec "$@"'
+    os.environ["MAILWARD_BENCH_INSIDE"] = "1"
+    command = ["unshare", "--mount", "--net", "sh", "-ec", inside, "sh", sys.executable, *sys.argv]
+    os.execvp("unshare", command)
+
+
+def pinned(core: str, command: Sequence[str]) -> list[str]:
+    """Both sides alike are put before what else the machine does."""
+    return ["nice", "-n", "-15", "taskset", "-c", core, *command]
+
+
+@dataclass(frozen=True)
+class Lab:
+    folder: Path
+    domains: int
+
+    @property
+    def ca_file(self) -> Path:
+        return self.folder / "ca.pem"
+
+    def keys(self, kind: str, count: int | None = None) -> Path:
+        """A file of domains: `d` have a policy, `n` have none."""
+        count = count or self.domains
+        path = self.folder / f"{kind}-{count}.txt"
+        path.write_text("".join(f"{kind}{number:05}.bench.test\n" for number in range(count)))
+        return path
+
+    def requests(self) -> list[str]:
+        """Hosts whose policy was fetched."""
+        return (self.folder / "access.log").read_text().split()
+
+    def make(self) -> None:
+        if not (self.folder / "ready").exists():
+            (self.folder / "certs").mkdir(parents=True, exist_ok=True)
+            self._issue()
+            (self.folder / "ready").touch()
+        self._write_dns()
+        self._write_nginx()
+
+    def start(self) -> list["subprocess.Popen[bytes]"]:
+        nsd = pinned(CLIENT_CORE, ["nsd", "-d", "-c", str(self.folder / "nsd.conf")])
+        nginx = pinned(CLIENT_CORE, ["nginx", "-c", str(self.folder / "nginx.conf")])
+        with (self.folder / "servers.log").open("wb") as log:
+            children = [subprocess.Popen(command, stdout=log, stderr=log) for command in (nsd, nginx)]
+        time.sleep(1.5)
+        return children
+
+    def _issue(self) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
+        now = dt.datetime.now(dt.UTC)  # noqa: TID251 - certificates of the laboratory
+        start, end = now - dt.timedelta(days=1), now + dt.timedelta(days=90)
+
+        def builder(subject: x509.Name) -> x509.CertificateBuilder:
+            made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
+            made = made.public_key(key.public_key()).serial_number(x509.random_serial_number())
+            return made.not_valid_before(start).not_valid_after(end)
+
+        ca = builder(issuer).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        self.ca_file.write_bytes(ca.sign(key, hashes.SHA256()).public_bytes(PEM))
+        private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        (self.folder / "leaf.key").write_bytes(private)
+        for kind in ("d", "hot"):
+            for number in range(self.domains if kind == "d" else 20):
+                name = f"mta-sts.{kind}{number:05}.bench.test"
+                leaf = builder(x509.Name([])).add_extension(
+                    x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True
+                )
+                usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+                certificate = leaf.add_extension(usage, critical=False).sign(key, hashes.SHA256())
+                (self.folder / "certs" / f"{name}.crt").write_bytes(certificate.public_bytes(PEM))
+
+    def _write_dns(self) -> None:
+        lines = [
+            "$ORIGIN bench.test.",
+            "$TTL 300",
+            "@ SOA ns h 1 3600 600 86400 3600",
+            "@ NS ns",
+            "ns A 127.0.0.1",
+        ]
+        names = [f"d{number:05}" for number in range(self.domains)] + [
+            f"hot{number:05}" for number in range(20)
+        ]
+        for name in names:
+            lines += [f'_mta-sts.{name} TXT "v=STSv1; id=1;"', f"mta-sts.{name} A 127.0.0.1"]
+            lines += [f"{name} MX 10 mx1.{name}", f"mx1.{name} A 127.0.0.1"]
+        (self.folder / "zone").write_text("\n".join(lines) + "\n")
+        # its limit of answers a second would stall lookups for seconds
+        settings = 'ip-address: 127.0.0.1\nusername: ""\nzonesdir: ""\ndatabase: ""\nserver-count: 1\nrrl-ratelimit: 0'
+        files = f"pidfile: {self.folder}/nsd.pid\nxfrdfile: {self.folder}/xfrd.state\nzonelistfile: {self.folder}/zones"
+        zone = f"zone:\nname: bench.test\nzonefile: {self.folder}/zone"
+        control = "remote-control:\ncontrol-enable: no"
+        (self.folder / "nsd.conf").write_text(f"server:\n{settings}\n{files}\n{control}\n{zone}\n")
+
+    def _write_nginx(self) -> None:
+        folder = self.folder
+        well_known = folder / "www/.well-known"
+        well_known.mkdir(parents=True, exist_ok=True)
+        (well_known / "mta-sts.txt").write_text(POLICY, newline="")
+        (folder / "nginx.conf").write_text(f"""
+daemon off; user root; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log crit;
+events {{ worker_connections 4096; }}
+http {{
+  types {{ text/plain txt; }} log_format host $host; access_log {folder}/access.log host;
+  server {{
+    listen 127.0.0.1:443 ssl backlog=4096; ssl_protocols TLSv1.3;
+    ssl_certificate {folder}/certs/$ssl_server_name.crt; ssl_certificate_key {folder}/leaf.key;
+    root {folder}/www;
+  }}
+}}
+""")
