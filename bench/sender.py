@@ -1,4 +1,4 @@
-"""`mailward sender` beside postfix-mta-sts-resolver and any other socketmap daemon: warm, cold, a burst, 100,000 domains.
+"""`mailward sender` beside postfix-mta-sts-resolver and any socketmap daemon: warm, cold, a burst, 100,000 domains.
 
     bench/run sender [--rounds N] [--peer 'NAME MAP ADDRESS [COMMAND ...]']
 
@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sender_lab import CLIENT_CORE, POLICY, SERVER_CORE, Lab, enter_namespace, pinned
+from bench.sender_lab import CLIENT_CORE, POLICY, SERVER_CORE, Lab, enter_namespace, pinned
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "bench/out/sender"
@@ -260,7 +260,8 @@ def many(lab: Lab) -> None:
         for what in ("first", "second"):
             found = server.load(keys, 64)
             print(
-                f"  {map_name}, each domain once, {what} time: {found['per_second']:,.0f}/s, p99 {found['p99']:,.0f} us,"
+                f"  {map_name}, each domain once, {what} time: {found['per_second']:,.0f}/s,"
+                f" p99 {found['p99']:,.0f} us,"
                 f" longest {found['longest'] / 1000:.1f} ms, {found['ok']:.0f} OK; {server.memory_mib:.0f} MiB resident"
             )
         server.stop()

@@ -31,7 +31,7 @@ def enter_namespace(folder: Path) -> None:
     (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
     inside = f'ip link set lo up; mount --bind {folder}/resolv.conf /etc/resolv.conf; exec "$@"'
     os.environ["MAILWARD_BENCH_INSIDE"] = "1"
-    command = ["unshare", "--mount", "--net", "sh", "-ec", inside, "sh", sys.executable, *sys.argv]
+    command = ["unshare", "--mount", "--net", "sh", "-ec", inside, "sh", sys.executable, "-m", "bench.sender", *sys.argv[1:]]
     os.execvp("unshare", command)
 
 
@@ -69,6 +69,7 @@ class Lab:
         self._write_nginx()
 
     def start(self) -> list["subprocess.Popen[bytes]"]:
+        (self.folder / "access.log").unlink(missing_ok=True)
         nsd = pinned(CLIENT_CORE, ["nsd", "-d", "-c", str(self.folder / "nsd.conf")])
         nginx = pinned(CLIENT_CORE, ["nginx", "-c", str(self.folder / "nginx.conf")])
         with (self.folder / "servers.log").open("wb") as log:

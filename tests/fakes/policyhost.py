@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from email.utils import format_datetime
+
+from mailward.net import clock
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -15,7 +18,8 @@ GOOD_POLICY = b"version: STSv1\r\nmode: enforce\r\nmx: mx1.example.test\r\nmax_a
 def http(
     body: bytes = GOOD_POLICY, *, status: str = "200 OK", content_type: str = "text/plain", extra: str = ""
 ) -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{extra}"
+    head += f"Date: {format_datetime(clock.now(), usegmt=True)}\r\n\r\n"
     return head.encode() + body
 
 

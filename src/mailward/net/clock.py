@@ -13,13 +13,14 @@ from datetime import UTC, date, datetime, timedelta
 _OFFSET_VARIABLE = "MAILWARD_CLOCK_OFFSET_SECONDS"
 _offset = timedelta(seconds=float(os.environ.get(_OFFSET_VARIABLE, "0")))
 _frozen: datetime | None = None
+_step = timedelta()
 
 
 def now() -> datetime:
     """The current time: aware, UTC."""
     if _frozen is not None:
         return _frozen
-    return datetime.fromtimestamp(time.time(), UTC) + _offset  # noqa: TID251 - this is the seam itself
+    return datetime.fromtimestamp(time.time(), UTC) + _offset + _step  # noqa: TID251 - this is the seam itself
 
 
 def today() -> date:
@@ -30,6 +31,14 @@ def today() -> date:
 def monotonic() -> float:
     """Seconds for measuring deadlines and durations; never simulated."""
     return time.monotonic()
+
+
+def since_boot() -> float:
+    """Seconds since the machine was started, its sleep included: whoever sets the clock does not move this. Days that
+    are simulated pass here too.
+    """
+    real = datetime.fromtimestamp(time.time(), UTC)  # noqa: TID251 - this is the seam itself
+    return time.clock_gettime(time.CLOCK_BOOTTIME) + (now() - _step - real).total_seconds()
 
 
 def shift(offset: timedelta) -> None:
@@ -48,3 +57,14 @@ def frozen(at: datetime) -> Iterator[None]:
         yield
     finally:
         _frozen = before
+
+
+@contextmanager
+def stepped(by: timedelta) -> Iterator[None]:
+    """Inside the block, the clock is set wrong: `now` is off, and no time has passed."""
+    global _step  # noqa: PLW0603
+    before, _step = _step, by
+    try:
+        yield
+    finally:
+        _step = before

@@ -9,6 +9,8 @@ import asyncio
 import functools
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,8 @@ class FetchResult:
     address: str
     tls: TlsFacts
     seconds: float
+    served_at: datetime | None = None
+    """What time it is there: the Date of the response, where it has a usable one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,18 @@ async def _fetch_from(
             "policy-invalid", message, ResultType.STS_POLICY_INVALID, seen=seen, problems=problems, body=body
         )
     content_type = response.headers["content-type"]
-    return FetchResult(policy, problems, body, content_type, address, tls, clock.monotonic() - started)
+    served_at = _date(response.headers.get("date", ""))
+    return FetchResult(
+        policy, problems, body, content_type, address, tls, clock.monotonic() - started, served_at
+    )
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 async def _connect_any(

@@ -22,7 +22,7 @@ import dns.rdatatype
 import dns.resolver
 
 from mailward import config
-from mailward.net import clock
+from mailward.net import clock, quickdns
 from mailward.net.answers import MAX_CHAIN, Answer, Status, merge_addresses, name_text, read_answer, transpose
 from mailward.net.guard import Guard, make_guard
 
@@ -121,8 +121,40 @@ class Resolver:
         return merge_addresses(four, six)
 
     async def _lookup(self, name: str, rdtype: str) -> Answer[str] | Answer[bytes]:
+        query = quickdns.build_query(name, rdtype)
+        if query is None or not self._servers:
+            return await self._lookup_thoroughly(name, rdtype)
+        server = self._servers[0]
+        attempt_seconds = min(_ATTEMPT_SECONDS, self._timeout_seconds / 2)
+        try:
+            wire = await quickdns.exchange(query, server.address, server.port, attempt_seconds)
+        except OSError:  # TimeoutError too
+            return await self._lookup_thoroughly(name, rdtype, tried=1)
+        if (answer := quickdns.read_response(wire, query)) is not None:
+            return answer
+        return await self._read_unusual(wire, name, rdtype)
+
+    async def _read_unusual(self, wire: bytes, name: str, rdtype: str) -> Answer[str] | Answer[bytes]:
+        """What dnspython makes of it: aliases and the like. What it cannot use either is one attempt that failed."""
+        qname, server = _parse_name(name), self._servers[0]
+        try:
+            response = dns.message.from_wire(wire, ignore_trailing=True, raise_on_truncation=True)
+        except dns.message.Truncated:
+            query = dns.message.make_query(qname, rdtype, use_edns=0, payload=_EDNS_PAYLOAD)
+            query.flags = dns.flags.RD | dns.flags.AD
+            try:
+                response = await dns.asyncquery.tcp(query, server.address, _ATTEMPT_SECONDS, server.port)
+            except (dns.exception.DNSException, OSError, EOFError, ValueError):
+                return await self._lookup_thoroughly(name, rdtype, tried=1)
+        except (dns.exception.DNSException, ValueError):
+            return await self._lookup_thoroughly(name, rdtype, tried=1)
+        if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+            return await self._lookup_thoroughly(name, rdtype, tried=1)
+        return read_answer(response, qname, rdtype)
+
+    async def _lookup_thoroughly(self, name: str, rdtype: str, tried: int = 0) -> Answer[str] | Answer[bytes]:
         qname = _parse_name(name)
-        response = await self._ask(self._servers, qname, rdtype, recursive=True)
+        response = await self._ask(self._servers, qname, rdtype, recursive=True, tried=tried)
         return read_answer(response, qname, rdtype)
 
     async def _lookup_authoritative(self, name: str, rdtype: str) -> Answer[str] | Answer[bytes]:
@@ -182,14 +214,22 @@ class Resolver:
         return servers
 
     async def _ask(
-        self, servers: Sequence[_Server], name: dns.name.Name, rdtype: str, *, recursive: bool
+        self,
+        servers: Sequence[_Server],
+        name: dns.name.Name,
+        rdtype: str,
+        *,
+        recursive: bool,
+        tried: int = 0,
     ) -> dns.message.Message:
-        """The first usable response, two rounds over the servers. Raises _NoAnswer."""
+        """The first usable response, two rounds over the servers, of which `tried` have failed already. Raises
+        _NoAnswer.
+        """
         if not servers:
             raise _NoAnswer("no DNS server is configured")
         attempt_seconds = min(_ATTEMPT_SECONDS, self._timeout_seconds / 2)
         reason = ""
-        for server in [*servers, *servers]:
+        for server in [*servers, *servers][tried:]:
             query = dns.message.make_query(name, rdtype, use_edns=0, payload=_EDNS_PAYLOAD)
             query.flags = (dns.flags.RD | dns.flags.AD) if recursive else dns.flags.Flag(0)
             try:

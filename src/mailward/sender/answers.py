@@ -70,7 +70,7 @@ class Answers:
         """The decision, and until when it holds (monotonic)."""
         override = None
         if self._overrides:
-            override = find_override(self._overrides, nexthop.domain, clock.today())
+            override = find_override(self._overrides, nexthop.domain, self.knowledge.today())
         dane, sts, until = _NOT_ASKED, _NO_STS, float("inf")
         if override is None or override.action not in (Action.IGNORE, Action.REQUIRE):
             dane, sts, until = await gather_facts(self.knowledge, nexthop)

@@ -59,4 +59,16 @@ class PolicyCache(Protocol):
     async def history(self, domain: Domain) -> list[Version]:
         """Newest first."""
 
+    def last_use(self) -> int | None:
+        """The latest moment at which one was learned or used, seconds since 1970; None while there are none."""
+
+    async def note_dane(self, nexthop: str, now: int, forget_before: int) -> None:
+        """Keep that DANE was full for it; returns when that is durable. Those noted before `forget_before` go."""
+
+    async def dane_full_at(self, nexthop: str) -> int | None:
+        """When it was noted last."""
+
+    async def last_dane_at(self) -> int | None:
+        """When it was noted last for any."""
+
     async def close(self) -> None: ...

@@ -10,6 +10,7 @@ import logging
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 
 from mailward.core.dane.judge import DaneFinding, DaneState
 from mailward.core.mtasts.decide import BackOff, Cached, Expired, Failure, Fetch, Refresh, Use, decide
@@ -19,6 +20,7 @@ from mailward.core.postfix.nexthop import NextHop
 from mailward.core.sending.facts import StsFinding, StsState
 from mailward.net import clock
 from mailward.net.fetch import FetchError
+from mailward.sender.believed import BelievedTime
 from mailward.sender.cache import CacheError, Entry, PolicyCache
 from mailward.sender.discovery import Discovery, RecordFinding
 from mailward.sender.flights import Flights
@@ -36,6 +38,8 @@ FAILED_SECONDS = 30.0  # a failed lookup is tried again soon
 TOUCH_SECONDS = 3600.0
 MIN_DANE_SECONDS, MAX_DANE_SECONDS = 30.0, 3600.0
 LAST_GOOD_DANE_SECONDS = 86_400.0  # full DANE is not forgotten because a lookup fails
+NOTE_DANE_SECONDS = 3600.0  # how often the cache is told of it
+MAX_UNWRITTEN = 50_000  # policies that only memory holds while the disk is full
 
 _UNKNOWN_YET = StsFinding(StsState.ABSENT)
 _DANE_OFF = DaneFinding(DaneState.OFF, "DANE is off")
@@ -67,6 +71,8 @@ class DaneKnown:
     fresh_until: float
     full_at: float = field(default=float("-inf"))
     """When it was full for the last time."""
+    noted_at: float = field(default=float("-inf"))
+    """When the cache was told that it is full."""
 
 
 class Knowledge:
@@ -83,6 +89,22 @@ class Knowledge:
         self._states: Generations[Domain, DomainState] = Generations(MAX_STATES)
         self._dane: Generations[NextHop, DaneKnown] = Generations(MAX_STATES)
         self._flights = Flights(MAX_FLIGHTS)
+        self._time: BelievedTime | None = None
+        self._unwritten: dict[Domain, Entry] = {}
+        """Learned, and not in the cache, which could not take it: all that stands between them and being forgotten."""
+
+    def now(self) -> int:
+        """Seconds since 1970, as far as the clock can be believed."""
+        if self._time is None:
+            try:
+                self._time = BelievedTime(self.cache.last_use())
+            except CacheError:  # not known; what the cache holds cannot be read either, and is not judged
+                return int(clock.now().timestamp())
+        return self._time.now()
+
+    def today(self) -> date:
+        """The UTC day: overrides end with it."""
+        return datetime.fromtimestamp(self.now(), UTC).date()
 
     async def sts(self, domain: Domain, deadline: float) -> tuple[StsFinding, float]:
         """The finding, and until when it can be kept (monotonic)."""
@@ -93,14 +115,14 @@ class Knowledge:
             logger.error("cache-unreadable", extra={"domain": domain, "reason": str(error)})
             return StsFinding(StsState.UNREADABLE, reason=str(error)), 0.0
         state.used_at = clock.monotonic()
-        if (live := _live(state)) is not None:
+        if (live := self._live(state)) is not None:
             return live
         if state.fresh_until <= clock.monotonic():
             done = await self._flights.join(domain, lambda: self._discover(domain, state), deadline)
             if not done:
                 self._metrics.late_answers += 1
                 return _late(state), 0.0
-        return _live(state) or (state.finding, state.fresh_until)
+        return self._live(state) or (state.finding, state.fresh_until)
 
     async def dane(self, nexthop: NextHop, deadline: float) -> tuple[DaneFinding, float]:
         """The finding, and until when it can be kept (monotonic)."""
@@ -111,7 +133,8 @@ class Knowledge:
             if not await self._flights.join(nexthop, lambda: self._discover_dane(nexthop), deadline):
                 self._metrics.late_answers += 1
                 return _last_good(
-                    known, DaneFinding(DaneState.UNKNOWN, f"MX {nexthop.domain}: no answer yet")
+                    await self._known_dane(nexthop),
+                    DaneFinding(DaneState.UNKNOWN, f"MX {nexthop.domain}: no answer yet"),
                 ), 0.0
             known = self._dane.get(nexthop)
         if known is None:  # forgotten at once: more next hops at a time than memory has room for
@@ -122,7 +145,7 @@ class Knowledge:
         """Raises CacheError."""
         state = self._states.get(domain)
         if state is None:
-            state = DomainState(await self.cache.load(domain))
+            state = DomainState(self._unwritten.get(domain) or await self.cache.load(domain))
             self._states.put(domain, state)
         return state
 
@@ -150,7 +173,7 @@ class Knowledge:
         ]
         for state in used:
             state.touched_at = now
-        await self.cache.touch([state.entry.domain for state in used if state.entry is not None], _now())
+        await self.cache.touch([state.entry.domain for state in used if state.entry is not None], self.now())
 
     async def refresh(self, domain: Domain) -> None:
         """Look at the record again, and fetch the policy where that is due. A live policy outlives every failure."""
@@ -165,6 +188,14 @@ class Knowledge:
     def forget(self, domain: Domain) -> None:
         self._states.pop(domain)
         self.on_change(domain)
+
+    async def has_seen_dane(self) -> bool:
+        """Whether an earlier process found a domain with full DANE lately: so the resolver validated then."""
+        try:
+            at = await self.cache.last_dane_at()
+        except CacheError:
+            return False
+        return at is not None and self.now() - at < LAST_GOOD_DANE_SECONDS
 
     def forget_dane(self) -> None:
         self._dane.clear()
@@ -183,13 +214,13 @@ class Knowledge:
         entry = state.entry
         cached = entry.cached if entry else None
         failure = state.failure or (entry.failure if entry else None)
-        step = decide(cached, found.record, failure, _now(), _jitter(domain, cached))
+        step = decide(cached, found.record, failure, self.now(), _jitter(domain, cached))
         if isinstance(step, Use):
             return
         if isinstance(step, Refresh | Fetch):
             await self._fetch(domain, state, found, failure)
             return
-        self._conclude(domain, state, _without_policy(step, found), _negative_seconds(step, found))
+        self._conclude(domain, state, _without_policy(step, found), self._negative_seconds(step, found))
 
     async def _catch_up(self, domain: Domain, state: DomainState) -> None:
         """Take what another process on the same cache has learned since."""
@@ -217,26 +248,30 @@ class Knowledge:
         except FetchError as error:
             self._metrics.fetch_failures[error.code] += 1
             count = (failure.count if failure else 0) + 1
-            await self._note_failure(domain, state, Failure(policy_id, _now(), count, str(error), error.code))
+            await self._note_failure(
+                domain, state, Failure(policy_id, self.now(), count, str(error), error.code)
+            )
             return
-        cached = Cached(fetched.policy, policy_id, _now())
+        if self._time is not None and fetched.served_at is not None:
+            self._time.confirm(fetched.served_at)
+        cached = Cached(fetched.policy, policy_id, self.now())
         entry = Entry(domain, cached, None, cached.refresh_at(_jitter(domain, cached)))
         before = state.entry
         await self._keep(entry)
         state.entry, state.failure = entry, None
-        if before is None or before.cached.policy != cached.policy or not before.cached.is_live(_now()):
+        if before is None or before.cached.policy != cached.policy or not before.cached.is_live(self.now()):
             self._metrics.policy_changes += 1
             logger.info("policy-learned", extra=_learned(entry, fetched.problems))
             self.on_change(domain)
 
     async def _note_failure(self, domain: Domain, state: DomainState, failure: Failure) -> None:
         entry = state.entry
-        if entry is not None and entry.cached.is_live(_now()):
+        if entry is not None and entry.cached.is_live(self.now()):
             retry_at = failure.retry_at(failure.policy_id)
             state.entry = replace(entry, failure=failure, refresh_at=retry_at)
             await self._keep(state.entry)
             if entry.cached.policy.mode is not Mode.NONE:  # RFC 8461 §10.2: the end of a policy is no failure
-                left = (entry.cached.expires_at - _now()) // 3600
+                left = (entry.cached.expires_at - self.now()) // 3600
                 facts = {
                     "domain": domain,
                     "count": failure.count,
@@ -248,16 +283,27 @@ class Knowledge:
         state.failure = failure
         finding = StsFinding(StsState.FETCH_FAILED, reason=failure.reason)
         self._conclude(
-            domain, state, finding, max(failure.retry_at(failure.policy_id) - _now(), FAILED_SECONDS)
+            domain, state, finding, max(failure.retry_at(failure.policy_id) - self.now(), FAILED_SECONDS)
         )
 
     async def _keep(self, entry: Entry) -> None:
-        """A policy that cannot be written down is still used: to forget it would be worse."""
+        """A policy that cannot be written down is still used, and written later: to forget it would be worse."""
         try:
             await self.cache.put(entry)
         except CacheError as error:
             self._metrics.cache_errors += 1
             logger.error("cache-not-written", extra={"domain": entry.domain, "reason": str(error)})
+            if entry.domain in self._unwritten or len(self._unwritten) < MAX_UNWRITTEN:
+                self._unwritten[entry.domain] = entry
+        else:
+            self._unwritten.pop(entry.domain, None)
+
+    async def write_again(self) -> None:
+        """What the cache could not take, until it refuses once more. Raises CacheError."""
+        for domain, entry in list(self._unwritten.items()):
+            await self.cache.put(entry)
+            if self._unwritten.get(domain) is entry:
+                del self._unwritten[domain]
 
     def _conclude(self, domain: Domain, state: DomainState, finding: StsFinding, seconds: float) -> None:
         changed = state.finding.state is not finding.state
@@ -269,24 +315,57 @@ class Knowledge:
     async def _discover_dane(self, nexthop: NextHop) -> None:
         self._metrics.dane_lookups += 1
         finding, ttl = await self.discovery.find_dane(nexthop)
+        before = await self._known_dane(nexthop)
         now = clock.monotonic()
-        before = self._dane.get(nexthop)
         full_at = before.full_at if before else float("-inf")
         if finding.state is DaneState.FULL:
             full_at = now
         kept = _last_good(before, finding)
         seconds = min(max(ttl, MIN_DANE_SECONDS), MAX_DANE_SECONDS)
         self._dane.put(nexthop, DaneKnown(kept, now + seconds, full_at))
+        if finding.state is DaneState.FULL and (before is None or now - before.noted_at > NOTE_DANE_SECONDS):
+            await self._note_dane(nexthop)
 
+    async def _known_dane(self, nexthop: NextHop) -> DaneKnown | None:
+        """From memory, or what an earlier process has left in the cache: that it was full, and when."""
+        known = self._dane.get(nexthop)
+        if known is not None:
+            return known
+        try:
+            full_at = await self.cache.dane_full_at(str(nexthop))
+        except CacheError:
+            self._metrics.cache_errors += 1
+            return None
+        if full_at is None:
+            return None
+        age = max(self.now() - full_at, 0)
+        return DaneKnown(DaneFinding(DaneState.FULL), 0.0, clock.monotonic() - age)
 
-def _live(state: DomainState) -> tuple[StsFinding, float] | None:
-    entry = state.entry
-    if entry is None:
-        return None
-    left = entry.cached.expires_at - _now()
-    if left <= 0:
-        return None
-    return StsFinding(StsState.LIVE, entry.cached.policy), clock.monotonic() + min(left, LIVE_SECONDS)
+    async def _note_dane(self, nexthop: NextHop) -> None:
+        try:
+            await self.cache.note_dane(str(nexthop), self.now(), self.now() - int(LAST_GOOD_DANE_SECONDS))
+        except CacheError as error:
+            self._metrics.cache_errors += 1
+            logger.error("cache-not-written", extra={"domain": nexthop.domain, "reason": str(error)})
+            return
+        if (known := self._dane.get(nexthop)) is not None:
+            known.noted_at = clock.monotonic()
+
+    def _live(self, state: DomainState) -> tuple[StsFinding, float] | None:
+        entry = state.entry
+        if entry is None:
+            return None
+        left = entry.cached.expires_at - self.now()
+        if left <= 0:
+            return None
+        return StsFinding(StsState.LIVE, entry.cached.policy), clock.monotonic() + min(left, LIVE_SECONDS)
+
+    def _negative_seconds(self, step: object, found: RecordFinding) -> float:
+        if isinstance(step, BackOff):
+            return max(step.until - self.now(), FAILED_SECONDS)
+        if found.has_failed:
+            return FAILED_SECONDS
+        return min(max(found.ttl_seconds, MIN_NEGATIVE_SECONDS), MAX_NEGATIVE_SECONDS)
 
 
 def _last_good(known: DaneKnown | None, finding: DaneFinding) -> DaneFinding:
@@ -322,18 +401,6 @@ def _without_policy(step: object, found: RecordFinding) -> StsFinding:
     if isinstance(step, Expired):
         return StsFinding(StsState.EXPIRED, reason=f"the policy has ended, and there is {found.reason}")
     return StsFinding(StsState.ABSENT, reason=found.reason)
-
-
-def _negative_seconds(step: object, found: RecordFinding) -> float:
-    if isinstance(step, BackOff):
-        return max(step.until - _now(), FAILED_SECONDS)
-    if found.has_failed:
-        return FAILED_SECONDS
-    return min(max(found.ttl_seconds, MIN_NEGATIVE_SECONDS), MAX_NEGATIVE_SECONDS)
-
-
-def _now() -> int:
-    return int(clock.now().timestamp())
 
 
 def _jitter(domain: Domain, cached: Cached | None) -> float:

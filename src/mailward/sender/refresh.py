@@ -36,9 +36,9 @@ class Refresher:
 
     async def tick(self) -> None:
         """Everything that is due now, up to a bound. Raises CacheError."""
-        now = int(clock.now().timestamp())
+        await self._knowledge.write_again()
         number, count = self.share
-        due = await self._knowledge.cache.due(now, MAX_PER_TICK * count)
+        due = await self._knowledge.cache.due(self._knowledge.now(), MAX_PER_TICK * count)
         domains = dict.fromkeys(domain for domain in due if zlib.crc32(domain.encode()) % count == number)
         domains |= dict.fromkeys(self._knowledge.due_for_recheck(MAX_PER_TICK))
         async with asyncio.TaskGroup() as group:

@@ -19,7 +19,7 @@ from mailward.core.mtasts.policy import Policy
 from mailward.core.names import Domain
 from mailward.sender.cache import CacheError, Entry, Version
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_VERSIONS = 20  # of one domain
 MAX_BATCH = 500  # writes of one commit
 _EVICTION_CHECK = 256  # new domains between two looks at their number
@@ -45,6 +45,13 @@ CREATE TABLE version (
     text TEXT NOT NULL
 ) STRICT;
 CREATE INDEX version_domain ON version (domain, first_seen_at);
+"""
+_SCHEMA_2 = """
+CREATE TABLE dane (
+    nexthop TEXT PRIMARY KEY,
+    full_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX dane_full_at ON dane (full_at);
 """
 _PUT = """
 INSERT INTO policy (domain, policy, policy_id, fetched_at, expires_at, refresh_at, used_at, failure)
@@ -106,6 +113,27 @@ class SqliteCache:
         query = "SELECT first_seen_at, policy_id, text FROM version WHERE domain = ? ORDER BY rowid DESC"
         rows = msgspec.convert(self._read(query, (domain,)), list[tuple[int, str, str]])
         return [Version(*row) for row in rows]
+
+    def last_use(self) -> int | None:
+        return self._number("SELECT max(used_at) FROM policy")
+
+    async def note_dane(self, nexthop: str, now: int, forget_before: int) -> None:
+        def note(connection: sqlite3.Connection) -> None:
+            put = "INSERT INTO dane VALUES (?, ?) ON CONFLICT DO UPDATE SET full_at = excluded.full_at"
+            connection.execute(put, (nexthop, now))
+            connection.execute("DELETE FROM dane WHERE full_at < ?", (forget_before,))
+
+        await self._writer.run(note)
+
+    async def dane_full_at(self, nexthop: str) -> int | None:
+        return self._number("SELECT full_at FROM dane WHERE nexthop = ?", nexthop)
+
+    async def last_dane_at(self) -> int | None:
+        return self._number("SELECT max(full_at) FROM dane")
+
+    def _number(self, query: str, *parameters: str) -> int | None:
+        rows = msgspec.convert(self._read(query, parameters), list[tuple[int | None]])
+        return rows[0][0] if rows else None
 
     async def close(self) -> None:
         await asyncio.to_thread(self._writer.close)
@@ -218,8 +246,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")  # in WAL, NORMAL loses the last commits with the power
     connection.execute("BEGIN IMMEDIATE")
     [(version,)] = connection.execute("PRAGMA user_version").fetchall()
-    if version == 0:
-        for statement in _SCHEMA.split(";")[:-1]:
+    if version < SCHEMA_VERSION:
+        schema = _SCHEMA_2 if version else _SCHEMA + _SCHEMA_2
+        for statement in schema.split(";")[:-1]:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")

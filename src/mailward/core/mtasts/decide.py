@@ -129,4 +129,6 @@ def _why_refresh(cached: Cached, policy_id: str, now: int, jitter: float) -> str
         return f"the id changed from {cached.policy_id} to {policy_id}"
     if now >= cached.refresh_at(jitter):
         return "the daily refresh is due"
+    if cached.fetched_at > now + DAY_SECONDS:
+        return "it was fetched in the future: the clock was set back since, and its refresh would not come"
     return ""
