@@ -31,7 +31,8 @@ def enter_namespace(folder: Path) -> None:
     (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
     inside = f'ip link set lo up; mount --bind {folder}/resolv.conf /etc/resolv.conf; exec "$@"'
     os.environ["MAILWARD_BENCH_INSIDE"] = "1"
-    command = ["unshare", "--mount", "--net", "sh", "-ec", inside, "sh", sys.executable, "-m", "bench.sender", *sys.argv[1:]]
+    program = [sys.executable, "-m", "bench.sender", *sys.argv[1:]]
+    command = ["unshare", "--mount", "--net", "sh", "-ec", inside, "sh", *program]
     os.execvp("unshare", command)
 
 

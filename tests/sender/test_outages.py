@@ -1,4 +1,4 @@
-"""No protected domain is answered as unprotected while its policy lives: whatever DNS, HTTPS, the disk, the clock do."""
+"""No protected domain is answered as unprotected while its policy lives: whatever DNS, HTTPS, disk and clock do."""
 
 import asyncio
 import datetime as dt

@@ -134,7 +134,7 @@ def _negative_ttl(wire: bytes, at: int) -> int | None:
     end = at + 10 + int.from_bytes(wire[at + 8 : at + 10], "big")
     if end > len(wire) or end - at < 10 + 22:
         return None
-    return min(_ttl(wire, at + 4), _ttl(wire, end - 4))
+    return min(_ttl(wire, at + 4), int.from_bytes(wire[end - 4 : end], "big"))
 
 
 def _ttl(wire: bytes, at: int) -> int:

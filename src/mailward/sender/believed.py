@@ -1,10 +1,10 @@
 """What time it is, as far as it can be believed: a clock that is set forward must not end policies that are live.
 
-The wall clock is an input like any other: a mistake, a dead battery or a forged NTP answer moves it, and a policy that
-looks ended while its host is blocked would be a policy taken away. So time goes no faster than the machine has run since
-the last moment that is known: the latest use in the cache, or the last time that a policy host, authenticated,
-said in its response the same day as our clock. Until then a policy may live too long, by as much as the machine was
-off or asleep: the mistake that protects. A clock set back lets policies live longer as well, and is believed.
+The wall clock is an input like any other: a mistake, a dead battery or a forged NTP answer moves it, and a policy
+that looks ended while its host is blocked would be a policy taken away. So time goes no faster than the machine has
+run since the last moment that is known: the latest use in the cache, or the last time that a policy host,
+authenticated, said in its response the same day as our clock. Until then a policy may live too long, by as much as
+the machine was off: the mistake that protects. A clock set back lets policies live longer as well, and is believed.
 """
 
 from datetime import datetime

@@ -213,8 +213,8 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 def _leave_garbage_alone() -> None:
-    """What is here now stays, and is not walked through again; what comes later, mostly answers, makes few cycles, and a
-    walk through a hundred thousand of them would hold up everybody.
+    """What is here now stays, and is not walked through again. What comes later, mostly answers, makes few cycles,
+    and a walk through a hundred thousand of them would hold up everybody.
     """
     gc.collect()
     gc.freeze()
