@@ -187,6 +187,22 @@ async def test_a_mistake_about_one_domain_ends_no_other_refresh(
     assert caplog.records[-1].message == "refresh-crashed"
 
 
+async def test_a_mistake_in_the_background_does_not_end_it(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(limit: int) -> list[Domain]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(daemon.knowledge, "due_for_recheck", fail)
+    background = asyncio.create_task(daemon.refresher.run())
+    async with asyncio.timeout(5):
+        while not caplog.records:  # noqa: ASYNC110 - the log has no event for it
+            await asyncio.sleep(0.01)
+    assert not background.done()
+    assert caplog.records[-1].message == "refresh-crashed"
+    background.cancel()
+
+
 async def test_what_another_process_learned_is_taken_without_a_fetch(lab: Lab, daemon: Daemon) -> None:
     lab.publish()
     assert await ask(daemon) == SECURE

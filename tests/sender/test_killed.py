@@ -77,3 +77,12 @@ async def test_the_socket_of_systemd_outlives_the_process(lab: Lab) -> None:
             await process.start()
             assert await asked == SECURE
         assert await process.stop(signal.SIGTERM) == 0
+
+
+async def test_a_hangup_without_an_overrides_file_ends_nothing(lab: Lab) -> None:
+    lab.publish()
+    process = await make_process(lab).start()
+    assert process.process is not None
+    process.process.send_signal(signal.SIGHUP)
+    assert await ask(process) == SECURE
+    assert await process.stop(signal.SIGTERM) == 0

@@ -1,9 +1,11 @@
 """No protected domain is answered as unprotected while its policy lives: whatever DNS, HTTPS, disk and clock do."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import resource
 import signal
+import sqlite3
 from collections.abc import Callable
 
 import pytest
@@ -145,6 +147,10 @@ class TestAFullDisk:
         no_limit = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, no_limit)
 
+    def written(self, lab: Lab) -> bool:
+        with contextlib.closing(sqlite3.connect(lab.sender.cache)) as cache:
+            return bool(cache.execute("SELECT domain FROM policy").fetchall())
+
     async def test_at_first_contact_the_policy_holds_and_is_written_later(self, lab: Lab) -> None:
         lab.publish()
         process = await make_process(lab).start()
@@ -153,7 +159,9 @@ class TestAFullDisk:
         all_is_down(lab)
         assert await ask_process(process) == SECURE
         self.empty(process)
-        await asyncio.sleep(2.5)  # the background writes every second
+        async with asyncio.timeout(20):
+            while not self.written(lab):  # noqa: ASYNC110 - another process has no event for it
+                await asyncio.sleep(0.1)
         await process.stop(signal.SIGKILL)
         assert any("cache-not-written" in line for line in process.log)
         await process.start()
