@@ -31,6 +31,7 @@ DOMAINS, WARM_DOMAINS, MANY = 2_000, 1_000, 100_000
 CONNECTIONS = (1, 8, 64)
 WARM_SECONDS = 0.7
 Result = dict[str, float]
+running: "list[Server]" = []
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Server:
                 path.unlink(missing_ok=True)
         begun = time.monotonic()
         if self.command:
+            running.append(self)
             with (FOLDER / f"{self.name}.log").open("ab") as log:
                 environment = os.environ | {"SSL_CERT_FILE": str(FOLDER / "ca.pem")}
                 command = pinned(SERVER_CORE, self.command)
@@ -295,6 +297,8 @@ def main() -> None:
         for name in options.only or steps:
             steps[name]()
     finally:
+        for server in running:
+            server.stop()
         for child in children:
             child.terminate()
             child.wait()
