@@ -145,3 +145,30 @@ def test_a_newer_schema_is_not_touched(path: Path) -> None:
     other.close()
     with pytest.raises(CacheError, match="newer"):
         SqliteCache(path, 10)
+
+
+async def test_the_latest_use_is_a_question_or_a_fetch(path: Path) -> None:
+    cache = SqliteCache(path, 10)
+    assert cache.last_use() is None
+    await cache.put(entry())
+    await cache.put(entry(fetched_at=T + 50))
+    assert cache.last_use() == T + 50
+    await cache.touch([NAME], T + 60)
+    assert cache.last_use() == T + 60
+    await cache.close()
+
+
+async def test_a_cache_of_the_first_schema_is_brought_up_to_date(path: Path) -> None:
+    cache = SqliteCache(path, 10)
+    await cache.put(entry())
+    await cache.close()
+    with sqlite3.connect(path) as other:
+        other.execute("DROP TABLE dane")
+        other.execute("PRAGMA user_version = 1")
+    other.close()
+    cache = SqliteCache(path, 10)
+    await cache.note_dane("a.test", T, T - 10)
+    await cache.note_dane("b.test", T + 20, T + 10)
+    assert await cache.load(NAME) == entry()
+    assert [await cache.dane_full_at("a.test"), await cache.last_dane_at()] == [None, T + 20]
+    await cache.close()

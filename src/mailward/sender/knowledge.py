@@ -187,6 +187,7 @@ class Knowledge:
 
     def forget(self, domain: Domain) -> None:
         self._states.pop(domain)
+        self._unwritten.pop(domain, None)
         self.on_change(domain)
 
     async def has_seen_dane(self) -> bool:

@@ -115,7 +115,7 @@ class SqliteCache:
         return [Version(*row) for row in rows]
 
     def last_use(self) -> int | None:
-        return self._number("SELECT max(used_at) FROM policy")
+        return self._number("SELECT max(max(used_at), max(fetched_at)) FROM policy")
 
     async def note_dane(self, nexthop: str, now: int, forget_before: int) -> None:
         def note(connection: sqlite3.Connection) -> None:
