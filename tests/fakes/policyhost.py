@@ -26,8 +26,9 @@ def http(
 class PolicyHost:
     """`requests` keeps the heads that came; `names` the server names that clients asked for by SNI."""
 
-    def __init__(self, context: ssl.SSLContext, response: bytes | Script) -> None:
+    def __init__(self, context: ssl.SSLContext, response: bytes | Script, address: str = "127.0.0.1") -> None:
         self.context = context
+        self.address = address
         self.response = response
         self.requests: list[bytes] = []
         self.names: list[str | None] = []
@@ -36,7 +37,7 @@ class PolicyHost:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["PolicyHost"]:
         self.context.sni_callback = lambda _socket, name, _context: self.names.append(name)
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.context)
+        server = await asyncio.start_server(self._serve, self.address, self.port, ssl=self.context)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
