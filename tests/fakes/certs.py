@@ -39,6 +39,25 @@ class Authority:
         self_signed: bool = False,
     ) -> ssl.SSLContext:
         """A server context with a certificate for these DNS-IDs."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # load_cert_chain takes only files
+            file.write(
+                self.issue_pem(
+                    *names, expires_in=expires_in, common_name=common_name, self_signed=self_signed
+                )
+            )
+            file.flush()
+            context.load_cert_chain(file.name)
+        return context
+
+    def issue_pem(
+        self,
+        *names: str,
+        expires_in: dt.timedelta = 30 * DAY,
+        common_name: str = "",
+        self_signed: bool = False,
+    ) -> bytes:
+        """Key and certificate, for servers that are no Python."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._sign(
             _name(common_name or (names[0] if names else "nobody")),
@@ -48,19 +67,10 @@ class Authority:
             clock.now() + expires_in,
             self_signed=self_signed,
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # load_cert_chain takes only files
-            file.write(certificate.public_bytes(serialization.Encoding.PEM))
-            file.write(
-                key.private_bytes(
-                    serialization.Encoding.PEM,
-                    serialization.PrivateFormat.PKCS8,
-                    serialization.NoEncryption(),
-                )
-            )
-            file.flush()
-            context.load_cert_chain(file.name)
-        return context
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return private + certificate.public_bytes(serialization.Encoding.PEM)
 
     def _sign(
         self,

@@ -1,0 +1,158 @@
+"""Postfix in a Debian tree of its own, with its own configuration, queue and log, on a host of the network."""
+
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e.postfix.network import Network, run
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "postfix-tree"
+HOME = "/lab"  # of the instance, inside its tree
+DELIVERY_SECONDS = 40
+
+_LOGGED = re.compile(
+    r"to=<(?P<to>[^>]+)>,.* relay=(?P<relay>\S+),.* dsn=(?P<dsn>[0-9.]+), status=(?P<status>\w+) \((?P<text>.*)\)"
+)
+
+_MAIN = """\
+compatibility_level = 3.6
+queue_directory = /lab/spool
+data_directory = /lab/data
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+meta_directory = /etc/postfix
+shlib_directory = /usr/lib/postfix
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = {hostname}
+mydestination =
+mynetworks = 127.0.0.0/8
+inet_protocols = ipv4
+alias_maps =
+alias_database =
+maillog_file = /lab/mail.log
+maillog_file_prefixes = /lab
+queue_run_delay = 3000s
+minimal_backoff_time = 3000s
+"""
+
+_MASTER = """\
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+proxywrite unix - - n - 1 proxymap
+smtp unix - - n - - smtp
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+local unix - n n - - local
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What Postfix's log says about one recipient."""
+
+    status: str
+    relay: str
+    dsn: str
+    text: str
+
+
+@dataclass
+class Postfix:
+    suite: str
+    """Of Debian: bookworm has 3.7, trixie 3.10."""
+    root: Path
+    """A tree of its own, copied from the kept one."""
+    network: Network
+    host: str
+    smtp_port: int = 0
+    """On loopback, for streams of mail; 0: it takes none."""
+
+    @classmethod
+    def unpack(cls, suite: str, root: Path, network: Network, host: str) -> "Postfix":
+        tree = run(SCRIPT, suite).strip()
+        run("cp", "-a", "--reflink=auto", tree, root)
+        return cls(suite, root, network, host)
+
+    @property
+    def home(self) -> Path:
+        return self.root / HOME[1:]
+
+    def configure(self, main: dict[str, str], services: list[str], files: dict[str, bytes]) -> None:
+        (self.home / "spool").mkdir(parents=True)
+        for name, content in files.items():
+            path = self.home / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        lines = _MAIN.format(hostname=f"{self.host}.test") + "".join(f"{k} = {v}\n" for k, v in main.items())
+        (self.home / "main.cf").write_text(lines)
+        if self.smtp_port:
+            services = [f"127.0.0.1:{self.smtp_port} inet n - n - - smtpd", *services]
+        (self.home / "master.cf").write_text(_MASTER + "".join(f"{line}\n" for line in services))
+        (self.root / "etc/resolv.conf").write_text("nameserver 127.0.0.1\noptions trust-ad edns0 timeout:2\n")
+        (self.home / "data").mkdir()
+        self.command("chown", "postfix", f"{HOME}/data")  # else master says nothing and does nothing
+
+    def command(self, *command: str, text: str = "") -> str:
+        return run(*self.network.inside(self.host), "chroot", self.root, *command, text=text)
+
+    def start(self) -> None:
+        self.command("postfix", "-c", HOME, "start")
+
+    def stop(self) -> None:
+        command = [*self.network.inside(self.host), "chroot", str(self.root), "postfix", "-c", HOME, "abort"]
+        subprocess.run(command, capture_output=True, check=False)  # it may not have been started
+
+    def remove(self) -> None:
+        shutil.rmtree(self.root)
+
+    def version(self) -> str:
+        return self.command("postconf", "-c", HOME, "-h", "mail_version").strip()
+
+    def send(self, recipient: str) -> None:
+        text = f"From: <alice@sender.test>\nTo: <{recipient}>\nSubject: A question\n\nHow do you do?\n"
+        self.command("sendmail", "-C", HOME, "-f", "alice@sender.test", recipient, text=text)
+
+    def stream(self, recipient: str, count: int) -> None:
+        """So many messages as fast as it takes them, by SMTP."""
+        options = ["-s", "5", "-m", str(count), "-f", "alice@sender.test", "-t", recipient]
+        self.command("smtp-source", *options, f"inet:127.0.0.1:{self.smtp_port}")
+
+    def forget_log(self) -> None:
+        (self.home / "mail.log").write_text("")
+
+    def log(self) -> str:
+        path = self.home / "mail.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def deliveries(self) -> dict[str, Delivery]:
+        """The last attempt for each recipient so far."""
+        found = _LOGGED.finditer(self.log())
+        return {m["to"]: Delivery(m["status"], m["relay"], m["dsn"], m["text"]) for m in found}
+
+    def wait_for(self, recipients: list[str], seconds: float = DELIVERY_SECONDS) -> dict[str, Delivery]:
+        """Until each was tried."""
+        ends = time.monotonic() + seconds
+        while set(recipients) - set(seen := self.deliveries()):
+            missing = sorted(set(recipients) - set(seen))
+            assert time.monotonic() < ends, f"not tried: {missing}\n{self.log()[-5000:]}"
+            time.sleep(0.1)
+        return seen

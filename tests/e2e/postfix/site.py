@@ -1,0 +1,100 @@
+"""`mailward sender run` as one operator has set it up, beside the sending Postfixes."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.e2e.postfix.network import Network
+
+START_SECONDS = 30
+_CHANGED = re.compile(r" decision-changed nexthop=(?P<nexthop>\S+) row=(?P<row>\S+) ")
+
+
+@dataclass
+class Site:
+    name: str
+    """Also of the transport in the sending Postfixes' master.cf."""
+    port: int
+    level: str = "may"
+    """Postfix's own, and what the sender is told."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """More of `[sender]`, as TOML."""
+    overrides: str = ""
+    listeners: list[socket.socket] = field(default_factory=list)
+    """To hand over as systemd does, instead of the port."""
+    process: subprocess.Popen[bytes] | None = None
+
+    def write(self, folder: Path, authority_file: Path) -> None:
+        self.folder = folder / self.name
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "overrides.toml").write_text(self.overrides)
+        sender = {
+            "listen": f'["127.0.0.1:{self.port}"]',
+            "default_level": f'"{self.level}"',
+            "ca_file": f'"{authority_file}"',
+            "dnssec_bogus_name": '"bogus.test"',
+            "overrides": f'"{self.folder / "overrides.toml"}"',
+        } | self.settings
+        lines = [
+            f'data = "{self.folder}"',
+            "[dns]",
+            'resolvers = ["127.0.0.1"]',
+            "allow_private_addresses = true",
+        ]
+        lines += ["[sender]", *(f"{key} = {value}" for key, value in sender.items())]
+        (self.folder / "mailward.toml").write_text("\n".join(lines))
+
+    def spawn(self, network: Network) -> None:
+        """Started, but not yet ready."""
+        command = [
+            sys.executable,
+            "-m",
+            "mailward",
+            "sender",
+            "run",
+            "--config",
+            str(self.folder / "mailward.toml"),
+        ]
+        numbers = [listener.fileno() for listener in self.listeners]
+        if numbers:  # exec keeps the process id that systemd's variables name
+            moves = "; ".join(f"exec {3 + n}<&{number}" for n, number in enumerate(numbers))
+            take = f'{moves}; LISTEN_PID=$$ LISTEN_FDS={len(numbers)} exec "$@"'
+            command = ["bash", "-c", take, "bash", *command]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*network.inside("sender"), *command],
+                stderr=log,
+                pass_fds=numbers,
+                env={name: value for name, value in os.environ.items() if not name.startswith("MAILWARD")},
+            )
+
+    def wait(self) -> None:
+        """Until it answers."""
+        ends = time.monotonic() + START_SECONDS
+        starts = self.starts + 1
+        while self.log().count(" started listen=") < starts:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < ends, self.log()
+            time.sleep(0.05)
+        self.starts = starts
+
+    starts: int = 0
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait()
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def rows(self) -> dict[str, str]:
+        """Each next hop to the row of its last decision; `nothing` is not logged."""
+        return {found["nexthop"]: found["row"] for found in _CHANGED.finditer(self.log())}

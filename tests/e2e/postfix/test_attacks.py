@@ -1,0 +1,74 @@
+"""Somebody on the way forges MX records, strips STARTTLS or shows a certificate of their own, and blocks what could
+tell: mail to a domain whose policy was learned before waits, though the sender was killed in between.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.e2e.postfix.bed import Bed, Domain, policy, running_bed
+from tests.e2e.postfix.network import address
+from tests.e2e.postfix.site import Site
+from tests.e2e.postfix.zones import DEAD, dead
+
+pytestmark = pytest.mark.timeout(300)
+
+ENFORCE = policy("enforce", "valid.mx.test")
+NO_HTTPS = f"mta-sts A {address(DEAD)}"
+RECORD = '_mta-sts TXT "v=STSv1; id=1;"'
+OUTAGES = {
+    "everything-down": [dead("_mta-sts"), dead("mta-sts")],
+    "https-down": [RECORD, NO_HTTPS],
+    "https-down-and-new-id": ['_mta-sts TXT "v=STSv1; id=2;"', NO_HTTPS],
+    "record-removed": [NO_HTTPS],
+}
+ATTACKERS = ("stripped", "owncert", "forged")
+"""Without STARTTLS; with a good certificate for their own name; with one for the real name, signed by themselves."""
+
+PROTECTED = [f"{outage}-{attacker}" for outage in OUTAGES for attacker in ATTACKERS]
+
+
+def attacked(attacker: str) -> str:
+    return f"@ MX 10 {attacker}.evil.test."
+
+
+@pytest.fixture(scope="module")
+def bed(root: None) -> Iterator[Bed]:
+    """In which everything happened: first contact, kill -9, the attack, a start, mail."""
+    labels = [*PROTECTED, *(f"unprotected-{attacker}" for attacker in ATTACKERS)]
+    domains = [Domain(label, policy=ENFORCE if label in PROTECTED else "") for label in labels]
+    with running_bed(domains, [Site("may", 8461)]) as bed:
+        for label in labels:
+            bed.send(label)
+        for version in bed.senders:
+            for label in labels:
+                assert bed.delivery(label, version).status == "sent"
+        bed.sites["may"].kill()
+        for domain in domains:
+            outage, _, attacker = domain.label.rpartition("-")
+            bed.dns.change(f"{domain.name}.", attacked(attacker), *OUTAGES.get(outage, []))
+        for postfix in bed.senders.values():
+            postfix.forget_log()
+        bed.sites["may"].spawn(bed.network)
+        bed.sites["may"].wait()
+        for label in labels:
+            bed.send(label)
+        yield bed
+
+
+@pytest.mark.parametrize("version", ["3.7", "3.10"])
+@pytest.mark.parametrize("label", PROTECTED)
+def test_mail_to_a_protected_domain_waits(bed: Bed, label: str, version: str) -> None:
+    delivery = bed.delivery(label, version)
+    assert (delivery.status, delivery.dsn[0]) == ("deferred", "4"), delivery
+    assert bed.mailboxes.count(bed.recipient(label, version)) == {"valid.mx.test TLS": 1}
+
+
+@pytest.mark.parametrize("version", ["3.7", "3.10"])
+@pytest.mark.parametrize("attacker", ATTACKERS)
+def test_the_same_attack_gets_the_mail_of_a_domain_without_protection(
+    bed: Bed, attacker: str, version: str
+) -> None:
+    label = f"unprotected-{attacker}"
+    assert bed.delivery(label, version).status == "sent"
+    by = f"{attacker}.evil.test {'plain' if attacker == 'stripped' else 'TLS'}"
+    assert bed.mailboxes.wait_for(bed.recipient(label, version), 2) == {"valid.mx.test TLS": 1, by: 1}
