@@ -57,10 +57,19 @@ class Domain:
     site: str = "may"
     nexthop: str = ""
     """Instead of the domain, in the transport table."""
+    extra: tuple[str, ...] = ()
+    """More lines of its zone."""
+    unicode: str = ""
+    """The domain as people write it."""
 
     @property
     def name(self) -> str:
         return f"{self.label}.test"
+
+    @property
+    def logged_as(self) -> str:
+        """How the sender's log writes its next hop."""
+        return f'"{self.nexthop.removesuffix(":25")}"' if self.nexthop else self.name
 
     @property
     def lines(self) -> list[str]:
@@ -71,7 +80,7 @@ class Domain:
             lines.append(dead("_mta-sts"))
         elif self.policy and self.record != "none":
             lines.append('_mta-sts TXT "v=STSv1; id=1;"')
-        return lines
+        return [*lines, *self.extra]
 
 
 @dataclass
@@ -87,7 +96,7 @@ class Bed:
     authority: Authority
 
     def recipient(self, label: str, version: str) -> str:
-        return f"{version}@{self.domains[label].name}"
+        return f"{version}@{self.domains[label].unicode or self.domains[label].name}"
 
     def send(self, label: str) -> None:
         for version, postfix in self.senders.items():
@@ -142,6 +151,7 @@ def _prepare(
     tree = mailboxes.postfix.root
     dns, web = Dns(tree, network), PolicyHosts(tree, network, authority)
     dns.add(*mailboxes.zones(), Zone("bogus.test.", ["@ A 192.0.2.1"], is_bogus=True))
+    web.add("smart.mx.test", policy("enforce", "smart.mx.test"))
     for domain in domains:
         dns.add(Zone(f"{domain.name}.", domain.lines, domain.is_signed))
         if domain.policy:
@@ -194,7 +204,8 @@ def _configure(
             f"  -o smtp_tls_security_level={site.level or 'may'}",
             f"  -o smtp_tls_policy_maps=socketmap:{place}:{MAPS[version]}",
         ]
-    transport = "".join(f"{domain.name} {domain.site}:{domain.nexthop}\n" for domain in domains)
+    names = [(name, domain) for domain in domains for name in (domain.name, domain.unicode) if name]
+    transport = "".join(f"{name} {domain.site}:{domain.nexthop}\n" for name, domain in names)
     files = {"ca.pem": authority.file.read_bytes(), "transport": transport.encode()}
     postfix.configure(tls | main, services, files)
 

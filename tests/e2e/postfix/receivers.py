@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from tests.e2e.postfix.mta import HOME, Postfix
 from tests.e2e.postfix.network import Network, address
+from tests.e2e.postfix.web import WEB
 from tests.e2e.postfix.zones import Zone, dead
 from tests.fakes.certs import DAY, Authority
 
@@ -51,6 +52,7 @@ RECEIVERS = (
     Receiver("danewrong", 31, is_self_signed=True, tlsa=f"3 1 1 {'00' * 32}"),
     Receiver("daneunusable", 32, is_self_signed=True, tlsa=f"1 1 1 {'00' * 32}"),
     Receiver("nolookup", 33),
+    Receiver("smart", 34),
     Receiver("stripped", 66, has_tls=False, zone="evil.test"),
     Receiver("owncert", 67, zone="evil.test"),
     Receiver("forged", 68, names=("valid.mx.test",), is_self_signed=True, zone="evil.test"),
@@ -73,7 +75,9 @@ class Mailboxes:
         }
 
     def zones(self) -> list[Zone]:
-        """mx.test is signed, the attacker's is not. `nolookup` answers nobody who asks for its TLSA records."""
+        """mx.test is signed, the attacker's is not. `nolookup` answers nobody who asks for its TLSA records, `smart`
+        has a policy of its own.
+        """
         zones = {"mx.test": Zone("mx.test.", is_signed=True), "evil.test": Zone("evil.test.")}
         for receiver in RECEIVERS:
             lines = zones[receiver.zone].lines
@@ -82,7 +86,8 @@ class Mailboxes:
                 full = len(receiver.tlsa.split()) == 4
                 record = receiver.tlsa if full else f"{receiver.tlsa} {self._key_hash(receiver)}"
                 lines.append(f"_25._tcp.{receiver.label} TLSA {record}")
-        zones["mx.test"].lines.append(dead("_tcp.nolookup"))
+        zones["mx.test"].lines += [dead("_tcp.nolookup"), "alias CNAME dane"]
+        zones["mx.test"].lines += ['_mta-sts.smart TXT "v=STSv1; id=1;"', f"mta-sts.smart A {address(WEB)}"]
         return list(zones.values())
 
     def start(self) -> None:

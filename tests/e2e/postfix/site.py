@@ -78,7 +78,7 @@ class Site:
         """Until it answers."""
         ends = time.monotonic() + START_SECONDS
         starts = self.starts + 1
-        while self.log().count(" started listen=") < starts:
+        while self.log().count(" sender started ") < starts:
             assert self.process is not None
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < ends, self.log()

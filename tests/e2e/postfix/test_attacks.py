@@ -21,14 +21,18 @@ OUTAGES = {
     "https-down-and-new-id": ['_mta-sts TXT "v=STSv1; id=2;"', NO_HTTPS],
     "record-removed": [NO_HTTPS],
 }
-ATTACKERS = ("stripped", "owncert", "forged")
-"""Without STARTTLS; with a good certificate for their own name; with one for the real name, signed by themselves."""
+ATTACKERS = {
+    "stripped": "stripped.evil.test",  # without STARTTLS
+    "owncert": "owncert.evil.test",  # with a good certificate for its own name
+    "forged": "forged.evil.test",  # with one for the real name, signed by itself
+    "tlsa": "dane.mx.test",  # with DANE that holds
+}
 
 PROTECTED = [f"{outage}-{attacker}" for outage in OUTAGES for attacker in ATTACKERS]
 
 
-def attacked(attacker: str) -> str:
-    return f"@ MX 10 {attacker}.evil.test."
+def forged_mx(attacker: str) -> str:
+    return f"@ MX 10 {ATTACKERS[attacker]}."
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,7 @@ def bed(root: None) -> Iterator[Bed]:
         bed.sites["may"].kill()
         for domain in domains:
             outage, _, attacker = domain.label.rpartition("-")
-            bed.dns.change(f"{domain.name}.", attacked(attacker), *OUTAGES.get(outage, []))
+            bed.dns.change(f"{domain.name}.", forged_mx(attacker), *OUTAGES.get(outage, []))
         for postfix in bed.senders.values():
             postfix.forget_log()
         bed.sites["may"].spawn(bed.network)
@@ -70,5 +74,5 @@ def test_the_same_attack_gets_the_mail_of_a_domain_without_protection(
 ) -> None:
     label = f"unprotected-{attacker}"
     assert bed.delivery(label, version).status == "sent"
-    by = f"{attacker}.evil.test {'plain' if attacker == 'stripped' else 'TLS'}"
+    by = f"{ATTACKERS[attacker]} {'plain' if attacker == 'stripped' else 'TLS'}"
     assert bed.mailboxes.wait_for(bed.recipient(label, version), 2) == {"valid.mx.test TLS": 1, by: 1}

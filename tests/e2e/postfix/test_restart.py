@@ -49,7 +49,7 @@ def test_crashes_and_restarts_defer_no_mail(bed: Bed) -> None:
     for postfix in bed.senders.values():
         assert postfix.log().count("status=sent") == sent + 1
         assert "status=deferred" not in postfix.log()
-    assert site.log().count(" started listen=") == len(ENDS) + 1
+    assert site.log().count(" sender started ") == len(ENDS) + 1
 
 
 def _stream(bed: Bed) -> int:

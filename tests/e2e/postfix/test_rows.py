@@ -22,6 +22,8 @@ pytestmark = pytest.mark.timeout(300)
 
 ENFORCE = policy("enforce", "valid.mx.test")
 ALL = policy("enforce", "*.mx.test")
+MANY = [f"host-{number}.a-long-name-of-a-large-provider.test" for number in range(1000)]
+HOSTILE = ENFORCE + 'x-a: } tafile=/lab/own.pem {\r\nx-b: a, b; $c "d" \\e\r\n' + f"x-c: {'y' * 5000}\r\n"
 TESTING = policy("testing", "valid.mx.test")
 UNVERIFIED = "Server certificate not verified"
 NO_STARTTLS = "TLS is required, but was not offered by host plain.mx.test"
@@ -75,6 +77,7 @@ CASES = (
     ),
     case("cache-unreadable", "TEMP the cache cannot be read", "unreadable", site="unreadable", policy=ENFORCE),
     case("dane-full", "dane TLS", "dane", mx=("dane",), is_signed=True),
+    case("dane-full", "dane TLS", "dane-alias", mx=("alias",), is_signed=True),
     case("dane-full", UNVERIFIED, "dane-wrong", mx=("danewrong",), is_signed=True),
     case("dane-full", "dane TLS", "dane-one-fails", mx=("nolookup", "dane"), is_signed=True),
     case("dane-full", "dane TLS", "dane-over-sts", mx=("dane",), is_signed=True, policy=ENFORCE),
@@ -85,6 +88,11 @@ CASES = (
     ),
     case("sts-enforce", "valid TLS", "enforced", policy=ENFORCE),
     case("sts-enforce", "valid TLS", "enforced-pattern", policy=ALL),
+    case("sts-enforce", "valid TLS", "huge", policy=policy("enforce", *MANY, "valid.mx.test")),
+    case("sts-enforce", "valid TLS", "hostile", policy=HOSTILE),
+    case("sts-enforce", "valid TLS", "xn--bcher-kva", policy=ENFORCE, unicode="bücher.test"),
+    case("sts-enforce", NO_STARTTLS, "xn--mller-kva", mx=("plain",), policy=ALL, unicode="müller.test"),
+    case("sts-enforce", "smart TLS", "relayed", nexthop="[smart.mx.test]:25"),
     case("sts-enforce", "valid TLS", "enforced-second", mx=("expired", "valid"), policy=ALL),
     case(
         "sts-enforce", UNVERIFIED, "enforced-expired", log="expired.mx.test[10.77.0.26]:25: certificate has expired",
@@ -196,7 +204,9 @@ def test_mail_meets_its_row(bed: Bed, item: Case, version: str) -> None:
         assert taken == ""
     assert log in bed.senders[version].log()
     rows = bed.sites[item.domain.site].rows()
-    assert rows.get(item.domain.name, "-") == ("-" if item.row in ("nothing", "not-a-domain") else item.row)
+    assert rows.get(item.domain.logged_as, "-") == (
+        "-" if item.row in ("nothing", "not-a-domain") else item.row
+    )
 
 
 def _check_deferral(item: Case, outcome: str, delivery: Delivery) -> str:
