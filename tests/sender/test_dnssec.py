@@ -1,3 +1,4 @@
+import asyncio
 import logging
 
 import pytest
@@ -5,6 +6,7 @@ from tests.fakes.dns import Fault
 from tests.sender.lab import Lab
 
 from mailward.net.resolver import Resolver
+from mailward.sender import daemon as daemon_module
 from mailward.sender.dnssec import Trust, check_validation
 
 
@@ -66,4 +68,24 @@ async def test_dane_goes_on_and_off_as_the_resolver_deserves(
         assert await daemon.look_at_validation()  # whoever can make two lookups fail must not turn DANE off
     assert daemon.knowledge.looks_for_dane
     assert [record.message for record in caplog.records] == ["dane-off", "dane-on", "dane-not-checked"]
+    await daemon.knowledge.close()
+
+
+async def test_a_resolver_that_starts_after_us_is_soon_looked_at_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon_module, "FIRST_RETRY_SECONDS", 0.01)
+    lab.dns.authenticated = True
+    lab.dns.fail(Fault.SERVFAIL)
+    daemon = lab.daemon(dane=True, dnssec_secure_name="secure.test", dnssec_bogus_name="bogus.test")
+    turned_on = asyncio.Event()
+    monkeypatch.setattr(daemon.knowledge, "forget_dane", turned_on.set)  # at each change
+    watching = asyncio.create_task(daemon.watch_validation())
+    await asyncio.wait_for(daemon.knowledge.validation_seen.wait(), 5)
+    assert not daemon.knowledge.looks_for_dane
+    lab.dns.heal()
+    lab.dns.fail(Fault.SERVFAIL, "bogus.test")
+    async with asyncio.timeout(5):
+        await turned_on.wait()
+    watching.cancel()
     await daemon.knowledge.close()

@@ -86,3 +86,24 @@ async def test_a_hangup_without_an_overrides_file_ends_nothing(lab: Lab) -> None
     process.process.send_signal(signal.SIGHUP)
     assert await ask(process) == SECURE
     assert await process.stop(signal.SIGTERM) == 0
+
+
+async def test_no_answer_waits_longer_for_a_resolver_that_is_silent_at_the_start(lab: Lab) -> None:
+    lab.publish()
+    process = await make_process(lab, dane="true").start()
+    assert await ask(process) == SECURE
+    await process.stop(signal.SIGKILL)
+    lab.dns.fail(Fault.SILENCE)
+    await process.start()
+    async with await Client.connect(process.port) as known, await Client.connect(process.port) as new:
+        async with asyncio.timeout(6):  # an answer is promised in five seconds
+            answers = await asyncio.gather(known.ask(DOMAIN), new.ask("new.test"))
+    assert list(answers) == [SECURE, "NOTFOUND "]
+    await process.stop(signal.SIGTERM)
+
+
+async def test_the_start_waits_for_no_resolver(lab: Lab) -> None:
+    lab.dns.fail(Fault.SILENCE)
+    process = await make_process(lab, dane="true").start()
+    assert not [line for line in process.log if "dane-" in line]
+    await process.stop(signal.SIGTERM)

@@ -38,7 +38,7 @@ logger = logging.getLogger("mailward.sender")
 
 LOOKUP_SECONDS = 4.0  # of one name: less than a client is promised its answer in
 VALIDATION_SECONDS = 3600.0  # between two looks at a resolver that validates
-RETRY_VALIDATION_SECONDS = 30.0  # and at one that does not, yet
+FIRST_RETRY_SECONDS, RETRY_SECONDS = 1.0, 30.0  # and at one that does not, yet: it may be starting, as we are
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +75,16 @@ class Daemon:
             logger.info("dane-on", extra={"reason": validation.reason})
         else:
             logger.error("dane-off", extra={"reason": validation.reason})
+        knowledge.validation_seen.set()
         return knowledge.looks_for_dane
 
     async def watch_validation(self) -> None:
         """Until cancelled."""
+        retry = FIRST_RETRY_SECONDS
         while True:
-            on = self.knowledge.looks_for_dane
-            await asyncio.sleep(VALIDATION_SECONDS if on else RETRY_VALIDATION_SECONDS)
-            await self.look_at_validation()
+            on = await self.look_at_validation()
+            await asyncio.sleep(VALIDATION_SECONDS if on else retry)
+            retry = FIRST_RETRY_SECONDS if on else min(2 * retry, RETRY_SECONDS)
 
 
 def make_site(settings: Settings) -> Site:
@@ -104,6 +106,8 @@ def make_daemon(settings: Settings, cache: PolicyCache, resolver: Resolver) -> D
     metrics = Metrics()
     discovery = make_discovery(settings, resolver)
     knowledge = Knowledge(cache, discovery, metrics, settings.sender.recheck_seconds)
+    if not settings.sender.dane:
+        knowledge.validation_seen.set()
     answers = _make_answers(settings, knowledge, metrics)
     overrides = None
     if settings.sender.overrides:
@@ -151,8 +155,6 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, daemon.overrides.reload if daemon.overrides else _nothing)
-    if settings.sender.dane:
-        await daemon.look_at_validation()
     if not settings.sender.default_level:
         logger.warning(
             "default-level-not-told", extra={"effect": "testing policies and partial DANE are left alone"}

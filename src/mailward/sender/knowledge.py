@@ -6,6 +6,7 @@ HTTPS do: its record and its policy are looked at again in the background (`refr
 """
 
 import asyncio
+import contextlib
 import logging
 import zlib
 from collections.abc import Callable, Sequence
@@ -42,6 +43,7 @@ NOTE_DANE_SECONDS = 3600.0  # how often the cache is told of it
 MAX_UNWRITTEN = 50_000  # policies that only memory holds while the disk is full
 
 _UNKNOWN_YET = StsFinding(StsState.ABSENT)
+_NOT_VALIDATED_YET = DaneFinding(DaneState.UNKNOWN, "whether the resolver validates is not known yet")
 _DANE_OFF = DaneFinding(DaneState.OFF, "DANE is off")
 
 
@@ -84,6 +86,8 @@ class Knowledge:
         self.on_change: Callable[[Domain], None] = lambda domain: None
         """Called when what was said of a domain may no longer be true."""
         self.looks_for_dane = False
+        self.validation_seen = asyncio.Event()
+        """Set when it is known whether DANE is looked for; until then answers wait, or call it unknown."""
         self._metrics = metrics
         self._recheck_seconds = recheck_seconds
         self._states: Generations[Domain, DomainState] = Generations(MAX_STATES)
@@ -126,6 +130,11 @@ class Knowledge:
 
     async def dane(self, nexthop: NextHop, deadline: float) -> tuple[DaneFinding, float]:
         """The finding, and until when it can be kept (monotonic)."""
+        if not self.validation_seen.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.validation_seen.wait(), max(deadline - clock.monotonic(), 0))
+        if not self.validation_seen.is_set():
+            return _NOT_VALIDATED_YET, 0.0
         if not self.looks_for_dane:
             return _DANE_OFF, float("inf")
         known = self._dane.get(nexthop)
@@ -412,7 +421,7 @@ def _jitter(domain: Domain, cached: Cached | None) -> float:
 async def gather_facts(knowledge: Knowledge, nexthop: NextHop) -> tuple[DaneFinding, StsFinding, float]:
     """Both findings within ANSWER_SECONDS, and until when both can be kept (monotonic)."""
     deadline = clock.monotonic() + ANSWER_SECONDS
-    if not knowledge.looks_for_dane:
+    if knowledge.validation_seen.is_set() and not knowledge.looks_for_dane:
         finding, until = await knowledge.sts(nexthop.domain, deadline)
         return _DANE_OFF, finding, until
     (dane, dane_until), (sts, sts_until) = await asyncio.gather(
