@@ -114,8 +114,7 @@ class Bed:
 
 
 @contextmanager
-def running_bed(domains: Sequence[Domain], sites: Sequence[Site], **main: str) -> Iterator[Bed]:
-    """`main`: more of the sending Postfixes' main.cf; what only 3.10 knows is left out of 3.7's."""
+def running_bed(domains: Sequence[Domain], sites: Sequence[Site]) -> Iterator[Bed]:
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="mailward-bed-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -123,7 +122,7 @@ def running_bed(domains: Sequence[Domain], sites: Sequence[Site], **main: str) -
         hosts = {"dns": [DNS, DEAD], "sender": [SENDER], "receiver": NUMBERS, "web": [WEB]}
         network = Network(hosts)
         stack.callback(network.close)
-        bed = _prepare(folder, network, domains, sites, main)
+        bed = _prepare(folder, network, domains, sites)
         bed.dns.start()
         stack.callback(bed.dns.stop)
         bed.web.start()
@@ -142,9 +141,7 @@ def running_bed(domains: Sequence[Domain], sites: Sequence[Site], **main: str) -
         yield bed
 
 
-def _prepare(
-    folder: Path, network: Network, domains: Sequence[Domain], sites: Sequence[Site], main: dict[str, str]
-) -> Bed:
+def _prepare(folder: Path, network: Network, domains: Sequence[Domain], sites: Sequence[Site]) -> Bed:
     (folder / "site").mkdir()
     authority = Authority(folder)
     mailboxes = Mailboxes(folder, network, authority)
@@ -159,7 +156,7 @@ def _prepare(
     senders = {}
     for version, suite in SUITES.items():
         postfix = Postfix.unpack(suite, folder / f"sender-{version}", network, "sender")
-        _configure(postfix, version, domains, sites, authority, main)
+        _configure(postfix, version, domains, sites, authority)
         assert postfix.version().startswith(f"{version}."), postfix.version()
         senders[version] = postfix
     for site in sites:
@@ -180,7 +177,6 @@ def _configure(
     domains: Sequence[Domain],
     sites: Sequence[Site],
     authority: Authority,
-    main: dict[str, str],
 ) -> None:
     tls = {
         "smtp_dns_support_level": "dnssec",
@@ -203,11 +199,12 @@ def _configure(
             f"{site.name} unix - - n - - smtp",
             f"  -o smtp_tls_security_level={site.level or 'may'}",
             f"  -o smtp_tls_policy_maps=socketmap:{place}:{MAPS[version]}",
+            *(f"  -o {option}" for option in site.options_310 if version == "3.10"),
         ]
     names = [(name, domain) for domain in domains for name in (domain.name, domain.unicode) if name]
     transport = "".join(f"{name} {domain.site}:{domain.nexthop}\n" for name, domain in names)
     files = {"ca.pem": authority.file.read_bytes(), "transport": transport.encode()}
-    postfix.configure(tls | main, services, files)
+    postfix.configure(tls, services, files)
 
 
 def _wait_for_dns(bed: Bed) -> None:

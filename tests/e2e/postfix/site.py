@@ -26,6 +26,8 @@ class Site:
     settings: dict[str, str] = field(default_factory=dict)
     """More of `[sender]`, as TOML."""
     overrides: str = ""
+    options_310: tuple[str, ...] = ()
+    """More of main.cf for its transport, where Postfix is 3.10."""
     listeners: list[socket.socket] = field(default_factory=list)
     """To hand over as systemd does, instead of the port."""
     process: subprocess.Popen[bytes] | None = None

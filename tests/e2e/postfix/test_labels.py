@@ -39,13 +39,16 @@ GOOD = [(STS, 0, ())]
 CASES = (
     case("testing-may", TESTING, "valid", "may", GOOD, "valid TLS"),
     case("testing-may-misnamed", TESTING, "misnamed", "may", GOOD, "misnamed TLS"),
-    # `may` does not look at certificates unless smtp_tls_loglevel has `untrusted`
-    case("testing-may-expired", TESTING, "expired", "may", GOOD, "expired TLS"),
+    case("testing-may-expired", TESTING, "expired", "may", [(STS, 1, (204,))], "expired TLS"),
+    case("testing-may-selfsigned", TESTING, "selfsigned", "may", [(STS, 1, (205,))], "selfsigned TLS"),
+    case("testing-quiet-expired", TESTING, "expired", "quiet", GOOD, "expired TLS"),
     case("testing-may-plain", TESTING, "plain", "may", [], "plain plain"),
     case("testing-encrypt", TESTING, "valid", "encrypt", GOOD, "valid TLS"),
-    case("testing-encrypt-selfsigned", TESTING, "selfsigned", "encrypt", GOOD, "selfsigned TLS"),
+    case(
+        "testing-encrypt-selfsigned", TESTING, "selfsigned", "encrypt", [(STS, 1, (205,))], "selfsigned TLS"
+    ),
     case("testing-dane", TESTING, "valid", "dane", GOOD, "valid TLS"),
-    case("testing-dane-expired", TESTING, "expired", "dane", GOOD, "expired TLS"),
+    case("testing-dane-expired", TESTING, "expired", "dane", [(STS, 1, (204,))], "expired TLS"),
     case("testing-dane-plain", TESTING, "plain", "dane", [], "plain plain"),
     # a host with TLSA records that the policy does not name: checked by DANE, not stopped by the patterns
     case("testing-dane-tlsa", TESTING, "dane plain", "dane", [(TLSA, 0, ())], "dane TLS"),
@@ -58,7 +61,14 @@ CASES = (
     case("full", "", "dane", "may", [(TLSA, 0, ())], "dane TLS"),
     case("nothing", "", "valid", "may", [(NO_POLICY, 0, ())], "valid TLS"),
 )
-SITES = (Site("may", 8461), Site("encrypt", 8462, "encrypt"), Site("dane", 8463, "dane"))
+# below `secure`, Postfix looks at a certificate only if its log is to tell of bad ones
+UNTRUSTED = ("smtp_tls_loglevel=summary,untrusted",)
+SITES = (
+    Site("may", 8461, options_310=UNTRUSTED),
+    Site("encrypt", 8462, "encrypt", options_310=UNTRUSTED),
+    Site("dane", 8463, "dane", options_310=UNTRUSTED),
+    Site("quiet", 8464),
+)
 
 
 class Collector:
