@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.postfix.mta import HOME, Delivery, Postfix
+from tests.e2e.postfix.mta import HOME, Delivery, Postfix, find_tree
 from tests.e2e.postfix.network import Network, address
 from tests.e2e.postfix.receivers import NUMBERS, Mailboxes
 from tests.e2e.postfix.site import Site
@@ -116,7 +116,7 @@ class Bed:
 @contextmanager
 def running_bed(domains: Sequence[Domain], sites: Sequence[Site]) -> Iterator[Bed]:
     with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="mailward-bed-"))
+        folder = Path(tempfile.mkdtemp(prefix="bed-", dir=find_tree("trixie").parent))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
         hosts = {"dns": [DNS, DEAD], "sender": [SENDER], "receiver": NUMBERS, "web": [WEB]}
@@ -127,14 +127,12 @@ def running_bed(domains: Sequence[Domain], sites: Sequence[Site]) -> Iterator[Be
         stack.callback(bed.dns.stop)
         bed.web.start()
         stack.callback(bed.web.stop)
-        stack.callback(bed.mailboxes.postfix.stop)
         bed.mailboxes.start()
         _wait_for_dns(bed)
         for site in sites:
             stack.callback(_stop, site)
             site.spawn(network)
         for postfix in bed.senders.values():
-            stack.callback(postfix.stop)
             postfix.start()
         for site in sites:
             site.wait()

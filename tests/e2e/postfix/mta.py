@@ -1,8 +1,6 @@
 """Postfix in a Debian tree of its own, with its own configuration, queue and log, on a host of the network."""
 
 import re
-import shutil
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +63,10 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 
+def find_tree(suite: str) -> Path:
+    return Path(run(SCRIPT, suite).strip())
+
+
 @dataclass(frozen=True)
 class Delivery:
     """What Postfix's log says about one recipient."""
@@ -80,7 +82,7 @@ class Postfix:
     suite: str
     """Of Debian: bookworm has 3.7, trixie 3.10."""
     root: Path
-    """A tree of its own, copied from the kept one."""
+    """Of a tree of its own."""
     network: Network
     host: str
     smtp_port: int = 0
@@ -88,8 +90,9 @@ class Postfix:
 
     @classmethod
     def unpack(cls, suite: str, root: Path, network: Network, host: str) -> "Postfix":
-        tree = run(SCRIPT, suite).strip()
-        run("cp", "-a", "--reflink=auto", tree, root)
+        """By hard links: what a file of the tree holds must never be changed."""
+        run("cp", "-al", find_tree(suite), root)
+        (root / "etc/resolv.conf").unlink(missing_ok=True)
         return cls(suite, root, network, host)
 
     @property
@@ -117,13 +120,6 @@ class Postfix:
     def start(self) -> None:
         self.command("postfix", "-c", HOME, "start")
 
-    def stop(self) -> None:
-        command = [*self.network.inside(self.host), "chroot", str(self.root), "postfix", "-c", HOME, "abort"]
-        subprocess.run(command, capture_output=True, check=False)  # it may not have been started
-
-    def remove(self) -> None:
-        shutil.rmtree(self.root)
-
     def version(self) -> str:
         return self.command("postconf", "-c", HOME, "-h", "mail_version").strip()
 
@@ -147,6 +143,15 @@ class Postfix:
         """The last attempt for each recipient so far."""
         found = _LOGGED.finditer(self.log())
         return {m["to"]: Delivery(m["status"], m["relay"], m["dsn"], m["text"]) for m in found}
+
+    def wait_for_count(self, text: str, count: int) -> None:
+        """Until the log has it so many times."""
+        ends = time.monotonic() + DELIVERY_SECONDS
+        while self.log().count(text) < count:
+            assert time.monotonic() < ends, (
+                f"{self.log().count(text)} of {count} {text}\n{self.log()[-5000:]}"
+            )
+            time.sleep(0.1)
 
     def wait_for(self, recipients: list[str], seconds: float = DELIVERY_SECONDS) -> dict[str, Delivery]:
         """Until each was tried."""

@@ -46,8 +46,11 @@ class Network:
         there = {path.name for path in Path("/run/netns").glob("*")}
         for host in self._names:
             if self.name(host) in there:
-                for number in run("ip", "netns", "pids", self.name(host)).split():
-                    _kill(int(number))
+                while numbers := run(
+                    "ip", "netns", "pids", self.name(host)
+                ).split():  # Postfix's master starts more
+                    for number in numbers:
+                        _kill(int(number))
                 run("ip", "netns", "del", self.name(host))
 
     def _add(self, host: str, numbers: list[int]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.e2e.postfix.bed import Bed, Domain, policy, running_bed
+from tests.e2e.postfix.mta import HOME
 from tests.e2e.postfix.network import address
 from tests.e2e.postfix.site import Site
 from tests.e2e.postfix.zones import DEAD, dead
@@ -28,6 +29,7 @@ ATTACKERS = {
     "tlsa": "dane.mx.test",  # with DANE that holds
 }
 
+CRASHES = 5
 PROTECTED = [f"{outage}-{attacker}" for outage in OUTAGES for attacker in ATTACKERS]
 
 
@@ -76,3 +78,25 @@ def test_the_same_attack_gets_the_mail_of_a_domain_without_protection(
     assert bed.delivery(label, version).status == "sent"
     by = f"{ATTACKERS[attacker]} {'plain' if attacker == 'stripped' else 'TLS'}"
     assert bed.mailboxes.wait_for(bed.recipient(label, version), 2) == {"valid.mx.test TLS": 1, by: 1}
+
+
+def test_crashes_under_attack_let_nothing_through(bed: Bed) -> None:
+    site = bed.sites["may"]
+    recipients = [
+        bed.recipient(f"{outage}-stripped", version) for outage in OUTAGES for version in bed.senders
+    ]
+    before = {version: postfix.log().count("status=deferred") for version, postfix in bed.senders.items()}
+    for _ in range(CRASHES):
+        site.kill()
+        for version, postfix in bed.senders.items():
+            for outage in OUTAGES:
+                postfix.stream(bed.recipient(f"{outage}-stripped", version), 5)
+        site.spawn(bed.network)
+        for postfix in bed.senders.values():
+            postfix.command("postqueue", "-c", HOME, "-f")  # all of them are tried again at once
+        site.wait()
+    for version, postfix in bed.senders.items():
+        postfix.wait_for_count("status=deferred", before[version] + CRASHES * 5 * len(OUTAGES))
+    assert {to: bed.mailboxes.count(to) for to in recipients} == {
+        to: {"valid.mx.test TLS": 1} for to in recipients
+    }
