@@ -53,6 +53,7 @@ RECEIVERS = (
     Receiver("daneunusable", 32, is_self_signed=True, tlsa=f"1 1 1 {'00' * 32}"),
     Receiver("nolookup", 33),
     Receiver("smart", 34),
+    Receiver("deep.sub", 35),
     Receiver("stripped", 66, has_tls=False, zone="evil.test"),
     Receiver("owncert", 67, zone="evil.test"),
     Receiver("forged", 68, names=("valid.mx.test",), is_self_signed=True, zone="evil.test"),

@@ -93,6 +93,11 @@ CASES = (
     case("sts-enforce", "valid TLS", "xn--bcher-kva", policy=ENFORCE, unicode="bücher.test"),
     case("sts-enforce", NO_STARTTLS, "xn--mller-kva", mx=("plain",), policy=ALL, unicode="müller.test"),
     case("sts-enforce", "smart TLS", "relayed", nexthop="[smart.mx.test]:25"),
+    # before 3.10.5 Postfix's `.mx.test` covers every depth; RFC 8461 §4.1: one label
+    case(
+        "sts-enforce", "deep.sub TLS", "enforced-deep", mx=("deep.sub",), policy=ALL,
+        on_310=(NO_HOST, "MX name 'deep.sub.mx.test' does not match STS MX pattern for 'enforced-deep.test'"),
+    ),
     case("sts-enforce", "valid TLS", "enforced-second", mx=("expired", "valid"), policy=ALL),
     case(
         "sts-enforce", UNVERIFIED, "enforced-expired", log="expired.mx.test[10.77.0.26]:25: certificate has expired",
