@@ -30,7 +30,7 @@ SUITES = {"3.7": "bookworm", "3.10": "trixie"}
 MAPS = {"3.7": "QUERY", "3.10": "QUERYwithTLSRPT"}
 SENDER = 10
 SMTP_PORT = 2525  # of the sending Postfixes, for streams of mail
-READY_SECONDS = 20
+READY_SECONDS = 90
 _ASK = """
 from dns import message, query
 print(query.udp(message.make_query("mx.test", "SOA", want_dnssec=True), "127.0.0.1", 2))

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives import serialization
 from tests.e2e.postfix.mta import HOME, Postfix
 from tests.e2e.postfix.network import Network, address
 from tests.e2e.postfix.web import WEB
-from tests.e2e.postfix.zones import Zone, dead
+from tests.e2e.postfix.zones import Zone
 from tests.fakes.certs import DAY, Authority
 
 UID = 5000
-ARRIVAL_SECONDS = 20
+ARRIVAL_SECONDS = 90
 _BY = re.compile(r"by (\S+) \(Postfix\)")
 _TO = re.compile(r"^Delivered-To: (\S+)$", re.MULTILINE)
 
@@ -87,9 +87,10 @@ class Mailboxes:
                 full = len(receiver.tlsa.split()) == 4
                 record = receiver.tlsa if full else f"{receiver.tlsa} {self._key_hash(receiver)}"
                 lines.append(f"_25._tcp.{receiver.label} TLSA {record}")
-        zones["mx.test"].lines += [dead("_tcp.nolookup"), "alias CNAME dane"]
+        zones["mx.test"].lines += ["alias CNAME dane"]
         zones["mx.test"].lines += ['_mta-sts.smart TXT "v=STSv1; id=1;"', f"mta-sts.smart A {address(WEB)}"]
-        return list(zones.values())
+        forbidden = Zone("_tcp.nolookup.mx.test.", is_bogus=True, parent="mx.test.")
+        return [*zones.values(), forbidden]
 
     def start(self) -> None:
         main = {

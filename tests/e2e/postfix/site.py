@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.e2e.postfix.network import Network
 
-START_SECONDS = 30
+START_SECONDS = 90
 _CHANGED = re.compile(r" decision-changed nexthop=(?P<nexthop>\S+) row=(?P<row>\S+) ")
 
 

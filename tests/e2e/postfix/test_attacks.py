@@ -11,7 +11,7 @@ from tests.e2e.postfix.network import address
 from tests.e2e.postfix.site import Site
 from tests.e2e.postfix.zones import DEAD, dead
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 ENFORCE = policy("enforce", "valid.mx.test")
 NO_HTTPS = f"mta-sts A {address(DEAD)}"

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.postfix.bed import Bed, Domain, policy, running_bed
 from tests.e2e.postfix.site import Site
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 Label = tuple[int, int, tuple[int, ...]]
 """Of a datagram: policy-type, final result (0 is good), codes of failures."""

@@ -18,7 +18,7 @@ from mailward.core.sending.facts import Row
 from mailward.sender.cache import Entry
 from mailward.sender.sqlite import SqliteCache
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 ENFORCE = policy("enforce", "valid.mx.test")
 ALL = policy("enforce", "*.mx.test")

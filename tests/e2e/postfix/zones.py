@@ -32,7 +32,8 @@ class Zone:
     """As in a zone file."""
     is_signed: bool = False
     is_bogus: bool = False
-    """Its parent says that it is signed, by another key."""
+    """Its parent says that it is signed, by another key: whoever validates fails."""
+    parent: str = "test."
 
 
 def dead(label: str) -> str:
@@ -83,11 +84,12 @@ class Dns:
 
     def _write_all(self) -> None:
         top = Zone("test.", [f"ns A {address(DNS)}", f"dead A {address(DEAD)}"], is_signed=True)
-        for zone in self.zones.values():
-            top.lines.append(f"{zone.name} NS ns.test.")
+        for zone in sorted(self.zones.values(), key=lambda zone: zone.parent == "test."):  # children first
+            parent = self.zones.get(zone.parent, top)
+            parent.lines.append(f"{zone.name} NS ns.test.")
             trust = self._write(zone)
             if trust:
-                top.lines.append(f"{zone.name} DS {_WRONG_DS if zone.is_bogus else trust}")
+                parent.lines.append(f"{zone.name} DS {_WRONG_DS if zone.is_bogus else trust}")
         root = Zone(".", ["test. NS ns.test.", f"ns.test. A {address(DNS)}"], is_signed=True)
         root.lines.append(f"test. DS {self._write(top)}")
         (self.folder / "anchor").write_text(f". 3600 IN DS {self._write(root)}\n")
