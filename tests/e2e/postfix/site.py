@@ -87,6 +87,13 @@ class Site:
             time.sleep(0.05)
         self.starts = starts
 
+    def wait_for_policies(self, count: int) -> None:
+        """Until it has learned so many."""
+        ends = time.monotonic() + START_SECONDS
+        while self.log().count(" policy-learned ") < count:
+            assert time.monotonic() < ends, self.log()
+            time.sleep(0.05)
+
     starts: int = 0
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:

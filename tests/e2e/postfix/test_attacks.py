@@ -48,6 +48,9 @@ def bed(root: None) -> Iterator[Bed]:
         for version in bed.senders:
             for label in labels:
                 assert bed.delivery(label, version).status == "sent"
+        bed.sites["may"].wait_for_policies(
+            len(PROTECTED)
+        )  # on a busy machine they are learned after the answer
         bed.sites["may"].kill()
         for domain in domains:
             outage, _, attacker = domain.label.rpartition("-")
