@@ -1,9 +1,10 @@
 """Several processes on one socket and one cache."""
 
 import asyncio
+import contextlib
 import os
 import signal
-from datetime import timedelta
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from tests.sender.lab import DOMAIN, SECURE, Lab
 from tests.sender.process import Process, make_process
 
 from mailward.core.names import Domain
-from mailward.net import clock
 from mailward.sender.control import purge_domains
 
 CLIENTS = 12
@@ -93,14 +93,31 @@ async def test_what_is_due_is_divided_by_name_and_nothing_is_left_out(lab: Lab) 
     lab.publish()
     first = lab.daemon()
     await first.answers.answer(f"QUERY {DOMAIN}".encode())
+    with contextlib.closing(sqlite3.connect(lab.folder / "cache.sqlite3")) as cache, cache:
+        cache.execute("UPDATE policy SET refresh_at = 0, fetched_at = fetched_at - 172800")
     fetched = []
-    with clock.frozen(clock.now() + timedelta(days=2)):
-        for number in range(3):
-            daemon = lab.daemon()
-            daemon.refresher.share = (number, 3)
-            before = len(lab.host.requests)
-            await daemon.refresher.tick()
-            fetched.append(len(lab.host.requests) - before)
-            await daemon.knowledge.close()
+    for number in range(3):
+        daemon = lab.daemon()
+        daemon.refresher.share = (number, 3)
+        before = len(lab.host.requests)
+        await daemon.refresher.tick()
+        fetched.append(len(lab.host.requests) - before)
+        await daemon.knowledge.close()
     assert sorted(fetched) == [0, 0, 1]
     await first.knowledge.close()
+
+
+async def test_what_another_process_learns_ends_what_was_said_before(lab: Lab) -> None:
+    pair = await make_process(lab, workers="2").start()
+    await started(pair, 1)
+    assert await ask_all(pair.port) == ["NOTFOUND "] * CLIENTS  # and kept for a minute at least
+    lab.publish()
+    other = await make_process(lab).start()
+    async with await Client.connect(other.port) as client:
+        assert await client.ask(DOMAIN) == SECURE
+    async with asyncio.timeout(20):
+        answers: list[str] = []
+        while answers != [SECURE] * CLIENTS:
+            answers = await ask_all(pair.port)
+    assert await other.stop(signal.SIGTERM) == 0
+    assert await pair.stop(signal.SIGTERM) == 0

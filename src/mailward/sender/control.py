@@ -28,6 +28,7 @@ _BUSY_SECONDS = 10.0
 _TABLE = """CREATE TABLE IF NOT EXISTS changed (
     number INTEGER PRIMARY KEY AUTOINCREMENT, domain TEXT NOT NULL, at INTEGER NOT NULL
 ) STRICT"""
+_LEARNED = "SELECT fetched_at, domain FROM policy WHERE fetched_at >= ?"
 _HAS_TABLE = "SELECT count(*) FROM sqlite_schema WHERE name = 'changed'"
 
 Change = Callable[[sqlite3.Connection], Sequence[Domain]]
@@ -77,6 +78,9 @@ class Journal:
         """Raises CacheError."""
         self._path = path
         self._knowledge = knowledge
+        self.is_shared = False
+        """Whether other processes learn policies on the same cache."""
+        self._heard_at = 0
         rows = self._read("SELECT coalesce(max(number), 0), '' FROM changed", ())
         self._number = int(str(rows[0][0])) if rows else 0
 
@@ -90,7 +94,13 @@ class Journal:
                 logger.error("cache-unreadable", extra={"reason": str(error)})
 
     async def look(self) -> None:
-        """Forget what others have changed. Raises CacheError."""
+        """Forget what others have changed, and hear of what they have learned. Raises CacheError."""
+        if self.is_shared:
+            # a second twice rather than never: they learn while this is read
+            rows = await asyncio.to_thread(self._read, _LEARNED, (self._heard_at - 2,))
+            for fetched_at, name in rows:
+                self._heard_at = max(self._heard_at, int(str(fetched_at)))
+                self._knowledge.hear_of(Domain(str(name)))
         query = "SELECT number, domain FROM changed WHERE number > ? ORDER BY number LIMIT ?"
         rows = await asyncio.to_thread(self._read, query, (self._number, MAX_AT_ONCE))
         for number, name in rows:
@@ -102,7 +112,7 @@ class Journal:
     def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[object, object]]:
         try:
             with contextlib.closing(open_for_reading(self._path)) as connection:
-                if not connection.execute(_HAS_TABLE).fetchone()[0]:
+                if query is not _LEARNED and not connection.execute(_HAS_TABLE).fetchone()[0]:
                     return []
                 return connection.execute(query, values).fetchall()
         except sqlite3.Error as error:

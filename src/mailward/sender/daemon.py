@@ -149,6 +149,7 @@ async def run(
     cache = SqliteCache(settings.sender_cache_path, settings.sender.max_domains)
     daemon = make_daemon(settings, cache, make_sender_resolver(settings))
     daemon.refresher.share = (worker.number, worker.count)
+    daemon.journal.is_shared = worker.count > 1
     sockets = open_listeners(settings) if sockets is None else sockets
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -194,6 +194,12 @@ class Knowledge:
             return
         await self._flights.join(domain, lambda: self._discover(domain, state), None)
 
+    def hear_of(self, domain: Domain) -> None:
+        """Another process has learned a policy: do not go on saying that there is none."""
+        state = self._states.get(domain)
+        if state is not None and self._live(state) is None:
+            self.forget(domain)
+
     def forget(self, domain: Domain) -> None:
         self._states.pop(domain)
         self._unwritten.pop(domain, None)

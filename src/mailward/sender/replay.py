@@ -91,6 +91,18 @@ class Overlay:
     async def history(self, domain: Domain) -> list[Version]:
         return []
 
+    def last_use(self) -> int | None:
+        return self._below.last_use() if self._below else None
+
+    async def note_dane(self, nexthop: str, now: int, forget_before: int) -> None:
+        """What is seen now says nothing of the days in the log."""
+
+    async def dane_full_at(self, nexthop: str) -> int | None:
+        return await self._below.dane_full_at(nexthop) if self._below else None
+
+    async def last_dane_at(self) -> int | None:
+        return await self._below.last_dane_at() if self._below else None
+
     async def close(self) -> None:
         if self._below is not None:
             await self._below.close()
@@ -184,4 +196,5 @@ async def make_answers(settings: Settings, cache: PolicyCache, resolver: Resolve
     if sender.dane:
         validation = await check_validation(resolver, sender.dnssec_secure_name, sender.dnssec_bogus_name)
         knowledge.looks_for_dane = validation.trust is Trust.VALIDATES
+    knowledge.validation_seen.set()
     return answers
