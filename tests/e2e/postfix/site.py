@@ -38,6 +38,7 @@ class Site:
         (self.folder / "overrides.toml").write_text(self.overrides)
         sender = {
             "listen": f'["127.0.0.1:{self.port}"]',
+            "metrics_listen": '""',  # several senders share a host here
             "default_level": f'"{self.level}"',
             "ca_file": f'"{authority_file}"',
             "dnssec_bogus_name": '"bogus.test"',
