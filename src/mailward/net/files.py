@@ -15,6 +15,8 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
+from operator import attrgetter
 from typing import NamedTuple
 
 from mailward.net.mbox import START, split_mbox
@@ -83,9 +85,7 @@ def walk(paths: Iterable[str], limits: WalkLimits = DEFAULT_LIMITS, part: Part =
             if part.number == 0:
                 yield from _read_stdin(limits)
             continue
-        for place, found in enumerate(_find(path)):
-            if not part.has(place):
-                continue
+        for found in _find(path, part):
             if found.error is not None:
                 yield Item(found.name, None, found.error)
             else:
@@ -104,42 +104,48 @@ def measure(paths: Iterable[str]) -> int:
     return total
 
 
-def _find(path: str) -> Iterator[_Found]:
+def _find(path: str, part: Part = WHOLE) -> Iterator[_Found]:
     """The file, or the candidates below the folder. A loop of symbolic links is walked once."""
     if not os.path.isdir(path):
-        yield _Found(_decode(path), path, is_folder=False)
+        if part.has(0):
+            yield _Found(_decode(path), path, is_folder=False)
         return
     seen: set[tuple[int, int]] = set()
+    places = count()
     # a stack of our own: folders may be nested deeper than Python recurses
-    waiting = [_Found("", path, is_folder=True)]
-    while waiting:
-        found = waiting.pop()
-        if found.is_folder:
-            waiting += reversed(_list(found, seen))
+    open_folders = [_list(_Found("", path, is_folder=True), seen, part, places)]
+    while open_folders:
+        found = next(open_folders[-1], None)
+        if found is None:
+            open_folders.pop()
+        elif found.is_folder:
+            open_folders.append(_list(found, seen, part, places))
         else:
             yield found
 
 
-def _list(folder: _Found, seen: set[tuple[int, int]]) -> list[_Found]:
+def _list(folder: _Found, seen: set[tuple[int, int]], part: Part, places: Iterator[int]) -> Iterator[_Found]:
+    """Folders, and the candidates of this part, as they are asked for. `places` numbers all files."""
     try:
         here = os.stat(folder.path)
         if (here.st_dev, here.st_ino) in seen:
-            return []
+            return
         seen.add((here.st_dev, here.st_ino))
         with os.scandir(folder.path) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
+            listed = sorted(entries, key=attrgetter("name"))
     except OSError as error:
-        return [_Found(folder.name or _decode(folder.path), folder.path, is_folder=False, error=_say(error))]
+        if part.has(next(places)):
+            yield _Found(folder.name or _decode(folder.path), folder.path, is_folder=False, error=_say(error))
+        return
     prefix = f"{folder.name}/" if folder.name else ""
     in_maildir = os.path.basename(folder.path.rstrip("/")) in _MAILDIR_FOLDERS
-    found = []
     for entry in listed:
         if entry.name.startswith("."):
             continue
-        is_folder = entry.is_dir()
-        if is_folder or (entry.is_file() and (in_maildir or _is_candidate(entry))):
-            found.append(_Found(prefix + _decode(entry.name), entry.path, is_folder, is_listed=True))
-    return found
+        if entry.is_dir():
+            yield _Found(prefix + _decode(entry.name), entry.path, is_folder=True)
+        elif part.has(next(places)) and entry.is_file() and (in_maildir or _is_candidate(entry)):
+            yield _Found(prefix + _decode(entry.name), entry.path, is_folder=False, is_listed=True)
 
 
 def _decode(name: str) -> str:
