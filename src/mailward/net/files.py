@@ -80,12 +80,13 @@ _RUN = 64  # neighbours on the disk stay together
 
 def walk(paths: Iterable[str], limits: WalkLimits = DEFAULT_LIMITS, part: Part = WHOLE) -> Iterator[Item]:
     """Every item under the paths, in the order of names; `-` is standard input. Never raises OSError."""
+    places = count()
     for path in paths:
         if path == STDIN:
             if part.number == 0:
                 yield from _read_stdin(limits)
             continue
-        for found in _find(path, part):
+        for found in _find(path, part, places):
             if found.error is not None:
                 yield Item(found.name, None, found.error)
             else:
@@ -96,7 +97,7 @@ def measure(paths: Iterable[str]) -> int:
     """The bytes that `walk` will read, for a progress bar; standard input counts as nothing."""
     total = 0
     for path in paths:
-        for found in _find(path):
+        for found in _find(path, WHOLE, count()):
             try:
                 total += os.stat(found.path).st_size
             except OSError:
@@ -104,14 +105,15 @@ def measure(paths: Iterable[str]) -> int:
     return total
 
 
-def _find(path: str, part: Part = WHOLE) -> Iterator[_Found]:
-    """The file, or the candidates below the folder. A loop of symbolic links is walked once."""
+def _find(path: str, part: Part, places: Iterator[int]) -> Iterator[_Found]:
+    """The file, or the candidates below the folder. A loop of symbolic links is walked once. `places` numbers all
+    files, of the other parts too.
+    """
     if not os.path.isdir(path):
-        if part.has(0):
+        if part.has(next(places)):
             yield _Found(_decode(path), path, is_folder=False)
         return
     seen: set[tuple[int, int]] = set()
-    places = count()
     # a stack of our own: folders may be nested deeper than Python recurses
     open_folders = [_list(_Found("", path, is_folder=True), seen, part, places)]
     while open_folders:
@@ -125,7 +127,7 @@ def _find(path: str, part: Part = WHOLE) -> Iterator[_Found]:
 
 
 def _list(folder: _Found, seen: set[tuple[int, int]], part: Part, places: Iterator[int]) -> Iterator[_Found]:
-    """Folders, and the candidates of this part, as they are asked for. `places` numbers all files."""
+    """Folders, and the candidates of this part, as they are asked for."""
     try:
         here = os.stat(folder.path)
         if (here.st_dev, here.st_ino) in seen:
