@@ -1,7 +1,6 @@
 """What one reporter can do whose DKIM is valid and whose reports are lies: anybody with a domain can be one."""
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +10,7 @@ from tests.fakes.arrivals import arrive
 from tests.fakes.evidence import make_domains, make_organisation
 from tests.fakes.relay import FakeRelay
 
-from mailward.config import Console, Settings
+from mailward.config import Settings
 from mailward.net import clock
 from mailward.store.models import (
     Domain,
@@ -32,17 +31,6 @@ EVIL = Judgement(Trust.VERIFIED, "pass", "valid", "evil.test")
 GOOGLE = Judgement(Trust.VERIFIED, "pass", "valid", "google.test")
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def relay() -> Iterator[FakeRelay]:
-    with FakeRelay() as relay:
-        yield relay
-
-
-@pytest.fixture
-def settings(relay: FakeRelay) -> Settings:
-    return Settings(console=Console(public_url="https://console.example.net"), relay=relay.settings)
 
 
 @pytest.fixture

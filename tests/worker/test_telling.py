@@ -3,7 +3,7 @@
 import email
 import email.policy
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 
@@ -13,7 +13,7 @@ from asgiref.sync import async_to_sync
 from tests.fakes.evidence import make_domains, make_organisation, report_failures, report_success
 from tests.fakes.relay import FakeRelay
 
-from mailward.config import Console, Relay, Settings
+from mailward.config import Relay, Settings
 from mailward.net import clock
 from mailward.store.models import (
     Domain,
@@ -35,17 +35,6 @@ DAY = NOON.date() - timedelta(days=2)
 SETTLED = NOON + timedelta(minutes=10)
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def relay() -> Iterator[FakeRelay]:
-    with FakeRelay() as relay:
-        yield relay
-
-
-@pytest.fixture
-def settings(relay: FakeRelay) -> Settings:
-    return Settings(console=Console(public_url="https://console.example.net"), relay=relay.settings)
 
 
 @pytest.fixture
