@@ -153,6 +153,15 @@ class Sender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A URL that gets the same as JSON."""
 
 
+class Tlsrpt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`mailward sender`: TLS reports about the mail that this Postfix sends."""
+
+    socket: str = ""
+    """Where Postfix's datagrams arrive, its smtp_tlsrpt_socket_name; empty: no reports are made."""
+    counts: str = ""
+    """The SQLite file of the counts; empty means `<data>/sender-tlsrpt.sqlite3`."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     data: str = "var"
     """The folder of the database, keys and certificates."""
@@ -164,6 +173,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     relay: Relay = Relay()
     problems: Problems = Problems()
     sender: Sender = Sender()
+    tlsrpt: Tlsrpt = Tlsrpt()
 
     @property
     def data_path(self) -> Path:
@@ -177,6 +187,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def sender_shadow_path(self) -> Path:
         file = self.sender.shadow_file
         return Path(file).absolute() if file else self.data_path / "sender-shadow.sqlite3"
+
+    @property
+    def tlsrpt_counts_path(self) -> Path:
+        file = self.tlsrpt.counts
+        return Path(file).absolute() if file else self.data_path / "sender-tlsrpt.sqlite3"
 
     @property
     def policy_port(self) -> int:
