@@ -18,13 +18,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.postfix.mta import HOME, Delivery, Postfix, find_tree
-from tests.e2e.postfix.network import Network, address
-from tests.e2e.postfix.receivers import NUMBERS, Mailboxes
+from tests.e2e.postfix.receivers import NUMBERS, RECEIVERS, zones
 from tests.e2e.postfix.site import Site
-from tests.e2e.postfix.web import WEB, PolicyHosts
-from tests.e2e.postfix.zones import DEAD, DNS, Dns, Zone, dead
-from tests.fakes.certs import Authority
+
+from mailward.lab.certs import Authority
+from mailward.lab.mta import HOME, Delivery, Postfix, find_tree
+from mailward.lab.network import Network, address
+from mailward.lab.receivers import Mailboxes
+from mailward.lab.web import WEB, PolicyHosts
+from mailward.lab.zones import DEAD, DNS, Dns, Zone, dead
 
 SUITES = {"3.7": "bookworm", "3.10": "trixie"}
 MAPS = {"3.7": "QUERY", "3.10": "QUERYwithTLSRPT"}
@@ -142,10 +144,10 @@ def running_bed(domains: Sequence[Domain], sites: Sequence[Site]) -> Iterator[Be
 def _prepare(folder: Path, network: Network, domains: Sequence[Domain], sites: Sequence[Site]) -> Bed:
     (folder / "site").mkdir()
     authority = Authority(folder)
-    mailboxes = Mailboxes(folder, network, authority)
+    mailboxes = Mailboxes(folder, network, authority, RECEIVERS)
     tree = mailboxes.postfix.root
     dns, web = Dns(tree, network), PolicyHosts(tree, network, authority)
-    dns.add(*mailboxes.zones(), Zone("bogus.test.", ["@ A 192.0.2.1"], is_bogus=True))
+    dns.add(*zones(mailboxes), Zone("bogus.test.", ["@ A 192.0.2.1"], is_bogus=True))
     web.add("smart.mx.test", policy("enforce", "smart.mx.test"))
     for domain in domains:
         dns.add(Zone(f"{domain.name}.", domain.lines, domain.is_signed))

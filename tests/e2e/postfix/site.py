@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.e2e.postfix.network import Network
+from mailward.lab.network import Network
 
 START_SECONDS = 90
 _CHANGED = re.compile(r" decision-changed nexthop=(?P<nexthop>\S+) row=(?P<row>\S+) ")

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 from tests.e2e.postfix.bed import Bed, Domain, policy, running_bed
-from tests.e2e.postfix.mta import HOME
-from tests.e2e.postfix.network import address
 from tests.e2e.postfix.site import Site
-from tests.e2e.postfix.zones import DEAD, dead
+
+from mailward.lab.mta import HOME
+from mailward.lab.network import address
+from mailward.lab.zones import DEAD, dead
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from tests.e2e.postfix.bed import Bed, Domain, policy, running_bed
-from tests.e2e.postfix.mta import Delivery
-from tests.e2e.postfix.network import address
 from tests.e2e.postfix.site import Site
 
 from mailward.core.mtasts.decide import Cached
 from mailward.core.mtasts.policy import parse_policy
 from mailward.core.names import Domain as Name
 from mailward.core.sending.facts import Row
+from mailward.lab.mta import Delivery
+from mailward.lab.network import address
 from mailward.sender.cache import Entry
 from mailward.sender.sqlite import SqliteCache
 

@@ -1,4 +1,4 @@
-"""The DNS of the test bed: a signed root, signed and unsigned zones below it, NSD to serve and unbound to validate.
+"""The DNS of lab and test bed: a signed root, signed and unsigned zones below it, NSD to serve and unbound to validate.
 
 Everything is below `test.`. A zone that is changed is served at once: no record may be kept by anybody.
 """
@@ -15,7 +15,9 @@ import dns.rdatatype
 import dns.zone
 from cryptography.hazmat.primitives.asymmetric import ec
 from dns.dnssectypes import Algorithm, DSDigest
-from tests.e2e.postfix.network import Network, address
+
+from mailward.lab.faults import LabFault
+from mailward.lab.network import Network, address
 
 DNS, DEAD = 53, 54
 HOME = "/dns"  # inside the tree
@@ -70,10 +72,10 @@ class Dns:
     def change(self, name: str, *lines: str) -> None:
         """Of an unsigned zone."""
         zone = self.zones[name]
-        assert not zone.is_signed
+        if zone.is_signed or self._nsd is None:
+            raise LabFault(f"{name} is signed, or not served")
         zone.lines = list(lines)
         self._path(zone).write_text(_text(zone))
-        assert self._nsd is not None
         self._nsd.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:

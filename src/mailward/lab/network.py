@@ -5,14 +5,17 @@ import signal
 import subprocess
 from pathlib import Path
 
+from mailward.lab.faults import LabFault
+
 PREFIX = "10.77.0"
 
 
 def run(*command: str | Path, text: str = "") -> str:
-    """What it writes; what it complains of, in the error."""
+    """What it writes. Raises LabFault with what it complains of."""
     parts = [str(part) for part in command]
     done = subprocess.run(parts, check=False, input=text, capture_output=True, text=True)
-    assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
+    if done.returncode:
+        raise LabFault(f"{' '.join(parts)}: {(done.stderr or done.stdout).strip()}")
     return done.stdout
 
 

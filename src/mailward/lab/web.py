@@ -3,8 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from tests.e2e.postfix.network import Network, address
-from tests.fakes.certs import Authority
+from mailward.lab.certs import Authority
+from mailward.lab.network import Network, address
 
 WEB = 80
 HOME = "/web"  # inside the tree

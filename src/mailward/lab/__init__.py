@@ -1,0 +1,12 @@
+"""The attack lab: real mail servers in network namespaces, and somebody on the path between them.
+
+    network     hosts, each a namespace with addresses of its own
+    zones       a signed DNS root and zones below it; NSD serves, unbound validates
+    mta         Postfix from a Debian tree (`postfix-tree` makes it), with its own configuration, queue and log
+    receivers   the receiving Postfix: a host name, an address and a certificate for each way to be right or wrong
+    web         policy hosts
+    certs       a certificate authority
+
+`tests/e2e/postfix` is built from the same parts. Nothing of the machine's own network, resolver or mail server is
+touched.
+"""
