@@ -36,7 +36,7 @@ from tests.fakes.signer import Signer  # noqa: E402
 SHARED = Path(os.environ.get("MAILWARD_SHARED", HERE.parent / "../shared"))
 PEER = HERE.parent / ".venv-bench/bin/python"
 OUT = HERE / "out"
-ROUNDS = 3
+ROUNDS = 5
 SMTP_MAILS = 2_000
 IMPORT_MAILS = 20_000
 CONNECTIONS = 32

@@ -3,6 +3,7 @@
 import django.db.models.deletion
 import mailward.net.clock
 import mailward.store.ids
+import mailward.store.rowid
 from django.conf import settings
 from django.db import migrations, models
 
@@ -148,7 +149,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigIntegerField(
+                    mailward.store.rowid.RowId(
                         default=mailward.store.ids.new_id, primary_key=True, serialize=False
                     ),
                 ),
@@ -330,7 +331,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigIntegerField(
+                    mailward.store.rowid.RowId(
                         default=mailward.store.ids.new_id, primary_key=True, serialize=False
                     ),
                 ),
@@ -365,7 +366,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigIntegerField(
+                    mailward.store.rowid.RowId(
                         default=mailward.store.ids.new_id, primary_key=True, serialize=False
                     ),
                 ),
@@ -445,7 +446,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigIntegerField(
+                    mailward.store.rowid.RowId(
                         default=mailward.store.ids.new_id, primary_key=True, serialize=False
                     ),
                 ),

@@ -3,6 +3,7 @@
 from django.db import models
 
 from mailward.store.ids import new_id
+from mailward.store.rowid import RowId
 
 
 class OutboxItem(models.Model):
@@ -11,7 +12,7 @@ class OutboxItem(models.Model):
     One pending item a (kind, key): asking again for what is already pending is the same work.
     """
 
-    id = models.BigIntegerField(primary_key=True, default=new_id)
+    id = RowId(primary_key=True, default=new_id)
     kind = models.CharField(max_length=40)
     key = models.CharField(max_length=200)
     payload = models.JSONField(default=dict)

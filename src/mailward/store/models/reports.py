@@ -9,6 +9,7 @@ from mailward.net import clock
 from mailward.store.ids import new_id
 from mailward.store.models.accounts import Organisation, User
 from mailward.store.models.domains import Domain
+from mailward.store.rowid import RowId
 
 
 class Door(models.TextChoices):
@@ -33,7 +34,7 @@ class Trust(models.TextChoices):
 class RawMessage(models.Model):
     """The bytes that came through a door."""
 
-    id = models.BigIntegerField(primary_key=True, default=new_id)
+    id = RowId(primary_key=True, default=new_id)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
     door = models.CharField(max_length=10, choices=Door)
     name = models.CharField(max_length=255, blank=True)
@@ -45,7 +46,7 @@ class RawMessage(models.Model):
 class Report(models.Model):
     """One report, for the one domain that it belongs to (none: foreign)."""
 
-    id = models.BigIntegerField(primary_key=True, default=new_id)
+    id = RowId(primary_key=True, default=new_id)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
     domain = models.ForeignKey(
         Domain, null=True, on_delete=models.CASCADE, related_name="reports", db_index=False
@@ -145,7 +146,7 @@ class Receipt(models.Model):
 class QuarantinedMessage(models.Model):
     """What came through a door and could not be read."""
 
-    id = models.BigIntegerField(primary_key=True, default=new_id)
+    id = RowId(primary_key=True, default=new_id)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+")
     address_domain = models.ForeignKey(
         Domain, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
