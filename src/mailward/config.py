@@ -160,6 +160,37 @@ class Tlsrpt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Where Postfix's datagrams arrive, its smtp_tlsrpt_socket_name; empty: no reports are made."""
     counts: str = ""
     """The SQLite file of the counts; empty means `<data>/sender-tlsrpt.sqlite3`."""
+    contact: str = ""
+    """The mail address of who is responsible for the reports, their From; empty: none are made."""
+    organization: str = ""
+    """The name of who reports; empty: the domain of `contact`."""
+    reports: str = ""
+    """The SQLite file of reports and deliveries; empty means `<data>/sender-reports.sqlite3`."""
+    make_after_minutes: Annotated[int, msgspec.Meta(ge=1, le=720)] = 15
+    """So long after midnight UTC the reports of the day are made."""
+    spread_minutes: Annotated[int, msgspec.Meta(ge=0, le=1200)] = 240
+    """They go out at random times within so many minutes."""
+    keep_days: Annotated[int, msgspec.Meta(ge=2)] = 30
+    """How long reports and what became of them are kept."""
+    dkim_selectors: tuple[str, ...] = ()
+    """Keys that sign report mail, made by `mailward sender key`; empty: the mail server signs."""
+    envelope_sender: str = ""
+    """Where report mail that cannot be delivered comes back; `*` becomes the delivery's token. Empty: `contact`."""
+    sendmail_command: tuple[str, ...] = ("/usr/sbin/sendmail", "-i")
+    """Takes report mail on standard input; `-f SENDER -- RECIPIENT` is added."""
+    smtp_host: str = ""
+    """Instead of the command: a mail server that takes report mail by SMTP."""
+    smtp_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 25
+    smtp_security: Literal["none", "starttls", "tls"] = "none"
+    mails_per_hour: Positive = 10_000
+    warm_up_mails_per_hour: Annotated[int, msgspec.Meta(ge=0)] = 200
+    """So many on the first day, twice as many on each further one until `mails_per_hour`; 0: no warm-up."""
+    https_certificate: Literal["require", "any"] = "require"
+    """Of web servers that take reports; RFC 8460 allows to ignore what is wrong with it."""
+    suppress_after_days: Positive = 5
+    """So many days on which all comes back: nothing is sent there ..."""
+    suppress_days: Positive = 30
+    """... for so many days."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -192,6 +223,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def tlsrpt_counts_path(self) -> Path:
         file = self.tlsrpt.counts
         return Path(file).absolute() if file else self.data_path / "sender-tlsrpt.sqlite3"
+
+    @property
+    def tlsrpt_reports_path(self) -> Path:
+        file = self.tlsrpt.reports
+        return Path(file).absolute() if file else self.data_path / "sender-reports.sqlite3"
 
     @property
     def policy_port(self) -> int:

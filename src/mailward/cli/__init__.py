@@ -46,6 +46,12 @@ COMMANDS = {
     "sender shadow": Command("sender_shadow", "List what shadow mode would have enforced or deferred."),
     "sender replay": Command("sender_replay", "Tell what the destinations of a mail log would have met."),
     "sender doctor": Command("sender_doctor", "Find what keeps Postfix and the policy server apart."),
+    "sender reporter": Command("sender_reports", "Make and send the daily TLS reports.", is_group=True),
+    "sender reports": Command(
+        "sender_reports", "List the TLS reports and what became of them.", is_group=True
+    ),
+    "sender bounce": Command("sender_reports", "Take in report mail that came back.", is_group=True),
+    "sender key": Command("sender_key", "Make the key that signs report mail."),
     "version": Command("version", "Print the version."),
 }
 # children of `serve`: not listed

@@ -52,6 +52,10 @@ class MailerError(Exception):
         self.temporary = temporary
 
 
+class AnswerMissing(MailerError):
+    """The connection broke or nothing was said in time: what was being sent may have been taken."""
+
+
 class MessageRefused(MailerError):
     """The relay works, but it does not take this message; another may pass."""
 
@@ -101,9 +105,14 @@ class RelaySession:
             await self._within(self._deadlines.step, self._leave)
         self._abort()
 
-    async def send(self, message: bytes, recipients: Sequence[str]) -> Mapping[str, str]:
-        """Hand over a message of CRLF lines. Returns the recipients that were refused, if not all were."""
-        return await self._within(self._deadlines.message, lambda: self._send(message, recipients))
+    async def send(
+        self, message: bytes, recipients: Sequence[str], *, sender: str | None = None
+    ) -> Mapping[str, str]:
+        """Hand over a message of CRLF lines. Returns the recipients that were refused, if not all were. `sender` of the
+        envelope: another than the relay's settings name.
+        """
+        sender = parseaddr(self._relay.sender)[1] if sender is None else sender
+        return await self._within(self._deadlines.message, lambda: self._send(sender, message, recipients))
 
     async def _within(self, seconds: float, step: Callable[[], _T]) -> _T:
         try:
@@ -112,7 +121,7 @@ class RelaySession:
         except TimeoutError as error:
             # ends the thread too: it waits for this connection
             self._abort()
-            raise MailerError(f"no answer within {seconds:g} seconds", temporary=True) from error
+            raise AnswerMissing(f"no answer within {seconds:g} seconds", temporary=True) from error
 
     def _open(self) -> None:
         relay = self._relay
@@ -147,10 +156,9 @@ class RelaySession:
         client._host = self._relay.host  # type: ignore[attr-defined]  # private to smtplib
         return client
 
-    def _send(self, message: bytes, recipients: Sequence[str]) -> Mapping[str, str]:
+    def _send(self, sender: str, message: bytes, recipients: Sequence[str]) -> Mapping[str, str]:
         if self._client is None:
             raise MailerError("not connected", temporary=True)
-        sender = parseaddr(self._relay.sender)[1]
         for recipient in recipients:
             # smtplib would cut it short and go on with what is left
             if not _ADDRESS.fullmatch(recipient):
@@ -196,9 +204,10 @@ def _translated(step: Callable[[], _T]) -> _T:
         raise MailerError(_clean(f"the relay lacks what is asked of it: {error}"), temporary=False) from error
     except (OSError, smtplib.SMTPException, UnicodeError, ValueError) as error:
         # ValueError: what a command cannot hold, such as a line end in an address
-        temporary = isinstance(error, OSError | smtplib.SMTPServerDisconnected)
-        reason = _clean(str(error)) or type(error).__name__
-        raise MailerError(f"the relay cannot be used: {reason}", temporary=temporary) from error
+        reason = f"the relay cannot be used: {_clean(str(error)) or type(error).__name__}"
+        if isinstance(error, OSError | smtplib.SMTPServerDisconnected):
+            raise AnswerMissing(reason, temporary=True) from error
+        raise MailerError(reason, temporary=False) from error
 
 
 def _reply(code: int, text: bytes | str) -> str:

@@ -16,6 +16,14 @@ class PostfixError(Exception):
     code = "postfix"
 
 
+class ProgramFailed(PostfixError):
+    """It ran, and says by its exit status that it has not done what it was asked."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 async def run_program(*words: str, stdin: bytes | None = None) -> bytes:
     """What it writes to standard output. Raises PostfixError."""
     try:
@@ -36,7 +44,8 @@ async def run_program(*words: str, stdin: bytes | None = None) -> bytes:
         raise PostfixError(f"{words[0]} did not end within {RUN_SECONDS:.0f} seconds") from error
     if process.returncode:
         text = errors.decode("utf-8", "replace").strip()[-300:]
-        raise PostfixError(f"{' '.join(words)}: {text or f'exit status {process.returncode}'}")
+        reason = f"{' '.join(words)}: {text or f'exit status {process.returncode}'}"
+        raise ProgramFailed(reason, process.returncode)
     if len(output) > MAX_OUTPUT:
         raise PostfixError(f"{words[0]} says more than {MAX_OUTPUT} bytes")
     return output

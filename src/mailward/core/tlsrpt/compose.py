@@ -34,19 +34,26 @@ def build_mail(
     message_id: str,
     compressed: bool = True,
     extra_headers: Sequence[tuple[str, str]] = (),
+    domain: str = "",
+    content: bytes = b"",
+    remarks: Sequence[str] = (),
 ) -> bytes:
     """The mail, ready to be signed. `submitter` is the domain of contact-info; `message_id` has its brackets.
 
+    `domain`: whom the report is about, where its policies need not be looked at. `content`: the report as it was
+    written before; then `report` needs no policies. `remarks`: lines for the people who open the mail.
+
     Raises Unwritable where a value is missing or could break out of its header field.
     """
-    domain = _policy_domain(report)
+    domain = _domain(domain, "domain") if domain else _policy_domain(report)
     submitting = _submitter(report, submitter)
     _check(_ADDRESS, sender, "sender")
     _check(_ADDRESS, recipient, "recipient")
     _check(_MESSAGE_ID, message_id, "message_id")
-    json = serialise_report(report)
-    content = _gzip(json) if compressed else json
-    boundary = "tlsrpt-" + sha256(json + message_id.encode()).hexdigest()[:32]
+    if not content:
+        json = serialise_report(report)
+        content = gzip_report(json) if compressed else json
+    boundary = "tlsrpt-" + sha256(content + message_id.encode()).hexdigest()[:32]
     headers = [
         ("From", sender),
         ("To", recipient),
@@ -69,6 +76,7 @@ def build_mail(
         "",
         f"This is an aggregate TLS report about {domain}",
         f"from {submitting}.",
+        *(_remark(line) for line in remarks),
         "",
         f"--{boundary}",
         f"Content-Type: application/tlsrpt+{'gzip' if compressed else 'json'}",
@@ -146,6 +154,13 @@ def _check(pattern: re.Pattern[str], text: str, field: str) -> None:
         raise Unwritable(field, f"{text[:60]!r} is not usable")
 
 
-def _gzip(data: bytes) -> bytes:
+def _remark(line: str) -> str:
+    if not _FIELD_VALUE.fullmatch(line) or len(line) > _MAX_FIELD or line.startswith("--"):
+        raise Unwritable("remarks", "only lines of printable ASCII go into the part for people")
+    return line
+
+
+def gzip_report(data: bytes) -> bytes:
+    """RFC 8460 section 5.2. The same bytes for the same report: the gzip header has no time and no name."""
     deflater = zlib.compressobj(level=6, wbits=GZIP_WRAPPER)
     return deflater.compress(data) + deflater.flush()

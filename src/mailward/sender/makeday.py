@@ -1,0 +1,91 @@
+"""The reports of a day, from the counts into the store: some hundred domains at a time, so that memory stays flat, a
+crash costs one batch, and commands need not wait.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
+
+from mailward.core.tlsrpt.compose import gzip_report
+from mailward.core.tlsrpt.counting import DomainDay
+from mailward.core.tlsrpt.daily import MAX_DETAILS, Reporter, count_sessions, cut_details, make_report
+from mailward.core.tlsrpt.destinations import Destinations, read_destinations
+from mailward.core.tlsrpt.write import serialise_report
+from mailward.sender.counts import Counts
+from mailward.sender.reportstore import NewDelivery, NewReport, ReportStore
+
+BATCH = 500
+_DAY = timedelta(days=1)
+
+
+def due_days(counts: Counts, store: ReportStore, now: datetime, make_after: timedelta) -> list[date]:
+    """The days that have ended and have no reports yet, oldest first. Raises CountsError or StoreError."""
+    complete = store.complete_days()
+    return [
+        day
+        for day in counts.days()
+        if day not in complete and datetime.combine(day, time(), UTC) + _DAY + make_after <= now
+    ]
+
+
+def make_day(
+    counts: Counts, store: ReportStore, day: date, reporter: Reporter, *, now: int, spread_seconds: int
+) -> int:
+    """How many reports were made now. Goes on where a crash has ended it. Raises CountsError or StoreError."""
+    made_to = store.made_to(day)
+    domains = (each for each in counts.read_day(day) if each.domain > made_to)
+    made = 0
+    while True:
+        batch = list(islice(domains, BATCH))
+        reports = [
+            report
+            for each in batch
+            if (report := _new_report(each, reporter, now, spread_seconds)) is not None
+        ]
+        is_last = len(batch) < BATCH
+        store.add_reports(
+            day,
+            reports,
+            batch[-1].domain if batch else made_to,
+            len(batch) - len(reports),
+            now,
+            complete=is_last,
+        )
+        made += len(reports)
+        if is_last:
+            return made
+
+
+def _new_report(counted: DomainDay, reporter: Reporter, now: int, spread_seconds: int) -> NewReport | None:
+    report = make_report(counted, reporter)
+    if report is None:
+        return None
+    report, cut = cut_details(report, MAX_DETAILS)
+    read = read_destinations(counted.record)
+    successes, failures = count_sessions(report)
+    return NewReport(
+        counted.domain,
+        report.report_id or "",
+        gzip_report(serialise_report(report)),
+        successes,
+        failures,
+        counted.cut + cut,
+        _say(read),
+        [*_deliveries(read, now, spread_seconds)],
+    )
+
+
+def _deliveries(read: Destinations, now: int, spread_seconds: int) -> Iterator[NewDelivery]:
+    for each in read.found:
+        # RFC 8460 §4.1: a random delay of up to four hours, so that receivers are not flooded
+        next_at = now + random.randrange(spread_seconds + 1)  # noqa: S311 - no secret
+        yield NewDelivery(each.rua, each.address, each.max_bytes, next_at)
+
+
+def _say(read: Destinations) -> str:
+    return _joined([f"{note.slug} {note.value!a}" if note.value else note.slug for note in read.notes])
+
+
+def _joined(notes: Sequence[str]) -> str:
+    return "; ".join(notes)[:1000]

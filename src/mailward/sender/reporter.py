@@ -1,0 +1,330 @@
+"""`mailward sender reporter`: the day's reports are made and go out. A process of its own beside the policy server, so
+that neither holds up the other; killed at any moment, it goes on where it was.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import math
+import os
+import signal
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mailward.config import Settings
+from mailward.core.tlsrpt.daily import Reporter
+from mailward.core.tlsrpt.errors import Unwritable
+from mailward.net import clock
+from mailward.net.guard import make_guard
+from mailward.net.resolver import make_resolver
+from mailward.sender.counts import Counts, CountsError
+from mailward.sender.dkimkeys import load_keys
+from mailward.sender.letters import Letters, make_reporter
+from mailward.sender.makeday import due_days, make_day
+from mailward.sender.pace import MAX_WAIT, Pace, hourly_limit, retry_seconds
+from mailward.sender.posting import Outcome, Verdict, make_context, make_mail_post, post_report
+from mailward.sender.reportstore import Delivery, ReportStore, State, StoreError
+
+logger = logging.getLogger("mailward.sender")
+
+LOOK_SECONDS = 20.0
+MAIL_BATCH, WEB_BATCH = 200, 500
+HOSTS_AT_ONCE = 16
+KEEP_COUNTS = timedelta(days=3)
+"""Counts are kept so long after their report is made: for people who ask."""
+CLOCK_JUMP_SECONDS = 600
+_NOT_TRIED_SECONDS = 300
+_MAX_NOT_TRIED = 3
+
+
+class AnotherReporter(Exception):
+    """Another process makes these reports; the text names the file."""
+
+    code = "another-reporter"
+
+
+async def run(settings: Settings, *, once: bool = False, as_child: bool = False) -> None:
+    """Until SIGTERM or SIGINT; `once`: until nothing is due; `as_child`: or until standard input ends. Raises
+    ContactUnusable, KeyFileError, AnotherReporter, CountsError or StoreError where it cannot start.
+    """
+    reporter = make_reporter(settings)
+    letters = Letters(settings, reporter, load_keys(settings.data_path, settings.tlsrpt.dkim_selectors))
+    with _locked(settings.tlsrpt_reports_path):
+        store = ReportStore(settings.tlsrpt_reports_path)
+        counts = Counts(settings.tlsrpt_counts_path)
+        try:
+            daily = Daily(settings, reporter, letters, store, counts)
+            daily.start()
+            await (daily.run_once() if once else _until_told(daily, as_child=as_child))
+        finally:
+            counts.close()
+            store.close()
+
+
+async def _until_told(daily: "Daily", *, as_child: bool) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    if as_child:  # nothing more comes: what can be read is the end
+        loop.add_reader(0, stopping.set)
+    tasks = [asyncio.create_task(_forever(step, daily.made)) for step in (daily.make, daily.mail, daily.post)]
+    try:
+        await stopping.wait()
+    finally:
+        loop.remove_reader(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        logger.info("reporter-stopped")
+
+
+async def _forever(step: Callable[[], Awaitable[bool]], wake: asyncio.Event) -> None:
+    while True:
+        try:
+            is_busy = await step()
+        except (
+            StoreError,
+            CountsError,
+        ) as error:  # a full disk: nothing is lost, and all goes on when there is room
+            logger.error("reports-stalled", extra={"reason": str(error)})
+            is_busy = False
+        except Exception:  # the reports of tomorrow must not end by one of today
+            logger.exception("reporter-crashed")
+            is_busy = False
+        if is_busy:
+            await asyncio.sleep(0)
+        else:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await wake.wait()
+
+
+@dataclass(slots=True)
+class Daily:
+    settings: Settings
+    reporter: Reporter
+    letters: Letters
+    store: ReportStore
+    counts: Counts
+    made: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set for a moment when there is something new to deliver."""
+    pace: Pace = field(default_factory=lambda: Pace(clock.since_boot()))
+    _unsaved: list[Callable[[], None]] = field(default_factory=list)
+    """What the other side has said and the disk had no room for."""
+    _drift: float | None = None
+    _settled_at: float = -math.inf
+
+    def start(self) -> None:
+        cut_off = self.store.recover(_now())
+        logger.info("reporter-started", extra={"submitter": self.reporter.submitter, "cut_off": cut_off})
+
+    async def run_once(self) -> None:
+        await self.make()
+        while await self.mail() or await self.post():
+            pass
+
+    # Making
+
+    async def make(self) -> bool:
+        """The reports of days that have ended. False: there is nothing more to do now."""
+        if self._clock_jumped():
+            return False
+        tlsrpt, now = self.settings.tlsrpt, clock.now()
+        self.store.pull_in(_now(), int(MAX_WAIT.total_seconds()))
+        days = due_days(self.counts, self.store, now, timedelta(minutes=tlsrpt.make_after_minutes))
+        for day in days:
+            started = clock.monotonic()
+            made = await asyncio.to_thread(
+                make_day,
+                self.counts,
+                self.store,
+                day,
+                self.reporter,
+                now=_now(),
+                spread_seconds=tlsrpt.spread_minutes * 60,
+            )
+            facts = {"day": day, "reports": made, "seconds": f"{clock.monotonic() - started:.1f}"}
+            logger.info("reports-made", extra=facts)
+        if days:
+            self.made.set()  # who waits wakes up, who comes later waits
+            self.made.clear()
+        await asyncio.to_thread(self._forget)
+        return False
+
+    def _clock_jumped(self) -> bool:
+        """A day that ends because somebody sets the clock has not ended: the clock must stand for a while."""
+        at = clock.since_boot()
+        drift = clock.now().timestamp() - at
+        if self._drift is not None and abs(drift - self._drift) > CLOCK_JUMP_SECONDS:
+            hold = self.settings.tlsrpt.make_after_minutes * 60
+            self._settled_at = at + hold
+            logger.warning("clock-jumped", extra={"seconds": int(drift - self._drift), "hold_seconds": hold})
+        self._drift = drift
+        return at < self._settled_at
+
+    def _forget(self) -> None:
+        today, complete = clock.today(), self.store.complete_days()
+        if gone := self.store.forget(today - timedelta(days=self.settings.tlsrpt.keep_days)):
+            logger.info("reports-forgotten", extra={"deliveries": gone})
+        kept = self.counts.days()
+        reported: list[object] = []
+        for day in kept:  # oldest first: forgetting takes what is before as well
+            if day not in complete or day > today - KEEP_COUNTS:
+                break
+            reported.append(day)
+            last = day
+        if reported:
+            self.counts.forget(last)
+
+    # Delivering
+
+    async def mail(self) -> bool:
+        """As many mails as may go now. False: there is nothing more to do now."""
+        self._save()
+        tlsrpt = self.settings.tlsrpt
+        limit = hourly_limit(
+            _now(), self.store.first_made_at(), tlsrpt.warm_up_mails_per_hour, tlsrpt.mails_per_hour
+        )
+        available = self.pace.available(clock.since_boot(), limit)
+        due = self.store.due(_now(), min(available, MAIL_BATCH), by_mail=True)
+        not_tried = 0
+        async with make_mail_post(tlsrpt) as post:
+            for delivery in due:
+                if (raw := self._letter(delivery)) is None or not self._mark(delivery):
+                    continue
+                self.pace.take()
+                outcome = await post.send(self.letters.envelope_sender(delivery), delivery.address, raw)
+                self._settle(delivery, outcome)
+                not_tried += outcome.verdict is Verdict.NOT_TRIED
+                if not_tried >= _MAX_NOT_TRIED:
+                    return False
+        return bool(due)
+
+    async def post(self) -> bool:
+        """What is due by HTTPS; hosts beside each other, what goes to one of them one after another."""
+        self._save()
+        due = self.store.due(_now(), WEB_BATCH, by_mail=False)
+        if not due:
+            return False
+        by_host: dict[str, list[Delivery]] = {}
+        for delivery in due:
+            by_host.setdefault(urlsplit(delivery.rua).netloc, []).append(delivery)
+        sender, tlsrpt = self.settings.sender, self.settings.tlsrpt
+        context = make_context(sender.ca_file, any_certificate=tlsrpt.https_certificate == "any")
+        slots = asyncio.Semaphore(HOSTS_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            for deliveries in by_host.values():
+                group.create_task(self._post_to_host(deliveries, context, slots))
+        return True
+
+    async def _post_to_host(
+        self, deliveries: Sequence[Delivery], context: ssl.SSLContext, slots: asyncio.Semaphore
+    ) -> None:
+        resolver, guard = make_resolver(self.settings.dns), make_guard(self.settings.dns)
+        async with slots:
+            for at, delivery in enumerate(deliveries):
+                content = self.store.content(delivery)
+                if content is None or not self._mark(delivery):
+                    continue
+                outcome = await post_report(
+                    delivery, content.gzipped, resolver=resolver, guard=guard, context=context
+                )
+                self._settle(delivery, outcome)
+                if outcome.verdict is Verdict.TEMPORARY:
+                    # the same host would say the same, or nothing, to the others
+                    self._put_off(deliveries[at + 1 :], outcome)
+                    return
+
+    def _put_off(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:
+        for delivery in deliveries:
+            wait = max(retry_seconds(1, outcome.retry_after) or 0, _NOT_TRIED_SECONDS)
+            text = f"not tried: the host said to another report that {outcome.text}"
+            self.store.postpone(delivery, _now() + wait, text, counts=False)
+
+    def _letter(self, delivery: Delivery) -> bytes | None:
+        content = self.store.content(delivery)
+        try:
+            if content is None:
+                raise Unwritable("report", "it is forgotten")
+            return self.letters.write(delivery, content, clock.now())
+        except Unwritable as error:
+            self._fail(delivery, f"cannot be written: {error}")
+            return None
+
+    def _mark(self, delivery: Delivery) -> bool:
+        return self.store.mark(delivery, _now())
+
+    def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        facts = {"domain": delivery.domain, "day": delivery.day, "rua": delivery.rua, "reason": outcome.text}
+        attempts = delivery.attempts + 1
+        if outcome.verdict is Verdict.ACCEPTED:
+            self._keep(partial(self.store.finish, delivery, State.DELIVERED, outcome.text))
+            logger.info("report-delivered", extra=facts | {"attempts": attempts})
+            return
+        if outcome.verdict is Verdict.NOT_TRIED:
+            self._keep(
+                partial(
+                    self.store.postpone, delivery, _now() + _NOT_TRIED_SECONDS, outcome.text, counts=False
+                )
+            )
+            logger.error("report-mail-not-taken", extra=facts)
+            return
+        wait = None
+        if outcome.verdict is Verdict.TEMPORARY:
+            wait = retry_seconds(attempts, outcome.retry_after)
+        if wait is None:
+            self._fail(delivery, outcome.text)
+            return
+        self._keep(
+            partial(self.store.postpone, delivery, _now() + wait, outcome.text, is_repeat=outcome.maybe_taken)
+        )
+        logger.info("report-postponed", extra=facts | {"attempts": attempts, "seconds": wait})
+
+    def _fail(self, delivery: Delivery, reason: str) -> None:
+        self._keep(partial(self.store.finish, delivery, State.FAILED, reason))
+        facts = {"domain": delivery.domain, "day": delivery.day, "rua": delivery.rua, "reason": reason}
+        logger.warning("report-failed", extra=facts)
+        tlsrpt, now = self.settings.tlsrpt, _now()
+        until = now + tlsrpt.suppress_days * 86_400
+        if self.store.suppress_if_bad(delivery, tlsrpt.suppress_after_days, until, now):
+            logger.warning("rua-suppressed", extra={"rua": delivery.rua, "days": tlsrpt.suppress_days})
+
+    def _keep(self, commit: Callable[[], None]) -> None:
+        self._unsaved.append(commit)
+        self._save()
+
+    def _save(self) -> None:
+        """What could not be committed is, before anything else is sent: it must not be sent twice for want of room."""
+        while self._unsaved:
+            self._unsaved[0]()
+            self._unsaved.pop(0)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Raises AnotherReporter, StoreError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        number = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}") from error
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(number)
+        raise AnotherReporter(f"another process makes the reports of {path}") from error
+    try:
+        yield
+    finally:
+        os.close(number)
+
+
+def _now() -> int:
+    return int(clock.now().timestamp())

@@ -1,0 +1,471 @@
+"""The reports that are made and where they go, in one SQLite file: what was acknowledged to nobody is not lost.
+
+One row of `delivery` for each (day, domain, rua). It is marked `sending` before anything leaves the machine, and
+`delivered` after the other side has accepted; what is found `sending` at a start was cut off in between, is sent again
+with the same Report-ID and Message-ID, and carries the mark of a possible repeat from then on.
+
+The reporter is one process (it holds a lock beside the file); commands write beside it.
+"""
+
+import contextlib
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+SCHEMA_VERSION = 1
+_BUSY_SECONDS = 10.0
+_MAX_OUTCOME = 300
+_EPOCH = date(1970, 1, 1)
+
+_SCHEMA = """
+CREATE TABLE day (
+    day INTEGER PRIMARY KEY,
+    made_at INTEGER NOT NULL,
+    made_to TEXT NOT NULL,
+    is_complete INTEGER NOT NULL,
+    reports INTEGER NOT NULL,
+    left_out INTEGER NOT NULL
+) STRICT;
+CREATE TABLE report (
+    day INTEGER NOT NULL,
+    domain TEXT NOT NULL,
+    report_id TEXT NOT NULL,
+    content BLOB NOT NULL,
+    successes INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    cut INTEGER NOT NULL,
+    notes TEXT NOT NULL,
+    PRIMARY KEY (day, domain)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE delivery (
+    number INTEGER PRIMARY KEY,
+    day INTEGER NOT NULL,
+    domain TEXT NOT NULL,
+    rua TEXT NOT NULL,
+    address TEXT NOT NULL,
+    max_bytes INTEGER NOT NULL,
+    token TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    next_at INTEGER NOT NULL,
+    tried_at INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    is_repeat INTEGER NOT NULL,
+    UNIQUE (day, domain, rua)
+) STRICT;
+CREATE INDEX delivery_due ON delivery (address = '', next_at) WHERE state = 'waiting';
+CREATE INDEX delivery_sending ON delivery (number) WHERE state = 'sending';
+CREATE INDEX delivery_rua ON delivery (rua, day);
+CREATE TABLE suppression (
+    rua TEXT PRIMARY KEY,
+    since INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;
+"""
+_COLUMNS = """
+delivery.number, delivery.day, delivery.domain, delivery.rua, delivery.address, delivery.max_bytes, delivery.token,
+delivery.state, delivery.attempts, delivery.next_at, delivery.tried_at, delivery.outcome, delivery.is_repeat
+"""
+
+
+class State(StrEnum):
+    """Of one delivery."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    """Begun; found at a start: cut off, and perhaps delivered."""
+    DELIVERED = "delivered"
+    """Accepted: by the web server, or by the local mail server."""
+    FAILED = "failed"
+    BOUNCED = "bounced"
+    """Accepted by the local mail server, returned later."""
+    SUPPRESSED = "suppressed"
+    """Not tried: what went there before came back for days."""
+    DROPPED = "dropped"
+    """By the operator."""
+
+
+OPEN = (State.WAITING, State.SENDING)
+GOOD = (State.DELIVERED,)
+
+
+class NewDelivery(NamedTuple):
+    rua: str
+    address: str
+    max_bytes: int
+    next_at: int
+
+
+class NewReport(NamedTuple):
+    domain: str
+    report_id: str
+    content: bytes
+    """JSON, gzipped."""
+    successes: int
+    failures: int
+    cut: int
+    notes: str
+    """What is wrong with the record, for the list."""
+    deliveries: Sequence[NewDelivery]
+
+
+class Delivery(NamedTuple):
+    number: int
+    day_number: int
+    domain: str
+    rua: str
+    address: str
+    """For mailto; empty for https."""
+    max_bytes: int
+    token: str
+    """Nobody can guess it: it names the delivery in Message-ID and envelope sender."""
+    state: str
+    attempts: int
+    next_at: int
+    tried_at: int
+    outcome: str
+    is_repeat: int
+
+    @property
+    def day(self) -> date:
+        return _EPOCH + timedelta(days=self.day_number)
+
+
+class Content(NamedTuple):
+    report_id: str
+    gzipped: bytes
+    cut: int
+
+
+class Listed(NamedTuple):
+    delivery: Delivery
+    report_id: str
+    successes: int
+    failures: int
+    cut: int
+    notes: str
+
+
+class Suppression(NamedTuple):
+    rua: str
+    since: int
+    until: int
+    reason: str
+
+
+class StoreError(Exception):
+    """The file cannot be read or written; the text says why."""
+
+    code = "report-store"
+
+
+class ReportStore:
+    def __init__(self, path: Path) -> None:
+        """Opens the file, made if needed. Raises StoreError."""
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._connection = _connect(path)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{path}: {error}") from error
+
+    def close(self) -> None:
+        self._connection.close()
+
+    # Making a day
+
+    def complete_days(self) -> set[date]:
+        """Days that all reports are made for. Raises StoreError, as all here do."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT day FROM day WHERE is_complete").fetchall()
+        return {_EPOCH + timedelta(days=day) for (day,) in rows}
+
+    def first_made_at(self) -> int | None:
+        """When the first reports ever were made."""
+        with self._reading() as connection:
+            [(at,)] = connection.execute("SELECT min(made_at) FROM day").fetchall()
+        return None if at is None else int(at)
+
+    def made_to(self, day: date) -> str:
+        """The last domain that the day's report is made for; empty: none yet."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT made_to FROM day WHERE day = ?", (_number(day),)).fetchone()
+        return str(row[0]) if row else ""
+
+    def add_reports(
+        self,
+        day: date,
+        reports: Sequence[NewReport],
+        made_to: str,
+        left_out: int,
+        now: int,
+        *,
+        complete: bool,
+    ) -> None:
+        """All of them or none; with the last, the day is complete."""
+        number = _number(day)
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO day VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET made_to = excluded.made_to,"
+                " is_complete = excluded.is_complete, reports = reports + excluded.reports,"
+                " left_out = left_out + excluded.left_out",
+                (number, now, made_to, complete, len(reports), left_out),
+            )
+            connection.executemany(
+                "INSERT OR IGNORE INTO report VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                ((number, *report[:-1]) for report in reports),
+            )
+            connection.executemany(
+                "INSERT OR IGNORE INTO delivery VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, 0)",
+                self._new_rows(connection, number, reports, now),
+            )
+
+    def _new_rows(
+        self, connection: sqlite3.Connection, day: int, reports: Sequence[NewReport], now: int
+    ) -> Iterator[tuple[object, ...]]:
+        suppressed = dict(
+            connection.execute("SELECT rua, reason FROM suppression WHERE until > ?", (now,)).fetchall()
+        )
+        for report in reports:
+            for new in report.deliveries:
+                state, outcome = State.WAITING, ""
+                if new.rua in suppressed:
+                    state, outcome = State.SUPPRESSED, suppressed[new.rua]
+                token = secrets.token_hex(16)
+                yield (
+                    day,
+                    report.domain,
+                    new.rua,
+                    new.address,
+                    new.max_bytes,
+                    token,
+                    state,
+                    new.next_at,
+                    outcome,
+                )
+            if not report.deliveries:
+                reason = f"no usable rua: {report.notes}"[:_MAX_OUTCOME]
+                yield (day, report.domain, "", "", 0, secrets.token_hex(16), State.FAILED, 0, reason)
+
+    # Delivering
+
+    def recover(self, now: int) -> int:
+        """At the start: what was cut off while it was sent waits again, marked. How many they were."""
+        with self._transaction() as connection:
+            return connection.execute(
+                "UPDATE delivery SET state = 'waiting', is_repeat = 1, next_at = ?,"
+                " outcome = 'cut off while it was sent' WHERE state = 'sending'",
+                (now,),
+            ).rowcount
+
+    def pull_in(self, now: int, at_most: int) -> int:
+        """What waits longer than anything may, because the clock went back, waits so many seconds."""
+        with self._transaction() as connection:
+            return connection.execute(
+                "UPDATE delivery SET next_at = ?1 + ?2 WHERE state = 'waiting' AND next_at > ?1 + ?2",
+                (now, at_most),
+            ).rowcount
+
+    def due(self, now: int, limit: int, *, by_mail: bool) -> list[Delivery]:
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM delivery WHERE state = 'waiting' AND (address = '') = ?"  # noqa: S608
+                " AND next_at <= ? ORDER BY next_at LIMIT ?",
+                (not by_mail, now, limit),
+            ).fetchall()
+        return [Delivery(*row) for row in rows]
+
+    def next_at(self) -> int | None:
+        """When the next waiting delivery is due."""
+        with self._reading() as connection:
+            [(at,)] = connection.execute(
+                "SELECT min(next_at) FROM delivery WHERE state = 'waiting'"
+            ).fetchall()
+        return None if at is None else int(at)
+
+    def content(self, delivery: Delivery) -> Content | None:
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT report_id, content, cut FROM report WHERE day = ? AND domain = ?",
+                (delivery.day_number, delivery.domain),
+            ).fetchone()
+        return Content(*row) if row else None
+
+    def mark(self, delivery: Delivery, now: int) -> bool:
+        """Before anything leaves the machine; False where it does not wait any more."""
+        with self._transaction() as connection:
+            changed = connection.execute(
+                "UPDATE delivery SET state = 'sending', attempts = attempts + 1, tried_at = ?"
+                " WHERE number = ? AND state = 'waiting'",
+                (now, delivery.number),
+            ).rowcount
+        return changed == 1
+
+    def postpone(
+        self, delivery: Delivery, next_at: int, outcome: str, *, counts: bool = True, is_repeat: bool = False
+    ) -> None:
+        """It waits again. `counts`: as one of its attempts. `is_repeat`: the other side may have it already."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE delivery SET state = 'waiting', next_at = ?, outcome = ?, is_repeat = max(is_repeat, ?),"
+                " attempts = attempts - ? WHERE number = ?",
+                (next_at, outcome[:_MAX_OUTCOME], is_repeat, not counts, delivery.number),
+            )
+
+    def finish(self, delivery: Delivery, state: State, outcome: str) -> None:
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE delivery SET state = ?, outcome = ? WHERE number = ?",
+                (state, outcome[:_MAX_OUTCOME], delivery.number),
+            )
+
+    def find_token(self, tokens: Iterable[str]) -> Delivery | None:
+        with self._reading() as connection:
+            for token in tokens:
+                row = connection.execute(
+                    f"SELECT {_COLUMNS} FROM delivery WHERE token = ?",  # noqa: S608 - constant
+                    (token,),
+                ).fetchone()
+                if row is not None:
+                    return Delivery(*row)
+        return None
+
+    # Suppression
+
+    def suppress_if_bad(self, delivery: Delivery, days: int, until: int, now: int) -> bool:
+        """Whether on each of its last `days` days something failed there and nothing was delivered; then it is
+        suppressed. Later days are not looked at: what was accepted then may still come back.
+        """
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "SELECT max(state = 'delivered'), max(state IN ('failed', 'bounced')) FROM delivery"
+                " WHERE rua = ? AND day <= ? GROUP BY day ORDER BY day DESC LIMIT ?",
+                (delivery.rua, delivery.day_number, days),
+            ).fetchall()
+            if len(rows) < days or any(delivered or not bad for delivered, bad in rows):
+                return False
+            [(reason,)] = connection.execute(
+                "SELECT outcome FROM delivery WHERE number = ?", (delivery.number,)
+            ).fetchall()
+            reason = f"{days} days without success, the last: {reason}"[:_MAX_OUTCOME]
+            connection.execute(
+                "INSERT OR REPLACE INTO suppression VALUES (?, ?, ?, ?)", (delivery.rua, now, until, reason)
+            )
+            connection.execute(
+                "UPDATE delivery SET state = 'suppressed', outcome = ? WHERE rua = ? AND state = 'waiting'",
+                (reason, delivery.rua),
+            )
+        return True
+
+    def suppressions(self, now: int) -> list[Suppression]:
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT rua, since, until, reason FROM suppression WHERE until > ? ORDER BY rua", (now,)
+            ).fetchall()
+        return [Suppression(*row) for row in rows]
+
+    def unsuppress(self, rua: str, now: int) -> bool:
+        """What was not tried because of it waits again. False where it was not suppressed."""
+        with self._transaction() as connection:
+            gone = connection.execute("DELETE FROM suppression WHERE rua = ?", (rua,)).rowcount
+            connection.execute(
+                "UPDATE delivery SET state = 'waiting', attempts = 0, next_at = ?, outcome = ''"
+                " WHERE rua = ? AND state = 'suppressed'",
+                (now, rua),
+            )
+        return gone > 0
+
+    # For people
+
+    def listing(
+        self, *, day: date | None = None, domain: str = "", states: Sequence[str] = (), limit: int = -1
+    ) -> Iterator[Listed]:
+        """By day, the last first, then domain and rua."""
+        numbers = None if day is None else _number(day)
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS}, report.report_id, report.successes, report.failures, report.cut, report.notes"  # noqa: S608
+                " FROM delivery JOIN report USING (day, domain) WHERE (:day IS NULL OR day = :day)"
+                " AND (:domain = '' OR domain = :domain) AND (:states = '' OR instr(:states, ' ' || state || ' '))"
+                " ORDER BY day DESC, domain, rua LIMIT :limit",
+                {
+                    "day": numbers,
+                    "domain": domain,
+                    "states": f" {' '.join(states)} " if states else "",
+                    "limit": limit,
+                },
+            )
+            for row in rows:
+                yield Listed(Delivery(*row[:13]), *row[13:])
+
+    def totals(self) -> dict[str, int]:
+        """State -> deliveries."""
+        with self._reading() as connection:
+            return dict(connection.execute("SELECT state, count(*) FROM delivery GROUP BY state").fetchall())
+
+    def change(self, domain: str, day: date | None, states: Sequence[State], to: State, now: int) -> int:
+        """By the operator: deliveries of the domain in one of `states` wait anew, or are dropped. How many."""
+        names = ", ".join(f"'{state}'" for state in states)
+        with self._transaction() as connection:
+            return connection.execute(
+                "UPDATE delivery SET state = :to, attempts = 0, next_at = :now, outcome = 'by the operator'"  # noqa: S608
+                " WHERE domain = :domain AND rua != '' AND (:day IS NULL OR day = :day)"
+                f" AND state IN ({names})",
+                {"to": to, "now": now, "domain": domain, "day": None if day is None else _number(day)},
+            ).rowcount
+
+    def forget(self, before: date) -> int:
+        """Reports of earlier days, whatever became of them."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM report WHERE day < ?", (_number(before),))
+            return connection.execute("DELETE FROM delivery WHERE day < ?", (_number(before),)).rowcount
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._lock:
+                yield self._connection
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            raise StoreError(str(error)) from error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+
+
+def _number(day: date) -> int:
+    return (day - _EPOCH).days
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # in WAL, NORMAL loses the last commits with the power
+    connection.execute("BEGIN IMMEDIATE")
+    [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+    if version == 0:
+        for statement in _SCHEMA.split(";")[:-1]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+    if version > SCHEMA_VERSION:
+        raise sqlite3.DatabaseError(
+            f"schema {version} is newer than this Mailward, which knows {SCHEMA_VERSION}"
+        )
+    return connection
