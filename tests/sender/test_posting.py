@@ -263,7 +263,7 @@ async def test_the_sendmail_command_says_by_its_status_what_it_did(
 async def test_the_first_days_see_few_mails(lab: ReportLab, relay: FakeRelay) -> None:
     lab.changes |= {"warm_up_mails_per_hour": 600, "mails_per_hour": 2400}
     lab.count(*(tally(f"shop{number}.example") for number in range(100)))
-    went = []
+    went: list[int] = []
     for days in (0, 1, 2, 3):
         await lab.once(later(days))  # each start may send a minute's worth
         went.append(len(relay.mails) - sum(went))
