@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.fakes.ports import free_port
 
 from mailward.cli.serve import describe
 from mailward.config import Settings
@@ -34,12 +35,6 @@ d.current_version = PolicyVersion.objects.create(
 d.save()
 bump_generation()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass

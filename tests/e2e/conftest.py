@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Self
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from tests.fakes.dns import FakeDns
+from tests.fakes.ports import free_port
 
 PORTS = ("CONSOLE_PORT", "POLICY_HOST_PORT", "REPORTS_SMTP_PORT", "REPORTS_HTTPS_PORT")
 REPORT_DOMAIN = "reports.mailward.test"
@@ -26,12 +26,6 @@ QUIET = (
     "--disable-quic",
     "--no-first-run",
 )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass

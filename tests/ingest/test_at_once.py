@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.ports import free_port
 from tests.fakes.signer import google_mail, report_json
 from tests.ingest.conftest import ADDRESS, TOKEN, SmtpClient, json_body, post, smtp
-from tests.ingest.test_killed import Installation, free_port
+from tests.ingest.test_killed import Installation
 
 REPORTS = [report_json(report_id=f"report {number}", successful=10, failed=1) for number in range(120)]
 COPIES = 4  # two by mail, one by HTTPS, one imported

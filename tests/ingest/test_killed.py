@@ -5,7 +5,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from tests.fakes.ports import free_port
 from tests.fakes.signer import google_mail, report_json
 from tests.ingest.conftest import ADDRESS, TOKEN, json_body, post, smtp
 
@@ -134,13 +134,6 @@ async def _listening(port: int) -> None:
                 continue
             writer.close()
             return
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def _kill_loop(folder: Path, kills: int) -> None:

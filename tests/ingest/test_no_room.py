@@ -3,9 +3,10 @@
 import resource
 from pathlib import Path
 
+from tests.fakes.ports import free_port
 from tests.fakes.signer import google_mail, report_json
 from tests.ingest.conftest import ADDRESS, TOKEN, json_body, post, smtp
-from tests.ingest.test_killed import Installation, free_port
+from tests.ingest.test_killed import Installation
 
 
 def report(number: int) -> dict[str, object]:

@@ -1,6 +1,5 @@
 """A domain with its DNS, its policy host and the sending side's parts, all real, on loopback."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -72,9 +71,3 @@ async def running_lab(folder: Path) -> AsyncIterator[Lab]:
         dns.set(DOMAIN, "SOA", f"ns.{DOMAIN}. hostmaster.{DOMAIN}. 1 3600 600 86400 120")
         dns.set(f"mta-sts.{DOMAIN}", "A", "127.0.0.1")
         yield Lab(folder, dns, authority, host)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

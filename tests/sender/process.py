@@ -7,7 +7,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.sender.lab import Lab, free_port
+from tests.fakes.ports import free_port
+from tests.sender.lab import Lab
 
 START_SECONDS = 20
 

@@ -6,8 +6,9 @@ import re
 import signal
 from pathlib import Path
 
+from tests.fakes.ports import free_port
 from tests.fakes.socketmap import Client
-from tests.sender.lab import DOMAIN, SECURE, Lab, free_port
+from tests.sender.lab import DOMAIN, SECURE, Lab
 from tests.sender.process import make_process
 
 from mailward.core.sending.facts import Row
