@@ -158,6 +158,8 @@ class Tlsrpt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     socket: str = ""
     """Where Postfix's datagrams arrive, its smtp_tlsrpt_socket_name; empty: no reports are made."""
+    socket_mode: Annotated[str, msgspec.Meta(pattern=r"^0?[0-7]{3}$")] = "666"
+    """Permissions of that socket: Postfix's user must be able to write."""
     counts: str = ""
     """The SQLite file of the counts; empty means `<data>/sender-tlsrpt.sqlite3`."""
     contact: str = ""

@@ -5,10 +5,12 @@ Longer, by hand: `FUZZ_SECONDS=3600 FUZZ_SEED=$RANDOM .venv/bin/python -m pytest
 
 import contextlib
 import re
+from pathlib import Path
 
 import dns.exception
 import dns.message
 import dns.name
+import msgspec
 import pytest
 from tests.fuzz.mutate import SECONDS, fuzz
 
@@ -18,12 +20,14 @@ from mailward.core.mtasts.policy import PolicyInvalid, parse_policy
 from mailward.core.mtasts.record import RecordError, parse_record
 from mailward.core.names import Domain, parse_domain, parse_mx_pattern
 from mailward.core.postfix.answer import render
+from mailward.core.postfix.datagram import MAX_DETAILS, Datagram, DatagramError, read_datagram
 from mailward.core.postfix.netstring import NetstringError, encode, split_frames
 from mailward.core.postfix.nexthop import NextHop, parse_nexthop
 from mailward.core.postfix.socketmap import MAX_REPLY_BYTES, Dialect, QueryError, parse_query
 from mailward.core.sending.facts import Facts, Level, Site, StsFinding, StsState
 from mailward.core.sending.overrides import OverridesInvalid, parse_overrides
 from mailward.core.sending.table import decide, usable_names
+from mailward.core.tlsrpt.results import ResultType
 from mailward.net import quickdns
 from mailward.net.answers import read_answer
 
@@ -150,6 +154,27 @@ def test_overrides() -> None:
         [b"[", b'"""', b"ignore"],
         check,
     )
+
+
+def test_datagrams_of_tls_sessions() -> None:
+    def check(data: bytes) -> None:
+        with contextlib.suppress(DatagramError):
+            datagram = read_datagram(data)
+            assert parse_domain(datagram.domain, allow_single=True) == datagram.domain
+            assert datagram.sessions
+            for session in datagram.sessions:
+                assert session.policy.policy_domain
+                assert len(session.details) <= MAX_DETAILS
+                for detail in session.details:
+                    assert detail.result_type in list(ResultType)
+                    assert len(detail.receiving_mx_helo or "") <= 300
+            assert msgspec.json.decode(msgspec.json.encode(datagram), type=Datagram) == datagram
+
+    folder = Path(__file__).parents[1] / "fixtures" / "datagrams"
+    seeds = [path.read_bytes() for path in sorted(folder.glob("*.json"))]
+    assert len(seeds) == 14
+    tokens = [b'"dpv":"2",', b'"c":999', b"\\ud800", b"\\u0000", b"\xc3", b"null", b"1e99", b"[", b'"d":']
+    fuzz(seeds, tokens, check)
 
 
 def test_what_postfix_is_told_holds_nothing_that_was_not_meant() -> None:

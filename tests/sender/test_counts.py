@@ -7,7 +7,8 @@ import pytest
 from mailward.core.names import parse_domain
 from mailward.core.tlsrpt.counting import Detail, Origin, Tally
 from mailward.core.tlsrpt.schema import FailureDetail, Policy
-from mailward.sender.counts import Counts, CountsError
+from mailward.sender.counts import Counts, CountsError, Oddity
+from mailward.sender.countswriter import Limits
 
 DAY = date(2026, 11, 27)
 SHOP = parse_domain("shop.example")
@@ -103,3 +104,105 @@ def test_what_is_counted_is_there_for_another_process(counts: Counts, tmp_path: 
     other = Counts(tmp_path / "counts.sqlite3")
     assert sums(other) == {"sts": (1, 0)}
     other.close()
+
+
+def failure(number: int, *, reason: str = "") -> FailureDetail:
+    return FailureDetail(
+        result_type="validation-failure",
+        receiving_mx_hostname="mx.shop.example",
+        receiving_ip=f"192.0.2.{number}",
+        failure_reason_code=reason or f"reason {number}",
+    )
+
+
+def bounded(tmp_path: Path, limits: Limits) -> Counts:
+    return Counts(tmp_path / "bounded.sqlite3", limits=limits)
+
+
+def test_too_many_different_failures_are_counted_less_exactly(tmp_path: Path) -> None:
+    counts = bounded(tmp_path, Limits(details=4))
+    for number in range(12):
+        counts.add([tally(0, 1, details=(Detail(failure(number), 1),))])
+    counts.add([tally(0, 5, details=(Detail(failure(0), 5),))])  # one that has its place keeps it
+    found = counts.read_domain(DAY, SHOP)
+    assert found is not None
+    details = found.results[0].failure_details
+    assert found.results[0].summary.total_failure_session_count == 17
+    assert sum(each.failed_session_count or 0 for each in details) == 17
+    assert len([each for each in details if each.failure_reason_code]) == 4
+    assert len([each for each in details if each.receiving_ip and not each.failure_reason_code]) == 2
+    assert len(details) == 4 + 2 + 1
+    assert found.cut == 8
+    counts.close()
+
+
+def test_a_domain_with_endless_policies_keeps_its_sessions(tmp_path: Path) -> None:
+    counts = bounded(tmp_path, Limits(rows=10))
+    policies = [
+        Policy(policy_type="sts", policy_domain="shop.example", policy_string=(f"{n}",)) for n in range(50)
+    ]
+    counts.add([tally(1, policy=each, record=f"{RECORD}?{n}") for n, each in enumerate(policies)])
+    found = counts.read_domain(DAY, SHOP)
+    assert found is not None
+    assert len(found.results) == 11
+    assert sum(each.summary.total_successful_session_count or 0 for each in found.results) == 50
+    counts.close()
+
+
+def test_domains_beyond_the_bound_are_refused_and_known_ones_are_not(tmp_path: Path) -> None:
+    counts = bounded(tmp_path, Limits(domains=3))
+    refused = counts.add([tally(2, domain=f"d{n}.example") for n in range(5)])
+    assert refused == 4
+    assert counts.add([tally(1, domain="d0.example"), tally(1, domain="d4.example")]) == 1
+    assert [each.domain for each in counts.read_day(DAY)] == ["d0.example", "d1.example", "d2.example"]
+    assert counts.add([tally(1, day=date(2026, 11, 28))]) == 0, "another day has room of its own"
+    counts.close()
+
+
+def test_bounds_hold_across_restarts(tmp_path: Path) -> None:
+    limits = Limits(domains=2, details=2)
+    for number in range(6):
+        counts = bounded(tmp_path, limits)
+        counts.add([tally(0, 1, domain=f"d{number}.example", details=(Detail(failure(number), 1),))])
+        counts.add([tally(0, 1, domain="d0.example", details=(Detail(failure(number), 1),))])
+        counts.close()
+    counts = bounded(tmp_path, limits)
+    found = list(counts.read_day(DAY))
+    assert [each.domain for each in found] == ["d0.example", "d1.example"]
+    assert len(found[0].results[0].failure_details) == 2 + 1 + 1
+    counts.close()
+
+
+def test_what_another_process_has_forgotten_is_not_named_by_its_old_number(
+    counts: Counts, tmp_path: Path
+) -> None:
+    counts.add([tally(1, details=(Detail(EXPIRED, 1),))])
+    other = Counts(tmp_path / "counts.sqlite3")
+    other.forget(DAY)
+    next_day = date(2026, 11, 28)
+    counts.add([tally(0, 1, day=next_day, details=(Detail(EXPIRED, 1),))])
+    found = other.read_domain(next_day, SHOP)
+    assert found is not None
+    assert found.record == RECORD
+    assert [each.result_type for each in found.results[0].failure_details] == ["certificate-expired"]
+    other.close()
+
+
+def test_details_without_a_failed_session_are_read_too(counts: Counts) -> None:
+    counts.add([tally(1), tally(0, 0, origin=Origin.DISCOVERY, details=(Detail(EXPIRED, 1),))])
+    found = counts.read_domain(DAY, SHOP)
+    assert found is not None
+    assert sums(counts) == {"sts": (1, 0)}
+    assert [each.failed_session_count for each in found.results[0].failure_details] == [1]
+
+
+def test_samples_of_what_cannot_be_read_are_few(counts: Counts) -> None:
+    counts.keep_oddities(
+        [Oddity(n, "damaged", "no datagram", b"x" * 20_000 + b"%d" % n, 1) for n in range(3)]
+    )
+    counts.keep_oddities([Oddity(10 + n, "damaged", "no datagram", b"%d" % n, 2) for n in range(300)])
+    counts.keep_oddities([Oddity(500, "damaged", "no datagram", b"299", 2)])
+    found = counts.oddities()
+    assert len(found) == 200
+    assert found[0] == Oddity(500, "damaged", "no datagram", b"299", 4)
+    assert all(len(each.content) <= 8192 for each in found)

@@ -19,17 +19,20 @@ from mailward.core.sending.overrides import OverridesInvalid
 from mailward.net import clock, log
 from mailward.sender import daemon
 from mailward.sender.cache import CacheError, Entry
+from mailward.sender.collector import run_collector
 from mailward.sender.control import purge_domains
 from mailward.sender.discovery import make_discovery
 from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.explain import Explanation, Step, TracingResolver
 from mailward.sender.explain import explain as explain_nexthop
+from mailward.sender.signalnumbers import Number
+from mailward.sender.signals import Signals, open_signals
 from mailward.sender.sitetable import SiteTableInvalid
 from mailward.sender.sockets import ListenError
 from mailward.sender.sqlite import SqliteCache
 from mailward.sender.transfer import export_line, select, show_time
 from mailward.sender.watch import read_overrides
-from mailward.sender.workers import Worker, Workers
+from mailward.sender.workers import Companion, Worker, Workers
 
 app = typer.Typer(name="sender", help="The policy server beside Postfix.", no_args_is_help=True)
 
@@ -46,22 +49,33 @@ def run(config: Config = None) -> None:
     """Answer Postfix until Ctrl-C or SIGTERM."""
     settings = load_settings(config)
     log.configure("sender", as_json=settings.sender.log_format == "json")
-    if settings.sender.workers == 1:
+    if settings.sender.workers == 1 and not settings.tlsrpt.socket:
         _guarded(lambda: daemon.run(settings))
         return
     try:
+        signals = open_signals(settings)
         sockets = daemon.open_listeners(settings)
     except ListenError as error:
         raise Problem(str(error)) from error
-    work = partial(_work, settings)
-    if status := Workers(settings.sender.workers, sockets, work).run():
+    work = partial(_work, settings, signals)
+    if status := Workers(settings.sender.workers, sockets, work, companions(settings, signals)).run():
         raise typer.Exit(status)
 
 
-def _work(settings: Settings, worker: Worker, sockets: Sequence[socket.socket]) -> int:
+def companions(settings: Settings, signals: Signals | None) -> list[Companion]:
+    """The processes beside the workers."""
+    if signals is None:
+        return []
+    collect = partial(run_collector, settings, signals)
+    return [Companion("collector", collect, partial(signals.numbers.add, Number.STARTS, 1))]
+
+
+def _work(
+    settings: Settings, signals: Signals | None, worker: Worker, sockets: Sequence[socket.socket]
+) -> int:
     """One of several processes; its exit status."""
     try:
-        _guarded(lambda: daemon.run(settings, worker, sockets))
+        _guarded(lambda: daemon.run(settings, worker, sockets, signals))
     except Problem as error:
         sys.stderr.write(f"mailward: {error}\n")
         return 2

@@ -6,19 +6,23 @@ again, so that they stand once and are named by number.
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from mailward.core.names import Domain
 from mailward.core.tlsrpt.counting import Detail, DomainDay, Tally, add_up
 from mailward.core.tlsrpt.schema import FailureDetail, Policy
+from mailward.sender.countswriter import LIMITS, CountsWriter, Limits
 
 SCHEMA_VERSION = 1
-_BUSY_SECONDS = 10.0
+BUSY_SECONDS = 10.0
+MAX_ODDITIES, MAX_ODDITY_BYTES = 200, 8192
+_SLICE = 500  # domains
 _EPOCH = date(1970, 1, 1)
 
 _SCHEMA = """
@@ -34,6 +38,7 @@ CREATE TABLE session (
     successes INTEGER NOT NULL,
     failures INTEGER NOT NULL,
     changed INTEGER NOT NULL,
+    details INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (day, domain, record, policy, origin)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE detail (
@@ -46,21 +51,26 @@ CREATE TABLE detail (
     sessions INTEGER NOT NULL,
     PRIMARY KEY (day, domain, record, policy, origin, failure)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE change (number INTEGER NOT NULL) STRICT;
-INSERT INTO change VALUES (0);
-"""
-_COUNT = """
-INSERT INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET successes = successes + excluded.successes, failures = failures + excluded.failures,
-    changed = excluded.changed
-"""
-_DETAIL = """
-INSERT INTO detail VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET sessions = sessions + excluded.sessions
+CREATE TABLE cut (
+    day INTEGER NOT NULL,
+    domain TEXT NOT NULL,
+    sessions INTEGER NOT NULL,
+    PRIMARY KEY (day, domain)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE oddity (
+    number INTEGER PRIMARY KEY,
+    seen_at INTEGER NOT NULL,
+    code TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    content BLOB NOT NULL UNIQUE,
+    times INTEGER NOT NULL
+) STRICT;
+CREATE TABLE change (number INTEGER NOT NULL, forgotten INTEGER NOT NULL) STRICT;
+INSERT INTO change VALUES (0, 0);
 """
 _SESSIONS = """
 SELECT session.domain, record.content, policy.content, successes, failures, changed,
-    session.record, session.policy, session.origin
+    session.record, session.policy, session.origin, details
 FROM session JOIN record ON record.number = session.record JOIN policy ON policy.number = session.policy
 WHERE day = :day AND (:domain IS NULL OR session.domain = :domain) ORDER BY session.domain
 """
@@ -68,9 +78,16 @@ _DETAILS = """
 SELECT failure.content, sessions FROM detail JOIN failure ON failure.number = detail.failure
 WHERE day = ? AND domain = ? AND record = ? AND policy = ? AND origin = ?
 """
+_OLDEST = "SELECT DISTINCT day, domain FROM session WHERE day <= ? LIMIT ?"
+_KEEP_ODDITY = """
+INSERT INTO oddity (seen_at, code, reason, content, times) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET seen_at = excluded.seen_at, times = times + excluded.times
+"""
+_DROP_ODDITIES = """
+DELETE FROM oddity WHERE number NOT IN (SELECT number FROM oddity ORDER BY seen_at DESC, number DESC LIMIT ?)
+"""
 
-_SessionRow = tuple[str, bytes, bytes, int, int, int, int, int, str]
-_encode = msgspec.msgpack.Encoder().encode
+_SessionRow = tuple[str, bytes, bytes, int, int, int, int, int, str, int]
 _policies = msgspec.msgpack.Decoder(Policy)
 _failures = msgspec.msgpack.Decoder(FailureDetail)
 
@@ -81,23 +98,60 @@ class CountsError(Exception):
     code = "counts"
 
 
+class Oddity(NamedTuple):
+    """A datagram that could not be read."""
+
+    seen_at: int
+    """Last, seconds since 1970."""
+    code: str
+    reason: str
+    content: bytes
+    """Its beginning."""
+    times: int
+
+
 class Counts:
-    def __init__(self, path: Path) -> None:
-        """Opens the file, made if needed. Raises CountsError."""
+    def __init__(self, path: Path, *, limits: Limits = LIMITS, busy_seconds: float = BUSY_SECONDS) -> None:
+        """Opens the file, made if needed. `busy_seconds`: how long another process's writing is waited for.
+
+        Raises CountsError.
+        """
+        self._writer = CountsWriter(limits)
+        self._forgotten = -1
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._connection = _connect(path)
+            self._connection = _connect(path, busy_seconds)
         except (OSError, sqlite3.Error) as error:
             raise CountsError(f"{path}: {error}") from error
 
-    def add(self, tallies: Sequence[Tally]) -> None:
-        """All of them, or none. Raises CountsError."""
+    def add(self, tallies: Sequence[Tally]) -> int:
+        """All of them, or none; how many sessions found no room: there are too many domains. Raises CountsError."""
+        try:
+            with self._transaction() as connection:
+                [(change, forgotten)] = connection.execute(
+                    "UPDATE change SET number = number + 1 RETURNING number, forgotten"
+                ).fetchall()
+                if forgotten != self._forgotten:  # another process has removed what is remembered by number
+                    self._writer.forget()
+                    self._forgotten = forgotten
+                return self._writer.add(connection, tallies, change)
+        except BaseException:
+            self._writer.forget()  # it may remember what was rolled back
+            raise
+
+    def keep_oddities(self, oddities: Iterable[Oddity]) -> None:
+        """As samples: the latest MAX_ODDITIES different ones. Raises CountsError."""
         with self._transaction() as connection:
-            [(change,)] = connection.execute(
-                "UPDATE change SET number = number + 1 RETURNING number"
-            ).fetchall()
-            for tally in tallies:
-                self._add(connection, tally, change)
+            connection.executemany(
+                _KEEP_ODDITY,
+                (each._replace(content=each.content[:MAX_ODDITY_BYTES]) for each in oddities),
+            )
+            connection.execute(_DROP_ODDITIES, (MAX_ODDITIES,))
+
+    def oddities(self) -> list[Oddity]:
+        """Newest first. Raises CountsError."""
+        query = "SELECT seen_at, code, reason, content, times FROM oddity ORDER BY seen_at DESC, number DESC"
+        return [msgspec.convert(row, Oddity) for row in self._read(query, ())]
 
     def days(self) -> list[date]:
         """The UTC days that something is counted for, oldest first. Raises CountsError."""
@@ -115,34 +169,25 @@ class Counts:
     def forget(self, day: date) -> None:
         """What was counted for that day and those before. Raises CountsError."""
         number = (day - _EPOCH).days
+        while self._forget_some(number):
+            pass  # a slice at a time: whoever counts waits for no more than one of them
         with self._transaction() as connection:
-            connection.execute("DELETE FROM session WHERE day <= ?", (number,))
-            connection.execute("DELETE FROM detail WHERE day <= ?", (number,))
+            connection.execute("DELETE FROM cut WHERE day <= ?", (number,))
+            for name in ("policy", "record"):
+                connection.execute(f"DELETE FROM {name} WHERE number NOT IN (SELECT {name} FROM session)")  # noqa: S608 - constant
+            connection.execute("DELETE FROM failure WHERE number NOT IN (SELECT failure FROM detail)")
+            connection.execute("UPDATE change SET forgotten = forgotten + 1")
+
+    def _forget_some(self, day: int) -> bool:
+        """Whether there may be more."""
+        with self._transaction() as connection:
+            found = connection.execute(_OLDEST, (day, _SLICE)).fetchall()
+            connection.executemany("DELETE FROM detail WHERE day = ? AND domain = ?", found)
+            connection.executemany("DELETE FROM session WHERE day = ? AND domain = ?", found)
+        return len(found) == _SLICE
 
     def close(self) -> None:
         self._connection.close()
-
-    def _add(self, connection: sqlite3.Connection, tally: Tally, change: int) -> None:
-        key = (
-            (tally.day_utc - _EPOCH).days,
-            tally.domain,
-            self._number(connection, "record", tally.record.encode("utf-8", "surrogateescape")),
-            self._number(connection, "policy", _encode(tally.policy)),
-            tally.origin,
-        )
-        connection.execute(_COUNT, (*key, tally.successes, tally.failures, change))
-        for failure, sessions in tally.details:
-            number = self._number(connection, "failure", _encode(failure))
-            connection.execute(_DETAIL, (*key, number, sessions))
-
-    def _number(self, connection: sqlite3.Connection, table: str, content: bytes) -> int:
-        found = connection.execute(f"SELECT number FROM {table} WHERE content = ?", (content,)).fetchone()  # noqa: S608 - constant
-        if found is None:
-            found = connection.execute(
-                f"INSERT INTO {table} (content) VALUES (?) RETURNING number",  # noqa: S608 - constant
-                (content,),
-            ).fetchone()
-        return int(found[0])
 
     def _domains(self, day: date, domain: Domain | None) -> Iterator[DomainDay]:
         number = (day - _EPOCH).days
@@ -155,15 +200,21 @@ class Counts:
                     (_policies.decode(row[2]), row[3], row[4], self._details(number, row)) for row in sessions
                 )
                 record = max(sessions, key=lambda row: row[5])[1].decode("utf-8", "surrogateescape")
-                yield DomainDay(day, Domain(name), record, results)
+                yield DomainDay(day, Domain(name), record, results, self._cut(number, name))
         except (sqlite3.Error, msgspec.MsgspecError) as error:
             raise CountsError(str(error)) from error
 
     def _details(self, day: int, row: _SessionRow) -> list[Detail]:
-        if not row[4]:
+        if not row[9]:
             return []
-        found = self._connection.execute(_DETAILS, (day, row[0], *row[6:])).fetchall()
+        found = self._connection.execute(_DETAILS, (day, row[0], *row[6:9])).fetchall()
         return [Detail(_failures.decode(content), sessions) for content, sessions in found]
+
+    def _cut(self, day: int, domain: str) -> int:
+        found = self._connection.execute(
+            "SELECT sessions FROM cut WHERE day = ? AND domain = ?", (day, domain)
+        ).fetchone()
+        return int(found[0]) if found else 0
 
     def _read(self, query: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
         try:
@@ -187,8 +238,8 @@ class Counts:
             raise CountsError(str(error)) from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # in WAL, NORMAL loses the last commits with the power
     connection.execute("BEGIN IMMEDIATE")

@@ -29,6 +29,7 @@ from mailward.sender.notices import Notices
 from mailward.sender.refresh import Refresher
 from mailward.sender.server import Server
 from mailward.sender.shadow import ShadowAnswers, ShadowJournal
+from mailward.sender.signals import Signals
 from mailward.sender.sitetable import open_site_table
 from mailward.sender.sockets import open_sockets
 from mailward.sender.sqlite import SqliteCache
@@ -142,7 +143,10 @@ def open_listeners(settings: Settings) -> list[socket.socket]:
 
 
 async def run(
-    settings: Settings, worker: Worker = ALONE, sockets: Sequence[socket.socket] | None = None
+    settings: Settings,
+    worker: Worker = ALONE,
+    sockets: Sequence[socket.socket] | None = None,
+    signals: Signals | None = None,
 ) -> None:
     """Until SIGTERM or SIGINT. Raises CacheError, ListenError, OverridesInvalid or SiteTableInvalid where it
     cannot start.
@@ -165,6 +169,7 @@ async def run(
     _leave_garbage_alone()
     health = Health(daemon.answers, settings.sender_cache_path, settings.sender.mode)
     health.deferred = lambda: daemon.notices.deferred
+    health.signals = signals.numbers if signals else None
     metrics = None
     if settings.sender.metrics_listen:
         metrics = await health.start(settings.sender.metrics_listen, worker.number)

@@ -7,9 +7,24 @@ from dataclasses import dataclass, field
 from mailward.core.sending.facts import Row
 from mailward.sender.census import Census
 from mailward.sender.metrics import Metrics
+from mailward.sender.signalnumbers import UNREADABLE, Number
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "mailward_sender_"
+
+_SIGNAL_HELP = {
+    Number.RECEIVED: "Datagrams of libtlsrpt's that were received.",
+    Number.SESSIONS: "Sessions that are counted, on the disk.",
+    Number.DROPPED: "Datagrams that were dropped for want of memory.",
+    Number.REFUSED: "Sessions not counted since there are too many different ones.",
+    Number.QUEUE_FULL: "How often the kernel's queue of datagrams was found full: some were probably lost.",
+    Number.QUEUE_LENGTH: "Datagrams that the kernel's queue takes (net.unix.max_dgram_qlen).",
+    Number.NOT_SENT: "Datagrams that Postfix's log says it could not send.",
+    Number.COMMITS: "Commits of counts.",
+    Number.COMMIT_ERRORS: "Commits of counts that failed; they are tried again.",
+    Number.UNCOMMITTED: "Sessions that only memory holds.",
+    Number.STARTS: "Starts of the collector's process.",
+}
 
 _ESCAPED = re.compile(r'[\\"\n]')
 
@@ -37,6 +52,8 @@ class Scene:
     """None: the cache cannot be read."""
     deferred: Mapping[str, "Deferred"] = field(default_factory=dict)
     """By row of the decision table."""
+    signals: Mapping[Number, int] = field(default_factory=dict)
+    """Empty: no reports are made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +81,8 @@ def families(scene: Scene) -> Iterator[Family]:
     if scene.census is not None:
         yield from _of_cache(scene.census)
     yield from _of_queue(scene.deferred)
+    if scene.signals:
+        yield from _of_signals(scene.signals)
 
 
 def _counters(metrics: Metrics) -> Iterator[Family]:
@@ -135,6 +154,15 @@ def _of_queue(deferred: Mapping[str, Deferred]) -> Iterator[Family]:
         "Age of the oldest of them.",
         by_row((row, found.oldest_seconds) for row, found in rows),
     )
+
+
+def _of_signals(numbers: Mapping[Number, int]) -> Iterator[Family]:
+    for number, text in _SIGNAL_HELP.items():
+        kind = "counter" if number.endswith("_total") else "gauge"
+        yield _single(number.value, kind, text, numbers[number])
+    unreadable = {code: numbers[number] for code, number in UNREADABLE.items()}
+    text = "Datagrams that could not be read, by reason."
+    yield _labelled("signals_unreadable_total", text, "reason", unreadable)
 
 
 def _single(name: str, kind: str, text: str, value: float) -> Family:

@@ -12,6 +12,7 @@ from mailward.sender.answers import Answers
 from mailward.sender.cache import CacheError
 from mailward.sender.census import Census, take_census
 from mailward.sender.exposition import CONTENT_TYPE, Deferred, Scene, render_page
+from mailward.sender.signalnumbers import SignalNumbers
 
 logger = logging.getLogger("mailward.sender")
 
@@ -30,6 +31,8 @@ class Health:
         self._lock = asyncio.Lock()
         self.deferred: Callable[[], Mapping[str, Deferred]] = dict
         """What waits in Postfix's queue because of us, as it was last seen."""
+        self.signals: SignalNumbers | None = None
+        """None: no reports are made."""
 
     async def start(self, place: str, offset: int = 0) -> Server | None:
         """None where the port cannot be had: mail matters more than its numbers. `offset` is added to the port."""
@@ -75,6 +78,7 @@ class Health:
             started_at=self._started_at,
             census=await self._take_census(),
             deferred=self.deferred(),
+            signals=self.signals.all() if self.signals else {},
         )
 
     async def _take_census(self) -> Census | None:

@@ -30,13 +30,28 @@ def open_sockets(places: Sequence[str], unix_mode: int, environ: Mapping[str, st
 
 def take_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
     """The stream sockets that systemd passes to this process."""
-    if environ.get("LISTEN_PID") != str(os.getpid()):
-        return []
-    count = int(environ.get("LISTEN_FDS", "0"))
-    sockets = [socket.socket(fileno=number) for number in range(FIRST_FD, FIRST_FD + count)]
+    sockets = _take(environ, socket.SOCK_STREAM)
     for listener in sockets:
         listener.setblocking(False)
     return sockets
+
+
+def take_datagram_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
+    """Those for datagrams that systemd passes to this process."""
+    return _take(environ, socket.SOCK_DGRAM)
+
+
+def _take(environ: Mapping[str, str], kind: int) -> list[socket.socket]:
+    if environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    found = []
+    for number in range(FIRST_FD, FIRST_FD + int(environ.get("LISTEN_FDS", "0"))):
+        handed_over = socket.socket(fileno=number)
+        if handed_over.type == kind:
+            found.append(handed_over)
+        else:
+            handed_over.detach()  # somebody else's: it stays open
+    return found
 
 
 def open_socket(place: str, unix_mode: int) -> socket.socket:
@@ -47,6 +62,14 @@ def open_socket(place: str, unix_mode: int) -> socket.socket:
         return _open_tcp(place)
     except OSError as error:
         raise ListenError(f"{place}: {error.strerror or error}") from error
+
+
+def open_datagram_socket(path: Path, mode: int) -> socket.socket:
+    """One that takes datagrams at that path. Raises ListenError."""
+    try:
+        return _bind_unix(path, mode, socket.SOCK_DGRAM)
+    except OSError as error:
+        raise ListenError(f"{path}: {error.strerror or error}") from error
 
 
 def notify(state: str, environ: Mapping[str, str]) -> None:
@@ -81,15 +104,19 @@ def _open_tcp(place: str) -> socket.socket:
 
 
 def _open_unix(path: Path, mode: int) -> socket.socket:
-    _remove_stale(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    return _listening(_bind_unix(path, mode, socket.SOCK_STREAM))
+
+
+def _bind_unix(path: Path, mode: int, kind: int) -> socket.socket:
+    _remove_stale(path, kind)
+    made = socket.socket(socket.AF_UNIX, kind)
     try:
-        listener.bind(str(path))
+        made.bind(str(path))
+        path.chmod(mode)
     except OSError:
-        listener.close()
+        made.close()
         raise
-    path.chmod(mode)
-    return _listening(listener)
+    return made
 
 
 def _listening(listener: socket.socket) -> socket.socket:
@@ -98,14 +125,14 @@ def _listening(listener: socket.socket) -> socket.socket:
     return listener
 
 
-def _remove_stale(path: Path) -> None:
+def _remove_stale(path: Path, kind: int) -> None:
     """A socket that a dead process left behind. Raises OSError where one listens, or the file is no socket."""
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise OSError(f"{path} is there, and is no socket")
     except FileNotFoundError:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:

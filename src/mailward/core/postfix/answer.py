@@ -57,10 +57,14 @@ def _least_labels(decision: Decision, policy: Policy) -> bytes:
     return " ".join(parts).encode("ascii")
 
 
-def _policy_strings(policy: Policy) -> bytes:
+def plain_lines(policy: Policy) -> list[str]:
+    """What of the policy's text Postfix is told, for the reports."""
     lines = [line.rstrip() for line in policy.text.split("\n")[:_MAX_STRINGS]]
-    plain = [line for line in lines if _PLAIN_LINE.fullmatch(line)]
-    return "".join(f" {{ policy_string = {line} }}" for line in plain).encode("ascii")
+    return [line for line in lines if _PLAIN_LINE.fullmatch(line)]
+
+
+def _policy_strings(policy: Policy) -> bytes:
+    return "".join(f" {{ policy_string = {line} }}" for line in plain_lines(policy)).encode("ascii")
 
 
 def _name(pattern: str) -> str:

@@ -1,0 +1,199 @@
+"""The collector: a process of its own that turns Postfix's datagrams into counts on the disk.
+
+One thread takes datagrams from the kernel (`receive`); this one reads what was taken, adds it up (`pending`) and
+commits it, some three times a second. Nobody waits for it, and it can be killed: the socket is the parent's, so that
+what comes meanwhile waits in the kernel's queue, and what is lost is what came since the last commit. What a full or
+locked disk does not take stays in memory and is tried again.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mailward.config import Settings
+from mailward.core.postfix.datagram import Datagram, DatagramError, read_datagram
+from mailward.net import clock
+from mailward.sender.counts import MAX_ODDITY_BYTES, Counts, CountsError, Oddity
+from mailward.sender.memory import Generations
+from mailward.sender.pending import Pending
+from mailward.sender.receive import Ordered, Receiver, Taken
+from mailward.sender.signalnumbers import UNREADABLE, Number
+from mailward.sender.signals import Signals
+
+logger = logging.getLogger("mailward.sender")
+
+STEP_SECONDS = 0.3
+RETRY_SECONDS = 2.0  # after a commit that failed
+BUSY_SECONDS = 0.5  # what another process's writing is waited for
+ALARM_SECONDS = 60.0  # between two lines about the same trouble
+MAX_READ = 20_000  # datagrams that are remembered as they were read
+MAX_READ_BYTES = 2_048  # of such a one
+MAX_ODDITIES_A_STEP = 20
+SWITCH_SECONDS = 0.00005  # so long this thread may keep the other from the next datagrams
+
+
+class Observed(NamedTuple):
+    """One datagram in the order of arrival."""
+
+    pid: int
+    at: float
+    """Seconds since 1970."""
+    datagram: Datagram
+
+
+Observer = Callable[[Sequence[Observed]], None]
+"""Hears of what came in the last step, after it was added up. It must not take long."""
+
+
+class Collector:
+    def __init__(self, path: Path, signals: Signals, observer: Observer | None = None) -> None:
+        """`path`: of the counts."""
+        self._path = path
+        self._signals, self._numbers = signals, signals.numbers
+        self._observer = observer
+        self._receiver = Receiver(signals.socket, signals.queue_length, in_order=observer is not None)
+        self._counts: Counts | None = None
+        self._pending = Pending()
+        self._oddities: list[Oddity] = []
+        self._read: Generations[bytes, Datagram] = Generations(MAX_READ)
+        self._retry_at = float("-inf")
+        self._said_at: dict[str, float] = {}
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> int:
+        """Until `stop`; then takes what is still in the queue. The exit status."""
+        self._receiver.start()
+        logger.info("collector-started", extra={"counts": str(self._path)})
+        while not self._stopping.wait(STEP_SECONDS):
+            self._step()
+            if not self._receiver.is_running:
+                self._finish()
+                return 1
+        self._receiver.stop()
+        self._retry_at = float("-inf")
+        self._step()
+        return self._finish()
+
+    def _finish(self) -> int:
+        if self._counts is not None:
+            self._counts.close()
+        if self._pending:
+            logger.error("signals-lost", extra={"sessions": self._pending.sessions})
+            return 1
+        logger.info("collector-stopped")
+        return 0
+
+    def _step(self) -> None:
+        taken = self._receiver.take()
+        self._count(taken)
+        refused = sum(self._pending.add_tally(tally) for tally in self._signals.inbox.take())
+        self._tell_refused(refused, "memory")
+        if self._observer is not None and taken.ordered:
+            self._observe(self._observer, taken.ordered)
+        if self._pending or self._oddities:
+            self._commit()
+
+    def _count(self, taken: Taken) -> None:
+        numbers, day = self._numbers, clock.today()
+        numbers.add(Number.RECEIVED, taken.received)
+        numbers.add(Number.QUEUE_FULL, taken.full)
+        numbers.add(Number.DROPPED, taken.dropped)
+        if taken.dropped:
+            self._say("signals-dropped", count=taken.dropped, reason="they come faster than they are read")
+        refused = 0
+        for raw, count in taken.counts.items():
+            datagram = self._datagram(raw, count)
+            if datagram is not None:
+                refused += self._pending.add_datagram(datagram, day, count, len(raw))
+        self._tell_refused(refused, "memory")
+        numbers.set(Number.UNCOMMITTED, self._pending.sessions)
+
+    def _datagram(self, raw: bytes, count: int) -> Datagram | None:
+        found = self._read.get(raw)
+        if found is not None:
+            return found
+        try:
+            datagram = read_datagram(raw)
+        except DatagramError as error:
+            self._numbers.add(UNREADABLE.get(error.code, Number.DAMAGED), count)
+            self._keep_oddity(raw, error, count)
+            return None
+        if len(raw) <= MAX_READ_BYTES:
+            self._read.put(raw, datagram)
+        return datagram
+
+    def _keep_oddity(self, raw: bytes, error: DatagramError, count: int) -> None:
+        self._say("signal-unreadable", code=error.code, reason=str(error))
+        if len(self._oddities) < MAX_ODDITIES_A_STEP:
+            now = int(clock.now().timestamp())
+            self._oddities.append(Oddity(now, error.code, str(error), raw[:MAX_ODDITY_BYTES], count))
+
+    def _observe(self, observer: Observer, ordered: Sequence[Ordered]) -> None:
+        observed = []
+        for each in ordered:
+            datagram = self._read.get(each.raw)
+            if datagram is None:
+                try:
+                    datagram = read_datagram(each.raw)
+                except DatagramError:
+                    continue
+            observed.append(Observed(each.pid, each.at, datagram))
+        try:
+            observer(observed)
+        except Exception:  # a mistake of ours there must not stop the counting
+            logger.exception("observer-crashed")
+
+    def _commit(self) -> None:
+        if clock.monotonic() < self._retry_at:
+            return
+        try:
+            if self._counts is None:
+                self._counts = Counts(self._path, busy_seconds=BUSY_SECONDS)
+            refused = self._counts.add(self._pending.tallies())
+            sessions = self._pending.sessions
+            self._pending.clear()
+            oddities, self._oddities = self._oddities, []
+            if oddities:
+                self._counts.keep_oddities(oddities)
+        except CountsError as error:
+            self._numbers.add(Number.COMMIT_ERRORS, 1)
+            self._retry_at = clock.monotonic() + RETRY_SECONDS
+            self._say("counts-not-written", sessions=self._pending.sessions, reason=str(error))
+            return
+        self._numbers.add(Number.COMMITS, 1)
+        self._numbers.add(Number.SESSIONS, sessions - refused)
+        self._numbers.set(Number.UNCOMMITTED, 0)
+        self._tell_refused(refused, "domains")
+
+    def _tell_refused(self, sessions: int, bound: str) -> None:
+        self._numbers.add(Number.REFUSED, sessions)
+        if sessions:
+            self._say("sessions-not-counted", count=sessions, bound=bound)
+
+    def _say(self, event: str, **facts: object) -> None:
+        """Once a minute: the numbers have the rest."""
+        now = clock.monotonic()
+        if now - self._said_at.get(event, float("-inf")) >= ALARM_SECONDS:
+            self._said_at[event] = now
+            logger.error(event, extra=facts)
+
+
+def run_collector(settings: Settings, signals: Signals, observer: Observer | None = None) -> int:
+    """In a process of its own, until SIGTERM or SIGINT; its exit status."""
+    import gc
+    import sys
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    collector = Collector(settings.tlsrpt_counts_path, signals, observer)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: collector.stop())
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)  # few cycles are made, and each walk keeps the receiver waiting
+    return collector.run()

@@ -1,0 +1,55 @@
+"""What the parent opens for signals of TLS sessions before it has children: they outlive every one of them."""
+
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailward.config import Settings
+from mailward.sender.inbox import Inbox
+from mailward.sender.signalnumbers import Number, SignalNumbers
+from mailward.sender.sockets import open_datagram_socket, take_datagram_sockets
+
+logger = logging.getLogger("mailward.sender")
+
+WANTED_QUEUE_LENGTH = 512  # no loss at 40,000 datagrams a second
+QUEUE_LENGTH_FILE = Path("/proc/sys/net/unix/max_dgram_qlen")
+QUEUE_LENGTH_FIX = (
+    f"echo net.unix.max_dgram_qlen={WANTED_QUEUE_LENGTH} > /etc/sysctl.d/60-mailward.conf"
+    " && sysctl --system, then restart what made the socket"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    socket: socket.socket
+    """Where Postfix sends its datagrams."""
+    inbox: Inbox
+    numbers: SignalNumbers
+    queue_length: int
+
+
+def open_signals(settings: Settings) -> Signals | None:
+    """None where no reports are wanted. Raises ListenError."""
+    if not settings.tlsrpt.socket:
+        return None
+    length = read_queue_length()
+    if length < WANTED_QUEUE_LENGTH:
+        logger.warning("signal-queue-short", extra={"length": length, "fix": QUEUE_LENGTH_FIX})
+    handed_over = take_datagram_sockets(os.environ)
+    mode = int(settings.tlsrpt.socket_mode, 8)
+    source = handed_over[0] if handed_over else open_datagram_socket(Path(settings.tlsrpt.socket), mode)
+    numbers = SignalNumbers()
+    numbers.set(Number.QUEUE_LENGTH, length)
+    return Signals(source, Inbox(), numbers, length)
+
+
+def read_queue_length() -> int:
+    """How many datagrams the kernel lets wait in sockets that are made now (a sysctl of each network namespace); 0: not
+    known.
+    """
+    try:
+        return int(QUEUE_LENGTH_FILE.read_text())
+    except (OSError, ValueError):
+        return 0
