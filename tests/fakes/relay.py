@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import threading
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +31,8 @@ class FakeRelay:
     """An address that gets `550`."""
     answer: str = ""
     """What it answers to every message instead of taking it."""
+    pause: Callable[[], Awaitable[None]] | None = None
+    """Awaited between taking a message and saying so."""
     mails: list[Mail] = field(default_factory=list)
     connections: int = 0
     port: int = 0
@@ -53,6 +56,8 @@ class FakeRelay:
             return self.answer
         assert isinstance(envelope.original_content, bytes)
         self.mails.append(Mail(envelope.mail_from or "", tuple(envelope.rcpt_tos), envelope.original_content))
+        if self.pause is not None:
+            await self.pause()
         return "250 taken"
 
     def __enter__(self) -> Self:

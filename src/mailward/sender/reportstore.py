@@ -423,10 +423,18 @@ class ReportStore:
             ).rowcount
 
     def forget(self, before: date) -> int:
-        """Reports of earlier days, whatever became of them."""
+        """Reports of earlier days that nothing waits for: a clock set wrong costs no report. How many deliveries."""
+        number = _number(before)
         with self._transaction() as connection:
-            connection.execute("DELETE FROM report WHERE day < ?", (_number(before),))
-            return connection.execute("DELETE FROM delivery WHERE day < ?", (_number(before),)).rowcount
+            gone = connection.execute(
+                "DELETE FROM delivery WHERE day < ? AND state NOT IN ('waiting', 'sending')", (number,)
+            ).rowcount
+            connection.execute(
+                "DELETE FROM report WHERE day < ? AND NOT EXISTS (SELECT 1 FROM delivery"
+                " WHERE delivery.day = report.day AND delivery.domain = report.domain)",
+                (number,),
+            )
+        return gone
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
