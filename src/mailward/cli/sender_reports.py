@@ -21,7 +21,7 @@ from mailward.core.tlsrpt.daily import make_report
 from mailward.core.tlsrpt.write import serialise_report
 from mailward.net import clock, log
 from mailward.sender import reporter
-from mailward.sender.bounces import MAX_BOUNCE_BYTES, read_bounce
+from mailward.sender.bounces import MAX_BOUNCE_BYTES, Bounce, read_bounce
 from mailward.sender.counts import Counts, CountsError
 from mailward.sender.dkimkeys import KeyFileError
 from mailward.sender.letters import ContactUnusable, make_reporter
@@ -30,6 +30,7 @@ from mailward.sender.transfer import show_time
 
 app = typer.Typer(name="sender", no_args_is_help=True)
 
+_TRY_AGAIN = 75  # EX_TEMPFAIL, sysexits.h
 _RETRIED: tuple[State, ...] = (
     State.FAILED,
     State.BOUNCED,
@@ -108,6 +109,15 @@ def bounce(
     """Take in report mail that came back, on standard input: for a pipe transport or an alias of your mail server."""
     settings = load_settings(config)
     found = read_bounce(sys.stdin.buffer.read(MAX_BOUNCE_BYTES), recipient)
+    try:
+        _take_in(settings, found)
+    except Problem as error:  # the mail server must not lose it: it comes again
+        typer.echo(f"mailward: {error}", err=True)
+        raise typer.Exit(_TRY_AGAIN) from error
+
+
+def _take_in(settings: Settings, found: Bounce) -> None:
+    """Raises Problem."""
     with _store(settings) as store:
         delivery = store.find_token(found.tokens)
         if delivery is None or not found.is_failure or delivery.state != State.DELIVERED:
