@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from tests.fakes.relay import FakeRelay
-from tests.sender.reportlab import DAY, EXPIRED, MORNING, TLSA, ReportLab, ruas, tally
+from tests.sender.reportlab import DAY, EXPIRED, MORNING, TLSA, ReportLab, later, ruas, tally
 
 from mailward.core.dkim.key import pick_key
 from mailward.core.tlsrpt.counting import Detail
@@ -78,7 +78,7 @@ async def test_what_failed_is_sent_again_and_what_waits_is_dropped(lab: ReportLa
     status, output = await lab.command("reports", "--drop", "shop.example")
     assert (status, output) == (2, "mailward: There is nothing of shop.example that could be dropped.\n")
     assert await lab.command("reports", "--retry", "shop.example") == (0, "Sent again: 1\n")
-    await lab.once()
+    await lab.once(later(1))  # the command's clock runs on
     assert len(lab.relay.mails) == 1
 
 

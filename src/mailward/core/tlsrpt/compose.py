@@ -109,6 +109,8 @@ def write_field(name: str, value: str) -> str:
         raise Unwritable(name[:60], "it is no name of a header field")
     if not _FIELD_VALUE.fullmatch(value) or len(value) > _MAX_FIELD:
         raise Unwritable(name, "only printable ASCII of moderate length goes into a header field")
+    if len(name) + 2 + len(value) <= _MAX_LINE:
+        return f"{name}: {value}"
     lines = [f"{name}:"]
     for word in value.split(" "):
         if len(lines[-1]) + 1 + len(word) > _MAX_LINE and lines[-1].strip() not in ("", f"{name}:"):
@@ -129,7 +131,8 @@ def _policy_domain(report: Report) -> Domain:
 def _submitter(report: Report, submitter: str) -> Domain:
     # RFC 8460 §5.3: TLS-Report-Submitter MUST match the domain of contact-info
     domain = _domain(submitter, "submitter")
-    if _domain((report.contact_info or "").rpartition("@")[2], "contact-info") != domain:
+    of_contact = (report.contact_info or "").rpartition("@")[2]
+    if of_contact != domain and _domain(of_contact, "contact-info") != domain:
         raise Unwritable("contact-info", f"its domain is not the submitter's, {domain}")
     return domain
 

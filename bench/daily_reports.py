@@ -1,0 +1,162 @@
+"""A day of 100,000 domains becomes signed reports, on one core: read from the counts, built, gzipped and stored, then each
+composed as a mail, signed with RSA-2048 and written to a file.
+
+    bench/run daily [--domains 100000]
+
+CPU seconds and wall seconds of a process of its own, bound to one core; its memory at 1,000 domains and at the end.
+"""
+
+import argparse
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from mailward.config import Settings, Tlsrpt
+from mailward.core.names import Domain
+from mailward.core.tlsrpt.counting import Detail, Origin, Tally
+from mailward.core.tlsrpt.schema import FailureDetail, Policy
+from mailward.sender.counts import Counts
+from mailward.sender.dkimkeys import load_keys, make_key
+from mailward.sender.letters import Letters, make_reporter
+from mailward.sender.makeday import make_day
+from mailward.sender.reportstore import Delivery, ReportStore
+
+DAY = date(2026, 11, 27)
+NOW = datetime(2026, 11, 28, 0, 20, tzinfo=UTC)
+BATCH = 2_000
+
+
+def tallies(domains: int) -> Iterator[Tally]:
+    """What a day looks like: each domain with its own policy; one in ten with DANE too, one in five with failures."""
+    for number in range(domains):
+        name = Domain(f"d{number:06}.example")
+        record = f"v=TLSRPTv1; rua=mailto:tls@{name}"
+        lines = ("version: STSv1", "mode: enforce", f"mx: mx.{name}", f"mx: *.{name}", "max_age: 604800")
+        sts = Policy(
+            policy_type="sts", policy_domain=name, policy_string=lines, mx_host=(f"mx.{name}", f"*.{name}")
+        )
+        details = tuple(
+            Detail(
+                FailureDetail(
+                    result_type=kind,
+                    sending_mta_ip="192.0.2.1",
+                    receiving_mx_hostname=f"mx.{name}",
+                    receiving_ip="198.51.100.7",
+                ),
+                2,
+            )
+            for kind in (("certificate-expired", "starttls-not-supported") if number % 5 == 0 else ())
+        )
+        failures = sum(sessions for _, sessions in details)
+        yield Tally(DAY, name, record, sts, Origin.DATAGRAM, 40, failures, details)
+        if number % 10 == 0:
+            tlsa = Policy(
+                policy_type="tlsa", policy_domain=f"mx.{name}", policy_string=(f"3 1 1 {'ab' * 32}",)
+            )
+            yield Tally(DAY, name, record, tlsa, Origin.DATAGRAM, 7, 0)
+
+
+def fill(folder: Path, domains: int) -> None:
+    counts = Counts(settings_of(folder).tlsrpt_counts_path)
+    batch: list[Tally] = []
+    for tally in tallies(domains):
+        batch.append(tally)
+        if len(batch) >= BATCH:
+            counts.add(batch)
+            batch.clear()
+    counts.add(batch)
+    counts.close()
+    make_key(folder, "bench", "rsa")
+
+
+def settings_of(folder: Path) -> Settings:
+    return Settings(
+        data=str(folder),
+        tlsrpt=Tlsrpt(contact="tls-reports@sender.example", dkim_selectors=("bench",)),
+    )
+
+
+def work(folder: Path) -> None:
+    """In a process of its own: the day, made and written. Prints the figures as JSON."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    settings = settings_of(folder)
+    reporter = make_reporter(settings)
+    letters = Letters(settings, reporter, load_keys(folder, settings.tlsrpt.dkim_selectors))
+    counts, store = Counts(settings.tlsrpt_counts_path), ReportStore(settings.tlsrpt_reports_path)
+    started, cpu = time.perf_counter(), time.process_time()
+    at = int(NOW.timestamp())
+    made = make_day(counts, store, DAY, reporter, now=at, spread_seconds=0)
+    made_cpu = time.process_time() - cpu
+    mails = size = 0
+    # what the reporter adds while it delivers, two commits a mail, is spread over the morning and not counted here
+    rows = sqlite3.connect(settings.tlsrpt_reports_path).execute("SELECT * FROM delivery ORDER BY number")
+    with (folder / "mails").open("wb") as out:
+        for row in rows:
+            delivery = Delivery(*row)
+            content = store.content(delivery)
+            assert content is not None
+            size += out.write(letters.write(delivery, content, NOW))
+            mails += 1
+    figures = {
+        "domains": made,
+        "mails": mails,
+        "bytes": size,
+        "made_cpu_seconds": round(made_cpu, 2),
+        "cpu_seconds": round(time.process_time() - cpu, 2),
+        "wall_seconds": round(time.perf_counter() - started, 2),
+        "rsa_cpu_seconds": round(sign_only(letters, made), 2),
+        "peak_mib": round(peak_kib() / 1024, 1),
+    }
+    sys.stdout.write(json.dumps(figures) + "\n")
+
+
+def sign_only(letters: Letters, count: int) -> float:
+    """What so many RSA signatures cost by themselves, in the same process and moment."""
+    [(_, key)] = letters._keys
+    assert isinstance(key, RSAPrivateKey)
+    started = time.process_time()
+    for _ in range(1000):
+        key.sign(b"x" * 32, PKCS1v15(), Prehashed(SHA256()))
+    return (time.process_time() - started) * count / 1000
+
+
+def peak_kib() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
+def measure(domains: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="bench-daily-") as name:
+        folder = Path(name)
+        fill(folder, domains)
+        command = [sys.executable, "-m", "bench.daily_reports", "--work", name]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return dict(json.loads(done.stdout))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--domains", type=int, default=100_000)
+    parser.add_argument("--work", default="")
+    arguments = parser.parse_args()
+    if arguments.work:
+        work(Path(arguments.work))
+        return
+    for domains in (arguments.domains // 100, arguments.domains // 10, arguments.domains):
+        print(json.dumps(measure(domains)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
