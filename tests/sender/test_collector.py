@@ -10,8 +10,9 @@ import sqlite3
 import time
 
 import pytest
+from tests.fakes.ports import free_port
 from tests.fakes.socketmap import Client
-from tests.sender.lab import DOMAIN, SECURE, Lab, free_port
+from tests.sender.lab import DOMAIN, SECURE, Lab
 from tests.sender.process import Process
 from tests.sender.signallab import (
     EXPIRED,
@@ -87,10 +88,11 @@ async def test_a_killed_collector_is_replaced_and_the_queue_loses_nothing(lab: L
 async def test_each_kill_loses_less_than_a_second_of_signals(lab: Lab) -> None:
     process = await with_collector(lab).start()
     sender = Sender(socket_path(lab))
-    collector = None
+    dead: set[int | None] = {None}
     for _ in range(4):
-        await until(lambda dead=collector: find_collector(process) not in (None, dead))
+        await until(lambda: find_collector(process) not in dead)
         collector = collector_of(process)
+        dead.add(collector)
         before = sessions(lab, "expired.test")[1]
         sent = await _send_for(sender, 1.5)
         killed_at = time.monotonic()
