@@ -1,5 +1,5 @@
-"""A day of 100,000 domains becomes signed reports, on one core: read from the counts, built, gzipped and stored, then each
-composed as a mail, signed with RSA-2048 and written to a file.
+"""A day of 100,000 domains becomes signed reports, on one core: read from the counts, built, gzipped and stored, then
+each composed as a mail, signed with RSA-2048 and written to a file.
 
     bench/run daily [--domains 100000]
 

@@ -25,6 +25,7 @@ from mailward.sender.discovery import make_discovery
 from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.explain import Explanation, Step, TracingResolver
 from mailward.sender.explain import explain as explain_nexthop
+from mailward.sender.reporter import run_reporter
 from mailward.sender.signalnumbers import Number
 from mailward.sender.signals import Signals, open_signals
 from mailward.sender.sitetable import SiteTableInvalid
@@ -67,7 +68,10 @@ def companions(settings: Settings, signals: Signals | None) -> list[Companion]:
     if signals is None:
         return []
     collect = partial(run_collector, settings, signals)
-    return [Companion("collector", collect, partial(signals.numbers.add, Number.STARTS, 1))]
+    found = [Companion("collector", collect, partial(signals.numbers.add, Number.STARTS, 1))]
+    if settings.tlsrpt.contact:
+        found.append(Companion("reporter", partial(run_reporter, settings)))
+    return found
 
 
 def _work(

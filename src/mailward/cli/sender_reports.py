@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,6 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from mailward.cli.problem import Problem
@@ -43,14 +41,13 @@ _RETRIED: tuple[State, ...] = (
 @app.command(name="reporter")
 def run_reporter(
     once: Annotated[bool, typer.Option("--once", help="Do what is due now, and end: for cron.")] = False,
-    as_child: Annotated[bool, typer.Option("--as-child", hidden=True)] = False,
     config: Config = None,
 ) -> None:
     """Make the reports of days that have ended and send them, until SIGTERM. `mailward sender run` starts it too."""
-    settings = _handed_over() if as_child else load_settings(config)
+    settings = load_settings(config)
     log.configure("reporter", as_json=settings.sender.log_format == "json")
     try:
-        asyncio.run(reporter.run(settings, once=once, as_child=as_child))
+        asyncio.run(reporter.run(settings, once=once))
     except (ContactUnusable, KeyFileError, reporter.AnotherReporter, CountsError, StoreError) as error:
         raise Problem(str(error)) from error
 
@@ -131,14 +128,6 @@ def _take_in(settings: Settings, found: Bounce) -> None:
     typer.echo(f"Came back: {delivery.domain}, {delivery.day}, {printable(delivery.rua)}")
     if is_suppressed:
         typer.echo("Nothing is sent there for now: see mailward sender reports --suppressed")
-
-
-def _handed_over() -> Settings:
-    """What `mailward sender run` writes to our standard input, and nothing beyond."""
-    line = bytearray()
-    while not line.endswith(b"\n") and (byte := os.read(0, 1)):
-        line += byte
-    return msgspec.json.decode(line, type=Settings)
 
 
 def _preview(settings: Settings, domain: str, day: date, *, as_json: bool) -> None:

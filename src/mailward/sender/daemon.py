@@ -18,7 +18,6 @@ from mailward.net.guard import make_guard
 from mailward.net.resolver import Resolver
 from mailward.sender.answers import Answers
 from mailward.sender.cache import PolicyCache
-from mailward.sender.companion import keep_reporter
 from mailward.sender.control import Journal
 from mailward.sender.discovery import make_discovery
 from mailward.sender.dnssec import Trust, check_validation
@@ -196,8 +195,6 @@ def _background(daemon: Daemon, worker: Worker) -> Iterator[Coroutine[Any, Any, 
     yield daemon.journal.run()
     if worker.number == 0:  # one of them is enough to tell people
         yield daemon.notices.run()
-        if daemon.settings.tlsrpt.socket and daemon.settings.tlsrpt.contact:
-            yield keep_reporter(daemon.settings)
     if isinstance(daemon.answers, ShadowAnswers):
         yield daemon.answers.journal.run()
     if daemon.settings.sender.dane:

@@ -24,8 +24,8 @@ from mailward.net import clock
 from mailward.net.guard import make_guard
 from mailward.net.resolver import make_resolver
 from mailward.sender.counts import Counts, CountsError
-from mailward.sender.dkimkeys import load_keys
-from mailward.sender.letters import Letters, make_reporter
+from mailward.sender.dkimkeys import KeyFileError, load_keys
+from mailward.sender.letters import ContactUnusable, Letters, make_reporter
 from mailward.sender.makeday import due_days, make_day
 from mailward.sender.pace import MAX_WAIT, Pace, hourly_limit, retry_seconds
 from mailward.sender.posting import Outcome, Verdict, make_context, make_mail_post, post_report
@@ -49,9 +49,20 @@ class AnotherReporter(Exception):
     code = "another-reporter"
 
 
-async def run(settings: Settings, *, once: bool = False, as_child: bool = False) -> None:
-    """Until SIGTERM or SIGINT; `once`: until nothing is due; `as_child`: or until standard input ends. Raises
-    ContactUnusable, KeyFileError, AnotherReporter, CountsError or StoreError where it cannot start.
+def run_reporter(settings: Settings) -> int:
+    """In a process of its own, until SIGTERM or SIGINT; its exit status."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        asyncio.run(run(settings))
+    except (ContactUnusable, KeyFileError, AnotherReporter, CountsError, StoreError) as error:
+        logger.error("reporter-not-started", extra={"reason": str(error)})
+        return 2
+    return 0
+
+
+async def run(settings: Settings, *, once: bool = False) -> None:
+    """Until SIGTERM or SIGINT; `once`: until nothing is due. Raises ContactUnusable, KeyFileError, AnotherReporter,
+    CountsError or StoreError where it cannot start.
     """
     reporter = make_reporter(settings)
     letters = Letters(settings, reporter, load_keys(settings.data_path, settings.tlsrpt.dkim_selectors))
@@ -61,24 +72,21 @@ async def run(settings: Settings, *, once: bool = False, as_child: bool = False)
         try:
             daily = Daily(settings, reporter, letters, store, counts)
             daily.start()
-            await (daily.run_once() if once else _until_told(daily, as_child=as_child))
+            await (daily.run_once() if once else _until_told(daily))
         finally:
             counts.close()
             store.close()
 
 
-async def _until_told(daily: "Daily", *, as_child: bool) -> None:
+async def _until_told(daily: "Daily") -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    if as_child:  # nothing more comes: what can be read is the end
-        loop.add_reader(0, stopping.set)
     tasks = [asyncio.create_task(_forever(step, daily.made)) for step in (daily.make, daily.mail, daily.post)]
     try:
         await stopping.wait()
     finally:
-        loop.remove_reader(0)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

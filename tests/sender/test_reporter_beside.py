@@ -22,9 +22,10 @@ def children_of(pid: int) -> list[int]:
 
 
 def find_reporter(pid: int) -> int:
-    """Below the process or one of its workers."""
-    below = [child for parent in (pid, *children_of(pid)) for child in children_of(parent)]
-    [reporter] = [each for each in below if b"--as-child" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    """Among the children."""
+    [reporter] = [
+        each for each in children_of(pid) if "mw-reporter" in Path(f"/proc/{each}/comm").read_text()
+    ]
     return reporter
 
 
@@ -83,7 +84,7 @@ async def test_reports_go_out_beside_the_policy_server_and_again_after_a_crash(
             await until_mail(relay, 2)
         finally:
             assert await process.stop(signal.SIGTERM) == 0
-        assert any("reporter-ended" in line for line in process.log)
+        assert any("companion-died companion=reporter" in line for line in process.log)
 
 
 async def test_a_reporter_ends_with_its_parent_however_that_died(lab: Lab) -> None:
