@@ -41,11 +41,13 @@ def split_message(raw: bytes) -> Message:
     start = 0
     if raw.startswith(b"From "):  # the envelope line of an mbox is no header field
         start = raw.find(b"\n") + 1
-    head_end, body_start = _find_body(raw, start)
+    is_crlf = raw.count(b"\n") == raw.count(b"\r\n")
+    head_end, body_start = _find_body(raw, start, is_crlf=is_crlf)
     if head_end - start > MAX_HEADER_BYTES:
         raise Malformed(f"the header has more than {MAX_HEADER_BYTES} bytes")
     fields: list[Field] = []
-    for lines in _unfolded(_crlf(raw[start:head_end])):
+    header, body = raw[start:head_end], raw[body_start:]
+    for lines in _unfolded(header if is_crlf else _crlf(header)):
         match = _FIELD.match(lines)
         if match is None:
             raise Malformed("the header has a line that is no field")
@@ -53,15 +55,16 @@ def split_message(raw: bytes) -> Message:
         fields.append(Field(name.lower(), lines[: lines.index(b":")], value))
         if len(fields) > MAX_FIELDS:
             raise Malformed(f"the header has more than {MAX_FIELDS} fields")
-    return Message(tuple(fields), _crlf(raw[body_start:]))
+    return Message(tuple(fields), body if is_crlf else _crlf(body))
 
 
-def _find_body(raw: bytes, start: int) -> tuple[int, int]:
+def _find_body(raw: bytes, start: int, *, is_crlf: bool) -> tuple[int, int]:
     """Where the header ends and the body begins."""
     if raw.startswith((b"\r\n", b"\n"), start):
         raise Malformed("the mail has no header")
     # a header line may end in a bare LF in a file that an editor has saved
-    ends = [(raw.find(mark, start), len(mark)) for mark in (b"\r\n\r\n", b"\n\n", b"\n\r\n")]
+    marks = (b"\r\n\r\n",) if is_crlf else (b"\r\n\r\n", b"\n\n", b"\n\r\n")
+    ends = [(raw.find(mark, start), len(mark)) for mark in marks]
     found = [(at, at + length) for at, length in ends if at >= 0]
     return min(found) if found else (len(raw), len(raw))
 

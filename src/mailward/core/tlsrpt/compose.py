@@ -1,6 +1,7 @@
 """A report as a mail (RFC 8460 sections 5.1 to 5.3): unsigned, CRLF, ASCII only."""
 
 import base64
+import functools
 import re
 import zlib
 from collections.abc import Sequence
@@ -19,7 +20,6 @@ _MAX_FIELD = 990
 _ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII)
 _MESSAGE_ID = re.compile(r"<[^\s<>@]+@[^\s<>@]+>", re.ASCII)
 _FIELD_NAME = re.compile(r"[!-9;-~]{1,60}", re.ASCII)
-_FIELD_VALUE = re.compile(r"[ -~]*", re.ASCII)
 _NOT_ATOM = re.compile(r"[^A-Za-z0-9._+-]+", re.ASCII)
 _UNIQUE = re.compile(r"[^A-Za-z0-9]+", re.ASCII)
 
@@ -107,7 +107,7 @@ def write_field(name: str, value: str) -> str:
     """One header field, folded at its blanks. Raises Unwritable for what could start another field."""
     if not _FIELD_NAME.fullmatch(name):
         raise Unwritable(name[:60], "it is no name of a header field")
-    if not _FIELD_VALUE.fullmatch(value) or len(value) > _MAX_FIELD:
+    if not _is_plain(value) or len(value) > _MAX_FIELD:
         raise Unwritable(name, "only printable ASCII of moderate length goes into a header field")
     if len(name) + 2 + len(value) <= _MAX_LINE:
         return f"{name}: {value}"
@@ -145,6 +145,12 @@ def _subject(report: Report, domain: str, submitter: str) -> str:
     return f"Report Domain: {domain} Submitter: {submitter} Report-ID: <{report_id[:128]}@{submitter}>"
 
 
+def _is_plain(text: str) -> bool:
+    """Nothing but blanks and visible ASCII."""
+    return text.isascii() and text.isprintable()
+
+
+@functools.lru_cache(maxsize=256)  # the submitter of every report is the same
 def _domain(text: str, field: str) -> Domain:
     try:
         return parse_domain(text, allow_single=True)
@@ -158,7 +164,7 @@ def _check(pattern: re.Pattern[str], text: str, field: str) -> None:
 
 
 def _remark(line: str) -> str:
-    if not _FIELD_VALUE.fullmatch(line) or len(line) > _MAX_FIELD or line.startswith("--"):
+    if not _is_plain(line) or len(line) > _MAX_FIELD or line.startswith("--"):
         raise Unwritable("remarks", "only lines of printable ASCII go into the part for people")
     return line
 
