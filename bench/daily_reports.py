@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import dkim
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
@@ -26,9 +27,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from mailward.config import Settings, Tlsrpt
 from mailward.core.names import Domain
 from mailward.core.tlsrpt.counting import Detail, Origin, Tally
+from mailward.core.tlsrpt.daily import count_sessions
+from mailward.core.tlsrpt.mail import read_mail
+from mailward.core.tlsrpt.reading import check_strict
 from mailward.core.tlsrpt.schema import FailureDetail, Policy
 from mailward.sender.counts import Counts
-from mailward.sender.dkimkeys import load_keys, make_key
+from mailward.sender.dkimkeys import load_keys, make_key, record_of
 from mailward.sender.letters import Letters, make_reporter
 from mailward.sender.makeday import make_day
 from mailward.sender.reportstore import Delivery, ReportStore
@@ -36,6 +40,21 @@ from mailward.sender.reportstore import Delivery, ReportStore
 DAY = date(2026, 11, 27)
 NOW = datetime(2026, 11, 28, 0, 20, tzinfo=UTC)
 BATCH = 2_000
+FEW = 1_000
+CHECKED = 300
+ROOT = Path(__file__).resolve().parent.parent
+PARSEDMARC = """
+import json, logging, pathlib, sys, parsedmarc
+logging.disable(logging.CRITICAL)
+found = []
+for path in sorted(pathlib.Path(sys.argv[1]).glob("*.eml")):
+    read = parsedmarc.parse_report_email(path.read_bytes(), offline=True)
+    assert read["report_type"] == "smtp_tls", read["report_type"]
+    policies = read["report"]["policies"]
+    sums = [sum(each[f"{kind}_session_count"] for each in policies) for kind in ("successful", "failed")]
+    found.append(sums)
+print(json.dumps(found))
+"""
 
 
 def tallies(domains: int) -> Iterator[Tally]:
@@ -107,8 +126,11 @@ def work(folder: Path) -> None:
             delivery = Delivery(*row)
             content = store.content(delivery)
             assert content is not None
-            size += out.write(letters.write(delivery, content, NOW))
+            raw = letters.write(delivery, content, NOW)
+            size += out.write(raw)
             mails += 1
+            if mails <= CHECKED:
+                (folder / f"{mails:04}.eml").write_bytes(raw)
     figures = {
         "domains": made,
         "mails": mails,
@@ -137,13 +159,31 @@ def peak_kib() -> int:
     return int(status.partition("VmHWM:")[2].split()[0])
 
 
-def measure(domains: int) -> dict[str, float]:
+def check(folder: Path) -> dict[str, object]:
+    """The first mails, read by those who receive them: our strict mode, parsedmarc, and dkimpy for the signatures."""
+    mails = [path.read_bytes() for path in sorted(folder.glob("*.eml"))]
+    record = record_of(load_keys(folder, ("bench",))[0].key).encode()
+    readings = [read_mail(raw, now=NOW) for raw in mails]
+    command = [str(ROOT / ".venv-bench/bin/python"), "-c", PARSEDMARC, str(folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    ours = [count_sessions(reading.reports[0]) for reading in readings]
+    return {
+        "checked": len(mails),
+        "against_the_rfc": sum(len(check_strict(reading)) for reading in readings),
+        "parsedmarc_agrees": json.loads(done.stdout) == [list(each) for each in ours],
+        "dkimpy_verifies": sum(
+            dkim.verify(raw, dnsfunc=lambda *_, **__: record, tlsrpt="strict") for raw in mails
+        ),
+    }
+
+
+def measure(domains: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory(prefix="bench-daily-") as name:
         folder = Path(name)
         fill(folder, domains)
         command = [sys.executable, "-m", "bench.daily_reports", "--work", name]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        return dict(json.loads(done.stdout))
+        return dict(json.loads(done.stdout)) | (check(folder) if domains <= FEW else {})
 
 
 def main() -> None:

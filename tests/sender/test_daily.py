@@ -26,7 +26,9 @@ from mailward.core.tlsrpt.counting import Detail
 from mailward.core.tlsrpt.mail import read_mail
 from mailward.core.tlsrpt.reading import check_strict
 from mailward.core.tlsrpt.schema import Policy
+from mailward.net import clock
 from mailward.sender.dkimkeys import load_key, record_of
+from mailward.sender.signalnumbers import Number
 
 
 @pytest.fixture
@@ -200,3 +202,22 @@ async def test_no_policy_names_nothing_of_one(lab: ReportLab) -> None:
     await lab.once()
     reading = read_mail(lab.relay.mails[0].content)
     assert reading.deviations == ()
+
+
+async def test_metrics_tell_what_was_made_and_what_became_of_it(lab: ReportLab) -> None:
+    lab.relay.refuse_recipient = "tls@b.example"
+    lab.count(tally(), tally("b.example", record=ruas("mailto:tls@b.example")))
+    with clock.frozen(MORNING), lab.daily() as daily:
+        daily.start()
+        await daily.run_once()
+        await daily.make()
+        numbers = [
+            daily.numbers.get(each)
+            for each in (
+                Number.REPORTS_MADE,
+                Number.REPORTS_DELIVERED,
+                Number.REPORTS_FAILED,
+                Number.REPORTS_WAITING,
+            )
+        ]
+    assert numbers == [2, 1, 1, 0]

@@ -70,7 +70,7 @@ def companions(settings: Settings, signals: Signals | None) -> list[Companion]:
     collect = partial(run_collector, settings, signals)
     found = [Companion("collector", collect, partial(signals.numbers.add, Number.STARTS, 1))]
     if settings.tlsrpt.contact:
-        found.append(Companion("reporter", partial(run_reporter, settings)))
+        found.append(Companion("reporter", partial(run_reporter, settings, signals.numbers)))
     return found
 
 

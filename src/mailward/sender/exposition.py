@@ -24,6 +24,12 @@ _SIGNAL_HELP = {
     Number.COMMIT_ERRORS: "Commits of counts that failed; they are tried again.",
     Number.UNCOMMITTED: "Sessions that only memory holds.",
     Number.STARTS: "Starts of the collector's process.",
+    Number.REPORTS_MADE: "TLS reports that were made.",
+    Number.REPORTS_DELIVERED: "Deliveries of reports that were accepted.",
+    Number.REPORTS_POSTPONED: "Attempts that are made again.",
+    Number.REPORTS_FAILED: "Deliveries that are given up.",
+    Number.REPORTS_WAITING: "Deliveries that wait.",
+    Number.RUAS_SUPPRESSED: "Places that nothing is sent to because all came back.",
 }
 
 _ESCAPED = re.compile(r'[\\"\n]')

@@ -30,6 +30,7 @@ from mailward.sender.makeday import due_days, make_day
 from mailward.sender.pace import MAX_WAIT, Pace, hourly_limit, retry_seconds
 from mailward.sender.posting import Outcome, Verdict, make_context, make_mail_post, post_report
 from mailward.sender.reportstore import Delivery, ReportStore, State, StoreError
+from mailward.sender.signalnumbers import Number, SignalNumbers
 
 logger = logging.getLogger("mailward.sender")
 
@@ -49,20 +50,21 @@ class AnotherReporter(Exception):
     code = "another-reporter"
 
 
-def run_reporter(settings: Settings) -> int:
+def run_reporter(settings: Settings, numbers: SignalNumbers) -> int:
     """In a process of its own, until SIGTERM or SIGINT; its exit status."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        asyncio.run(run(settings))
+        asyncio.run(run(settings, numbers=numbers))
     except (ContactUnusable, KeyFileError, AnotherReporter, CountsError, StoreError) as error:
         logger.error("reporter-not-started", extra={"reason": str(error)})
         return 2
     return 0
 
 
-async def run(settings: Settings, *, once: bool = False) -> None:
-    """Until SIGTERM or SIGINT; `once`: until nothing is due. Raises ContactUnusable, KeyFileError, AnotherReporter,
-    CountsError or StoreError where it cannot start.
+async def run(settings: Settings, *, once: bool = False, numbers: SignalNumbers | None = None) -> None:
+    """Until SIGTERM or SIGINT; `once`: until nothing is due. `numbers`: what metrics show.
+
+    Raises ContactUnusable, KeyFileError, AnotherReporter, CountsError or StoreError where it cannot start.
     """
     reporter = make_reporter(settings)
     letters = Letters(settings, reporter, load_keys(settings.data_path, settings.tlsrpt.dkim_selectors))
@@ -70,7 +72,7 @@ async def run(settings: Settings, *, once: bool = False) -> None:
         store = ReportStore(settings.tlsrpt_reports_path)
         counts = Counts(settings.tlsrpt_counts_path)
         try:
-            daily = Daily(settings, reporter, letters, store, counts)
+            daily = Daily(settings, reporter, letters, store, counts, numbers or SignalNumbers())
             daily.start()
             await (daily.run_once() if once else _until_told(daily))
         finally:
@@ -121,6 +123,7 @@ class Daily:
     letters: Letters
     store: ReportStore
     counts: Counts
+    numbers: SignalNumbers = field(default_factory=SignalNumbers)
     made: asyncio.Event = field(default_factory=asyncio.Event)
     """Set for a moment when there is something new to deliver."""
     pace: Pace = field(default_factory=lambda: Pace(clock.since_boot()))
@@ -160,10 +163,13 @@ class Daily:
             )
             facts = {"day": day, "reports": made, "seconds": f"{clock.monotonic() - started:.1f}"}
             logger.info("reports-made", extra=facts)
+            self.numbers.add(Number.REPORTS_MADE, made)
         if days:
             self.made.set()  # who waits wakes up, who comes later waits
             self.made.clear()
         await asyncio.to_thread(self._forget)
+        self.numbers.set(Number.REPORTS_WAITING, self.store.waiting())
+        self.numbers.set(Number.RUAS_SUPPRESSED, len(self.store.suppressions(_now())))
         return False
 
     def _clock_jumped(self) -> bool:
@@ -274,6 +280,7 @@ class Daily:
         attempts = delivery.attempts + 1
         if outcome.verdict is Verdict.ACCEPTED:
             self._keep(partial(self.store.finish, delivery, State.DELIVERED, outcome.text))
+            self.numbers.add(Number.REPORTS_DELIVERED, 1)
             logger.info("report-delivered", extra=facts | {"attempts": attempts})
             return
         if outcome.verdict is Verdict.NOT_TRIED:
@@ -293,11 +300,13 @@ class Daily:
         self._keep(
             partial(self.store.postpone, delivery, _now() + wait, outcome.text, is_repeat=outcome.maybe_taken)
         )
+        self.numbers.add(Number.REPORTS_POSTPONED, 1)
         logger.info("report-postponed", extra=facts | {"attempts": attempts, "seconds": wait})
 
     def _fail(self, delivery: Delivery, reason: str) -> None:
         self._keep(partial(self.store.finish, delivery, State.FAILED, reason))
         facts = {"domain": delivery.domain, "day": delivery.day, "rua": delivery.rua, "reason": reason}
+        self.numbers.add(Number.REPORTS_FAILED, 1)
         logger.warning("report-failed", extra=facts)
         tlsrpt, now = self.settings.tlsrpt, _now()
         until = now + tlsrpt.suppress_days * 86_400

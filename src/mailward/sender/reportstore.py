@@ -406,6 +406,13 @@ class ReportStore:
             for row in rows:
                 yield Listed(Delivery(*row[:13]), *row[13:])
 
+    def waiting(self) -> int:
+        with self._reading() as connection:
+            [(count,)] = connection.execute(
+                "SELECT count(*) FROM delivery WHERE state = 'waiting'"
+            ).fetchall()
+        return int(count)
+
     def totals(self) -> dict[str, int]:
         """State -> deliveries."""
         with self._reading() as connection:

@@ -31,6 +31,13 @@ class Number(StrEnum):
     UNCOMMITTED = "signals_uncommitted"
     STARTS = "signal_collector_starts_total"
     """Written by the parent."""
+    # these by the reporter
+    REPORTS_MADE = "reports_made_total"
+    REPORTS_DELIVERED = "reports_delivered_total"
+    REPORTS_POSTPONED = "reports_postponed_total"
+    REPORTS_FAILED = "reports_failed_total"
+    REPORTS_WAITING = "reports_waiting"
+    RUAS_SUPPRESSED = "report_ruas_suppressed"
 
 
 UNREADABLE = {
