@@ -1,10 +1,13 @@
 import json
 import logging
+import os
 import re
+from pathlib import Path
+from typing import TextIO
 
 import pytest
 
-from mailward.net.log import JsonFormatter, LineFormatter
+from mailward.net.log import JsonFormatter, LineFormatter, configure
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -53,3 +56,40 @@ def test_a_json_line_has_the_same_facts() -> None:
     assert re.fullmatch(STAMP, line.pop("time"))
     assert len(line.pop("long")) < 600
     assert line == {"level": "INFO", "process": "sender", "event": "request", "host": "a\nb", "status": 200}
+
+
+def test_lines_for_the_journal_carry_their_priority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with (tmp_path / "stream").open("w+") as stream:
+        status = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        configure_and_log(stream)
+        stream.seek(0)
+        lines = stream.read().splitlines()
+    assert lines[0].endswith(" WARNING sender told")
+    assert lines[1].endswith(" ERROR sender crashed")
+    assert [line[:3] for line in lines] == ["<4>", *["<3>"] * (len(lines) - 1)]
+    assert len(lines) > 3, "a trace is many lines"
+
+
+def test_lines_for_anything_else_have_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "1:1")
+    with (tmp_path / "stream").open("w+") as stream:
+        configure_and_log(stream)
+        stream.seek(0)
+        assert stream.read()[:2] == "20"
+
+
+def configure_and_log(stream: TextIO) -> None:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    root.handlers[:] = []
+    try:
+        configure("sender", stream=stream)
+        logging.getLogger("mailward.test").warning("told")
+        try:
+            raise ValueError("a mistake")
+        except ValueError:
+            logging.getLogger("mailward.test").exception("crashed")
+    finally:
+        root.handlers[:], root.level = before
+        logging.captureWarnings(capture=False)

@@ -12,6 +12,7 @@ break out of its line: what is not plain is quoted as JSON. Never log secrets, t
 
 import json
 import logging
+import os
 import re
 import sys
 from datetime import UTC, datetime
@@ -26,8 +27,10 @@ def configure(
     process: str, *, level: int = logging.INFO, stream: TextIO | None = None, as_json: bool = False
 ) -> None:
     """Send everything that this process logs to `stream` (standard error), named `process`."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter(process) if as_json else LineFormatter(process))
+    stream = stream or sys.stderr
+    handler = logging.StreamHandler(stream)
+    formatter = JsonFormatter(process) if as_json else LineFormatter(process)
+    handler.setFormatter(JournalFormatter(formatter) if _is_journal(stream) else formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
 
@@ -70,6 +73,39 @@ class JsonFormatter(LineFormatter):
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         return json.dumps(line)
+
+
+class JournalFormatter(logging.Formatter):
+    """Each line with its priority before it, which systemd's journal takes off (sd-daemon(3)): `journalctl -p`."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record: logging.LogRecord) -> str:
+        mark = f"<{_priority(record.levelno)}>"
+        return mark + self._formatter.format(record).replace("\n", f"\n{mark}")
+
+
+def _priority(level: int) -> int:
+    """Of syslog(3)."""
+    if level >= logging.CRITICAL:
+        return 2
+    if level >= logging.ERROR:
+        return 3
+    if level >= logging.WARNING:
+        return 4
+    return 6 if level >= logging.INFO else 7
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether it ends in systemd's journal: systemd.exec(5), $JOURNAL_STREAM."""
+    named = os.environ.get("JOURNAL_STREAM", "")
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # no file, or closed
+        return False
+    return named == f"{found.st_dev}:{found.st_ino}"
 
 
 def _bounded(value: object) -> object:
