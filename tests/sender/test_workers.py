@@ -24,6 +24,10 @@ def children(process: Process) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def open_files(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
 async def started(process: Process, count: int) -> None:
     """Until so many more workers answer."""
     while count:
@@ -105,6 +109,31 @@ async def test_what_is_due_is_divided_by_name_and_nothing_is_left_out(lab: Lab) 
         await daemon.knowledge.close()
     assert sorted(fetched) == [0, 0, 1]
     await first.knowledge.close()
+
+
+async def test_what_one_worker_has_learned_no_other_denies(lab: Lab) -> None:
+    pair = await make_process(lab, workers="2").start()
+    await started(pair, 1)
+    clients = [await Client.connect(pair.port) for _ in range(CLIENTS)]
+    for client in clients:  # kept by every worker, for a minute at least
+        assert [await client.ask(DOMAIN), await client.ask(DOMAIN)] == ["NOTFOUND "] * 2
+    lab.publish()
+    # the worker that takes the place of this one looks anew; the other has half of the clients at least
+    os.kill(min(children(pair), key=open_files), signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while SECURE not in await ask_all(pair.port):
+            pass
+    answers = [await _ask_and_leave(client) for client in clients]
+    assert {SECURE} <= set(answers) <= {SECURE, ""}
+    assert await pair.stop(signal.SIGTERM) == 0
+
+
+async def _ask_and_leave(client: Client) -> str:
+    """Nothing where its worker was killed."""
+    with contextlib.suppress(OSError, EOFError):
+        async with client:
+            return await client.ask(DOMAIN)
+    return ""
 
 
 async def test_what_another_process_learns_ends_what_was_said_before(lab: Lab) -> None:

@@ -154,6 +154,8 @@ async def run(
     daemon = make_daemon(settings, cache, make_sender_resolver(settings))
     daemon.refresher.share = (worker.number, worker.count)
     daemon.journal.is_shared = worker.count > 1
+    if worker.hearsay is not None and worker.count > 1:
+        daemon.answers.join(worker.hearsay)
     sockets = open_listeners(settings) if sockets is None else sockets
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -85,6 +85,8 @@ class Knowledge:
         self.discovery = discovery
         self.on_change: Callable[[Domain], None] = lambda domain: None
         """Called when what was said of a domain may no longer be true."""
+        self.on_learned: Callable[[Domain], None] = lambda domain: None
+        """Called when the cache has a policy that it had not, before anybody is answered by it."""
         self.looks_for_dane = False
         self.validation_seen = asyncio.Event()
         """Set when it is known whether DANE is looked for; until then answers wait, or call it unknown."""
@@ -195,10 +197,13 @@ class Knowledge:
         await self._flights.join(domain, lambda: self._discover(domain, state), None)
 
     def hear_of(self, domain: Domain) -> None:
-        """Another process has learned a policy: do not go on saying that there is none."""
-        state = self._states.get(domain)
-        if state is not None and self._live(state) is None:
-            self.forget(domain)
+        """Another process has learned a policy: do not go on saying that there is none, or another."""
+        if domain not in self._unwritten and self._states.pop(domain) is not None:
+            self.on_change(domain)
+
+    def hear_of_many(self) -> None:
+        """More than can be named."""
+        self._states.clear()
 
     def forget(self, domain: Domain) -> None:
         self._states.pop(domain)
@@ -277,6 +282,7 @@ class Knowledge:
         state.entry, state.failure = entry, None
         if before is None or before.cached.policy != cached.policy or not before.cached.is_live(self.now()):
             self._metrics.policy_changes += 1
+            self.on_learned(domain)
             logger.info("policy-learned", extra=_learned(entry, fetched.problems))
             self.on_change(domain)
 
@@ -424,9 +430,11 @@ def _jitter(domain: Domain, cached: Cached | None) -> float:
     return zlib.crc32(f"{domain} {cached.fetched_at if cached else 0}".encode()) / 2**32
 
 
-async def gather_facts(knowledge: Knowledge, nexthop: NextHop) -> tuple[DaneFinding, StsFinding, float]:
-    """Both findings within ANSWER_SECONDS, and until when both can be kept (monotonic)."""
-    deadline = clock.monotonic() + ANSWER_SECONDS
+async def gather_facts(
+    knowledge: Knowledge, nexthop: NextHop, seconds: float = ANSWER_SECONDS
+) -> tuple[DaneFinding, StsFinding, float]:
+    """Both findings within so many seconds, and until when both can be kept (monotonic)."""
+    deadline = clock.monotonic() + seconds
     if knowledge.validation_seen.is_set() and not knowledge.looks_for_dane:
         finding, until = await knowledge.sts(nexthop.domain, deadline)
         return _DANE_OFF, finding, until

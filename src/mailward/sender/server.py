@@ -18,6 +18,7 @@ from mailward.core.postfix.netstring import NetstringError
 from mailward.core.postfix.socketmap import MAX_QUERY_BYTES
 from mailward.net import clock
 from mailward.sender.answers import Answers
+from mailward.sender.hearsay import Listener
 
 logger = logging.getLogger("mailward.sender")
 
@@ -133,6 +134,21 @@ class Connection(asyncio.Protocol):
             return netstring.encode(socketmap.temp("an internal error; see the log of mailward sender"))
 
 
+class SharedConnection(Connection):
+    """Where other processes answer too: what they have learned is heard before an answer from memory is used."""
+
+    __slots__ = ("_listener",)
+
+    def __init__(self, server: "Server", listener: Listener) -> None:
+        super().__init__(server)
+        self._listener = listener
+
+    def data_received(self, data: bytes) -> None:
+        if self._listener.number[0] != self._listener.heard:
+            self._answers.listen()
+        Connection.data_received(self, data)
+
+
 class Server:
     """All listening sockets and their connections."""
 
@@ -172,4 +188,5 @@ class Server:
         self.answers.metrics.connections -= 1
 
     def _connect(self) -> Connection:
-        return Connection(self)
+        listener = self.answers.listener
+        return Connection(self) if listener is None else SharedConnection(self, listener)

@@ -1,8 +1,9 @@
 """Several processes on one socket: the kernel gives each new connection to one of them.
 
-They share the cache's file and nothing else. Each learns from it what the others have learned when it first needs it,
-and at each recheck; who fetches anew what nobody asked for is divided by name. When one dies, the kernel closes its
-connections, Postfix connects again by itself and meets another; the dead one is replaced within a second.
+They share the cache's file, and the names of the domains whose policies are new in it (`hearsay`). Each reads it when
+it first needs a policy, when it hears of one, and at each recheck; who fetches anew what nobody asked for is divided by
+name. When one dies, the kernel closes its connections, Postfix connects again by itself and meets another; the dead
+one is replaced within a second.
 
 Companions are processes that do other work beside them, such as the collector of signals: they are started again too,
 more and more slowly, and no worker ever waits for one.
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
+from mailward.sender.hearsay import Hearsay
 from mailward.sender.sockets import notify
 
 logger = logging.getLogger("mailward.sender")
@@ -40,6 +42,8 @@ class Worker:
     count: int = 1
     ready_fd: int = -1
     """Where it says that it answers; -1: straight to systemd."""
+    hearsay: Hearsay | None = None
+    """What the others learn."""
 
     def tell_ready(self) -> None:
         if self.ready_fd < 0:
@@ -88,6 +92,7 @@ class Workers:
         self._stopping = False
         self._parent = os.getpid()
         self._ready_read, self._ready_write = os.pipe()
+        self._hearsay = Hearsay()
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT; 0, or the status of a worker that could not start at all."""
@@ -160,7 +165,8 @@ class Workers:
                 ctypes.CDLL(None).prctl(_PR_SET_NAME, f"mw-{child.name}".encode()[:15])  # as ps shows it
                 status = child.work()
             else:
-                status = self._work(Worker(child, self._count, self._ready_write), self._sockets)
+                worker = Worker(child, self._count, self._ready_write, self._hearsay)
+                status = self._work(worker, self._sockets)
         except BaseException:
             which = child.name if isinstance(child, Companion) else child
             logger.exception("worker-crashed", extra={"worker": which})
