@@ -21,6 +21,8 @@ class Process:
     process: asyncio.subprocess.Process | None = None
     listener: int | None = None
     """A listening socket to hand over as systemd does, as file descriptor 3."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """More of it."""
 
     async def start(self) -> "Process":
         self.log.clear()
@@ -30,7 +32,8 @@ class Process:
             command = ["bash", "-c", handover, "bash", *command]
         self.process = await asyncio.create_subprocess_exec(
             *command,
-            env={name: value for name, value in os.environ.items() if not name.startswith("MAILWARD")},
+            env={name: value for name, value in os.environ.items() if not name.startswith("MAILWARD")}
+            | self.environment,
             stderr=asyncio.subprocess.PIPE,
             pass_fds=[] if self.listener is None else [self.listener],
         )
