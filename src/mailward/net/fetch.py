@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
 
 import httptools
 
@@ -21,25 +20,15 @@ from mailward.core.names import Domain
 from mailward.core.tlsrpt.results import ResultType
 from mailward.net import clock
 from mailward.net.guard import AddressRefused, Guard
+from mailward.net.httpsexchange import HttpsExchange, TlsFacts, tls_facts
 from mailward.net.resolver import Answer, Resolver, Status
+from mailward.net.tlspipe import TlsPipe
 
 WELL_KNOWN = "/.well-known/mta-sts.txt"
 CONNECT_SECONDS = 10.0
 TOTAL_SECONDS = 60.0  # RFC 8461 §3.3 suggests one minute
 MAX_ADDRESSES = 4  # tried in turn while connecting fails
 _MAX_RAW_BYTES = MAX_POLICY_BYTES + 64 * 1024  # head and chunk framing have as much again
-_READ_BYTES = 16 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFacts:
-    version: str
-    cipher: str
-    issuer: str
-    names: tuple[str, ...]
-    """DNS-IDs of the certificate."""
-    expires: str
-    """As OpenSSL writes it: `Jun  1 12:00:00 2027 GMT`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +39,16 @@ class FetchResult:
     body: bytes
     content_type: str
     address: str
-    tls: TlsFacts
+    connection: ssl.SSLObject
+    """It has ended, and still tells of itself."""
     seconds: float
     served_at: datetime | None = None
     """What time it is there: the Date of the response, where it has a usable one."""
+
+    @property
+    def tls(self) -> TlsFacts:
+        """Read when asked for: a sender never does."""
+        return tls_facts(self.connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +56,8 @@ class _Seen:
     """What was known of the connection when something failed."""
 
     address: str | None = None
-    tls: TlsFacts | None = None
+    connection: ssl.SSLObject | None = None
+    """Where the handshake was completed."""
 
 
 class FetchError(Exception):
@@ -81,7 +77,7 @@ class FetchError(Exception):
         self.code = code
         self.result_type = result_type
         self.address = seen.address
-        self.tls = seen.tls
+        self.tls = tls_facts(seen.connection) if seen.connection else None
         self.problems = problems
         """What is wrong with the policy, where one was served."""
         self.body = body
@@ -152,20 +148,9 @@ async def _fetch_from(
     connect_seconds: float,
     started: float,
 ) -> FetchResult:
-    reader, writer, address = await _connect_any(host, addresses, context, port, connect_seconds)
-    try:
-        tls = _tls_facts(writer)
-        seen = _Seen(address, tls)
-        writer.write(_request(host, port))
-        response = await _read_response(reader, seen)
-        _judge_head(response, seen)
-        body = bytes(response.body)
-    except OSError as error:  # ConnectionError and ssl.SSLError are both
-        raise FetchError(
-            "connection", f"{host} broke the connection: {error}", seen=_Seen(address)
-        ) from error
-    finally:
-        writer.transport.abort()  # nothing more is wanted of this peer, not even its goodbye
+    response = await _ask_any(host, addresses, context, port, connect_seconds)
+    _judge_head(response, response.seen)
+    body, seen = bytes(response.body), response.seen
     policy, problems = lint_policy(body)
     if policy is None:
         first = next(problem for problem in problems if problem.level is Level.INVALID)
@@ -173,10 +158,15 @@ async def _fetch_from(
         raise FetchError(
             "policy-invalid", message, ResultType.STS_POLICY_INVALID, seen=seen, problems=problems, body=body
         )
-    content_type = response.headers["content-type"]
-    served_at = _date(response.headers.get("date", ""))
     return FetchResult(
-        policy, problems, body, content_type, address, tls, clock.monotonic() - started, served_at
+        policy,
+        problems,
+        body,
+        response.headers["content-type"],
+        response.address,
+        response.connection,
+        clock.monotonic() - started,
+        _date(response.headers.get("date", "")),
     )
 
 
@@ -188,35 +178,57 @@ def _date(text: str) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-async def _connect_any(
+async def _ask_any(
     host: str, addresses: list[str], context: ssl.SSLContext, port: int, connect_seconds: float
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, str]:
+) -> "_Response":
+    """The response of the first address that a connection can be made to."""
     failure = FetchError("connect", f"{host} has no address")
     for address in addresses:
+        pipe = TlsPipe(context, host)
+        response = _Response(address, pipe.connection)
         try:
-            async with asyncio.timeout(connect_seconds):
-                reader, writer = await asyncio.open_connection(
-                    address, port, ssl=context, server_hostname=host, limit=_READ_BYTES
-                )
-        except ssl.SSLCertVerificationError as error:
-            # final: a sender does not look for a better certificate at the next address
-            message = f"the certificate of {host} at {address} is not valid: {_why_untrusted(error)}"
-            seen = _Seen(address)
-            raise FetchError(
-                _certificate_code(error), message, ResultType.STS_WEBPKI_INVALID, seen=seen
-            ) from error
-        except TimeoutError:
-            message = f"{host} at {address}, port {port}, did not connect within {connect_seconds:g} seconds"
-            failure = FetchError("connect-timeout", message, seen=_Seen(address))
-        except ssl.SSLError as error:
-            message = f"no TLS with {host} at {address}: {error.reason or error}"
-            failure = FetchError("tls", message, seen=_Seen(address))
-        except OSError as error:
-            message = f"no connection to {host} at {address}, port {port}: {error.strerror or error}"
-            failure = FetchError("connect", message, seen=_Seen(address))
+            await _ask(host, port, pipe, response, connect_seconds)
+        except OSError as error:  # TimeoutError, ConnectionError and ssl.SSLError are some of them
+            if pipe.ready:
+                message = f"{host} broke the connection: {error}"
+                raise FetchError("connection", message, seen=_Seen(address)) from error
+            failure = _why_unconnected(error, host, address, port, connect_seconds)
+            if isinstance(error, ssl.SSLCertVerificationError):
+                # final: a sender does not look for a better certificate at the next address
+                raise failure from error
         else:
-            return reader, writer, address
+            return response
     raise failure
+
+
+async def _ask(host: str, port: int, pipe: TlsPipe, response: "_Response", connect_seconds: float) -> None:
+    """Raises FetchError, TimeoutError before the handshake is over, or what broke the connection."""
+    async with asyncio.timeout(connect_seconds) as limit:
+        exchange = HttpsExchange(pipe, _request(host, port), response, lambda: limit.reschedule(None))
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            lambda: exchange, response.address, port
+        )
+        try:
+            await exchange.done
+        finally:
+            # nothing more is wanted of this peer, not even its goodbye; but it may hear why we refuse it
+            transport.abort() if pipe.ready else transport.close()
+
+
+def _why_unconnected(
+    error: OSError, host: str, address: str, port: int, connect_seconds: float
+) -> FetchError:
+    seen = _Seen(address)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        message = f"the certificate of {host} at {address} is not valid: {_why_untrusted(error)}"
+        return FetchError(_certificate_code(error), message, ResultType.STS_WEBPKI_INVALID, seen=seen)
+    if isinstance(error, TimeoutError):
+        message = f"{host} at {address}, port {port}, did not connect within {connect_seconds:g} seconds"
+        return FetchError("connect-timeout", message, seen=seen)
+    if isinstance(error, ssl.SSLError):
+        return FetchError("tls", f"no TLS with {host} at {address}: {error.reason or error}", seen=seen)
+    message = f"no connection to {host} at {address}, port {port}: {error.strerror or error}"
+    return FetchError("connect", message, seen=seen)
 
 
 def _why_untrusted(error: ssl.SSLCertVerificationError) -> str:
@@ -235,18 +247,6 @@ def _certificate_code(error: ssl.SSLCertVerificationError) -> str:
     }.get(error.verify_code, "certificate-invalid")
 
 
-def _tls_facts(writer: asyncio.StreamWriter) -> TlsFacts:
-    tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
-    certificate: dict[str, Any] = dict(tls.getpeercert() or {})  # Any: the standard library's loose shape
-    pairs = [pair for names in certificate.get("issuer", ()) for pair in names]
-    issuer = ", ".join(str(value) for name, value in pairs if name in ("organizationName", "commonName"))
-    names = tuple(str(value) for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS")
-    cipher = tls.cipher()
-    return TlsFacts(
-        tls.version() or "", cipher[0] if cipher else "", issuer, names, str(certificate.get("notAfter", ""))
-    )
-
-
 def _request(host: str, port: int) -> bytes:
     authority = host if port == 443 else f"{host}:{port}"
     # RFC 8461 §3.3: HTTP caching must not be used
@@ -258,15 +258,22 @@ def _request(host: str, port: int) -> bytes:
 
 
 class _Response:
-    """Callbacks of httptools' parser."""
+    """Reads a response with httptools, whose callbacks these are; raises FetchError."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str, connection: ssl.SSLObject) -> None:
+        self.address = address
+        self.connection = connection
         self.parser = httptools.HttpResponseParser(self)
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = bytearray()
         self.head_complete = False
         self._complete = False
+        self._raw_bytes = 0
+
+    @property
+    def seen(self) -> _Seen:
+        return _Seen(self.address, self.connection)
 
     def on_message_begin(self) -> None:
         self.headers.clear()
@@ -285,37 +292,32 @@ class _Response:
     def on_message_complete(self) -> None:
         self._complete = self.head_complete
 
-    def is_complete(self) -> bool:
-        return self._complete
-
     @property
     def ends_with_connection(self) -> bool:
         return "content-length" not in self.headers and "transfer-encoding" not in self.headers
 
-
-async def _read_response(reader: asyncio.StreamReader, seen: _Seen) -> _Response:
-    response, raw_bytes = _Response(), 0
-    while not response.is_complete():
-        data = await reader.read(_READ_BYTES)
-        if not data:
-            if response.head_complete and response.ends_with_connection:
-                return response
-            raise FetchError("truncated", "the connection ended in the middle of the response", seen=seen)
-        raw_bytes += len(data)
+    def feed(self, data: bytes) -> bool:
+        """Whether all is there that counts."""
+        self._raw_bytes += len(data)
         try:
-            response.parser.feed_data(data)
+            self.parser.feed_data(data)
         except httptools.HttpParserError as error:
-            if response.is_complete():
-                return response  # what follows the policy is of no interest
-            raise FetchError(
-                "http-syntax", f"the response is no HTTP/1.1: {error}"[:200], seen=seen
-            ) from error
-        if response.head_complete and response.status != 200:
-            return response  # its body is of no interest
-        if len(response.body) > MAX_POLICY_BYTES or raw_bytes > _MAX_RAW_BYTES:
+            if self._complete:
+                return True  # what follows the policy is of no interest
+            message = f"the response is no HTTP/1.1: {error}"[:200]
+            raise FetchError("http-syntax", message, seen=self.seen) from error
+        if self.head_complete and self.status != 200:
+            return True  # its body is of no interest
+        if len(self.body) > MAX_POLICY_BYTES or self._raw_bytes > _MAX_RAW_BYTES:
             message = f"the response is larger than {MAX_POLICY_BYTES} bytes"
-            raise FetchError("too-large", message, seen=seen)
-    return response
+            raise FetchError("too-large", message, seen=self.seen)
+        return self._complete
+
+    def end(self) -> None:
+        """No more comes."""
+        if not (self.head_complete and self.ends_with_connection):
+            message = "the connection ended in the middle of the response"
+            raise FetchError("truncated", message, seen=self.seen)
 
 
 def _judge_head(response: _Response, seen: _Seen) -> None:

@@ -1,4 +1,4 @@
-"""The server's side of TLS without a socket: bytes in, bytes out.
+"""TLS without a socket: bytes in, bytes out.
 
 asyncio's own TLS hides a connection until its handshake is over, so that handshakes in progress cannot be
 counted, and drops the alert that says why one failed. Here the connection sees both.
@@ -40,9 +40,11 @@ def record_server_names(context: ssl.SSLContext) -> None:
 class TlsPipe:
     """One connection's TLS. After every call, send what `outgoing()` returns."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
+        """The client's side where `server_name` says whom it wants; it begins with `receive(b"")`."""
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._in, self._out, server_side=True)
+        is_server = server_name is None
+        self._tls = context.wrap_bio(self._in, self._out, is_server, server_name)
         self.ready = False
         """Whether the handshake is over."""
         self.ended = False
@@ -51,6 +53,11 @@ class TlsPipe:
     @property
     def server_name(self) -> str | None:
         return self._tls.server_name if isinstance(self._tls, _NamedObject) else None
+
+    @property
+    def connection(self) -> ssl.SSLObject:
+        """For what is known of the peer."""
+        return self._tls
 
     def outgoing(self) -> bytes:
         return self._out.read() if self._out.pending else b""
@@ -62,6 +69,8 @@ class TlsPipe:
             if not self.ready:
                 self._tls.do_handshake()
                 self.ready = True
+                if not self._in.pending and not self._tls.pending():
+                    return b""  # asking for more would cost an exception
             return self._read()
         except ssl.SSLWantReadError:
             return b""
