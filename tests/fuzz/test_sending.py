@@ -201,35 +201,52 @@ def test_what_postfix_is_told_holds_nothing_that_was_not_meant() -> None:
     fuzz(POLICIES, POLICY_TOKENS, check)
 
 
-def test_dns_responses_mean_what_dnspython_says() -> None:
-    question = dns.message.make_query("_mta-sts.a.test", "TXT", use_edns=0, payload=1232)
-    query = quickdns.build_query("_mta-sts.a.test", "TXT")
+@pytest.mark.parametrize("rdtype", ["TXT", "MX", "TLSA"])
+def test_dns_responses_mean_what_dnspython_says(rdtype: str) -> None:
+    question = dns.message.make_query("_mta-sts.a.test", rdtype, use_edns=0, payload=1232)
+    query = quickdns.build_query("_mta-sts.a.test", rdtype)
     assert query is not None
     qname = dns.name.from_text("_mta-sts.a.test")
+    read = []
 
     def check(data: bytes) -> None:
         wire = query[:2] + data[2:]
         if not quickdns.answers(wire, query):
             return
         found = quickdns.read_response(wire, query)
+        read.append(found)
         with contextlib.suppress(dns.exception.DNSException, ValueError):
             full = dns.message.from_wire(wire, ignore_trailing=True)
             if found is not None and full.rcode() < 4:
-                assert found == read_answer(full, qname, "TXT")
+                assert found == read_answer(full, qname, rdtype)
 
     fuzz(
-        [_response(question, text) for text in _ANSWERS],
-        [query[12:], b"\xc0\x0c", b"\x00\x10\x00\x01"],
+        [_response(question, text) for text in _ANSWERS[rdtype]],
+        [query[12:], b"\xc0\x0c", b"\xc0\x15", b"\x00\x10\x00\x01", b"\x00\x0f\x00\x01", b"\x02mx"],
         check,
     )
+    assert any(read)
 
 
-_ANSWERS = (
-    ';ANSWER\n_mta-sts.a.test. 300 IN TXT "v=STSv1; id=1;"',
-    ';ANSWER\n_mta-sts.a.test. 300 IN TXT "v=STSv1;" " id=1;"\n_mta-sts.a.test. 300 IN TXT "x"',
-    ";AUTHORITY\na.test. 600 IN SOA ns.a.test. h.a.test. 1 2 3 4 60",
-    ";ANSWER\n_mta-sts.a.test. 300 IN CNAME b.test.\nb.test. 5 IN TXT y",
-)
+_ANSWERS = {
+    "TXT": (
+        ';ANSWER\n_mta-sts.a.test. 300 IN TXT "v=STSv1; id=1;"',
+        ';ANSWER\n_mta-sts.a.test. 300 IN TXT "v=STSv1;" " id=1;"\n_mta-sts.a.test. 300 IN TXT "x"',
+        ";AUTHORITY\na.test. 600 IN SOA ns.a.test. h.a.test. 1 2 3 4 60",
+        ";ANSWER\n_mta-sts.a.test. 300 IN CNAME b.test.\nb.test. 5 IN TXT y",
+    ),
+    "MX": (
+        ";ANSWER\n_mta-sts.a.test. 300 IN MX 10 mx.a.test.\n_mta-sts.a.test. 300 IN MX 20 b.mx.a.test.",
+        ";ANSWER\n_mta-sts.a.test. 300 IN MX 0 .",
+        ";ANSWER\n_mta-sts.a.test. 300 IN MX 10 MX.other.example.",
+        ";AUTHORITY\na.test. 600 IN SOA ns.a.test. h.a.test. 1 2 3 4 60",
+    ),
+    "TLSA": (
+        f";ANSWER\n_mta-sts.a.test. 300 IN TLSA 3 1 1 {'AB' * 32}",
+        f";ANSWER\n_mta-sts.a.test. 300 IN TLSA 3 1 1 {'AB' * 32}\n_mta-sts.a.test. 300 IN TLSA 2 0 2 {'01' * 64}",
+        ";AUTHORITY\na.test. 600 IN SOA ns.a.test. h.a.test. 1 2 3 4 60",
+    ),
+}
 
 
 def _response(question: dns.message.Message, text: str) -> bytes:

@@ -1,5 +1,8 @@
 """What is plain is read without dnspython, and says the same; the rest is left to it; tests/fuzz compares."""
 
+import asyncio
+import socket
+
 import pytest
 from tests.fakes.dns import FakeDns
 
@@ -10,7 +13,7 @@ from mailward.net.answers import Answer, Status
 async def ask(dns: FakeDns, name: str, rdtype: str) -> Answer[str] | Answer[bytes] | None:
     query = quickdns.build_query(name, rdtype)
     assert query is not None
-    return quickdns.read_response(await quickdns.exchange(query, "127.0.0.1", dns.port, 5), query)
+    return quickdns.read_response(await quickdns.QuickDns().exchange(query, "127.0.0.1", dns.port, 5), query)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +22,9 @@ async def ask(dns: FakeDns, name: str, rdtype: str) -> Answer[str] | Answer[byte
         ("TXT", "v=STSv1;", b"v=STSv1;"),
         ("A", "192.0.2.1", "192.0.2.1"),
         ("AAAA", "2001:db8::1", "2001:db8::1"),
+        ("MX", "10 Mail.a.test.", "10 mail.a.test"),
+        ("MX", "0 .", "0 ."),
+        ("TLSA", "3 1 1 " + "AB" * 32, "3 1 1 " + "ab" * 32),
     ],
 )
 async def test_plain_answers_are_read(rdtype: str, text: str, record: str | bytes) -> None:
@@ -58,3 +64,44 @@ def test_a_response_to_another_question_is_none() -> None:
     assert not quickdns.answers(query[:2] + bytes(response[2:12]) + other[12:], query)
     assert not quickdns.answers(bytes([query[0] ^ 1]) + bytes(response[1:]), query)
     assert not quickdns.answers(query, query)
+
+
+async def test_questions_under_way_at_one_time_share_a_socket_and_leave_none() -> None:
+    async with FakeDns() as dns:
+        dns.set("a.test", "A", "192.0.2.1")
+        client = quickdns.QuickDns()
+        queries = [query for _ in range(200) if (query := quickdns.build_query("a.test", "A")) is not None]
+        asked = [asyncio.ensure_future(client.exchange(query, "127.0.0.1", dns.port, 5)) for query in queries]
+        await asyncio.sleep(0)
+        assert len(client._channels["127.0.0.1", dns.port]) < 10
+        wires = await asyncio.gather(*asked)
+        assert [wire[:2] for wire in wires] == [query[:2] for query in queries]
+        assert client._channels == {("127.0.0.1", dns.port): []}
+
+
+async def test_a_closed_port_and_a_silent_one_are_told_to_all_who_wait() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        client = quickdns.QuickDns()
+        queries = [query for _ in range(3) if (query := quickdns.build_query("a.test", "A")) is not None]
+        work = [client.exchange(query, "127.0.0.1", port, 0.05) for query in queries]
+        assert {type(error) for error in await asyncio.gather(*work, return_exceptions=True)} == {
+            TimeoutError
+        }
+    work = [client.exchange(query, "127.0.0.1", port, 5) for query in queries]
+    assert {type(error) for error in await asyncio.gather(*work, return_exceptions=True)} == {
+        ConnectionRefusedError
+    }
+    assert client._channels == {("127.0.0.1", port): []}
+
+
+def test_only_a_resolver_on_loopback_has_its_socket_shared() -> None:
+    assert [
+        quickdns._is_loopback(address) for address in ("127.0.0.53", "::1", "192.0.2.1", "2001:db8::1")
+    ] == [
+        True,
+        True,
+        False,
+        False,
+    ]

@@ -1,11 +1,12 @@
-"""The commonest lookups without the price of a DNS library: A, AAAA and TXT, asked of a resolver over UDP.
+"""The commonest lookups without the price of a DNS library: A, AAAA, MX, TLSA and TXT, over UDP.
 
-A first contact with a domain is three of them, and reading their answers with dnspython costs more than TLS and HTTPS
-together. What is not plain (aliases, truncation, an error code, other records in between) is None here, and dnspython
-reads it. Forged or broken packets are passed over until the deadline (RFC 5452).
+A first contact with a domain is three to seven of them, and reading their answers with dnspython costs more than TLS
+and HTTPS together. What is not plain (aliases, truncation, an error code, other records in between) is None here, and
+dnspython reads it. Forged or broken packets are passed over until the deadline (RFC 5452).
 """
 
 import asyncio
+import functools
 import ipaddress
 import os
 import re
@@ -13,12 +14,15 @@ import socket
 
 from mailward.net.answers import MAX_RECORDS, Answer, Status
 
-_KINDS = {"A": 1, "TXT": 16, "AAAA": 28}
+_KINDS = {"A": 1, "MX": 15, "TXT": 16, "AAAA": 28, "TLSA": 52}
 _PLAIN_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?", re.ASCII | re.IGNORECASE)
 _MAX_NAME = 253
 _RECURSION_AND_AD = b"\x01\x20"  # RFC 6840 §5.7: AD in a question asks for AD in the answer
 _EDNS = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00"  # 1,232 bytes (DNS flag day 2020)
 _HEADER = 12
+_MAX_SHARING = 64  # questions under way through one socket
+_MAX_LABELS = 127
+_MAX_RESPONSE = 4096  # nobody answers with more to a question for 1,232 bytes
 _QR, _TC, _AD = 0x80, 0x02, 0x20
 _SOA = 6
 _NXDOMAIN = 3
@@ -36,19 +40,96 @@ def build_query(name: str, rdtype: str) -> bytes | None:
     return os.urandom(2) + _RECURSION_AND_AD + counts + qname + kind.to_bytes(2, "big") + _IN + _EDNS
 
 
-async def exchange(query: bytes, address: str, port: int, seconds: float) -> bytes:
-    """The response to the query. Raises TimeoutError or OSError."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    loop = asyncio.get_running_loop()
-    with socket.socket(family, socket.SOCK_DGRAM) as channel:
-        channel.setblocking(False)
-        channel.connect((address, port))
-        channel.send(query)
-        async with asyncio.timeout(seconds):
-            while True:
-                wire = await loop.sock_recv(channel, 65_535)
-                if answers(wire, query):
-                    return wire
+class QuickDns:
+    """Asks resolvers. Questions that are under way at one time share a socket where the resolver is on loopback;
+    elsewhere each has its own, with a port that a forger has to guess (RFC 5452 section 9.2).
+    """
+
+    def __init__(self) -> None:
+        self._channels: dict[tuple[str, int], list[_Channel]] = {}
+        """Those with questions under way: none outlives its last question."""
+
+    async def exchange(self, query: bytes, address: str, port: int, seconds: float) -> bytes:
+        """The response to the query. Raises TimeoutError or OSError."""
+        loop = asyncio.get_running_loop()
+        place = address, port
+        channels = self._channels.setdefault(place, []) if _is_loopback(address) else []
+        channel = next((one for one in channels if one.has_room_for(query, loop)), None)
+        if channel is None:
+            channel = _Channel(place, loop)
+            channels.append(channel)
+        timer = None
+        try:
+            future = channel.ask(query)
+            timer = loop.call_later(seconds, _give_up, future)
+            return await future
+        finally:
+            if timer is not None:
+                timer.cancel()
+            channel.forget(query)
+            if not channel.questions:
+                channel.close()
+                channels.remove(channel)
+
+
+class _Channel:
+    """A socket, and the questions that were sent through it."""
+
+    def __init__(self, place: tuple[str, int], loop: asyncio.AbstractEventLoop) -> None:
+        """Raises OSError."""
+        self.questions: dict[bytes, tuple[bytes, asyncio.Future[bytes]]] = {}
+        """By their ids."""
+        self._loop = loop
+        family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            self._socket.connect(place)
+        except OSError:
+            self._socket.close()
+            raise
+        loop.add_reader(self._socket, self._read)
+
+    def has_room_for(self, query: bytes, loop: asyncio.AbstractEventLoop) -> bool:
+        # as many answers as the socket's buffer surely holds
+        return len(self.questions) < _MAX_SHARING and query[:2] not in self.questions and loop is self._loop
+
+    def ask(self, query: bytes) -> "asyncio.Future[bytes]":
+        future = self._loop.create_future()
+        self.questions[query[:2]] = query, future
+        self._socket.send(query)
+        return future
+
+    def forget(self, query: bytes) -> None:
+        self.questions.pop(query[:2], None)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+
+    def _read(self) -> None:
+        for _ in range(_MAX_SHARING):
+            try:
+                wire = self._socket.recv(_MAX_RESPONSE)
+            except BlockingIOError:
+                return
+            except OSError as error:  # the resolver's port is closed
+                for _, future in self.questions.values():
+                    if not future.done():
+                        future.set_exception(error)
+                return
+            found = self.questions.get(wire[:2])
+            if found is not None and not found[1].done() and answers(wire, found[0]):
+                found[1].set_result(wire)
+
+
+def _give_up(future: "asyncio.Future[bytes]") -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
+
+
+@functools.lru_cache(maxsize=16)
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
 
 
 def answers(wire: bytes, query: bytes) -> bool:
@@ -95,14 +176,56 @@ def _read_records(
         end = at + 12 + int.from_bytes(wire[at + 10 : at + 12], "big")
         if end > len(wire):
             return None
-        records[wire[at + 12 : end]] = None
+        if kind[1] == _KINDS["MX"]:
+            records[_mail_exchanger(wire, at + 12, end)] = None
+        else:
+            records[wire[at + 12 : end]] = None
         at = end
     datas = list(records)[:MAX_RECORDS]
     if kind[1] == _KINDS["TXT"]:
         return Answer(Status.FOUND, tuple(_join_strings(data) for data in datas), authenticated, ttl)
-    if any(len(data) != (4 if kind[1] == _KINDS["A"] else 16) for data in datas):
-        return None
-    return Answer(Status.FOUND, tuple(str(ipaddress.ip_address(data)) for data in datas), authenticated, ttl)
+    return Answer(Status.FOUND, tuple(_present(kind[1], data) for data in datas), authenticated, ttl)
+
+
+def _present(kind: int, data: bytes) -> str:
+    """As zone files have it. Raises ValueError for what is none of this kind."""
+    if kind == _KINDS["MX"]:
+        return data.decode("ascii")
+    if kind == _KINDS["TLSA"]:
+        if len(data) < 4:
+            raise ValueError("a TLSA record without data")
+        return f"{data[0]} {data[1]} {data[2]} {data[3:].hex(' ', -64)}"  # in groups, as dnspython writes it
+    return socket.inet_ntop(socket.AF_INET if kind == _KINDS["A"] else socket.AF_INET6, data)
+
+
+def _mail_exchanger(wire: bytes, at: int, end: int) -> bytes:
+    """`10 mx.example.com`, whose name may be compressed. Raises ValueError where it is not plain."""
+    if end - at < 3:
+        raise ValueError("an MX record without a name")
+    labels: list[bytes] = []
+    position, limit = at + 2, end
+    while (length := wire[position]) != 0:
+        if length >= 0xC0:
+            target = int.from_bytes(wire[position : position + 2], "big") & 0x3FFF
+            if position + 2 > limit or target >= position or len(labels) > _MAX_LABELS:
+                raise ValueError("a pointer that does not lead back")
+            if limit == end and position + 2 != end:
+                raise ValueError("an MX record with more behind its name")
+            position, limit = target, position
+            continue
+        if position + 1 + length >= limit:
+            raise ValueError("a name that does not end in its record")
+        label = wire[position + 1 : position + 1 + length].lower()
+        if b"." in label:
+            raise ValueError("a label with a dot")
+        labels.append(label)
+        position += 1 + length
+    if limit == end and position + 1 != end:
+        raise ValueError("an MX record with more behind its name")
+    name = b".".join(labels) or b"."
+    if labels and (len(name) > _MAX_NAME or not _PLAIN_NAME.fullmatch(name.decode("ascii"))):
+        raise ValueError("a name that is not plain")
+    return b"%d %b" % (int.from_bytes(wire[at : at + 2], "big"), name)
 
 
 def _join_strings(data: bytes) -> bytes:

@@ -67,6 +67,7 @@ class Resolver:
         self._timeout_seconds = timeout_seconds
         self._guard = guard
         self._authority_port = authority_port
+        self._quick = quickdns.QuickDns()
 
     @property
     def is_local(self) -> bool:
@@ -81,7 +82,10 @@ class Resolver:
     async def lookup(self, name: str, rdtype: Kind) -> Answer[str]: ...
     async def lookup(self, name: str, rdtype: Kind | Literal["TXT"]) -> Answer[str] | Answer[bytes]:
         """Ask the resolvers. CNAMEs are followed, and shown in `chain`."""
-        return await _bounded(self._timeout_seconds, lambda: self._lookup(name, rdtype))
+        try:
+            return await self._lookup(name, rdtype)
+        except _NoAnswer as error:
+            return Answer(Status.FAILED, reason=str(error))
 
     async def txt(self, name: str) -> Answer[bytes]:
         return await self.lookup(name, "TXT")
@@ -121,18 +125,26 @@ class Resolver:
         return merge_addresses(four, six)
 
     async def _lookup(self, name: str, rdtype: str) -> Answer[str] | Answer[bytes]:
-        query = quickdns.build_query(name, rdtype)
-        if query is None or not self._servers:
-            return await self._lookup_thoroughly(name, rdtype)
-        server = self._servers[0]
-        attempt_seconds = min(_ATTEMPT_SECONDS, self._timeout_seconds / 2)
+        """Within `timeout_seconds`. Raises _NoAnswer."""
+        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+        wire, tried = None, 0
+        query = quickdns.build_query(name, rdtype) if self._servers else None
+        if query is not None:
+            server, attempt_seconds = self._servers[0], min(_ATTEMPT_SECONDS, self._timeout_seconds / 2)
+            try:
+                wire = await self._quick.exchange(query, server.address, server.port, attempt_seconds)
+            except OSError:  # TimeoutError too
+                tried = 1
+            else:
+                if (answer := quickdns.read_response(wire, query)) is not None:
+                    return answer
         try:
-            wire = await quickdns.exchange(query, server.address, server.port, attempt_seconds)
-        except OSError:  # TimeoutError too
-            return await self._lookup_thoroughly(name, rdtype, tried=1)
-        if (answer := quickdns.read_response(wire, query)) is not None:
-            return answer
-        return await self._read_unusual(wire, name, rdtype)
+            async with asyncio.timeout_at(deadline):
+                if wire is not None:
+                    return await self._read_unusual(wire, name, rdtype)
+                return await self._lookup_thoroughly(name, rdtype, tried)
+        except TimeoutError as error:
+            raise _NoAnswer(f"no answer within {self._timeout_seconds:g} seconds") from error
 
     async def _read_unusual(self, wire: bytes, name: str, rdtype: str) -> Answer[str] | Answer[bytes]:
         """What dnspython makes of it: aliases and the like. What it cannot use either is one attempt that failed."""
