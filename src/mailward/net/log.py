@@ -33,6 +33,11 @@ def configure(
     handler.setFormatter(JournalFormatter(formatter) if _is_journal(stream) else formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
+    # no line of ours says where in the code, by which thread or task it was logged: to find out costs half of a line
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False
 
 
 class LineFormatter(logging.Formatter):
