@@ -24,17 +24,35 @@ class Flights:
             task = asyncio.get_running_loop().create_task(_run(work))
             self._tasks[key] = task
             task.add_done_callback(lambda _: self._tasks.pop(key, None))
-        timeout = None if deadline is None else max(deadline - clock.monotonic(), 0)
-        done, _ = await asyncio.wait({task}, timeout=timeout)
-        if task in done and not task.cancelled():
+        await _wait_for(task, deadline)
+        if task.done() and not task.cancelled():
             task.result()  # a mistake of ours must not be silent
-        return task in done
+        return task.done()
 
     async def close(self) -> None:
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _wait_for(task: "asyncio.Task[None]", deadline: float | None) -> None:
+    """As asyncio.wait for one task, at a third of its price: this is once a question."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    task.add_done_callback(wake)
+    timer = None if deadline is None else loop.call_later(max(deadline - clock.monotonic(), 0), wake)
+    try:
+        await waiter
+    finally:
+        task.remove_done_callback(wake)
+        if timer is not None:
+            timer.cancel()
 
 
 async def _run(work: Callable[[], Awaitable[None]]) -> None:

@@ -36,6 +36,9 @@ MAX_FLIGHTS = 2_000  # discoveries at a time
 LIVE_SECONDS = 300.0  # a live policy is looked at again after this, at the latest
 MIN_NEGATIVE_SECONDS, MAX_NEGATIVE_SECONDS = 60.0, 3600.0
 FAILED_SECONDS = 30.0  # a failed lookup is tried again soon
+JUST_READ_SECONDS = (
+    1.0  # what the cache held then is not read again: at worst two workers fetch the same policy
+)
 TOUCH_SECONDS = 3600.0
 MIN_DANE_SECONDS, MAX_DANE_SECONDS = 30.0, 3600.0
 LAST_GOOD_DANE_SECONDS = 86_400.0  # full DANE is not forgotten because a lookup fails
@@ -62,6 +65,8 @@ class DomainState:
     """The question that its discovery waits for."""
     recheck_at: float = 0.0
     """When the record of a live policy is looked at again."""
+    read_at: float = float("-inf")
+    """When the cache was asked for `entry`, until the discovery that follows."""
     used_at: float = 0.0
     touched_at: float = float("-inf")
     """When the cache was told of the use."""
@@ -157,6 +162,7 @@ class Knowledge:
         state = self._states.get(domain)
         if state is None:
             state = DomainState(self._unwritten.get(domain) or await self.cache.load(domain))
+            state.read_at = clock.monotonic()
             self._states.put(domain, state)
         return state
 
@@ -245,6 +251,10 @@ class Knowledge:
 
     async def _catch_up(self, domain: Domain, state: DomainState) -> None:
         """Take what another process on the same cache has learned since."""
+        was_just_read = clock.monotonic() - state.read_at < JUST_READ_SECONDS
+        state.read_at = float("-inf")
+        if was_just_read:
+            return
         try:
             kept = await self.cache.load(domain)
         except CacheError:

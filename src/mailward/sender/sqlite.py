@@ -6,6 +6,7 @@ costs a few syncs and not one each. Reads are by primary key, some microseconds,
 
 import asyncio
 import contextlib
+import functools
 import queue
 import sqlite3
 import threading
@@ -67,6 +68,7 @@ _Work = Callable[[sqlite3.Connection], object]
 _policies = msgspec.msgpack.Decoder(Policy)
 _failures = msgspec.msgpack.Decoder(Failure)
 _encode = msgspec.msgpack.Encoder().encode
+_SMALL = 1024  # bytes of a policy: the texts that large hosts give to all their domains
 
 
 class SqliteCache:
@@ -156,7 +158,8 @@ class SqliteCache:
         if before is None or before[0] != cached.policy.text:
             version = (entry.domain, cached.fetched_at, cached.policy_id, cached.policy.text)
             connection.execute("INSERT INTO version VALUES (?, ?, ?, ?)", version)
-            _trim_history(connection, entry.domain)
+            if before is not None:
+                _trim_history(connection, entry.domain)
         if before is None:
             self._until_check -= 1
             if self._until_check <= 0:
@@ -284,10 +287,17 @@ def _trim_history(connection: sqlite3.Connection, domain: Domain) -> None:
     )
 
 
+@functools.lru_cache(maxsize=512)
+def _read_small(policy: bytes) -> Policy:
+    """Domains with the same policy share it in memory. Raises msgspec.MsgspecError."""
+    return _policies.decode(policy)
+
+
 def _entry(row: tuple[object, ...]) -> Entry:
     domain, policy, policy_id, fetched_at, refresh_at, failure = msgspec.convert(row, _Row)
     try:
-        cached = Cached(_policies.decode(policy), policy_id, fetched_at)
+        read = _read_small if len(policy) <= _SMALL else _policies.decode
+        cached = Cached(read(policy), policy_id, fetched_at)
         return Entry(Domain(domain), cached, _failures.decode(failure) if failure else None, refresh_at)
     except msgspec.MsgspecError as error:
         raise CacheError(f"the entry of {domain} is damaged: {error}") from error
