@@ -22,7 +22,7 @@ def keep(
 
 def test_an_answer_is_found_until_its_end() -> None:
     memo = Memo()
-    assert memo.find(keep(memo)) == (FAR, FRAME, Row.STS_ENFORCE)
+    assert memo.find(keep(memo)) == (FRAME, Row.STS_ENFORCE)
     assert memo.find(keep(memo, until=clock.monotonic() - 1)) is None
 
 
@@ -66,4 +66,30 @@ def test_it_is_bounded_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -
     assert len(memo.finished) <= 100
     assert memo.find(asked[0]) is None
     memo.drop_all()
-    assert memo._bytes == sum(len(question) + len(FRAME) for question in memo.finished)
+    ended = {finished: finished.cost for finished in memo.finished.values()}
+    assert memo._bytes == sum(len(question) + module.ASKED_COST for question in memo.finished) + sum(
+        ended.values()
+    )
+
+
+def test_what_is_the_same_but_for_the_domain_is_kept_once() -> None:
+    memo = Memo()
+    domains = [Domain(f"d{number}.test") for number in range(10)]
+    for domain in domains:
+        asked = encode(f"QUERY {domain}".encode())
+        frame = encode(f"OK secure match=mx.{domain} policy_domain={domain}".encode())
+        memo.keep(asked, FAR, frame, Row.STS_ENFORCE, Subject("QUERY", domain.encode(), domain))
+        assert memo.find(asked) == (frame, Row.STS_ENFORCE)
+    assert len(set(memo.finished.values())) == 2  # the first one, kept whole, and that of all others
+    memo.drop(domains[0])
+    found = [memo.find(encode(f"QUERY {domain}".encode())) is not None for domain in domains]
+    assert found == [False, *9 * [True]]
+
+
+def test_memory_is_bounded_whatever_the_answers_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 100_000)
+    memo = Memo()
+    for number in range(1000):
+        keep(memo, f"d{number}.test", frame=b"%0500d" % number)
+    assert 100 < len(memo.finished) < 200
+    assert memo._bytes <= 101_000

@@ -42,7 +42,7 @@ async def test_postfix_is_told_nothing_and_the_decision_is_written_down(lab: Lab
         assert (row.nexthop, row.row, row.answer, row.site) == (DOMAIN, "sts-enforce", SECURE, "NOTFOUND ")
         found = daemon.answers.memo.find(encode(f"QUERY {DOMAIN}".encode()))
         assert found is not None
-        assert found[1] == encode(b"NOTFOUND ")
+        assert found[0] == encode(b"NOTFOUND ")
         assert would_matter([row]) == [row]
 
 

@@ -71,9 +71,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._buffer and self._task is None:
             hit = self._finished.get(data)
-            if hit is not None and hit[0] > _monotonic():
-                self._rows[hit[2]] += 1
-                self._transport.write(hit[1])
+            if hit is not None and hit.until > _monotonic():
+                self._rows[hit.row] += 1
+                self._transport.write(hit.frame or hit.make(data))
                 return
         self._read_frames(data)
 
@@ -125,8 +125,9 @@ class Connection(asyncio.Protocol):
     async def _answer(self, payload: bytes) -> bytes:
         hit = self._answers.memo.find(netstring.encode(payload))
         if hit is not None:
-            self._rows[hit[2]] += 1
-            return hit[1]
+            frame, row = hit
+            self._rows[row] += 1
+            return frame
         try:
             return await self._answers.answer(payload)
         except Exception:  # the last line of defence: a mistake of ours defers, and never lets mail pass
