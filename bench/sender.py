@@ -51,6 +51,8 @@ class Server:
                 path.unlink(missing_ok=True)
         begun = time.monotonic()
         if self.command:
+            if listens(self.address):
+                sys.exit(f"{self.name}: something else listens at {self.address}, and would be measured")
             running.append(self)
             with (FOLDER / f"{self.name}.log").open("ab") as log:
                 environment = os.environ | {"SSL_CERT_FILE": str(FOLDER / "ca.pem")}
@@ -71,7 +73,10 @@ class Server:
     def load(self, keys: Path, connections: int, questions: int = 0, seconds: float = 60) -> Result:
         words = [self.address, self.map_name, str(keys), str(connections), str(questions), str(seconds)]
         command = pinned(CLIENT_CORE, [str(LOAD), *words])
+        before = self.cpu_seconds if self.child else 0.0
         found: Result = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        if self.child:
+            found["cpu"] = (self.cpu_seconds - before) / max(found["ok"] + found["not_found"], 1) * 1e6
         if found["other"] or found["lost"]:
             print(f"  {self.name}: {found['other']} other replies, {found['lost']} lost", file=sys.stderr)
         return found
@@ -96,7 +101,7 @@ def listens(address: str) -> bool:
         return probe.connect_ex((host, int(port)) if host else address) == 0
 
 
-def ours(port: int = 8461) -> Server:
+def ours(port: int = 8461, *, dane: bool = False) -> Server:
     """Durable, with metrics, an overrides file and one log line for each changed decision."""
     cache = FOLDER / "ours.sqlite3"
     overrides = FOLDER / "overrides.toml"
@@ -108,14 +113,17 @@ def ours(port: int = 8461) -> Server:
     config.write_text(f"""
 data = "{FOLDER}"
 [dns]
-resolvers = ["127.0.0.1"]
+resolvers = ["127.0.0.1{":5353" if dane else ""}"]
 allow_private_addresses = true
 [sender]
 listen = ["127.0.0.1:{port}"]
+metrics_listen = "127.0.0.1:{port + 100}"
 cache = "{cache}"
 overrides = "{overrides}"
 default_level = "may"
-dane = false
+dane = {str(dane).lower()}
+dnssec_secure_name = "tlsa.test"
+dnssec_bogus_name = "bogus.test"
 ca_file = "{FOLDER}/ca.pem"
 """)
     command = [sys.executable, "-m", "mailward", "sender", "run", "--config", str(config)]
@@ -158,15 +166,19 @@ def compare(title: str, results: dict[str, list[Result]]) -> None:
     print(f"\n{title}")
     for name, rounds in results.items():
         facts = {
-            key: statistics.median(found[key] for found in rounds) for key in ("per_second", "p50", "p99")
+            key: statistics.median(found.get(key, 0) for found in rounds)
+            for key in ("per_second", "p50", "p99", "cpu")
         }
         line = f"  {name:18} {facts['per_second']:>10,.0f}/s  p50 {facts['p50']:>9,.0f}  p99 {facts['p99']:>9,.0f} us"
+        line += f"  CPU {facts['cpu']:>6,.1f} us each"
         if name != "mailward":
             both = list(zip(results["mailward"], rounds, strict=True))
-            line += (
-                f"  ours is {median(mine['per_second'] / peer['per_second'] for mine, peer in both)} times"
-            )
-            line += f", p99 {median(mine['p99'] / peer['p99'] for mine, peer in both)}"
+            for what, ratios in {
+                "ours is": [mine["per_second"] / peer["per_second"] for mine, peer in both],
+                "p99": [mine["p99"] / peer["p99"] for mine, peer in both],
+                "CPU": [mine["cpu"] / peer["cpu"] for mine, peer in both if peer.get("cpu")],
+            }.items():
+                line += f"  {what} {median(ratios)}" if ratios else ""
         print(line, flush=True)
 
 
@@ -189,24 +201,34 @@ def warm(lab: Lab, servers: list[Server], rounds: int) -> None:
 
 def cold(lab: Lab, servers: list[Server], rounds: int) -> None:
     keys = lab.keys("d")
-    results: dict[str, list[Result]] = {server.name: [] for server in servers}
-    cpu: dict[str, list[float]] = {server.name: [] for server in servers}
+    results: dict[str, list[Result]] = {server.name: [] for server in servers if server.command}
     for _ in range(rounds):
         for server in servers:
-            if not server.command:
-                continue
+            if server.command:
+                server.start()
+                results[server.name].append(server.load(keys, 64))
+                server.stop()
+    compare(f"cold, {DOMAINS} domains once, 64 connections", results)
+
+
+def cold_dane(lab: Lab, rounds: int) -> None:
+    """Beside it: DANE on, through a validating resolver whose cache is empty too; DANE off, through the same."""
+    for zone, what in (
+        ("tlsa.test", "signed, with TLSA"),
+        ("signed.test", "signed, without TLSA"),
+        ("bench.test", "not signed"),
+    ):
+        keys = lab.keys("d", zone=zone)
+        results = []
+        for _ in range(rounds):
+            unbound = lab.start_unbound()
+            server = ours(dane=True)
             server.start()
-            before = server.cpu_seconds
-            results[server.name].append(server.load(keys, 64))
-            cpu[server.name].append((server.cpu_seconds - before) / DOMAINS * 1e6)
+            results.append(server.load(keys, 64))
             server.stop()
-    compare(
-        f"cold, {DOMAINS} domains once, 64 connections",
-        {name: found for name, found in results.items() if found},
-    )
-    for name, used in cpu.items():
-        if used:
-            print(f"  {name:18} {median(used)} us of CPU a domain")
+            unbound.terminate()
+            unbound.wait()
+        compare(f"cold with DANE, {DOMAINS} domains once, 64 connections: {what}", {"mailward": results})
 
 
 def burst(lab: Lab) -> None:
@@ -225,7 +247,8 @@ def burst(lab: Lab) -> None:
     server.stop()
 
 
-async def fill(cache: Path) -> None:
+async def fill(cache: Path, *, alike: bool) -> None:
+    """With the same policy for all, or with one that no other domain has."""
     from mailward.core.mtasts.decide import Cached
     from mailward.core.mtasts.policy import parse_policy
     from mailward.core.names import Domain
@@ -234,48 +257,54 @@ async def fill(cache: Path) -> None:
 
     now = int(time.time())  # noqa: TID251 - of the laboratory
     store = SqliteCache(cache, 2 * MANY)
-    cached = Cached(parse_policy(POLICY.encode()), "1", now)
+
+    def entry(number: int) -> Entry:
+        text = POLICY if alike else POLICY.replace("mx1.bench", f"mx{number:05}.host")
+        cached = Cached(parse_policy(text.encode()), "1", now)
+        return Entry(Domain(f"d{number:05}.bench.test"), cached, None, now + 80_000)
+
     for begin in range(0, MANY, 500):
-        names = [Domain(f"d{number:05}.bench.test") for number in range(begin, begin + 500)]
-        await asyncio.gather(*(store.put(Entry(name, cached, None, now + 80_000)) for name in names))
+        await asyncio.gather(*(store.put(entry(number)) for number in range(begin, begin + 500)))
     await store.close()
 
 
 def many(lab: Lab) -> None:
-    server = ours()
-    for path in server.files:
-        path.unlink(missing_ok=True)
-    asyncio.run(fill(server.files[0]))
     one, keys = lab.keys("d", 1), lab.keys("d", MANY)
-    print(f"\n{MANY} policies in the cache")
-    for _ in range(3):
-        begun = time.monotonic()
-        server.start(cold=False)
-        found = server.load(one, 1)
-        print(
-            f"  first answer {time.monotonic() - begun:.2f} s after start ({found['ok']:.0f} with the policy)"
-        )
-        server.stop()
-    for map_name in ("QUERY", "QUERYwithTLSRPT"):
-        server.map_name = map_name
-        server.start(cold=False)
-        for what in ("first", "second"):
-            found = server.load(keys, 64)
-            print(
-                f"  {map_name}, each domain once, {what} time: {found['per_second']:,.0f}/s,"
-                f" p99 {found['p99']:,.0f} us,"
-                f" longest {found['longest'] / 1000:.1f} ms, {found['ok']:.0f} OK; {server.memory_mib:.0f} MiB resident"
-            )
-        server.stop()
+    for what, alike in (("the same policy", True), ("a policy of its own", False)):
+        server = ours()
+        for path in server.files:
+            path.unlink(missing_ok=True)
+        asyncio.run(fill(server.files[0], alike=alike))
+        print(f"\n{MANY} domains in the cache, each with {what}")
+        for _ in range(3):
+            begun = time.monotonic()
+            server.start(cold=False)
+            found = server.load(one, 1)
+            seconds = time.monotonic() - begun
+            print(f"  first answer {seconds:.2f} s after start ({found['ok']:.0f} with the policy)")
+            server.stop()
+        for map_name in ("QUERY", "QUERYwithTLSRPT"):
+            server.map_name = map_name
+            server.start(cold=False)
+            for time_of in ("first", "second"):
+                found = server.load(keys, 64)
+                print(
+                    f"  {map_name}, each domain once, {time_of} time: {found['per_second']:,.0f}/s,"
+                    f" p99 {found['p99']:,.0f} us, longest {found['longest'] / 1000:.1f} ms,"
+                    f" {found['ok']:.0f} OK; {server.memory_mib:.0f} MiB resident"
+                )
+            server.stop()
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--peer", action="append", default=[])
-    arguments.add_argument("--only", action="append", default=[], choices=("warm", "cold", "burst", "many"))
+    arguments.add_argument(
+        "--only", action="append", default=[], choices=("warm", "cold", "dane", "burst", "many")
+    )
     options = arguments.parse_args()
-    for tool in ("cc", "nsd", "nginx", "unshare", "taskset"):
+    for tool in ("cc", "nsd", "nginx", "unbound", "unshare", "taskset"):
         if shutil.which(tool) is None:
             sys.exit(f"bench sender: {tool} is missing")
     if not (PEER_PYTHON / "mta-sts-daemon").exists():
@@ -286,10 +315,11 @@ def main() -> None:
     lab.make()
     children = lab.start()
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs")
-    peers = [resolver("internal", 8462), resolver("sqlite", 8463), *map(given, options.peer)]
+    peers = [resolver("internal", 8471), resolver("sqlite", 8472), *map(given, options.peer)]
     steps = {
         "warm": lambda: warm(lab, [ours(), *peers], options.rounds),
         "cold": lambda: cold(lab, [ours(), *peers], max(options.rounds - 2, 1)),
+        "dane": lambda: cold_dane(lab, max(options.rounds - 2, 1)),
         "burst": lambda: burst(lab),
         "many": lambda: many(lab),
     }

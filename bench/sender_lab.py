@@ -1,4 +1,8 @@
-"""The laboratory of bench/sender.py: a network namespace with NSD, nginx, a CA and a policy host for each domain."""
+"""The laboratory of bench/sender.py: a network namespace with NSD, nginx, a CA and a policy host for each domain.
+
+Three zones: bench.test is not signed; tlsa.test and signed.test are, with and without TLSA records for the MX hosts.
+unbound validates on port 5353 where DANE is measured, and calls bogus.test bogus.
+"""
 
 import datetime as dt
 import os
@@ -9,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import dns.dnssec
+import dns.zone
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -19,6 +25,9 @@ POLICY = (
     "version: STSv1\r\nmode: enforce\r\nmx: mx1.bench.test\r\nmx: *.mail.bench.test\r\nmax_age: 604800\r\n"
 )
 PEM = serialization.Encoding.PEM
+ZONES = ("bench.test", "tlsa.test", "signed.test")
+TLSA = "3 1 1 " + "ab" * 32
+_SIGNED_FOR = dt.timedelta(days=80)  # signatures; the certificates end a little later
 
 
 def enter_namespace(folder: Path) -> None:
@@ -52,11 +61,11 @@ class Lab:
     def ca_file(self) -> Path:
         return self.folder / "ca.pem"
 
-    def keys(self, kind: str, count: int | None = None) -> Path:
+    def keys(self, kind: str, count: int | None = None, zone: str = ZONES[0]) -> Path:
         """A file of domains: `d` have a policy, `n` have none."""
         count = count or self.domains
-        path = self.folder / f"{kind}-{count}.txt"
-        path.write_text("".join(f"{kind}{number:05}.bench.test\n" for number in range(count)))
+        path = self.folder / f"{kind}-{count}-{zone}.txt"
+        path.write_text("".join(f"{kind}{number:05}.{zone}\n" for number in range(count)))
         return path
 
     def requests(self) -> list[str]:
@@ -64,10 +73,14 @@ class Lab:
         return (self.folder / "access.log").read_text().split()
 
     def make(self) -> None:
-        if not (self.folder / "ready").exists():
+        if not (self.folder / "ready-2").exists():
             (self.folder / "certs").mkdir(parents=True, exist_ok=True)
             self._issue()
-            (self.folder / "ready").touch()
+            for zone in ZONES:
+                self._write_zone(zone)
+                if zone != ZONES[0]:
+                    self._sign_zone(zone)
+            (self.folder / "ready-2").touch()
         self._write_dns()
         self._write_nginx()
 
@@ -79,6 +92,14 @@ class Lab:
             children = [subprocess.Popen(command, stdout=log, stderr=log) for command in (nsd, nginx)]
         time.sleep(1.5)
         return children
+
+    def start_unbound(self) -> "subprocess.Popen[bytes]":
+        """With an empty cache."""
+        with (self.folder / "unbound.log").open("ab") as log:
+            command = pinned(CLIENT_CORE, ["unbound", "-d", "-c", str(self.folder / "unbound.conf")])
+            child = subprocess.Popen(command, stdout=log, stderr=log)
+        time.sleep(1)
+        return child
 
     def _issue(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -95,37 +116,95 @@ class Lab:
         self.ca_file.write_bytes(ca.sign(key, hashes.SHA256()).public_bytes(PEM))
         private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         (self.folder / "leaf.key").write_bytes(private)
-        for kind in ("d", "hot"):
-            for number in range(self.domains if kind == "d" else 20):
-                name = f"mta-sts.{kind}{number:05}.bench.test"
-                leaf = builder(x509.Name([])).add_extension(
-                    x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True
-                )
-                usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-                certificate = leaf.add_extension(usage, critical=False).sign(key, hashes.SHA256())
-                (self.folder / "certs" / f"{name}.crt").write_bytes(certificate.public_bytes(PEM))
+        for domain in self._domains():
+            name = f"mta-sts.{domain}"
+            leaf = builder(x509.Name([])).add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True
+            )
+            usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+            certificate = leaf.add_extension(usage, critical=False).sign(key, hashes.SHA256())
+            (self.folder / "certs" / f"{name}.crt").write_bytes(certificate.public_bytes(PEM))
 
-    def _write_dns(self) -> None:
+    def _domains(self) -> list[str]:
+        domains = [f"d{number:05}.{zone}" for zone in ZONES for number in range(self.domains)]
+        return domains + [f"hot{number:05}.{ZONES[0]}" for number in range(20)]
+
+    def _write_zone(self, zone: str) -> None:
         lines = [
-            "$ORIGIN bench.test.",
+            f"$ORIGIN {zone}.",
             "$TTL 300",
             "@ SOA ns h 1 3600 600 86400 3600",
             "@ NS ns",
             "ns A 127.0.0.1",
         ]
-        names = [f"d{number:05}" for number in range(self.domains)] + [
-            f"hot{number:05}" for number in range(20)
-        ]
-        for name in names:
+        for domain in self._domains():
+            name, _, of = domain.partition(".")
+            if of != zone:
+                continue
             lines += [f'_mta-sts.{name} TXT "v=STSv1; id=1;"', f"mta-sts.{name} A 127.0.0.1"]
             lines += [f"{name} MX 10 mx1.{name}", f"mx1.{name} A 127.0.0.1"]
-        (self.folder / "zone").write_text("\n".join(lines) + "\n")
+            if zone == "tlsa.test":
+                lines.append(f"_25._tcp.mx1.{name} TLSA {TLSA}")
+        path = self.folder / f"zone-{zone}"
+        path.write_text("\n".join(lines) + "\n")
+
+    def _sign_zone(self, zone: str) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        public = dns.dnssec.make_dnskey(key.public_key(), 13, flags=257)
+        path = self.folder / f"zone-{zone}"
+        signed = dns.zone.from_file(str(path), origin=zone, relativize=False)
+        dns.dnssec.sign_zone(
+            signed,
+            keys=[(key, public)],
+            add_dnskey=True,
+            dnskey_ttl=300,
+            lifetime=int(_SIGNED_FOR.total_seconds()),
+        )
+        signed.to_file(str(path), relativize=False)
+        (self.folder / f"anchor-{zone}").write_text(f"{zone}. 300 IN DNSKEY {public.to_text()}\n")
+        if zone == "tlsa.test":  # the anchor of a zone that is not signed: whatever it says is bogus
+            (self.folder / "anchor-bogus").write_text(f"bogus.test. 300 IN DNSKEY {public.to_text()}\n")
+
+    def _write_dns(self) -> None:
+        (self.folder / "zone-bogus.test").write_text(
+            "$ORIGIN bogus.test.\n$TTL 300\n@ SOA ns h 1 3600 600 86400 3600\n@ NS ns\nns A 127.0.0.1\n@ A 127.0.0.1\n"
+        )
         # its limit of answers a second would stall lookups for seconds
         settings = 'ip-address: 127.0.0.1\nusername: ""\nzonesdir: ""\ndatabase: ""\nserver-count: 1\nrrl-ratelimit: 0'
         files = f"pidfile: {self.folder}/nsd.pid\nxfrdfile: {self.folder}/xfrd.state\nzonelistfile: {self.folder}/zones"
-        zone = f"zone:\nname: bench.test\nzonefile: {self.folder}/zone"
+        zones = (*ZONES, "bogus.test")
+        served = "\n".join(f"zone:\nname: {zone}\nzonefile: {self.folder}/zone-{zone}" for zone in zones)
         control = "remote-control:\ncontrol-enable: no"
-        (self.folder / "nsd.conf").write_text(f"server:\n{settings}\n{files}\n{control}\n{zone}\n")
+        (self.folder / "nsd.conf").write_text(f"server:\n{settings}\n{files}\n{control}\n{served}\n")
+        self._write_unbound(zones)
+
+    def _write_unbound(self, zones: Sequence[str]) -> None:
+        stubs = "\n".join(f"stub-zone:\nname: {zone}\nstub-addr: 127.0.0.1" for zone in zones)
+        anchors = "\n".join(
+            f'trust-anchor-file: "{self.folder}/anchor-{zone}"'
+            for zone in ("tlsa.test", "signed.test", "bogus")
+        )
+        (self.folder / "unbound.conf").write_text(f"""
+server:
+interface: 127.0.0.1
+port: 5353
+username: ""
+chroot: ""
+directory: "{self.folder}"
+pidfile: "{self.folder}/unbound.pid"
+use-syslog: no
+num-threads: 1
+outgoing-range: 4096
+num-queries-per-thread: 2048
+do-not-query-localhost: no
+do-ip6: no
+module-config: "validator iterator"
+local-zone: "test." nodefault
+{anchors}
+{stubs}
+remote-control:
+control-enable: no
+""")
 
     def _write_nginx(self) -> None:
         folder = self.folder
