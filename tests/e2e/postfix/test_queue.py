@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.postfix.bed import MAPS, SUITES, Bed, Domain, policy, running_bed
-from tests.e2e.postfix.mta import HOME, Postfix
 from tests.e2e.postfix.site import Site
+
+from mailward.lab.mta import HOME, Postfix
 
 pytestmark = pytest.mark.timeout(600)
 
