@@ -5,6 +5,7 @@ stops no mail at any level of the site's own.
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from tests.e2e.postfix.bed import Bed, Domain, policy, running_bed
 from tests.e2e.postfix.site import Site
+
+from mailward.lab.mta import DELIVERY_SECONDS
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -87,6 +90,13 @@ class Collector:
         """The policies that its datagrams name."""
         return [datagram["policies"][0] for datagram in self.datagrams if datagram["d"] == domain]
 
+    def wait_for(self, domain: str, count: int) -> list[dict[str, Any]]:
+        """The same, once there are so many: Postfix's log can be ahead of our reading."""
+        ends = time.monotonic() + DELIVERY_SECONDS
+        while len(self.of(domain)) < count and time.monotonic() < ends:
+            time.sleep(0.05)
+        return self.of(domain)
+
     def close(self) -> None:
         self._ending.set()
         self._thread.join()
@@ -126,7 +136,7 @@ def test_signals_are_labelled_with_what_protects_the_domain(labels: Labels, item
     assert labels.bed.taken(item.domain.label, "3.10") == (
         item.taken and item.taken.replace(" ", ".mx.test ", 1)
     )
-    policies = labels.collector.of(item.domain.name)
+    policies = labels.collector.wait_for(item.domain.name, len(item.labels))
     found = [
         (each["policy-type"], each["f"], tuple(detail["c"] for detail in each.get("failure-details", ())))
         for each in policies
