@@ -2,8 +2,8 @@
 
 Each process keeps in memory which domains have no policy. Without a word from the process that has just learned one,
 it would go on saying so. The parent makes the ring, its children share it: whoever has written a policy to the cache
-puts the domain in, and everyone looks at one number before an answer from memory is used. That costs some ten
-nanoseconds, so there is no time in which two processes say different things. A datagram between them would leave one.
+puts the domain in, and everyone looks at one number before an answer from memory is used. That costs a tenth of a
+microsecond, and there is no time in which two processes say different things. A datagram between them would leave one.
 
 The lock is one of the kernel's on a file that has no name: it goes with the process that holds it, however that ends.
 """
