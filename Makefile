@@ -28,7 +28,7 @@ format: $(VENV)/.dev-ready
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
-bench: $(VENV)/.dev-ready $(VENV)-bench/.ready $(VENV)-bench-sender/.ready  ## figures against peers; see docs/benchmarks.md
+bench: $(VENV)/.dev-ready $(VENV)-bench/.ready $(VENV)-bench-sender/.ready $(VENV)-bench-collector/.ready  ## figures against peers; see docs/benchmarks.md
 	@bench/run $(ARGS)
 
 $(VENV)/.run-ready: requirements/run.txt pyproject.toml scripts/venv
@@ -47,8 +47,12 @@ $(VENV)-bench-sender/.ready: requirements/bench-sender.txt scripts/venv
 	@scripts/venv $(VENV)-bench-sender requirements/bench-sender.txt --no-project
 	@touch $@
 
+$(VENV)-bench-collector/.ready: requirements/bench-collector.txt scripts/venv
+	@scripts/venv $(VENV)-bench-collector requirements/bench-collector.txt --no-project
+	@touch $@
+
 lock:  ## write the hash-locked requirements anew (needs uv)
 	@scripts/lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-bench-sender .cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-bench-sender $(VENV)-bench-collector .cache

@@ -30,19 +30,19 @@ TLSA = "3 1 1 " + "ab" * 32
 _SIGNED_FOR = dt.timedelta(days=80)  # signatures; the certificates end a little later
 
 
-def enter_namespace(folder: Path) -> None:
+def enter_namespace(folder: Path, program_name: str = "bench.sender") -> None:
     """Start this program anew, where its network is its own and port 53 is its resolver."""
     if os.environ.get("MAILWARD_BENCH_INSIDE"):
         return
     if os.geteuid() != 0:
-        sys.exit("bench sender: needs root, for a network namespace of its own")
+        sys.exit(f"{program_name}: needs root, for a network namespace of its own")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
     # nice(1) alone counts within a session where the kernel groups processes by session (sched_autogroup)
     inside = "echo -15 > /proc/self/autogroup || true; "
     inside += f'ip link set lo up; mount --bind {folder}/resolv.conf /etc/resolv.conf; exec "$@"'
     os.environ["MAILWARD_BENCH_INSIDE"] = "1"
-    program = [sys.executable, "-m", "bench.sender", *sys.argv[1:]]
+    program = [sys.executable, "-m", program_name, *sys.argv[1:]]
     command = ["setsid", "--wait", "unshare", "--mount", "--net", "sh", "-ec", inside, "sh", *program]
     os.execvp("setsid", command)
 

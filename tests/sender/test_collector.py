@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -10,6 +11,7 @@ import sqlite3
 import time
 
 import pytest
+from tests.fakes.policyhost import http
 from tests.fakes.ports import free_port
 from tests.fakes.socketmap import Client
 from tests.sender.lab import DOMAIN, SECURE, Lab
@@ -29,6 +31,10 @@ from tests.sender.signallab import (
 )
 from tests.sender.test_health import get
 
+from mailward.core.names import parse_domain
+from mailward.core.tlsrpt.counting import DomainDay
+from mailward.core.tlsrpt.schema import Policy
+from mailward.net import clock
 from mailward.sender.counts import Counts
 from mailward.sender.signals import read_queue_length
 
@@ -227,7 +233,70 @@ async def test_counts_that_cannot_be_opened_stop_no_mail(lab: Lab) -> None:
     sender.close()
 
 
+def _has_details(lab: Lab) -> bool:
+    found = found_today(lab)
+    return found is not None and bool(found.results[0].failure_details)
+
+
 async def _line(process: Process, text: str) -> None:
     async with asyncio.timeout(60):
         while not any(text in line for line in process.log):
             process.log.append(await process.line())
+
+
+def record_for(lab: Lab) -> str:
+    record = f"v=TLSRPTv1; rua=mailto:tls@{DOMAIN}"
+    lab.dns.set(f"_smtp._tls.{DOMAIN}", "TXT", record)
+    return record
+
+
+def found_today(lab: Lab) -> DomainDay | None:
+    if not counts_path(lab).exists():
+        return None
+    counts = Counts(counts_path(lab))
+    found = counts.read_domain(clock.today(), parse_domain(DOMAIN))
+    counts.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("response", "failure"),
+    [
+        (http(status="404 Not Found"), ("sts-policy-fetch-error", "status")),
+        (http(b"version: STSv2\n"), ("sts-policy-invalid", "poli")),
+    ],
+)
+async def test_a_policy_that_cannot_be_had_is_told_beside_the_session(
+    lab: Lab, response: bytes, failure: tuple[str, str]
+) -> None:
+    lab.publish()
+    lab.host.response = response
+    record = record_for(lab)
+    process = await with_collector(lab).start()
+    async with await Client.connect(process.port) as client:
+        for _ in range(3):
+            assert await client.ask(DOMAIN) == "NOTFOUND "
+    sender = Sender(socket_path(lab))
+    wire = {"d": DOMAIN, "pr": record, "policies": [{"policy-type": 9, "t": 0, "f": 0}]}
+    sender.send(json.dumps(wire).encode())
+    await until(lambda: sessions(lab, DOMAIN) == (1, 0) and _has_details(lab))
+    found = found_today(lab)
+    assert found is not None
+    [result] = found.results
+    assert result.policy == Policy(policy_type="no-policy-found", policy_domain=DOMAIN)
+    [detail] = result.failure_details
+    assert (detail.result_type, detail.failed_session_count) == (failure[0], 1)
+    assert (detail.failure_reason_code or "").startswith(failure[1])
+    assert await process.stop(signal.SIGTERM) == 0
+    sender.close()
+
+
+async def test_nothing_is_told_to_whom_asks_for_no_reports(lab: Lab) -> None:
+    lab.publish()
+    lab.host.response = http(status="404 Not Found")
+    process = await with_collector(lab).start()
+    async with await Client.connect(process.port) as client:
+        assert await client.ask(DOMAIN) == "NOTFOUND "
+    await until(lambda: lab.asked(f"_smtp._tls.{DOMAIN}", "TXT"))
+    assert await process.stop(signal.SIGTERM) == 0
+    assert found_today(lab) is None

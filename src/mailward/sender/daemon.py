@@ -32,6 +32,7 @@ from mailward.sender.signals import Signals
 from mailward.sender.sitetable import open_site_table
 from mailward.sender.sockets import open_sockets
 from mailward.sender.sqlite import SqliteCache
+from mailward.sender.unmet import UnmetPolicies
 from mailward.sender.watch import OverridesFile
 from mailward.sender.workers import ALONE, Worker
 
@@ -52,6 +53,8 @@ class Daemon:
     overrides: OverridesFile | None
     journal: Journal
     notices: Notices
+    unmet: UnmetPolicies | None = None
+    """None: no reports are made."""
 
     async def look_at_validation(self) -> bool:
         """Turn DANE on or off as the resolver deserves; whether it is on."""
@@ -102,7 +105,9 @@ def make_sender_resolver(settings: Settings) -> Resolver:
     )
 
 
-def make_daemon(settings: Settings, cache: PolicyCache, resolver: Resolver) -> Daemon:
+def make_daemon(
+    settings: Settings, cache: PolicyCache, resolver: Resolver, signals: Signals | None = None
+) -> Daemon:
     """Raises OverridesInvalid, SiteTableInvalid or CacheError."""
     metrics = Metrics()
     discovery = make_discovery(settings, resolver)
@@ -124,7 +129,17 @@ def make_daemon(settings: Settings, cache: PolicyCache, resolver: Resolver) -> D
         overrides,
         journal,
         Notices(settings, answers),
+        _make_unmet(settings, knowledge, signals),
     )
+
+
+def _make_unmet(settings: Settings, knowledge: Knowledge, signals: Signals | None) -> UnmetPolicies | None:
+    """In shadow mode, Postfix does not go by our policies."""
+    if signals is None or settings.sender.mode != "enforce":
+        return None
+    unmet = UnmetPolicies(knowledge.discovery.resolver, signals.inbox.send)
+    knowledge.on_unmet = unmet.note
+    return unmet
 
 
 def _make_answers(settings: Settings, knowledge: Knowledge, metrics: Metrics) -> Answers:
@@ -151,7 +166,7 @@ async def run(
     cannot start.
     """
     cache = SqliteCache(settings.sender_cache_path, settings.sender.max_domains)
-    daemon = make_daemon(settings, cache, make_sender_resolver(settings))
+    daemon = make_daemon(settings, cache, make_sender_resolver(settings), signals)
     daemon.refresher.share = (worker.number, worker.count)
     daemon.journal.is_shared = worker.count > 1
     if worker.hearsay is not None and worker.count > 1:
@@ -203,6 +218,8 @@ def _background(daemon: Daemon, worker: Worker) -> Iterator[Coroutine[Any, Any, 
         yield daemon.watch_validation()
     if daemon.overrides is not None:
         yield daemon.overrides.run()
+    if daemon.unmet is not None:
+        yield daemon.unmet.run()
 
 
 async def _until(stopping: asyncio.Event, background: Sequence[asyncio.Task[None]]) -> None:

@@ -27,6 +27,7 @@ from mailward.sender.discovery import Discovery, RecordFinding
 from mailward.sender.flights import Flights
 from mailward.sender.memory import Generations
 from mailward.sender.metrics import Metrics
+from mailward.sender.unmet import Unmet
 
 logger = logging.getLogger("mailward.sender")
 
@@ -70,6 +71,10 @@ class DomainState:
     used_at: float = 0.0
     touched_at: float = float("-inf")
     """When the cache was told of the use."""
+    unmet: FetchError | None = None
+    """A fetch that failed, and that no mail has met yet."""
+    was_late: bool = False
+    """Mail was answered before the look that it caused had ended."""
 
 
 @dataclass(slots=True)
@@ -92,6 +97,8 @@ class Knowledge:
         """Called when what was said of a domain may no longer be true."""
         self.on_learned: Callable[[Domain], None] = lambda domain: None
         """Called when the cache has a policy that it had not, before anybody is answered by it."""
+        self.on_unmet: Callable[[Unmet], None] = lambda unmet: None
+        """Called when mail met a policy that could not be fetched: once for each fetch that failed."""
         self.looks_for_dane = False
         self.validation_seen = asyncio.Event()
         """Set when it is known whether DANE is looked for; until then answers wait, or call it unknown."""
@@ -126,13 +133,16 @@ class Knowledge:
             logger.error("cache-unreadable", extra={"domain": domain, "reason": str(error)})
             return StsFinding(StsState.UNREADABLE, reason=str(error)), 0.0
         state.used_at = clock.monotonic()
+        self._tell_unmet(domain, state)
         if (live := self._live(state)) is not None:
             return live
         if state.fresh_until <= clock.monotonic():
             done = await self._flights.join(domain, lambda: self._discover(domain, state), deadline)
             if not done:
                 self._metrics.late_answers += 1
+                state.was_late = True
                 return _late(state), 0.0
+            self._tell_unmet(domain, state)
         return self._live(state) or (state.finding, state.fresh_until)
 
     async def dane(self, nexthop: NextHop, deadline: float) -> tuple[DaneFinding, float]:
@@ -282,6 +292,9 @@ class Knowledge:
             await self._note_failure(
                 domain, state, Failure(policy_id, self.now(), count, str(error), error.code)
             )
+            state.unmet = error
+            if state.was_late:
+                self._tell_unmet(domain, state)
             return
         if self._time is not None and fetched.served_at is not None:
             self._time.confirm(fetched.served_at)
@@ -289,7 +302,7 @@ class Knowledge:
         entry = Entry(domain, cached, None, cached.refresh_at(_jitter(domain, cached)))
         before = state.entry
         await self._keep(entry)
-        state.entry, state.failure = entry, None
+        state.entry, state.failure, state.unmet, state.was_late = entry, None, None, False
         if before is None or before.cached.policy != cached.policy or not before.cached.is_live(self.now()):
             self._metrics.policy_changes += 1
             self.on_learned(domain)
@@ -317,6 +330,15 @@ class Knowledge:
         self._conclude(
             domain, state, finding, max(failure.retry_at(failure.policy_id) - self.now(), FAILED_SECONDS)
         )
+
+    def _tell_unmet(self, domain: Domain, state: DomainState) -> None:
+        error, state.unmet, state.was_late = state.unmet, None, False
+        if error is None:
+            return
+        live = self._live(state)
+        used = live[0].policy if live else None
+        if used is None or used.mode is not Mode.NONE:
+            self.on_unmet(Unmet(domain, error.result_type, error.code, used))
 
     async def _keep(self, entry: Entry) -> None:
         """A policy that cannot be written down is still used, and written later: to forget it would be worse."""

@@ -1,0 +1,112 @@
+"""Policies that could not be had, counted beside the session of the mail that asked for them (RFC 8460, 4.3.2.2).
+
+Postfix's datagram about that mail tells of its session: `no-policy-found` where none was learned before, `sts` where
+one was. Added here is why there was none, or that the one used could not be refreshed: a detail without a session,
+since the session is counted by the datagram. So one look that failed is one detail, when mail has asked, and an entry
+without any session is not reported.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mailward.core.mtasts.policy import Policy as StsPolicy
+from mailward.core.names import Domain
+from mailward.core.postfix.answer import plain_lines
+from mailward.core.sending.table import usable_names
+from mailward.core.tlsrpt.counting import Detail, Origin, Tally
+from mailward.core.tlsrpt.record import VERSION
+from mailward.core.tlsrpt.results import ResultType
+from mailward.core.tlsrpt.schema import FailureDetail, Policy, PolicyType
+from mailward.core.txt import NoRecord, RecordError, pick_record
+from mailward.net import clock
+from mailward.net.resolver import Resolver, Status
+from mailward.sender.memory import Generations
+
+logger = logging.getLogger("mailward.sender")
+
+MAX_WAITING = 1_000
+MAX_RECORDS = 10_000
+MAX_RECORD_SECONDS = 3600.0
+FALLBACK = "+fallback-to-cached-policy"
+_SECTION = "RFC 8460 section 3"
+
+
+class Unmet(NamedTuple):
+    domain: Domain
+    result_type: ResultType
+    code: str
+    """Of the FetchError."""
+    used: StsPolicy | None
+    """The policy that was learned before, and holds."""
+
+
+class UnmetPolicies:
+    def __init__(self, resolver: Resolver, send: Callable[[Tally], bool]) -> None:
+        self._resolver = resolver
+        self._send = send
+        self._waiting: asyncio.Queue[Unmet] = asyncio.Queue(MAX_WAITING)
+        self._records: Generations[Domain, tuple[float, str]] = Generations(MAX_RECORDS)
+        """Until when (monotonic), and the TLSRPT record; empty: there is none."""
+        self.lost = 0
+
+    def note(self, unmet: Unmet) -> None:
+        """Never waits."""
+        try:
+            self._waiting.put_nowait(unmet)
+        except asyncio.QueueFull:
+            self.lost += 1
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            unmet = await self._waiting.get()
+            try:
+                await self._count(unmet)
+            except Exception:  # a mistake of ours about one domain must not end the counting of all others
+                logger.exception("unmet-crashed", extra={"domain": unmet.domain})
+
+    async def _count(self, unmet: Unmet) -> None:
+        record = await self._record(unmet.domain)
+        if record is None or (record and not self._send(_tally(unmet, record))):
+            self.lost += 1
+
+    async def _record(self, domain: Domain) -> str | None:
+        """Empty: it asks for no reports. None: not known."""
+        known = self._records.get(domain)
+        if known is not None and known[0] > clock.monotonic():
+            return known[1]
+        answer = await self._resolver.txt(f"_smtp._tls.{domain}")
+        if answer.status is Status.FAILED:
+            return None
+        record = _pick(answer.records)
+        self._records.put(domain, (clock.monotonic() + min(answer.ttl, MAX_RECORD_SECONDS), record))
+        return record
+
+
+def _pick(records: tuple[bytes, ...]) -> str:
+    try:
+        return pick_record(records, VERSION, _SECTION)
+    except (NoRecord, RecordError):
+        return ""
+
+
+def _tally(unmet: Unmet, record: str) -> Tally:
+    failure = FailureDetail(
+        result_type=unmet.result_type, failure_reason_code=unmet.code + (FALLBACK if unmet.used else "")
+    )
+    policy = _as_postfix_says(unmet)
+    return Tally(clock.today(), unmet.domain, record, policy, Origin.DISCOVERY, 0, 0, (Detail(failure, 1),))
+
+
+def _as_postfix_says(unmet: Unmet) -> Policy:
+    """The policy of the datagram about the same mail, so that both are one entry of the report."""
+    if unmet.used is None:
+        return Policy(policy_type=PolicyType.NO_POLICY_FOUND, policy_domain=unmet.domain)
+    return Policy(
+        policy_type=PolicyType.STS,
+        policy_domain=unmet.domain,
+        policy_string=tuple(plain_lines(unmet.used)),
+        mx_host=tuple(usable_names(unmet.used.mx)),
+    )
