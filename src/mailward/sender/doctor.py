@@ -2,7 +2,6 @@
 
 import asyncio
 import ctypes
-import os
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 from mailward.config import Settings
 from mailward.core.postfix import netstring
 from mailward.core.postfix.checkup import Finding, Grade, Ours, examine
+from mailward.core.postfix.maincf import Instance
+from mailward.core.postfix.signalcheckup import examine_signals
 from mailward.core.sending.overrides import OverridesInvalid
 from mailward.net import clock
 from mailward.net.resolver import Resolver
@@ -18,6 +19,7 @@ from mailward.sender.cache import CacheError
 from mailward.sender.census import take_census
 from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.postconf import PostfixError, list_directories, read_instance
+from mailward.sender.signaldoctor import closed_to_others, is_built_with_tlsrpt, look_at_signals
 from mailward.sender.watch import read_overrides
 
 ASK_SECONDS = 6.0  # an answer is promised in five
@@ -40,15 +42,23 @@ async def look(
     yield Section("Clock", (_clock(),))
     yield Section("DNSSEC", (await _dnssec(settings, resolver),))
     yield Section("Sockets", tuple([await _socket(place) for place in settings.sender.listen]))
+    if signals := tuple(look_at_signals(settings)):
+        yield Section("TLS sessions", signals)
     sender = settings.sender
     ours = Ours(sender.listen, sender.default_level, sender.dane)
     for directory in directories or await list_directories():
         try:
-            found = tuple(examine(await read_instance(directory, postconf), ours))
+            instance = await read_instance(directory, postconf)
+            found = (*examine(instance, ours), *_signals(settings, instance))
         except PostfixError as error:
             fix = "run this where Postfix is, or name its folder: --postfix DIR"
             found = (Finding(Grade.PROBLEM, "no-postfix", str(error), fix),)
         yield Section(f"Postfix, {directory}", found)
+
+
+def _signals(settings: Settings, instance: Instance) -> Iterator[Finding]:
+    if place := settings.tlsrpt.socket:
+        yield from examine_signals(instance, place, is_built_in=is_built_with_tlsrpt(instance))
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
@@ -142,7 +152,7 @@ async def _socket(place: str) -> Finding:
     if reply != b"9:NOTFOUND ,":
         text = f"{place} answers {reply[:60]!r}: somebody else listens there"
         return Finding(Grade.PROBLEM, "other-server", text, "[sender] listen = another place")
-    if place.startswith("unix:") and (why := _closed_to_others(Path(place.removeprefix("unix:")))):
+    if place.startswith("unix:") and (why := closed_to_others(Path(place.removeprefix("unix:")))):
         return Finding(
             Grade.PROBLEM,
             "socket-closed",
@@ -163,13 +173,3 @@ async def _ask(place: str) -> bytes:
         return await reader.readuntil(b",")
     finally:
         writer.close()
-
-
-def _closed_to_others(path: Path) -> str:
-    """Why Postfix's user may not connect, by the permissions of the file and its folders; empty: it may."""
-    if not os.stat(path).st_mode & 0o002:  # noqa: PTH116 - beside the loop below
-        return f"{path} may not be written by others (socket_mode)"
-    for folder in path.parents:
-        if not folder.stat().st_mode & 0o001:
-            return f"{folder} may not be entered by others"
-    return ""

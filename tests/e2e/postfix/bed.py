@@ -160,7 +160,7 @@ def _prepare(folder: Path, network: Network, domains: Sequence[Domain], sites: S
         assert postfix.version().startswith(f"{version}."), postfix.version()
         senders[version] = postfix
     for site in sites:
-        site.write(folder / "site", authority.file)
+        site.write(folder / "site", authority.file, senders["3.10"].home)
         for listener, postfix in zip(site.listeners, senders.values(), strict=False):
             path = postfix.home / "spool" / "mailward.sock"
             listener.bind(str(path))

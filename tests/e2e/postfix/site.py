@@ -25,6 +25,8 @@ class Site:
     """Postfix's own, and what the sender is told."""
     settings: dict[str, str] = field(default_factory=dict)
     """More of `[sender]`, as TOML."""
+    tlsrpt: dict[str, str] = field(default_factory=dict)
+    """`[tlsrpt]`, as TOML. In both, `{home}` is the folder of the Postfix 3.10 beside it."""
     overrides: str = ""
     options_310: tuple[str, ...] = ()
     """More of main.cf for its transport, where Postfix is 3.10."""
@@ -32,7 +34,7 @@ class Site:
     """To hand over as systemd does, instead of the port."""
     process: subprocess.Popen[bytes] | None = None
 
-    def write(self, folder: Path, authority_file: Path) -> None:
+    def write(self, folder: Path, authority_file: Path, home: Path) -> None:
         self.folder = folder / self.name
         self.folder.mkdir(exist_ok=True)
         (self.folder / "overrides.toml").write_text(self.overrides)
@@ -51,7 +53,8 @@ class Site:
             "allow_private_addresses = true",
         ]
         lines += ["[sender]", *(f"{key} = {value}" for key, value in sender.items())]
-        (self.folder / "mailward.toml").write_text("\n".join(lines))
+        lines += ["[tlsrpt]", *(f"{key} = {value}" for key, value in self.tlsrpt.items())]
+        (self.folder / "mailward.toml").write_text("\n".join(lines).replace("{home}", str(home)))
 
     def spawn(self, network: Network) -> None:
         """Started, but not yet ready."""
