@@ -27,6 +27,7 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "bench/out/collector"
 SHARED = Path(os.environ.get("MAILWARD_SHARED", ROOT.parent / "shared"))
 DATAGRAMS = SHARED / "bench/tlsrpt_datagrams.py"
+SENDER = ROOT / "bench/signal_sender.py"
 PEER = ROOT / ".venv-bench-collector/bin/tlsrpt-collectd"
 COUNT, DOMAINS = 100_000, 10_000
 LOSS_SECONDS = 2
@@ -139,8 +140,16 @@ def make(count: int) -> Path:
     return path
 
 
-def send(server: Server, file: Path, *options: str) -> dict[str, float]:
-    command = [sys.executable, str(DATAGRAMS), "send", str(server.socket), str(file), *options]
+def send(server: Server, file: Path) -> dict[str, float]:
+    """Waits where the queue is full."""
+    command = [sys.executable, str(DATAGRAMS), "send", str(server.socket), str(file)]
+    done = subprocess.run(pinned(CLIENT_CORE, command), check=True, capture_output=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def send_at(server: Server, file: Path, rate: int) -> dict[str, float]:
+    command = [sys.executable, str(SENDER), str(server.socket), str(file), str(rate)]
     done = subprocess.run(pinned(CLIENT_CORE, command), check=True, capture_output=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
@@ -185,7 +194,7 @@ def loss(servers: list[Server], rounds: int, lengths: list[int]) -> None:
             for _ in range(rounds):
                 for server in servers:
                     server.start()
-                    sent = send(server, file, "--nonblock", "--rate", str(rate))
+                    sent = send_at(server, file, rate)
                     time.sleep(1)
                     server.stop()
                     share = sent["lost"] / (sent["sent"] + sent["lost"])

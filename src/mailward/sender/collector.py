@@ -6,8 +6,10 @@ what comes meanwhile waits in the kernel's queue, and what is lost is what came 
 locked disk does not take stays in memory and is tried again.
 """
 
+import gc
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +19,6 @@ from mailward.config import Settings
 from mailward.core.postfix.datagram import Datagram, DatagramError, read_datagram
 from mailward.net import clock
 from mailward.sender.counts import MAX_ODDITY_BYTES, Counts, CountsError, Oddity
-from mailward.sender.memory import Generations
 from mailward.sender.pending import Pending
 from mailward.sender.receive import Ordered, Receiver, Taken
 from mailward.sender.signalnumbers import UNREADABLE, Number
@@ -31,6 +32,7 @@ BUSY_SECONDS = 0.5  # what another process's writing is waited for
 ALARM_SECONDS = 60.0  # between two lines about the same trouble
 MAX_READ = 20_000  # datagrams that are remembered as they were read
 MAX_READ_BYTES = 2_048  # of such a one
+TIDY_SECONDS = 60.0
 MAX_ODDITIES_A_STEP = 20
 SWITCH_SECONDS = 0.00005  # so long this thread may keep the other from the next datagrams
 
@@ -58,9 +60,10 @@ class Collector:
         self._counts: Counts | None = None
         self._pending = Pending()
         self._oddities: list[Oddity] = []
-        self._read: Generations[bytes, Datagram] = Generations(MAX_READ)
+        self._read: dict[bytes, Datagram] = {}
         self._retry_at = float("-inf")
         self._said_at: dict[str, float] = {}
+        self._tidied_at = clock.monotonic()
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -98,6 +101,13 @@ class Collector:
             self._observe(self._observer, taken.ordered)
         if self._pending or self._oddities:
             self._commit()
+        if not taken.received:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        if clock.monotonic() - self._tidied_at >= TIDY_SECONDS:
+            self._tidied_at = clock.monotonic()
+            gc.collect()
 
     def _count(self, taken: Taken) -> None:
         numbers, day = self._numbers, clock.today()
@@ -125,7 +135,11 @@ class Collector:
             self._keep_oddity(raw, error, count)
             return None
         if len(raw) <= MAX_READ_BYTES:
-            self._read.put(raw, datagram)
+            if (
+                len(self._read) >= MAX_READ
+            ):  # one by one: to free thousands at once keeps the receiver waiting
+                del self._read[next(iter(self._read))]
+            self._read[raw] = datagram
         return datagram
 
     def _keep_oddity(self, raw: bytes, error: DatagramError, count: int) -> None:
@@ -186,14 +200,11 @@ class Collector:
 
 def run_collector(settings: Settings, signals: Signals, observer: Observer | None = None) -> int:
     """In a process of its own, until SIGTERM or SIGINT; its exit status."""
-    import gc
-    import sys
-
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     collector = Collector(settings.tlsrpt_counts_path, signals, observer)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: collector.stop())
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
-    gc.set_threshold(100_000, 50, 100)  # few cycles are made, and each walk keeps the receiver waiting
+    gc.disable()  # a walk over all objects keeps the receiver waiting: it is made when nothing comes
     return collector.run()

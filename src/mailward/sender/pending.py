@@ -51,7 +51,8 @@ class Pending:
         ]
 
     def clear(self) -> None:
-        self._sums = {}
+        while self._sums:  # one by one: to free thousands at once would keep the receiving thread waiting
+            self._sums.popitem()
         self._bytes = self.sessions = 0
 
     def _add(self, tally: Tally, size: int) -> int:
