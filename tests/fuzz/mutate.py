@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-TARGETS = 10
+TARGETS = 11
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "60")) / TARGETS
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 MIN_INPUTS = 200  # a slow machine tries some all the same

@@ -5,6 +5,7 @@ Longer, by hand: `FUZZ_SECONDS=3600 FUZZ_SEED=$RANDOM .venv/bin/python -m pytest
 
 import contextlib
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dns.exception
@@ -23,6 +24,7 @@ from mailward.core.postfix.answer import render
 from mailward.core.postfix.datagram import MAX_DETAILS, Datagram, DatagramError, read_datagram
 from mailward.core.postfix.netstring import NetstringError, encode, split_frames
 from mailward.core.postfix.nexthop import NextHop, parse_nexthop
+from mailward.core.postfix.smtplog import Delivered, read_line
 from mailward.core.postfix.socketmap import MAX_REPLY_BYTES, Dialect, QueryError, parse_query
 from mailward.core.sending.facts import Facts, Level, Site, StsFinding, StsState
 from mailward.core.sending.overrides import OverridesInvalid, parse_overrides
@@ -254,3 +256,30 @@ def _response(question: dns.message.Message, text: str) -> bytes:
     parsed = dns.message.from_text(f"id 1\nopcode QUERY\nrcode NOERROR\nflags QR\n{text}\n")
     response.answer, response.authority = parsed.answer, parsed.authority
     return response.to_wire()
+
+
+def test_log_lines() -> None:
+    now = datetime(2026, 11, 28, 23, 20, tzinfo=UTC)
+    log = Path(__file__).parents[1] / "fixtures" / "maillogs" / "postfix-3.10-testing.log"
+    lines = log.read_bytes().splitlines()
+
+    def check(data: bytes) -> None:
+        entry = read_line(data.decode("utf-8", "replace"), now)
+        if entry is None:
+            return
+        assert datetime.fromtimestamp(entry.at, UTC) < now + timedelta(days=2) or data[:2].isdigit()
+        if isinstance(entry.event, Delivered):
+            assert parse_domain(entry.event.domain) == entry.event.domain
+            assert entry.event.connected_seconds >= 0
+
+    tokens = [
+        b">, relay=",
+        b"status=sent (",
+        b"TLSRPT: ",
+        b'"',
+        b"@",
+        b"Feb 29 ",
+        b"9999-12-31T23:59:60Z ",
+        b"[::1]",
+    ]
+    fuzz(lines, tokens, check)
