@@ -162,6 +162,14 @@ class Tlsrpt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Permissions of that socket: Postfix's user must be able to write."""
     counts: str = ""
     """The SQLite file of the counts; empty means `<data>/sender-tlsrpt.sqlite3`."""
+    log: str = ""
+    """Postfix's log, to fill in what it does not report: a file, or `journal`; empty: it is not followed."""
+    journal_command: tuple[str, ...] = ("journalctl",)
+    """Reads the journal; the options are added."""
+    verify_mx: bool = False
+    """Look at the certificates of MX hosts that mail went to under a testing policy."""
+    ehlo_name: str = ""
+    """How we call ourselves then; empty: this machine's name."""
     contact: str = ""
     """The mail address of who is responsible for the reports, their From; empty: none are made."""
     organization: str = ""
