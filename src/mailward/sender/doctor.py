@@ -10,6 +10,7 @@ from pathlib import Path
 from mailward.config import Settings
 from mailward.core.postfix import netstring
 from mailward.core.postfix.checkup import Finding, Grade, Ours, examine
+from mailward.core.postfix.logcheck import examine_log
 from mailward.core.postfix.maincf import Instance
 from mailward.core.postfix.signalcheckup import examine_signals
 from mailward.core.sending.overrides import OverridesInvalid
@@ -19,6 +20,7 @@ from mailward.sender.cache import CacheError
 from mailward.sender.census import take_census
 from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.postconf import PostfixError, list_directories, read_instance
+from mailward.sender.postfixlog import JOURNAL
 from mailward.sender.signaldoctor import closed_to_others, is_built_with_tlsrpt, look_at_signals
 from mailward.sender.watch import read_overrides
 
@@ -50,6 +52,8 @@ async def look(
         try:
             instance = await read_instance(directory, postconf)
             found = (*examine(instance, ours), *_signals(settings, instance))
+            if log := settings.tlsrpt.log:
+                found += tuple(examine_log(instance, log))
         except PostfixError as error:
             fix = "run this where Postfix is, or name its folder: --postfix DIR"
             found = (Finding(Grade.PROBLEM, "no-postfix", str(error), fix),)
@@ -67,6 +71,8 @@ def _files(settings: Settings) -> Iterator[Finding]:
         yield Finding(Grade.ADVICE, "no-cache", f"no cache at {path} yet: it is made at the first start")
     else:
         yield _cache(path)
+    if settings.tlsrpt.log:
+        yield _log_file(settings.tlsrpt.log)
     if settings.sender.mode == "shadow":
         text = "shadow mode: nothing is enforced"
         yield Finding(Grade.ADVICE, "shadow", text, '[sender] mode = "enforce", when you have seen enough')
@@ -82,6 +88,17 @@ def _files(settings: Settings) -> Iterator[Finding]:
         if ended:
             text = f"{len(ended)} overrides have ended, such as that of {ended[0]}"
             yield Finding(Grade.ADVICE, "overrides-ended", text, f"remove them from {file}")
+
+
+def _log_file(log: str) -> Finding:
+    if log == JOURNAL:
+        return Finding(Grade.GOOD, "log", "Postfix's log is followed in the journal (group systemd-journal)")
+    if not os.access(log, os.R_OK):
+        text = f"this user cannot read {log}: what Postfix does not report stays unknown"
+        return Finding(
+            Grade.PROBLEM, "log-unreadable", text, f"run the sender in the group of {log}, on Debian adm"
+        )
+    return Finding(Grade.GOOD, "log", f"Postfix's log is followed in {log}")
 
 
 def _cache(path: Path) -> Finding:
