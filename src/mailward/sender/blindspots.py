@@ -11,6 +11,7 @@ Core decides (`core.tlsrpt.joining`, `core.tlsrpt.blindspots`); here are its log
 import asyncio
 import logging
 import re
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ KEPT_SECONDS = 300.0  # records and MX hosts
 FAILED_SECONDS = 30.0
 RETRIES = 3  # of lookups that fail
 OVERRIDES_SECONDS = 60.0
+TELL_SECONDS = 3600.0
 
 
 class _LookupFailed(Exception):
@@ -69,7 +71,9 @@ class BlindSpots:
         self._settings, self._cache, self._resolver, self._verifier = settings, cache, resolver, verifier
         self._joiner = Joiner(own_senders(settings))
         self._log: PostfixLog = open_log(settings.tlsrpt.log, place, settings.tlsrpt.journal_command)
-        self._signals: list[Signal] = []
+        self._is_first = True
+        """Nothing was read yet."""
+        self._lock = threading.Lock()
         self._tallies: list[Tally] = []
         self._place = place
         self._records: Generations[Domain, tuple[float, str]] = Generations(MAX_KEPT)
@@ -81,6 +85,7 @@ class BlindSpots:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._overrides: tuple[Override, ...] | None = ()
         self._overrides_at = float("-inf")
+        self._tell_at = clock.monotonic() + TELL_SECONDS
         self.counted: Counter[str] = Counter()
         """By kind of session and what became of it, for the log and metrics."""
 
@@ -92,10 +97,11 @@ class BlindSpots:
 
     def take(self) -> tuple[list[Tally], str | None]:
         """What is new, and the place in the log up to which it holds: to be committed after the datagrams that were
-        added before, and together.
+        added before, and together. Any thread may call this, and nothing else.
         """
-        tallies, self._tallies = self._tallies, []
-        return tallies, self._place
+        with self._lock:
+            tallies, self._tallies = self._tallies, []
+            return tallies, self._place
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -104,14 +110,21 @@ class BlindSpots:
                 more = await self.step()
                 if not more:
                     await asyncio.sleep(IDLE_SECONDS)
+                if clock.monotonic() >= self._tell_at:
+                    self._tell()
         finally:
+            self._tell()
             await self.close()
 
     async def step(self) -> bool:
         """Read what is new, and conclude what has settled; whether there is more to read."""
         is_full = False
         if not self._joiner.must_settle():
+            before = clock.now().timestamp()
             batch = await self._log.read()
+            if self._is_first and not batch.has_gap:
+                self._joiner.watch_from(before)
+            self._is_first = False
             if batch.has_gap:
                 logger.warning("log-lines-lost", extra={"file": self._settings.tlsrpt.log})
                 self._joiner.forget_log()
@@ -121,7 +134,8 @@ class BlindSpots:
             is_full = batch.is_full
         await self._conclude(self._joiner.settle(clock.monotonic()))
         if self._joiner.place is not None:
-            self._place = self._joiner.place
+            with self._lock:
+                self._place = self._joiner.place
         return is_full
 
     async def close(self) -> None:
@@ -130,10 +144,14 @@ class BlindSpots:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._log.close()
 
-    @property
-    def unknown(self) -> int:
-        """Deliveries that may have gone in the clear, where the log does not say it for sure."""
-        return self._joiner.unknown
+    def _tell(self) -> None:
+        """What came of it since the last time."""
+        self._tell_at = clock.monotonic() + TELL_SECONDS
+        counted, self.counted = self.counted, Counter()
+        counted["clear-not-sure"], self._joiner.unknown = self._joiner.unknown, 0
+        counted["without-line"], self._joiner.unjoined = self._joiner.unjoined, 0
+        if facts := {name: count for name, count in sorted(counted.items()) if count}:
+            logger.info("log-counted", extra=facts)
 
     async def _conclude(self, sessions: Sequence[Session]) -> None:
         unreported = []
@@ -269,7 +287,8 @@ class BlindSpots:
         return find_override(self._overrides, domain, clock.today()) is not None
 
     def _book(self, tally: Tally, what: str) -> None:
-        self._tallies.append(tally)
+        with self._lock:
+            self._tallies.append(tally)
         self.counted[what] += 1
 
 

@@ -11,15 +11,19 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Protocol
 
 from mailward.config import Settings
 from mailward.core.postfix.datagram import Datagram, DatagramError, read_datagram
+from mailward.core.tlsrpt.counting import Tally
+from mailward.core.tlsrpt.joining import Signal
 from mailward.net import clock
 from mailward.sender.counts import MAX_ODDITY_BYTES, Counts, CountsError, Oddity
-from mailward.sender.pending import Pending
+from mailward.sender.logobserver import LogObserver
+from mailward.sender.pending import Pending, session_tally
 from mailward.sender.receive import Ordered, Receiver, Taken
 from mailward.sender.signalnumbers import UNREADABLE, Number
 from mailward.sender.signals import Signals
@@ -29,6 +33,7 @@ logger = logging.getLogger("mailward.sender")
 STEP_SECONDS = 0.3
 RETRY_SECONDS = 2.0  # after a commit that failed
 BUSY_SECONDS = 0.5  # what another process's writing is waited for
+PLACE_SECONDS = 30.0
 ALARM_SECONDS = 60.0  # between two lines about the same trouble
 MAX_READ = 20_000  # datagrams that are remembered as they were read
 MAX_READ_BYTES = 2_048  # of such a one
@@ -37,17 +42,18 @@ MAX_ODDITIES_A_STEP = 20
 SWITCH_SECONDS = 0.00005  # so long this thread may keep the other from the next datagrams
 
 
-class Observed(NamedTuple):
-    """One datagram in the order of arrival."""
+class Observer(Protocol):
+    """Hears of each session, and corrects what was counted. Nothing here may take long."""
 
-    pid: int
-    at: float
-    """Seconds since 1970."""
-    datagram: Datagram
+    def start(self) -> None: ...
 
+    def observe(self, signals: Sequence[Signal]) -> None:
+        """What was added up just now."""
 
-Observer = Callable[[Sequence[Observed]], None]
-"""Hears of what came in the last step, after it was added up. It must not take long."""
+    def take(self) -> tuple[list[Tally], str | None]:
+        """What is to be committed with it, and the place in Postfix's log that is then reached; None: no news."""
+
+    def stop(self) -> None: ...
 
 
 class Collector:
@@ -59,6 +65,10 @@ class Collector:
         self._receiver = Receiver(signals.socket, signals.queue_length, in_order=observer is not None)
         self._counts: Counts | None = None
         self._pending = Pending()
+        self._place: str | None = None
+        """In Postfix's log, as far as `pending` has it."""
+        self._committed_place: str | None = None
+        self._place_at = float("-inf")
         self._oddities: list[Oddity] = []
         self._read: dict[bytes, Datagram] = {}
         self._retry_at = float("-inf")
@@ -72,6 +82,8 @@ class Collector:
     def run(self) -> int:
         """Until `stop`; then takes what is still in the queue. The exit status."""
         self._receiver.start()
+        if self._observer is not None:
+            self._observer.start()
         logger.info("collector-started", extra={"counts": str(self._path)})
         while not self._stopping.wait(STEP_SECONDS):
             self._step()
@@ -79,6 +91,8 @@ class Collector:
                 self._finish()
                 return 1
         self._receiver.stop()
+        if self._observer is not None:
+            self._observer.stop()
         self._retry_at = float("-inf")
         self._step()
         return self._finish()
@@ -93,13 +107,13 @@ class Collector:
         return 0
 
     def _step(self) -> None:
-        taken = self._receiver.take()
-        self._count(taken)
+        taken, day = self._receiver.take(), clock.today()
+        self._count(taken, day)
         refused = sum(self._pending.add_tally(tally) for tally in self._signals.inbox.take())
         self._tell_refused(refused, "memory")
-        if self._observer is not None and taken.ordered:
-            self._observe(self._observer, taken.ordered)
-        if self._pending or self._oddities:
+        if self._observer is not None:
+            self._hear(self._observer, taken.ordered, day)
+        if self._pending or self._oddities or self._is_place_due():
             self._commit()
         if not taken.received:
             self._tidy()
@@ -109,8 +123,13 @@ class Collector:
             self._tidied_at = clock.monotonic()
             gc.collect()
 
-    def _count(self, taken: Taken) -> None:
-        numbers, day = self._numbers, clock.today()
+    def _is_place_due(self) -> bool:
+        """A place alone is in no hurry: what is read again from there has nothing to count."""
+        later = self._place_at + PLACE_SECONDS
+        return self._place != self._committed_place and clock.monotonic() >= later
+
+    def _count(self, taken: Taken, day: date) -> None:
+        numbers = self._numbers
         numbers.add(Number.RECEIVED, taken.received)
         numbers.add(Number.QUEUE_FULL, taken.full)
         numbers.add(Number.DROPPED, taken.dropped)
@@ -148,8 +167,14 @@ class Collector:
             now = int(clock.now().timestamp())
             self._oddities.append(Oddity(now, error.code, str(error), raw[:MAX_ODDITY_BYTES], count))
 
-    def _observe(self, observer: Observer, ordered: Sequence[Ordered]) -> None:
-        observed = []
+    def _hear(self, observer: Observer, ordered: Sequence[Ordered], day: date) -> None:
+        """Its corrections come after what they correct, and under the same day."""
+        tallies, place = observer.take()
+        refused = sum(self._pending.add_tally(tally) for tally in tallies)
+        self._tell_refused(refused, "memory")
+        if place is not None:
+            self._place = place
+        signals = []
         for each in ordered:
             datagram = self._read.get(each.raw)
             if datagram is None:
@@ -157,11 +182,12 @@ class Collector:
                     datagram = read_datagram(each.raw)
                 except DatagramError:
                     continue
-            observed.append(Observed(each.pid, each.at, datagram))
-        try:
-            observer(observed)
-        except Exception:  # a mistake of ours there must not stop the counting
-            logger.exception("observer-crashed")
+            sessions = datagram.sessions
+            signals += [
+                Signal(each.pid, each.at, session_tally(datagram, session, day)) for session in sessions
+            ]
+        if signals:
+            observer.observe(signals)
 
     def _commit(self) -> None:
         if clock.monotonic() < self._retry_at:
@@ -169,7 +195,8 @@ class Collector:
         try:
             if self._counts is None:
                 self._counts = Counts(self._path, busy_seconds=BUSY_SECONDS)
-            refused = self._counts.add(self._pending.tallies())
+            refused = self._counts.add(self._pending.tallies(), self._place)
+            self._committed_place, self._place_at = self._place, clock.monotonic()
             sessions = self._pending.sessions
             self._pending.clear()
             oddities, self._oddities = self._oddities, []
@@ -198,9 +225,10 @@ class Collector:
             logger.error(event, extra=facts)
 
 
-def run_collector(settings: Settings, signals: Signals, observer: Observer | None = None) -> int:
+def run_collector(settings: Settings, signals: Signals) -> int:
     """In a process of its own, until SIGTERM or SIGINT; its exit status."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    observer = LogObserver(settings) if settings.tlsrpt.log else None
     collector = Collector(settings.tlsrpt_counts_path, signals, observer)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: collector.stop())

@@ -65,8 +65,8 @@ CREATE TABLE oddity (
     content BLOB NOT NULL UNIQUE,
     times INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE change (number INTEGER NOT NULL, forgotten INTEGER NOT NULL) STRICT;
-INSERT INTO change VALUES (0, 0);
+CREATE TABLE change (number INTEGER NOT NULL, forgotten INTEGER NOT NULL, place TEXT) STRICT;
+INSERT INTO change VALUES (0, 0, NULL);
 """
 _SESSIONS = """
 SELECT session.domain, record.content, policy.content, successes, failures, changed,
@@ -124,8 +124,10 @@ class Counts:
         except (OSError, sqlite3.Error) as error:
             raise CountsError(f"{path}: {error}") from error
 
-    def add(self, tallies: Sequence[Tally]) -> int:
-        """All of them, or none; how many sessions found no room: there are too many domains. Raises CountsError."""
+    def add(self, tallies: Sequence[Tally], place: str | None = None) -> int:
+        """All of them, or none; how many sessions found no room: there are too many domains. `place`: in Postfix's log,
+        up to which they hold. Raises CountsError.
+        """
         try:
             with self._transaction() as connection:
                 [(change, forgotten)] = connection.execute(
@@ -134,10 +136,17 @@ class Counts:
                 if forgotten != self._forgotten:  # another process has removed what is remembered by number
                     self._writer.forget()
                     self._forgotten = forgotten
+                if place is not None:
+                    connection.execute("UPDATE change SET place = ?", (place,))
                 return self._writer.add(connection, tallies, change)
         except BaseException:
             self._writer.forget()  # it may remember what was rolled back
             raise
+
+    def place(self) -> str | None:
+        """In Postfix's log, up to which all is counted. Raises CountsError."""
+        [(place,)] = self._read("SELECT place FROM change", ())
+        return None if place is None else str(place)
 
     def keep_oddities(self, oddities: Iterable[Oddity]) -> None:
         """As samples: the latest MAX_ODDITIES different ones. Raises CountsError."""

@@ -6,7 +6,7 @@ from tests.core.postfix.test_checkup import instance, wrong
 from mailward.core.postfix.logcheck import examine_log
 
 JOURNAL = "journal"
-GOOD = {"smtp_tls_loglevel": "summary,untrusted", "smtp_tlsrpt_skip_reused_handshakes": "no"}
+GOOD = {"smtp_tls_loglevel": "summary,untrusted"}
 SET = "postconf -c /etc/postfix -e 'smtp_tls_loglevel = summary,untrusted'"
 
 
@@ -22,11 +22,6 @@ def test_a_good_instance_has_nothing_to_change() -> None:
         ({"smtp_tls_loglevel": "untrusted"}, "log-without-tls", SET),
         ({"smtp_tls_loglevel": "1"}, "certificates-not-looked-at", SET),
         ({"maillog_file": "/var/log/postfix.log"}, "log-elsewhere", '[tlsrpt] log = "/var/log/postfix.log"'),
-        (
-            {"smtp_tlsrpt_skip_reused_handshakes": "yes"},
-            "resumed-not-reported",
-            "postconf -c /etc/postfix -e 'smtp_tlsrpt_skip_reused_handshakes = no'",
-        ),
     ],
 )
 def test_what_does_not_fit_has_its_change(changes: dict[str, str], code: str, fix: str) -> None:

@@ -196,7 +196,7 @@ def test_what_began_before_the_log_is_known_is_not_known() -> None:
     log = Log()
     log.joiner.forget_log()
     log.line(TLS, at=0.0, ip="192.0.2.9")
-    log.line(SENT, at=1.0)
+    log.line(SENT, at=1.0, delays="0/0/1/0.1")
     log.line(SENT, at=5.0, id="C3AF6186130")
     assert log.settle() == [clear(5.0)]
 
@@ -332,3 +332,12 @@ def test_lost_signals_and_lost_words_of_tls_make_no_mail_clear_that_was_not(
             log.joiner.add_entry(entry, "x", log.now)
     found = Counter((each.kind, str(each.domain)) for each in log.settle())
     assert all(count <= had[key] for key, count in found.items())
+
+
+def test_a_log_that_begins_while_it_is_watched_is_known_from_then() -> None:
+    log = Log()
+    log.joiner.forget_log()
+    log.joiner.watch_from(START)
+    log.line(TLS, at=3.0, ip="192.0.2.9")
+    log.line(SENT, at=3.0)
+    assert log.settle() == [clear(3.0)]

@@ -190,9 +190,10 @@ def _configure(
             "smtp_tlsrpt_enable": "yes",
             "smtp_tlsrpt_socket_name": "tlsrpt.sock",
             "smtp_tlsrpt_skip_reused_handshakes": "no",
+            "smtp_tls_security_level": "may",  # what tlsproxy goes by
         }
     postfix.smtp_port = SMTP_PORT + list(SUITES).index(version)
-    services = []
+    services = ["tlsproxy unix - - n - 0 tlsproxy"]
     for site in sites:
         place = "unix:mailward.sock" if site.listeners else f"inet:127.0.0.1:{site.port}"
         services += [

@@ -27,14 +27,6 @@ def examine_log(instance: Instance, log: str) -> Iterator[Finding]:
         if "untrusted" not in _words(instance.get_for(service, LOG_LEVEL)):
             text = f"{service}: under a testing policy Postfix looks at no certificate, and calls all of them good"
             yield Finding(Grade.ADVICE, "certificates-not-looked-at", text, _fix(instance, service))
-    if instance.get("smtp_tlsrpt_skip_reused_handshakes") == "yes":
-        text = "TLS sessions that are resumed are in no report (smtp_tlsrpt_skip_reused_handshakes)"
-        yield Finding(
-            Grade.ADVICE,
-            "resumed-not-reported",
-            text,
-            f"postconf -c {instance.config_directory} -e 'smtp_tlsrpt_skip_reused_handshakes = no'",
-        )
     if instance.clients and not quiet:
         yield Finding(Grade.GOOD, "log", f"{LOG_LEVEL} tells of TLS connections")
 

@@ -25,6 +25,7 @@ from mailward.core.tlsrpt.counting import Tally
 SETTLE_SECONDS = 5.0  # a datagram and its line come by different ways: so long the one waits for the other
 SIGNAL_SECONDS = 60.0  # a signal whose line has not come by then has none
 SLACK_SECONDS = 2.0  # times are cut to seconds in the traditional format
+ROUNDED_SECONDS = 0.1  # in `delays=`, where each is above a second
 MAX_PROCESSES = 4096  # Postfix's default_process_limit is 100
 MAX_SIGNALS = 500  # of one process, waiting
 MAX_SEEN = 200  # hosts that one process has had TLS with, lately
@@ -70,8 +71,8 @@ class _Waiting(NamedTuple):
 
 @dataclass(slots=True)
 class _Process:
-    blind_until: float
-    """What it did before that is not all known."""
+    forgotten_until: float = float("-inf")
+    """What it did until then is not all kept."""
     signals: deque[tuple[float, Signal]] = field(default_factory=deque)
     seen: deque[tuple[float, str]] = field(default_factory=deque)
     """Time and address of TLS connections."""
@@ -94,7 +95,10 @@ class Joiner:
         self._processes: OrderedDict[int, _Process] = OrderedDict()
         self._pending: deque[_Waiting] = deque()
         self._blind_until: float | None = None
-        """None: the next line tells from when on the log is seen."""
+        """What was logged before is not known. None: the next line tells from when on it is."""
+        self._forgotten_until = float("-inf")
+        """What processes did that were forgotten."""
+        self._watched_from = float("inf")
         self._shows: set[str] = set()
         """Tags under which TLS connections were logged."""
         self._muted: dict[str, float] = {}
@@ -107,7 +111,7 @@ class Joiner:
         process.signals.append((now, signal))
         if len(process.signals) > MAX_SIGNALS:
             _, lost = process.signals.popleft()
-            process.blind_until = max(process.blind_until, lost.at)
+            process.forgotten_until = max(process.forgotten_until, lost.at)
             self.unjoined += 1
 
     def add_entry(self, entry: Entry, place: str | None, now: float) -> None:
@@ -115,9 +119,7 @@ class Joiner:
         again for what it tells of those that come after.
         """
         if self._blind_until is None:
-            self._blind_until = entry.at
-            for process in self._processes.values():
-                process.blind_until = max(process.blind_until, entry.at)
+            self._blind_until = min(entry.at, self._watched_from)
         self._notice(entry)
         if place is None:
             self._is_new(entry)
@@ -128,9 +130,13 @@ class Joiner:
         """Whether so many lines wait that no more should be read."""
         return len(self._pending) >= MAX_PENDING
 
+    def watch_from(self, at: float) -> None:
+        """Whatever is logged after this time (seconds since 1970) will come."""
+        self._watched_from = at
+
     def forget_log(self) -> None:
-        """Lines were lost: what is not in the log from here on is no sign of anything."""
-        self._blind_until = None
+        """Lines were lost: what was not in the log before the next one is no sign of anything."""
+        self._blind_until, self._watched_from = None, float("inf")
 
     def settle(self, now: float) -> list[Session]:
         """The sessions of lines that have waited long enough."""
@@ -162,9 +168,9 @@ class Joiner:
     def _judge_tag(self, entry: Entry, address: str) -> None:
         """A success is logged after its TLS connection; where that line is not there, smtp_tls_loglevel is 0."""
         process = self._process(entry.pid)
-        begin = entry.at - SLACK_SECONDS
-        if begin < self._known_from(process):
+        if not self._knows(process, entry.at):
             return
+        begin = entry.at - SLACK_SECONDS
         if not any(at >= begin and seen == address for at, seen in process.seen):
             self._muted[entry.tag] = entry.at
 
@@ -203,14 +209,15 @@ class Joiner:
         if event.status != "sent" or event.relay is None or event.use > 1 or event.queue_id in self._own:
             return None
         process = self._process(entry.pid)
-        begin, end = entry.at - event.connected_seconds - SLACK_SECONDS, entry.at + SLACK_SECONDS
+        began = entry.at - event.connected_seconds
+        begin, end = began - SLACK_SECONDS, entry.at + SLACK_SECONDS
         if any(begin <= at <= end and address == event.relay.address for at, address in process.seen):
             return None
         if any(
             begin <= signal.at <= end for _, signal in process.signals if signal.tally.domain == event.domain
         ):
             return None
-        if not self._shows_tls(entry) or begin < self._known_from(process):
+        if not self._shows_tls(entry) or not self._knows(process, began):
             self.unknown += 1
             return None
         return Session(Kind.CLEAR, entry.at, event.domain, event.relay.name, event.relay.address)
@@ -229,27 +236,29 @@ class Joiner:
         muted = self._muted.get(entry.tag)
         return entry.tag in self._shows and (muted is None or entry.at > muted + MUTE_SECONDS)
 
-    def _known_from(self, process: _Process) -> float:
-        return float("inf") if self._blind_until is None else max(self._blind_until, process.blind_until)
+    def _knows(self, process: _Process, began: float) -> bool:
+        """Whether all is at hand that the process has done since then."""
+        if self._blind_until is None or began - ROUNDED_SECONDS < self._blind_until:
+            return False
+        return began - SLACK_SECONDS > max(process.forgotten_until, self._forgotten_until)
 
     def _see(self, pid: int, at: float, address: str) -> None:
         process = self._process(pid)
         process.seen.append((at, address))
         if len(process.seen) > MAX_SEEN:
-            process.blind_until = max(process.blind_until, process.seen.popleft()[0])
+            process.forgotten_until = max(process.forgotten_until, process.seen.popleft()[0])
 
     def _process(self, pid: int) -> _Process:
         process = self._processes.get(pid)
         if process is not None:
             self._processes.move_to_end(pid)
             return process
-        process = self._processes[pid] = _Process(float("-inf"))
+        process = self._processes[pid] = _Process()
         if len(self._processes) > MAX_PROCESSES:
             _, old = self._processes.popitem(last=False)
             self.unjoined += len(old.signals)
             times = [at for at, _ in old.seen] + [signal.at for _, signal in old.signals]
-            if self._blind_until is not None and times:
-                self._blind_until = max(self._blind_until, *times)
+            self._forgotten_until = max(self._forgotten_until, old.forgotten_until, *times)
         return process
 
     def _drop_old_signals(self, now: float) -> None:
