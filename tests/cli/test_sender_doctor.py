@@ -6,10 +6,15 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.cli.test_sender import command
 from tests.sender.lab import Lab, running_lab
 from tests.sender.process import Process, make_process
+
+from mailward.config import Tlsrpt
+from mailward.sender.daemon import make_sender_resolver
+from mailward.sender.doctor import look
 
 ROOT = Path(__file__).parents[2]
 POSTFIX = ROOT / ".cache" / "postfix"  # scripts/test-needs unpacks it
@@ -98,3 +103,12 @@ async def test_a_resolver_that_does_not_validate_is_a_problem(lab: Lab) -> None:
     options = ("--postfix", str(lab.folder), "--postconf", "/nowhere/postconf")
     _, output = await command(lab, "doctor", *options, dane="true")
     assert "PROBLEM DANE is off: the resolver does not validate" in output
+
+
+async def test_a_log_that_is_to_be_followed_is_looked_at(lab: Lab, queue: Path) -> None:
+    _, folder, _, postconf = postfix(lab, queue, "socketmap:unix:sender.sock:QUERY")
+    settings = msgspec.structs.replace(lab.settings(), tlsrpt=Tlsrpt(log="/nowhere/mail.log"))
+    sections = [each async for each in look(settings, make_sender_resolver(settings), [folder], postconf)]
+    found = {finding.code: finding for section in sections for finding in section.findings}
+    assert found["log-unreadable"].text.startswith("this user cannot read /nowhere/mail.log")
+    assert found["certificates-not-looked-at"].fix.endswith("-e 'smtp_tls_loglevel = summary,untrusted'")

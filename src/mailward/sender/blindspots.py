@@ -24,8 +24,8 @@ from mailward.core.tlsrpt.blindspots import (
     correct_signal,
     correct_verified,
     count_unreported,
+    patterns_in_testing,
     sts_label,
-    tested_patterns,
 )
 from mailward.core.tlsrpt.counting import Tally
 from mailward.core.tlsrpt.joining import Joiner, Kind, Session, Signal
@@ -170,7 +170,7 @@ class BlindSpots:
         tally = correct_signal(session)
         if tally is not None:
             self._book(tally, "outside")
-        elif self._verifier is not None and session.signal and tested_patterns(session.signal.tally.policy):
+        elif self._verifier is not None and session.signal and patterns_in_testing(session.signal.tally.policy):
             self._hold(session)
 
     def _hold(self, session: Session) -> None:

@@ -17,8 +17,8 @@ from mailward.core.tlsrpt.blindspots import (
     correct_signal,
     correct_verified,
     count_unreported,
+    patterns_in_testing,
     sts_label,
-    tested_patterns,
 )
 from mailward.core.tlsrpt.counting import Detail, Origin, Tally, add_up
 from mailward.core.tlsrpt.joining import Kind, Session, Signal
@@ -73,7 +73,7 @@ def test_other_successes_stay(label: schema.Policy, host: str) -> None:
 def test_where_postfix_is_not_told_the_patterns_they_are_in_the_text() -> None:
     label = sts_label(DOMAIN, policy(), has_patterns=False)
     assert label.mx_host == ()
-    assert tested_patterns(label) == ("mx.a.test", "*.b.test")
+    assert patterns_in_testing(label) == ("mx.a.test", "*.b.test")
 
 
 def test_what_we_have_seen_of_a_certificate_turns_a_success() -> None:

@@ -30,7 +30,7 @@ def correct_signal(session: Session) -> Tally | None:
     signal = session.signal
     if signal is None or signal.tally.successes != 1:
         return None
-    patterns = tested_patterns(signal.tally.policy)
+    patterns = patterns_in_testing(signal.tally.policy)
     if not patterns or _names(patterns, session.host):
         return None
     detail = _detail(ResultType.VALIDATION_FAILURE, session, MX_MISMATCH)
@@ -40,7 +40,7 @@ def correct_signal(session: Session) -> Tally | None:
 def correct_verified(session: Session, result: ResultType, reason: str) -> Tally | None:
     """A success under a testing policy with a host whose certificate, as we have seen it, is not what it must be."""
     signal = session.signal
-    if signal is None or signal.tally.successes != 1 or not tested_patterns(signal.tally.policy):
+    if signal is None or signal.tally.successes != 1 or not patterns_in_testing(signal.tally.policy):
         return None
     return _turned(signal.tally, Origin.PROBE, _detail(result, session, reason or None))
 
@@ -75,7 +75,7 @@ def sts_label(domain: Domain, policy: Policy, *, has_patterns: bool = True) -> s
     )
 
 
-def tested_patterns(policy: schema.Policy) -> tuple[str, ...]:
+def patterns_in_testing(policy: schema.Policy) -> tuple[str, ...]:
     """The mx patterns of a policy, if it is a testing one."""
     if policy.policy_type != PolicyType.STS:
         return ()
