@@ -170,7 +170,9 @@ class BlindSpots:
         tally = correct_signal(session)
         if tally is not None:
             self._book(tally, "outside")
-        elif self._verifier is not None and session.signal and patterns_in_testing(session.signal.tally.policy):
+        elif (
+            self._verifier is not None and session.signal and patterns_in_testing(session.signal.tally.policy)
+        ):
             self._hold(session)
 
     def _hold(self, session: Session) -> None:
