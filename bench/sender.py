@@ -153,7 +153,8 @@ def database(path: Path) -> list[Path]:
 
 def given(text: str) -> Server:
     name, map_name, address, *command = text.split()
-    return Server(name, map_name, address.removeprefix("unix:"), command)
+    # a cache that it keeps belongs there: removed before a cold start
+    return Server(name, map_name, address.removeprefix("unix:"), command, [FOLDER / f"{name}.cache"])
 
 
 def median(values: Iterable[float]) -> str:

@@ -17,7 +17,7 @@ from mailward.sender.memory import Generations
 
 MAX_ANSWERS = 120_000
 MAX_FRAME = 4_096  # longer ones are made anew: few policies are so long
-MAX_BYTES = 44 * 1024 * 1024  # of memory, by the two costs below
+MAX_BYTES = 38 * 1024 * 1024  # of memory, by the two costs below
 ASKED_COST = (
     110  # of a question beside its text: a place in the dict, the head of a bytes object, malloc's rounding
 )
