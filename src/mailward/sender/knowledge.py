@@ -37,9 +37,8 @@ MAX_FLIGHTS = 2_000  # discoveries at a time
 LIVE_SECONDS = 300.0  # a live policy is looked at again after this, at the latest
 MIN_NEGATIVE_SECONDS, MAX_NEGATIVE_SECONDS = 60.0, 3600.0
 FAILED_SECONDS = 30.0  # a failed lookup is tried again soon
-JUST_READ_SECONDS = (
-    1.0  # what the cache held then is not read again: at worst two workers fetch the same policy
-)
+# What the cache held then is not read again where a policy is to be fetched: at worst two workers fetch it
+JUST_READ_SECONDS = 1.0
 TOUCH_SECONDS = 3600.0
 MIN_DANE_SECONDS, MAX_DANE_SECONDS = 30.0, 3600.0
 LAST_GOOD_DANE_SECONDS = 86_400.0  # full DANE is not forgotten because a lookup fails
@@ -247,7 +246,10 @@ class Knowledge:
         found = await self.discovery.find_record(domain)
         self._metrics.record_failures += found.has_failed
         state.recheck_at = clock.monotonic() + self._recheck_seconds
-        await self._catch_up(domain, state)
+        was_just_read = clock.monotonic() - state.read_at < JUST_READ_SECONDS
+        state.read_at = float("-inf")
+        if found.record is None or not was_just_read:
+            await self._catch_up(domain, state)
         entry = state.entry
         cached = entry.cached if entry else None
         failure = state.failure or (entry.failure if entry else None)
@@ -261,10 +263,6 @@ class Knowledge:
 
     async def _catch_up(self, domain: Domain, state: DomainState) -> None:
         """Take what another process on the same cache has learned since."""
-        was_just_read = clock.monotonic() - state.read_at < JUST_READ_SECONDS
-        state.read_at = float("-inf")
-        if was_just_read:
-            return
         try:
             kept = await self.cache.load(domain)
         except CacheError:
