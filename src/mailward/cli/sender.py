@@ -19,14 +19,12 @@ from mailward.core.sending.overrides import OverridesInvalid
 from mailward.net import clock, log
 from mailward.sender import daemon
 from mailward.sender.cache import CacheError, Entry
-from mailward.sender.collector import run_collector
 from mailward.sender.control import purge_domains
 from mailward.sender.discovery import make_discovery
 from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.explain import Explanation, Step, TracingResolver
 from mailward.sender.explain import explain as explain_nexthop
-from mailward.sender.reporter import run_reporter
-from mailward.sender.signalnumbers import Number
+from mailward.sender.signalnumbers import Number, SignalNumbers
 from mailward.sender.signals import Signals, open_signals
 from mailward.sender.sitetable import SiteTableInvalid
 from mailward.sender.sockets import ListenError
@@ -67,11 +65,29 @@ def companions(settings: Settings, signals: Signals | None) -> list[Companion]:
     """The processes beside the workers."""
     if signals is None:
         return []
-    collect = partial(run_collector, settings, signals)
-    found = [Companion("collector", collect, partial(signals.numbers.add, Number.STARTS, 1))]
+    found = [
+        Companion(
+            "collector", partial(_collect, settings, signals), partial(signals.numbers.add, Number.STARTS, 1)
+        )
+    ]
     if settings.tlsrpt.contact:
-        found.append(Companion("reporter", partial(run_reporter, settings, signals.numbers)))
+        found.append(Companion("reporter", partial(_report, settings, signals.numbers)))
     return found
+
+
+# What companions alone need, such as cryptography for signatures, is ten MiB: workers go without.
+
+
+def _collect(settings: Settings, signals: Signals) -> int:
+    from mailward.sender.collector import run_collector
+
+    return run_collector(settings, signals)
+
+
+def _report(settings: Settings, numbers: SignalNumbers) -> int:
+    from mailward.sender.reporter import run_reporter
+
+    return run_reporter(settings, numbers)
 
 
 def _work(
