@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import os
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass

@@ -52,7 +52,7 @@ def test_mail_that_waits_in_a_real_queue_is_told_by_mail(bed: Bed, version: str,
         "notice_mail": f'["{to}"]',
         "notice_mail_command": f'["{there}/sendmail", "-C", "{HOME}", "-i", "--"]',
     }
-    site.write(site.folder.parent, bed.authority.file)
+    site.write(site.folder.parent, bed.authority.file, bed.senders["3.10"].home)
     before = site.log().count(" mail-deferred ")
     site.spawn(bed.network)
     site.wait()
