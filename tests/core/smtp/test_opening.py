@@ -76,3 +76,24 @@ def test_how_the_bytes_are_cut_changes_nothing(tail: bytes, size: int) -> None:
     whole, _ = play(stream)
     cut, _ = play(*(stream[at : at + size] for at in range(0, len(stream), size)))
     assert (cut.reason, cut.extensions) == (whole.reason, whole.extensions)
+
+
+def over_tls(answer: bytes) -> tuple[Opening, bytes]:
+    """A look that went on after the handshake, and what it says to the second answer."""
+    opening, _ = play(b"220 x\r\n", EHLO, b"220 go ahead\r\n")
+    opening.go_on_in_tls()
+    assert opening.outgoing() == b"EHLO probe.test\r\n"
+    opening.receive(answer)
+    return opening, opening.outgoing()
+
+
+def test_what_is_offered_over_tls_is_asked_anew() -> None:
+    opening, said = over_tls(b"250-mx.test\r\n250 REQUIRETLS\r\n")
+    assert (opening.extensions_in_tls, said, opening.step) == (("REQUIRETLS",), b"QUIT\r\n", Step.CLOSING)
+
+
+@pytest.mark.parametrize("answer", [b"", b"\x00\xff\r\n", b"421 busy\r\n", b"x" * (MAX_REPLY_LINE + 1)])
+def test_what_goes_wrong_over_tls_takes_nothing_back(answer: bytes) -> None:
+    opening, _ = over_tls(answer)
+    assert (opening.step, opening.reason, opening.extensions_in_tls) == (Step.CLOSING, None, ())
+    assert opening.offers_starttls

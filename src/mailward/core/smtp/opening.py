@@ -17,6 +17,7 @@ class Step(StrEnum):
     STARTTLS = "starttls"
     HANDSHAKE = "handshake"
     """The server waits for TLS."""
+    EHLO_IN_TLS = "ehlo-in-tls"
     CLOSING = "closing"
     """All is seen: send what is to be sent, and close."""
 
@@ -46,6 +47,8 @@ class Opening:
         self.greeting = ""
         self.extensions: tuple[str, ...] = ()
         """Of the answer to EHLO, as they came."""
+        self.extensions_in_tls: tuple[str, ...] = ()
+        """Of the second answer, where the caller went on after the handshake."""
         self._name = ehlo_name
         self._in = b""
         self._out = b""
@@ -57,7 +60,7 @@ class Opening:
 
     @property
     def _reads(self) -> bool:
-        return self.step in (Step.GREETING, Step.EHLO, Step.STARTTLS)
+        return self.step in (Step.GREETING, Step.EHLO, Step.STARTTLS, Step.EHLO_IN_TLS)
 
     def outgoing(self) -> bytes:
         out, self._out = self._out, b""
@@ -77,6 +80,10 @@ class Opening:
             self._end(Reason.BROKEN, "bytes after the answer to STARTTLS")
         if not self._reads:
             self._in = b""
+
+    def go_on_in_tls(self) -> None:
+        """The handshake is over, and the caller wants to know what is offered now (RFC 3207 section 4.2)."""
+        self._send(f"EHLO {self._name}", Step.EHLO_IN_TLS)
 
     def leave(self) -> None:
         """The caller has seen enough, over TLS or not."""
@@ -98,7 +105,10 @@ class Opening:
 
     def _take_reply(self, code: int, texts: list[str]) -> None:
         said = f"{code} {texts[0]}"
-        if self.step is Step.STARTTLS:
+        if self.step is Step.EHLO_IN_TLS:
+            self.extensions_in_tls = tuple(texts[1:]) if code == 250 else ()
+            self.leave()
+        elif self.step is Step.STARTTLS:
             if code == 220:  # RFC 3207 §4: the only answer that lets us begin
                 self.step = Step.HANDSHAKE
             else:
@@ -120,6 +130,9 @@ class Opening:
         self.step = step
 
     def _end(self, reason: Reason, text: str) -> None:
+        if self.step is Step.EHLO_IN_TLS:
+            self.step = Step.CLOSING  # what counts is seen already
+            return
         self.reason, self.text = reason, text[:MAX_REPLY_KEPT]
         if reason is Reason.BROKEN:
             self.step = Step.CLOSING  # whoever speaks no SMTP understands no QUIT
