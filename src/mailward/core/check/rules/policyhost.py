@@ -1,0 +1,92 @@
+"""The policy host: address, TLS, HTTP (RFC 8461 section 3.3)."""
+
+from collections.abc import Iterator
+
+from mailward.core.certificate import Certificate, read_chain
+from mailward.core.check.codes import Code
+from mailward.core.check.facts import Fetch
+from mailward.core.check.finding import Finding
+from mailward.core.check.rules.record import announces
+from mailward.core.check.view import View, expires_soon, explain_trust
+from mailward.core.explain.explanation import Severity
+
+UNOBSERVED = "unobserved"
+"""The error of a fetch that says nothing about the host: there is no route to it from here."""
+_CODES = {
+    "address-refused": Code.POLICY_HOST_UNREACHABLE,
+    "connect": Code.POLICY_HOST_UNREACHABLE,
+    "connect-timeout": Code.POLICY_HOST_UNREACHABLE,
+    "connection": Code.POLICY_HOST_UNREACHABLE,
+    "timeout": Code.POLICY_HOST_UNREACHABLE,
+    "tls": Code.POLICY_HOST_TLS,
+    "redirect": Code.POLICY_REDIRECTED,
+    "media-type": Code.POLICY_MEDIA_TYPE,
+    "too-large": Code.POLICY_TOO_LARGE,
+}
+
+
+def policy_host(view: View) -> Iterator[Finding]:
+    if not announces(view):
+        return
+    host = view.facts.policy_host
+    if not host.v4.was_found and not host.v6.was_found:
+        yield _without_address(view)
+        return
+    seen = [fetch for fetch in host.fetches if fetch.error != UNOBSERVED]
+    served = [fetch for fetch in seen if fetch.has_body]
+    for fetch in seen:
+        if not fetch.has_body:
+            code = Code.POLICY_HOST_DIFFERS if served else _code(fetch)
+            yield Finding(code, Severity.WARNING, host.name, _evidence(fetch))
+    if len({fetch.body for fetch in served}) > 1:
+        evidence = tuple(f"{fetch.address}: {fetch.body[:500]!r}" for fetch in served)
+        yield Finding(Code.POLICY_BODIES_DIFFER, Severity.WARNING, host.name, evidence)
+    for fetch in served:
+        yield from _expiry(view, fetch)
+
+
+def _without_address(view: View) -> Finding:
+    host = view.facts.policy_host
+    evidence = tuple(
+        f"{lookup.kind} {lookup.name}: {lookup.reason or lookup.found}" for lookup in (host.v4, host.v6)
+    )
+    if host.v4.has_failed or host.v6.has_failed:
+        return Finding(Code.STS_POLICY_FETCH_ERROR, Severity.WARNING, host.name, evidence)
+    if host.chain:
+        evidence = (f"{host.name} CNAME {' CNAME '.join(host.chain)}", *evidence)
+        return Finding(Code.POLICY_HOST_DANGLING, Severity.WARNING, host.name, evidence)
+    return Finding(Code.POLICY_HOST_NOT_IN_DNS, Severity.WARNING, host.name, evidence)
+
+
+def _code(fetch: Fetch) -> Code:
+    if fetch.error == "status" and fetch.status is not None:
+        if fetch.status in (404, 410):
+            return Code.POLICY_NOT_THERE
+        return Code.POLICY_SERVER_ERROR if fetch.status >= 500 else Code.POLICY_FORBIDDEN
+    if fetch.error.startswith("certificate-"):
+        return Code.STS_WEBPKI_INVALID
+    return _CODES.get(fetch.error, Code.STS_POLICY_FETCH_ERROR)
+
+
+def _evidence(fetch: Fetch) -> tuple[str, ...]:
+    lines = [f"{fetch.address}: {fetch.message}"]
+    if fetch.error.startswith("certificate-") and fetch.tls is not None:
+        if trust := explain_trust(fetch.tls):
+            lines.append(f"{fetch.address}: {trust}")
+        lines += [f"{fetch.address}: {_describe(each)}" for each in read_chain(fetch.tls.chain[:1])]
+    return tuple(lines)
+
+
+def _describe(certificate: Certificate) -> str:
+    names = ", ".join(certificate.names[:10]) or "no name"
+    dates = f"{certificate.not_before:%Y-%m-%d} to {certificate.not_after:%Y-%m-%d}"
+    return f"certificate for {names}, issued by {certificate.issuer}, {dates}"
+
+
+def _expiry(view: View, fetch: Fetch) -> Iterator[Finding]:
+    for certificate in read_chain(fetch.tls.chain[:1] if fetch.tls else ()):
+        if expires_soon(certificate, view.facts.at):
+            evidence = f"{fetch.address}: the certificate ends {certificate.not_after:%Y-%m-%d %H:%M} UTC"
+            yield Finding(
+                Code.POLICY_CERTIFICATE_EXPIRES, Severity.WARNING, view.facts.policy_host.name, (evidence,)
+            )

@@ -1,0 +1,60 @@
+"""From facts to a report."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mailward.core.check.facts import Facts, Reach
+from mailward.core.check.finding import Finding, merge
+from mailward.core.check.grade import Grade, grade
+from mailward.core.check.rules import RULES
+from mailward.core.check.rules.policyhost import UNOBSERVED
+from mailward.core.check.verdict import Verdict, judge
+from mailward.core.check.view import View
+from mailward.core.explain.explanation import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Unobserved:
+    """What could not be seen from here: no fault, and no proof that there is none."""
+
+    about: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    facts: Facts
+    verdicts: tuple[Verdict, ...]
+    findings: tuple[Finding, ...]
+    unobserved: tuple[Unobserved, ...]
+    grade: Grade | None
+
+    @property
+    def worst(self) -> Severity | None:
+        return self.findings[0].severity if self.findings else None
+
+
+def run(facts: Facts) -> Report:
+    view = View(facts)
+    findings = merge(finding for rule in RULES for finding in rule(view))
+    verdicts = judge(view)
+    return Report(facts, verdicts, findings, tuple(_unobserved(facts)), grade(findings, verdicts))
+
+
+def _unobserved(facts: Facts) -> Iterator[Unobserved]:
+    if not facts.validates:
+        yield Unobserved("DNSSEC and DANE", "the resolver does not validate")
+    for fetch in facts.policy_host.fetches:
+        if fetch.error == UNOBSERVED:
+            yield Unobserved(f"{facts.policy_host.name} at {fetch.address}", fetch.message)
+    for host in facts.hosts:
+        if not facts.has_smtp and host.addresses:
+            yield Unobserved(host.name, "SMTP was not asked for")
+        for session in host.sessions:
+            if not session.is_observed and session.reach not in (Reach.REFUSED, Reach.FORBIDDEN):
+                yield Unobserved(f"{host.name} at {session.address}", session.reason)
+    if facts.skipped_hosts:
+        yield Unobserved(f"{facts.skipped_hosts} more MX hosts", "only the first are looked at")
+    for target in facts.targets:
+        if target.takes_reports is None:
+            yield Unobserved(f"rua={target.uri}", target.reason)
