@@ -72,6 +72,7 @@ class FetchError(Exception):
         seen: _Seen = _Seen(),
         problems: tuple[Problem, ...] = (),
         body: bytes = b"",
+        status: int | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -81,6 +82,8 @@ class FetchError(Exception):
         self.problems = problems
         """What is wrong with the policy, where one was served."""
         self.body = body
+        self.status = status
+        """Of HTTP, where it is what failed."""
 
 
 async def fetch_policy(
@@ -106,6 +109,30 @@ async def fetch_policy(
         raise FetchError(
             "timeout", f"{host} did not deliver the policy within {total_seconds:g} seconds"
         ) from error
+
+
+async def fetch_policy_at(
+    domain: Domain,
+    address: str,
+    *,
+    guard: Guard,
+    ca_file: Path | None = None,
+    port: int = 443,
+    connect_seconds: float = CONNECT_SECONDS,
+    total_seconds: float = TOTAL_SECONDS,
+) -> FetchResult:
+    """The policy that this one address serves, for who compares them. Raises FetchError."""
+    host = f"mta-sts.{domain}"
+    try:
+        guard.check(address)
+        async with asyncio.timeout(total_seconds):
+            context, started = _tls_context(ca_file), clock.monotonic()
+            return await _fetch_from(host, [address], context, port, connect_seconds, started)
+    except AddressRefused as error:
+        raise FetchError("address-refused", f"{host}: {error}", seen=_Seen(address)) from error
+    except TimeoutError as error:
+        message = f"{host} at {address} did not deliver the policy within {total_seconds:g} seconds"
+        raise FetchError("timeout", message, seen=_Seen(address)) from error
 
 
 def _vet(host: str, answer: Answer[str], guard: Guard) -> list[str]:
@@ -325,9 +352,10 @@ def _judge_head(response: _Response, seen: _Seen) -> None:
     if 300 <= status < 400:
         where = headers.get("location", "nowhere")[:200]
         message = f"the policy host redirects (status {status}) to {where!a}; senders must not follow"
-        raise FetchError("redirect", message, seen=seen)
+        raise FetchError("redirect", message, seen=seen, status=status)
     if status != 200:
-        raise FetchError("status", f"the policy host answers with status {status}, not 200", seen=seen)
+        message = f"the policy host answers with status {status}, not 200"
+        raise FetchError("status", message, seen=seen, status=status)
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise FetchError(
             "content-encoding", "the policy is compressed, though nobody asked for that", seen=seen

@@ -141,7 +141,7 @@ class RelaySession:
             client.login(relay.username, relay.password)
 
     def _make_client(self) -> smtplib.SMTP:
-        name, timeout = _own_name(), self._deadlines.step
+        name, timeout = own_name(), self._deadlines.step
         client: smtplib.SMTP
         match self._relay.security:
             case "tls":
@@ -219,7 +219,8 @@ def _clean(text: str) -> str:
     return "".join(each if each.isprintable() else " " for each in text)[:_MAX_DETAIL].strip()
 
 
-def _own_name() -> str:
+def own_name() -> str:
+    """What we call ourselves in EHLO."""
     # RFC 5321 section 4.1.4: an address literal where we have no name. getfqdn() may wait for DNS
     name = socket.gethostname()
     return name if "." in name and name.isascii() else "[127.0.0.1]"

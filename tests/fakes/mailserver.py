@@ -1,0 +1,95 @@
+"""A mail server on loopback that says what it is told to, however wrong; with real TLS where it has a certificate."""
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+
+GREETING = b"220 mx.example.test ESMTP\r\n"
+EHLO = b"250-mx.example.test\r\n250-PIPELINING\r\n250 STARTTLS\r\n"
+GO_AHEAD = b"220 2.0.0 ready\r\n"
+
+
+class FakeMailServer:
+    """`commands` keeps what came. It ends or hangs at `connect`, after a command, or after the 220 to STARTTLS."""
+
+    def __init__(
+        self,
+        context: ssl.SSLContext | None = None,
+        *,
+        greeting: bytes = GREETING,
+        ehlo: bytes = EHLO,
+        starttls: bytes = GO_AHEAD,
+        ends_after: str = "",
+        hangs_after: str = "",
+    ) -> None:
+        self.replies = {"EHLO": ehlo, "STARTTLS": starttls, "QUIT": b"221 bye\r\n"}
+        self.greeting, self.context = greeting, context
+        self.ends_after, self.hangs_after = ends_after, hangs_after
+        self.commands: list[str] = []
+        self.port = 0
+        self._over = threading.Event()
+
+    @contextlib.contextmanager
+    def running(self, address: str = "127.0.0.1") -> Iterator["FakeMailServer"]:
+        self._over.clear()
+        with socket.create_server((address, self.port)) as listener:
+            self.port = listener.getsockname()[1]
+            thread = threading.Thread(target=self._accept, args=(listener,), daemon=True)
+            thread.start()
+            try:
+                yield self
+            finally:
+                self._over.set()
+                listener.shutdown(socket.SHUT_RDWR)
+                thread.join(10)
+
+    def _accept(self, listener: socket.socket) -> None:
+        """One connection after another."""
+        while not self._over.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError, ValueError):
+                self._talk(connection)
+            with contextlib.suppress(OSError):
+                connection.close()
+
+    def _talk(self, connection: socket.socket) -> None:
+        if self._stops("connect"):
+            return
+        connection.settimeout(10)
+        connection.sendall(self.greeting)
+        self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        while line := _read_line(connection):
+            command = line.split()[0].upper()
+            self.commands.append(line)
+            if self._stops(command):
+                return
+            connection.sendall(self.replies.get(command, b"500 what?\r\n"))
+            if command == "STARTTLS" and self.replies["STARTTLS"].startswith(b"220"):
+                if self._stops("220"):
+                    return
+                if self.context is not None:
+                    with self.context.wrap_socket(connection, server_side=True) as encrypted:
+                        self._answer(encrypted)
+                    return
+
+    def _stops(self, step: str) -> bool:
+        if step == self.hangs_after:
+            self._over.wait(30)
+        return step in (self.ends_after, self.hangs_after)
+
+
+def _read_line(connection: socket.socket) -> str:
+    line = b""
+    while not line.endswith(b"\n"):
+        data = connection.recv(1)
+        if not data:
+            return ""
+        line += data
+    return line.decode("latin-1").strip()
