@@ -10,10 +10,11 @@ from typing import Annotated, TextIO
 import typer
 
 from mailward.cli import problem as cli_problem
+from mailward.cli.domain_argument import read_domain
 from mailward.cli.policy_live import LivePolicy, NoDns, TxtFacts, look_up
 from mailward.cli.report_target import open_target
 from mailward.core.mtasts.policy import MAX_POLICY_BYTES, Level, Mode, Policy, Problem, lint_policy
-from mailward.core.names import Domain, InvalidName, parse_domain
+from mailward.core.names import InvalidName
 from mailward.net.fetch import WELL_KNOWN, FetchError, FetchResult
 from mailward.net.guard import Guard
 from mailward.net.resolver import Resolver
@@ -84,7 +85,7 @@ def show(
     Exit status: 0 all is well, 1 something should be mended, 2 senders have no policy to use.
     """
     try:
-        name = _read_domain(domain)
+        name = read_domain(domain)
         resolver = Resolver(resolvers or ())
         live = asyncio.run(
             look_up(name, resolver=resolver, guard=Guard(allow_private), ca_file=ca_file, port=port)
@@ -216,18 +217,6 @@ def _as_json(value: dict[str, object]) -> str:
 def _print(text: str) -> None:
     with open_target(None):
         typer.echo(text)
-
-
-def _read_domain(text: str) -> Domain:
-    """The domain, and what it probably is where an address or a URL was given. Raises InvalidName."""
-    if not {"/", "@"} & set(text):
-        return parse_domain(text)
-    host = text.rpartition("@")[2].partition("://")[2] or text.rpartition("@")[2]
-    try:
-        guess = parse_domain(host.partition("/")[0].partition(":")[0])
-    except InvalidName as error:
-        raise InvalidName(f"{text[:60]!r} is no domain name") from error
-    raise InvalidName(f"{text[:60]!r} is no domain name: did you mean {guess}?")
 
 
 def _problem_json(problem: Problem) -> dict[str, object]:

@@ -1,0 +1,126 @@
+"""`mailward check DOMAIN...`: what senders see at a domain, and what they do."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mailward.cli.domain_argument import read_domain
+from mailward.cli.report_target import open_target
+from mailward.core.check.document import build_document
+from mailward.core.check.facts import Facts
+from mailward.core.check.run import Report, run
+from mailward.core.check.verdict import Outcome
+from mailward.core.explain.explanation import Severity
+from mailward.core.names import Domain, InvalidName, check_ldh
+from mailward.net.guard import Guard
+from mailward.net.resolver import Resolver
+from mailward.net.tlsdial import TlsFailed, check_authorities
+from mailward.probe.observe import Observer, Ways
+from mailward.render.check import render_line, render_report
+
+app = typer.Typer(name="check", help="Tell what senders see at a domain, and what they do.")
+
+# the convention of Nagios and all who follow it; scripts can use it as well
+EXIT_OK, EXIT_WARNING, EXIT_CRITICAL, EXIT_UNKNOWN = 0, 1, 2, 3
+_STATUS = {
+    None: EXIT_OK,
+    Severity.NOTICE: EXIT_OK,
+    Severity.WARNING: EXIT_WARNING,
+    Severity.CRITICAL: EXIT_CRITICAL,
+}
+_WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+_WORST = (EXIT_CRITICAL, EXIT_WARNING, EXIT_UNKNOWN, EXIT_OK)
+MAX_AT_ONCE = 8
+
+
+@app.command()
+def check(
+    domains: Annotated[
+        list[str], typer.Argument(help="Mail domains, such as example.org.", show_default=False)
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a line for each domain.")
+    ] = False,
+    one_line: Annotated[
+        bool, typer.Option("--nagios", help="Print one line for each domain, as monitoring plugins do.")
+    ] = False,
+    brief: Annotated[bool, typer.Option("--brief", help="Leave out what was seen.")] = False,
+    no_smtp: Annotated[
+        bool, typer.Option("--no-smtp", help="Ask DNS and the policy host only, no MX host.")
+    ] = False,
+    resolvers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--resolver", help="Ask this DNS server (address or address:port) instead of the system's."
+        ),
+    ] = None,
+    ehlo: Annotated[str, typer.Option(help="Our name in EHLO; otherwise the machine's.")] = "",
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Trust these certificate authorities (PEM) instead of the system's.")
+    ] = None,
+    smtp_port: Annotated[int, typer.Option(min=1, max=65535, help="In laboratories.")] = 25,
+    https_port: Annotated[int, typer.Option(min=1, max=65535, help="In laboratories.")] = 443,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Connect to private and loopback addresses too.")
+    ] = False,
+) -> None:
+    """Look at domains as senders do: DNS, policy host, every address of every MX host. No mail is sent.
+
+    Exit status, of the worst domain: 0 OK, 1 WARNING (protection is lost or will be), 2 CRITICAL (senders do not
+    deliver), 3 UNKNOWN (nothing that would tell was observed, or a name, file or server given here cannot be used).
+    """
+    try:
+        names = list(dict.fromkeys(read_domain(text) for text in domains))
+        if ehlo:
+            check_ldh(ehlo)
+        check_authorities(ca_file)
+        ways = Ways(
+            has_smtp=not no_smtp,
+            ca_file=ca_file,
+            smtp_port=smtp_port,
+            https_port=https_port,
+            ehlo_name=ehlo,
+        )
+        observer = Observer(Resolver(resolvers or ()), Guard(allow_private), ways)
+    except (InvalidName, ValueError, TlsFailed) as error:
+        _complain(str(error))
+        raise typer.Exit(EXIT_UNKNOWN) from error
+    reports = [run(facts) for facts in asyncio.run(_observe_all(observer, names))]
+    statuses = [_status(report) for report in reports]
+    with open_target(None):
+        for report, status in zip(reports, statuses, strict=True):
+            typer.echo(_present(report, status, as_json=as_json, one_line=one_line, brief=brief))
+    raise typer.Exit(next(status for status in _WORST if status in statuses))
+
+
+async def _observe_all(observer: Observer, domains: list[Domain]) -> list[Facts]:
+    places = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def observe(domain: Domain) -> Facts:
+        async with places:
+            return await observer.observe(domain)
+
+    return list(await asyncio.gather(*(observe(domain) for domain in domains)))
+
+
+def _present(report: Report, status: int, *, as_json: bool, one_line: bool, brief: bool) -> str:
+    if as_json:
+        return json.dumps(build_document(report))
+    if one_line:
+        return render_line(report, _WORDS[status])
+    return render_report(report, details=not brief) + "\n"
+
+
+def _status(report: Report) -> int:
+    status = _STATUS[report.worst]
+    others = report.verdicts[-1]
+    if status == EXIT_OK and report.facts.has_smtp and others.outcome is Outcome.UNKNOWN:
+        return EXIT_UNKNOWN  # no MX host showed anything: that nothing is wrong cannot be said
+    return status
+
+
+def _complain(sentence: str) -> None:
+    typer.echo(f"mailward: {sentence}", err=True)

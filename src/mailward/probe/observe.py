@@ -1,0 +1,208 @@
+"""From a domain to facts: DNS, the policy host over HTTPS, and the MX hosts over SMTP."""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mailward.core.check.facts import Facts, Fetch, Found, Lookup, MxHost, PolicyHost, Session, Tls
+from mailward.core.check.rules.policyhost import UNOBSERVED
+from mailward.core.dane.tlsa import owner_names
+from mailward.core.names import Domain, InvalidName, parse_domain
+from mailward.net import clock
+from mailward.net.fetch import FetchError, fetch_policy_at
+from mailward.net.guard import Guard
+from mailward.net.mailer import own_name
+from mailward.net.resolver import Kind, Resolver
+from mailward.net.smtpdial import NO_ROUTE, Patience, dial
+from mailward.net.tlsdial import TlsFailed, look_at_tls
+from mailward.probe.targets import observe_targets
+
+MAX_MX_HOSTS = 20
+MAX_ADDRESSES = 8  # of one host and family
+MAX_RECORDS = 100  # kept of one answer
+MAX_DIALS = 8  # connections at a time, for all domains; one at a time to an address
+FETCH_SECONDS = 60.0  # RFC 8461 §3.3 suggests one minute
+LOOK_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How to look: in laboratories, other ports and authorities."""
+
+    has_smtp: bool = True
+    ca_file: Path | None = None
+    """Replaces the system's authorities."""
+    smtp_port: int = 25
+    https_port: int = 443
+    ehlo_name: str = ""
+    """Empty: the machine's own name."""
+    patience: Patience = field(default_factory=Patience)
+
+
+class Observer:
+    """Looks at one domain after another, or at several at once; remembers what MX addresses showed."""
+
+    def __init__(self, resolver: Resolver, guard: Guard, ways: Ways = Ways()) -> None:
+        self._resolver, self._guard, self._ways = resolver, guard, ways
+        self._dials = asyncio.Semaphore(MAX_DIALS)
+        self._sessions: dict[tuple[str, str], asyncio.Future[Session]] = {}
+        self._ehlo_name = ways.ehlo_name or own_name()
+
+    async def observe(self, domain: Domain) -> Facts:
+        """Raises nothing for what the network does."""
+        at = clock.now()
+        root, mx, sts, tlsrpt, policy_host = await asyncio.gather(
+            self._resolver.lookup(".", "SOA"),
+            self.look_up(domain, "MX"),
+            self.look_up(f"_mta-sts.{domain}", "TXT"),
+            self.look_up(f"_smtp._tls.{domain}", "TXT"),
+            self._observe_policy_host(domain),
+        )
+        names = _mx_names(domain, mx)
+        hosts, elsewhere, targets = await asyncio.gather(
+            asyncio.gather(*(self._observe_host(name) for name in names[:MAX_MX_HOSTS])),
+            self._look_elsewhere(domain, sts),
+            observe_targets(tlsrpt, self.look_up, self._guard),
+        )
+        return Facts(
+            domain,
+            at,
+            root.authenticated,
+            mx,
+            tuple(hosts),
+            sts,
+            elsewhere,
+            policy_host,
+            tlsrpt,
+            targets,
+            self._ways.has_smtp,
+            len(names[MAX_MX_HOSTS:]),
+        )
+
+    async def look_up(self, name: str, kind: Kind | str) -> Lookup:
+        if kind == "TXT":
+            texts = await self._resolver.txt(name)
+            records = tuple(text.decode("ascii", "backslashreplace") for text in texts.records[:MAX_RECORDS])
+            return Lookup(
+                name,
+                kind,
+                Found(texts.status.value),
+                records,
+                texts.records[:MAX_RECORDS],
+                texts.authenticated,
+                texts.chain,
+                texts.reason,
+            )
+        answer = await self._resolver.lookup(name, _kind(kind))
+        found = Found(answer.status.value)
+        shown = answer.records[:MAX_RECORDS]
+        return Lookup(name, kind, found, shown, (), answer.authenticated, answer.chain, answer.reason)
+
+    async def _look_elsewhere(self, domain: Domain, sts: Lookup) -> tuple[Lookup, ...]:
+        if any(b"stsv1" in text[:200].lower() for text in sts.texts):
+            return ()
+        return tuple(
+            await asyncio.gather(self.look_up(domain, "TXT"), self.look_up(f"mta-sts.{domain}", "TXT"))
+        )
+
+    async def _observe_policy_host(self, domain: Domain) -> PolicyHost:
+        host = f"mta-sts.{domain}"
+        v4, v6 = await asyncio.gather(self.look_up(host, "A"), self.look_up(host, "AAAA"))
+        addresses = v4.records[:MAX_ADDRESSES] + v6.records[:MAX_ADDRESSES]
+        fetches = await asyncio.gather(*(self._fetch(domain, address) for address in addresses))
+        return PolicyHost(v4, v6, tuple(fetches))
+
+    async def _fetch(self, domain: Domain, address: str) -> Fetch:
+        ways = self._ways
+        async with self._dials:
+            try:
+                result = await fetch_policy_at(
+                    domain,
+                    address,
+                    guard=self._guard,
+                    ca_file=ways.ca_file,
+                    port=ways.https_port,
+                    total_seconds=FETCH_SECONDS,
+                )
+            except FetchError as error:
+                fetch = _failed_fetch(address, error)
+            else:
+                fetch = Fetch(address, body=result.body)
+            if fetch.error in (UNOBSERVED, "address-refused", "connect", "connect-timeout", "timeout"):
+                return fetch
+            tls = await self._look_at_policy_host(f"mta-sts.{domain}", address)
+        return Fetch(address, fetch.error, fetch.message, fetch.status, fetch.body, tls)
+
+    async def _look_at_policy_host(self, host: str, address: str) -> Tls | None:
+        ways = self._ways
+        try:
+            return await look_at_tls(
+                host, address, ways.https_port, ca_file=ways.ca_file, seconds=LOOK_SECONDS
+            )
+        except (TlsFailed, OSError):
+            return None  # the fetch has said what is wrong
+
+    async def _observe_host(self, name: str) -> MxHost:
+        try:
+            parse_domain(name, allow_single=True)
+        except InvalidName as error:
+            nothing = Lookup(name, "A", Found.NODATA, reason=str(error))
+            return MxHost(name, nothing, Lookup(name, "AAAA", Found.NODATA, reason=str(error)))
+        v4, v6 = await asyncio.gather(self.look_up(name, "A"), self.look_up(name, "AAAA"))
+        chain = v4.chain or v6.chain
+        owners = owner_names(name, chain, 25) if v4.was_found or v6.was_found else ()
+        tlsa = [await self.look_up(owner, "TLSA") for owner in owners]
+        addresses = (*v4.records[:MAX_ADDRESSES], *v6.records[:MAX_ADDRESSES])
+        # one after another: a host's addresses are often one machine
+        sessions = [await self._session(name, address) for address in addresses if self._ways.has_smtp]
+        return MxHost(name, v4, v6, tuple(tlsa), tuple(sessions))
+
+    async def _session(self, host: str, address: str) -> Session:
+        """Of each host and address once, whoever asks."""
+        key = (host, address)
+        if key not in self._sessions:
+            self._sessions[key] = asyncio.ensure_future(self._dial(host, address))
+        return await self._sessions[key]
+
+    async def _dial(self, host: str, address: str) -> Session:
+        ways = self._ways
+        async with self._dials:
+            return await dial(
+                host,
+                address,
+                ehlo_name=self._ehlo_name,
+                guard=self._guard,
+                ca_file=ways.ca_file,
+                port=ways.smtp_port,
+                patience=ways.patience,
+            )
+
+
+def _mx_names(domain: Domain, mx: Lookup) -> list[str]:
+    """By preference, then name. RFC 5321 §5.1: the domain itself where there are no MX records."""
+    if not mx.was_found:
+        return [] if mx.has_failed else [domain]
+    ordered = sorted((_preference(record), record.partition(" ")[2]) for record in mx.records)
+    return list(dict.fromkeys(name for _, name in ordered if name not in (".", "")))
+
+
+def _preference(record: str) -> int:
+    number = record.partition(" ")[0]
+    return int(number) if number.isdigit() else 65_536
+
+
+def _failed_fetch(address: str, error: FetchError) -> Fetch:
+    if error.code == "policy-invalid":
+        return Fetch(address, body=error.body)  # the rules read it, and say what is wrong
+    cause = error.__cause__
+    if error.code == "connect" and isinstance(cause, OSError) and cause.errno in NO_ROUTE:
+        return Fetch(address, UNOBSERVED, "no route from here")
+    return Fetch(address, error.code, str(error), error.status)
+
+
+def _kind(kind: str) -> Kind:
+    match kind:
+        case "A" | "AAAA" | "MX" | "TLSA" | "SOA":
+            return kind
+        case _:
+            raise ValueError(f"{kind} is not looked up here")
