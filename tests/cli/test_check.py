@@ -183,6 +183,23 @@ def test_nothing_that_strangers_write_reaches_the_terminal_raw(lab: Lab) -> None
         assert "\u202e" not in output
 
 
+def test_a_policy_is_tried_before_it_is_published(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "next.txt"
+    file.write_bytes(POLICY.replace(b"mx: mx.", b"mx: mail."))
+    result = lab.check("--from-policy", str(file))
+    assert result.exit_code == 2
+    assert "If this policy is served:" in result.output
+    assert f"CRITICAL  MX host not in the policy: {MX}" in result.output
+
+
+def test_supposed_mx_hosts_are_really_spoken_to(lab: Lab) -> None:
+    lab.dns.set("mx9.example.test", "A", "127.0.0.1")
+    document = lab.document("--from-mx", "mx9.example.test")
+    assert document["supposed"] == ["MX mx9.example.test"]
+    assert [host["name"] for host in document["facts"]["hosts"]] == ["mx9.example.test"]
+    assert "QUIT" in lab.mail.commands
+
+
 def test_dead_dns_is_told_and_ends(lab: Lab) -> None:
     lab.dns.fail(Fault.SERVFAIL)
     result = lab.check("--brief")
@@ -199,6 +216,8 @@ def test_dead_dns_is_told_and_ends(lab: Lab) -> None:
         (("example.test", "--resolver", "dns.example"), "no DNS server"),
         (("example.test", "--ca-file", "/nowhere.pem"), "/nowhere.pem has no usable certificate authorities"),
         (("example.test", "--ehlo", "a b"), "is no label"),
+        (("example.test", "--from-policy", "/nowhere"), "/nowhere: No such file or directory"),
+        (("example.test", "--from-mx", "a b"), "is no label"),
     ],
 )
 def test_bad_arguments_end_in_one_sentence_and_unknown(arguments: tuple[str, ...], words: str) -> None:

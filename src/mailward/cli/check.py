@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +14,11 @@ from mailward.cli.report_target import open_target
 from mailward.core.check.document import build_document
 from mailward.core.check.facts import Facts
 from mailward.core.check.run import Report, run
+from mailward.core.check.suppose import suppose_mx, suppose_policy, suppose_tlsa
 from mailward.core.check.verdict import Outcome
 from mailward.core.explain.explanation import Severity
-from mailward.core.names import Domain, InvalidName, check_ldh
+from mailward.core.mtasts.policy import MAX_POLICY_BYTES
+from mailward.core.names import Domain, InvalidName, check_ldh, parse_domain
 from mailward.net.guard import Guard
 from mailward.net.resolver import Resolver
 from mailward.net.tlsdial import TlsFailed, check_authorities
@@ -61,6 +65,18 @@ def check(
     ca_file: Annotated[
         Path | None, typer.Option(help="Trust these certificate authorities (PEM) instead of the system's.")
     ] = None,
+    from_policy: Annotated[
+        Path | None, typer.Option(help="As if this policy were served, and announced by a record.")
+    ] = None,
+    from_mx: Annotated[
+        list[str] | None, typer.Option(help="As if the MX records named this host; may be repeated.")
+    ] = None,
+    from_tlsa: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="As if this record stood there: 'MX_HOST USAGE SELECTOR TYPE DATA'; may be repeated."
+        ),
+    ] = None,
     smtp_port: Annotated[int, typer.Option(min=1, max=65535, help="In laboratories.")] = 25,
     https_port: Annotated[int, typer.Option(min=1, max=65535, help="In laboratories.")] = 443,
     allow_private: Annotated[
@@ -85,10 +101,15 @@ def check(
             ehlo_name=ehlo,
         )
         observer = Observer(Resolver(resolvers or ()), Guard(allow_private), ways)
+        supposed = _read_supposed(from_policy, from_mx or (), from_tlsa or ())
+        observed = asyncio.run(_observe_all(observer, names, supposed.mx))
+        reports = [run(_suppose(facts, supposed)) for facts in observed]
+    except OSError as error:
+        _complain(f"{from_policy}: {error.strerror or error}")
+        raise typer.Exit(EXIT_UNKNOWN) from error
     except (InvalidName, ValueError, TlsFailed) as error:
         _complain(str(error))
         raise typer.Exit(EXIT_UNKNOWN) from error
-    reports = [run(facts) for facts in asyncio.run(_observe_all(observer, names))]
     statuses = [_status(report) for report in reports]
     with open_target(None):
         for report, status in zip(reports, statuses, strict=True):
@@ -96,12 +117,43 @@ def check(
     raise typer.Exit(next(status for status in _WORST if status in statuses))
 
 
-async def _observe_all(observer: Observer, domains: list[Domain]) -> list[Facts]:
+@dataclass(frozen=True, slots=True)
+class _Supposed:
+    """What is not so, but is asked about."""
+
+    policy: bytes | None
+    mx: tuple[Domain, ...]
+    tlsa: tuple[str, ...]
+
+
+def _read_supposed(policy: Path | None, mx: Sequence[str], tlsa: Sequence[str]) -> _Supposed:
+    """Raises OSError, InvalidName."""
+    body = None
+    if policy is not None:
+        with policy.open("rb") as stream:
+            body = stream.read(MAX_POLICY_BYTES + 1)
+    return _Supposed(body, tuple(parse_domain(name, allow_single=True) for name in mx), tuple(tlsa))
+
+
+def _suppose(facts: Facts, supposed: _Supposed) -> Facts:
+    """Raises SuppositionWrong."""
+    if supposed.mx:
+        facts = suppose_mx(facts, supposed.mx)
+    if supposed.policy is not None:
+        facts = suppose_policy(facts, supposed.policy)
+    for text in supposed.tlsa:
+        facts = suppose_tlsa(facts, text)
+    return facts
+
+
+async def _observe_all(
+    observer: Observer, domains: list[Domain], supposed_mx: tuple[Domain, ...]
+) -> list[Facts]:
     places = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def observe(domain: Domain) -> Facts:
         async with places:
-            return await observer.observe(domain)
+            return await observer.observe(domain, supposed_mx)
 
     return list(await asyncio.gather(*(observe(domain) for domain in domains)))
 

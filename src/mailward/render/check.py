@@ -20,6 +20,8 @@ _WORDS = {Severity.CRITICAL: "CRITICAL", Severity.WARNING: "WARNING", Severity.N
 def render_report(report: Report, *, details: bool = True) -> str:
     """Lines for people. Whatever strangers wrote is made visible; nothing of it can steer the terminal."""
     lines = [f"{report.facts.domain}", ""]
+    if report.facts.supposed:
+        lines += [*_wrap(f"If {'; and if '.join(report.facts.supposed)}:", "  "), ""]
     for verdict in report.verdicts:
         lines += _wrap(say_verdict(verdict, report.facts.at), "  ", first="  * ")
     if report.grade is not None:

@@ -23,6 +23,7 @@ def build_document(report: Report) -> Json:
         "format": FORMAT,
         "domain": facts.domain,
         "at": facts.at.isoformat(timespec="seconds"),
+        "supposed": list(facts.supposed),
         "worst": report.worst.value if report.worst else None,
         "grade": None
         if report.grade is None

@@ -207,3 +207,5 @@ class Facts:
     """Whether MX hosts were spoken to."""
     skipped_hosts: int = 0
     """MX hosts beyond the limit, not looked at."""
+    supposed: tuple[str, ...] = ()
+    """What is not so, but was asked about: a dry run."""
