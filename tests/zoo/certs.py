@@ -77,6 +77,13 @@ class Zoo:
         return Chain(key, (leaf, *above))
 
 
+def issue_by(organisation: str, name: str) -> Chain:
+    """A good certificate by an authority of that organisation, trusted by nobody here."""
+    signer = _authority("R11", organisation=organisation)
+    key = ec.generate_private_key(ec.SECP256R1())
+    return Chain(key, (_leaf((name,), key, signer, _LIFE),))
+
+
 def tlsa(text: str, chain: Chain, issuer: x509.Certificate) -> str:
     """`3 1 1 leaf`, `2 1 1 issuer`, `3 1 1 wrong`; anything else is a record as it stands."""
     head, _, what = text.rpartition(" ")
@@ -93,9 +100,12 @@ def tlsa(text: str, chain: Chain, issuer: x509.Certificate) -> str:
     return f"{head} {digests[kind].hex()}"
 
 
-def _authority(name: str, parent: Signer | None = None) -> Signer:
+def _authority(name: str, parent: Signer | None = None, organisation: str = "") -> Signer:
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+    if organisation:
+        attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation))
+    subject = x509.Name(attributes)
     issuer = parent.certificate.subject if parent else subject
     builder = _start(subject, issuer, key, (-365, 3650))
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)

@@ -220,6 +220,7 @@ async def _ask_any(
                 message = f"{host} broke the connection: {error}"
                 raise FetchError("connection", message, seen=_Seen(address)) from error
             failure = _why_unconnected(error, host, address, port, connect_seconds)
+            failure.__cause__ = error  # its errno tells a dead host from a way that we do not have
             if isinstance(error, ssl.SSLCertVerificationError):
                 # final: a sender does not look for a better certificate at the next address
                 raise failure from error

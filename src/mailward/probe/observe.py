@@ -20,6 +20,7 @@ from mailward.probe.targets import observe_targets
 MAX_MX_HOSTS = 20
 MAX_ADDRESSES = 8  # of one host and family
 MAX_RECORDS = 100  # kept of one answer
+MAX_CAA_NAMES = 8
 MAX_DIALS = 8  # connections at a time, for all domains; one at a time to an address
 FETCH_SECONDS = 60.0  # RFC 8461 §3.3 suggests one minute
 LOOK_SECONDS = 20.0
@@ -113,7 +114,16 @@ class Observer:
         v4, v6 = await asyncio.gather(self.look_up(host, "A"), self.look_up(host, "AAAA"))
         addresses = v4.records[:MAX_ADDRESSES] + v6.records[:MAX_ADDRESSES]
         fetches = await asyncio.gather(*(self._fetch(domain, address) for address in addresses))
-        return PolicyHost(v4, v6, tuple(fetches))
+        return PolicyHost(v4, v6, tuple(fetches), await self._find_caa(host) if addresses else None)
+
+    async def _find_caa(self, host: str) -> Lookup | None:
+        """RFC 8659 section 3: those of the closest name, from the host up, that has any."""
+        labels = host.split(".")
+        for at in range(min(len(labels) - 1, MAX_CAA_NAMES)):
+            lookup = await self.look_up(".".join(labels[at:]), "CAA")
+            if lookup.was_found or lookup.has_failed:
+                return lookup
+        return None
 
     async def _fetch(self, domain: Domain, address: str) -> Fetch:
         ways = self._ways
@@ -205,7 +215,7 @@ def _failed_fetch(address: str, error: FetchError) -> Fetch:
 
 def _kind(kind: str) -> Kind:
     match kind:
-        case "A" | "AAAA" | "MX" | "TLSA" | "SOA":
+        case "A" | "AAAA" | "CAA" | "MX" | "TLSA" | "SOA":
             return kind
         case _:
             raise ValueError(f"{kind} is not looked up here")

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from tests.core.check.made import (
     DOMAIN,
     MX,
@@ -23,6 +24,7 @@ from tests.core.check.made import (
     signed_host,
     tls,
 )
+from tests.zoo.certs import issue_by
 
 from mailward.core.check.codes import RESULT_TYPES, Code
 from mailward.core.check.facts import Facts, Fetch, Reach, ReportTarget
@@ -125,6 +127,7 @@ CASES: tuple[tuple[Code, Severity, Facts], ...] = (
         WARNING,
         facts(policy_host=policy_host(Fetch("192.0.2.80", body=POLICY, tls=tls("ends-soon", name=WEB)))),
     ),
+    (Code.POLICY_CAA_FORBIDS, WARNING, facts(policy_host=policy_host(caa=found(WEB, "CAA", '0 issue ";"')))),
     (
         Code.STS_POLICY_INVALID,
         WARNING,
@@ -299,6 +302,27 @@ def test_without_a_validating_resolver_nothing_is_said_about_dane() -> None:
     report = run(facts(validates=False, hosts=(signed_host("3 1 1 wrong", v4=found(MX, "A", "192.0.2.25")),)))
     assert report.findings == ()
     assert report.unobserved[0].about == "DNSSEC and DANE"
+
+
+@pytest.mark.parametrize(
+    "authority, records, is_forbidden",
+    [
+        ("Let's Encrypt", ('0 issue "letsencrypt.org"',), False),
+        ("Let's Encrypt", ('0 issue "LetsEncrypt.org; validationmethods=dns-01"',), False),
+        ("Let's Encrypt", ('0 issue "digicert.com"',), True),
+        ("Let's Encrypt", ('0 issue "digicert.com"', '0 issue "letsencrypt.org"'), False),
+        ("Let's Encrypt", ('0 issuewild "digicert.com"', '0 iodef "mailto:a@b.test"'), False),
+        ("Nobody Knows", ('0 issue "digicert.com"',), False),
+        ("Nobody Knows", ('0 issue ";"',), True),
+    ],
+)
+def test_caa_is_judged_where_the_authority_is_known(
+    authority: str, records: tuple[str, ...], is_forbidden: bool
+) -> None:
+    certificate = issue_by(authority, WEB).certificates[0].public_bytes(Encoding.DER)
+    served = Fetch("192.0.2.80", body=POLICY, tls=replace(tls(), chain=(certificate,)))
+    case = facts(policy_host=policy_host(served, caa=found(WEB, "CAA", *records)))
+    assert codes(case) == ({Code.POLICY_CAA_FORBIDS} if is_forbidden else set())
 
 
 def test_a_certificate_that_cannot_be_read_is_not_trusted() -> None:

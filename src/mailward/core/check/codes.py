@@ -46,6 +46,7 @@ class Code(StrEnum):
     STS_POLICY_FETCH_ERROR = "sts-policy-fetch-error"
     STS_WEBPKI_INVALID = "sts-webpki-invalid"
     POLICY_CERTIFICATE_EXPIRES = "policy-certificate-expires"
+    POLICY_CAA_FORBIDS = "policy-caa-forbids"
     # the text of the policy
     STS_POLICY_INVALID = "sts-policy-invalid"
     POLICY_MAX_AGE_SHORT = "policy-max-age-short"

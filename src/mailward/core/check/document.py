@@ -75,6 +75,7 @@ def _facts(facts: Facts) -> Json:
         "policy_host": {
             "a": _lookup(facts.policy_host.v4),
             "aaaa": _lookup(facts.policy_host.v6),
+            "caa": _lookup(facts.policy_host.caa) if facts.policy_host.caa else None,
             "fetches": [_fetch(fetch) for fetch in facts.policy_host.fetches],
         },
         "policy": None

@@ -162,6 +162,8 @@ class PolicyHost:
     v4: Lookup
     v6: Lookup
     fetches: tuple[Fetch, ...] = ()
+    caa: Lookup | None = None
+    """The CAA records that count for its certificate (RFC 8659 section 3); None: not looked up."""
 
     @property
     def name(self) -> str:

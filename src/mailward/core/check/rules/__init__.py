@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from mailward.core.check.finding import Finding
-from mailward.core.check.rules import cover, dane, dns, mxtls, policyhost, policytext, record, tlsrpt
+from mailward.core.check.rules import caa, cover, dane, dns, mxtls, policyhost, policytext, record, tlsrpt
 from mailward.core.check.view import View
 
 Rule = Callable[[View], Iterable[Finding]]
@@ -13,6 +13,7 @@ RULES: tuple[Rule, ...] = (
     dns.mx_hosts,
     record.sts_record,
     policyhost.policy_host,
+    caa.caa,
     policytext.policy_text,
     cover.cover,
     mxtls.starttls,

@@ -99,6 +99,24 @@ ENTRIES = (
         section=_FETCH,
     ),
     Explanation(
+        code=Code.POLICY_CAA_FORBIDS,
+        title="CAA forbids the next certificate",
+        clause="CAA records forbid the next certificate of mta-sts.DOMAIN",
+        meaning=(
+            "The CAA records do not name the authority that issued the certificate of mta-sts.DOMAIN. It will not "
+            "issue the next one, and senders cannot fetch the policy when this one ends."
+        ),
+        severity=Severity.WARNING,
+        steps=(
+            "See what is there: `dig CAA mta-sts.DOMAIN`, then `dig CAA DOMAIN`; the closest one counts",
+            (
+                'Name the authority: `mta-sts.DOMAIN CAA 0 issue "letsencrypt.org"`, or get '
+                "certificates from one that is named."
+            ),
+        ),
+        section="RFC 8659 section 4.2",
+    ),
+    Explanation(
         code=Code.POLICY_MAX_AGE_SHORT,
         title="Policy is soon forgotten",
         clause="the policy's max_age is under a day",
