@@ -23,10 +23,13 @@ class FakeMailServer:
         starttls: bytes = GO_AHEAD,
         ends_after: str = "",
         hangs_after: str = "",
+        is_injectable: bool = False,
     ) -> None:
         self.replies = {"EHLO": ehlo, "STARTTLS": starttls, "QUIT": b"221 bye\r\n"}
         self.greeting, self.context = greeting, context
         self.ends_after, self.hangs_after = ends_after, hangs_after
+        self.is_injectable = is_injectable
+        """Whether what came in the clear behind STARTTLS is carried out over TLS, the mistake of 2011."""
         self.commands: list[str] = []
         self.port = 0
         self._over = threading.Event()
@@ -70,12 +73,16 @@ class FakeMailServer:
             self.commands.append(line)
             if self._stops(command):
                 return
+            starts_tls = command == "STARTTLS" and self.replies["STARTTLS"].startswith(b"220")
+            slipped_in = _take_all(connection) if starts_tls else b""
             connection.sendall(self.replies.get(command, b"500 what?\r\n"))
-            if command == "STARTTLS" and self.replies["STARTTLS"].startswith(b"220"):
+            if starts_tls:
                 if self._stops("220"):
                     return
                 if self.context is not None:
                     with self.context.wrap_socket(connection, server_side=True) as encrypted:
+                        if self.is_injectable and slipped_in:
+                            encrypted.sendall(b"250 2.0.0 Ok\r\n")
                         self._answer(encrypted)
                     return
 
@@ -83,6 +90,17 @@ class FakeMailServer:
         if step == self.hangs_after:
             self._over.wait(30)
         return step in (self.ends_after, self.hangs_after)
+
+
+def _take_all(connection: socket.socket) -> bytes:
+    """What has come already; sound servers forget it."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(4096)
+    except BlockingIOError:
+        return b""
+    finally:
+        connection.settimeout(10)
 
 
 def _read_line(connection: socket.socket) -> str:

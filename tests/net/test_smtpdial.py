@@ -10,9 +10,9 @@ from tests.fakes.mailserver import GO_AHEAD, FakeMailServer
 from tests.zoo.certs import Zoo
 
 from mailward.core.certificate import read_chain
-from mailward.core.check.facts import Reach, Session
+from mailward.core.check.facts import Depth, Reach, Session
 from mailward.net.guard import Guard
-from mailward.net.smtpdial import Patience, dial
+from mailward.net.smtpdial import Caller, Patience, dial, dial_deep
 
 MX = "mx.example.test"
 GENEROUS = Patience()
@@ -32,17 +32,14 @@ def context(zoo: Zoo, kind: str, tmp_path: Path) -> ssl.SSLContext:
     return made
 
 
+def caller(server: FakeMailServer, zoo: Zoo, patience: Patience = GENEROUS) -> Caller:
+    guard = Guard(allow_private=True)
+    return Caller("probe.example.test", guard, zoo.root_file, server.port, patience)
+
+
 async def look(server: FakeMailServer, zoo: Zoo, patience: Patience = GENEROUS) -> Session:
     with server.running():
-        session = await dial(
-            MX,
-            "127.0.0.1",
-            ehlo_name="probe.example.test",
-            guard=Guard(allow_private=True),
-            ca_file=zoo.root_file,
-            port=server.port,
-            patience=patience,
-        )
+        session = await dial(MX, "127.0.0.1", caller(server, zoo, patience))
         await asyncio.sleep(0)  # so that the connection is closed before the server is waited for
         return session
 
@@ -140,7 +137,7 @@ async def test_a_server_that_takes_too_long_in_all_is_left(zoo: Zoo) -> None:
 
 
 async def test_nobody_listens() -> None:
-    session = await dial(MX, "127.0.0.1", ehlo_name="p.test", guard=Guard(allow_private=True), port=1)
+    session = await dial(MX, "127.0.0.1", Caller("p.test", Guard(allow_private=True), port=1))
     assert session.reach is Reach.REFUSED
 
 
@@ -148,6 +145,30 @@ async def test_nobody_listens() -> None:
     "address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1", "224.0.0.1"]
 )
 async def test_an_address_that_is_not_of_the_internet_is_not_connected_to(address: str) -> None:
-    session = await dial(MX, address, ehlo_name="p.test", guard=Guard())
+    session = await dial(MX, address, Caller("p.test", Guard()))
     assert session.reach is Reach.FORBIDDEN
     assert address in session.reason
+
+
+async def look_deep(server: FakeMailServer, zoo: Zoo) -> Depth:
+    with server.running():
+        depth = await dial_deep(MX, "127.0.0.1", caller(server, zoo))
+        await asyncio.sleep(0)
+    return depth
+
+
+async def test_the_versions_that_a_server_accepts_are_told_one_by_one(zoo: Zoo, tmp_path: Path) -> None:
+    modern = context(zoo, "good", tmp_path)
+    modern.minimum_version = ssl.TLSVersion.TLSv1_2
+    depth = await look_deep(FakeMailServer(modern), zoo)
+    assert [version for version, _ in depth.versions] == ["TLSv1.2", "TLSv1.3"]
+
+
+@pytest.mark.parametrize("is_injectable", [False, True])
+async def test_a_command_slipped_in_before_tls(zoo: Zoo, tmp_path: Path, is_injectable: bool) -> None:
+    server = FakeMailServer(context(zoo, "good", tmp_path), is_injectable=is_injectable)
+    assert (await look_deep(server, zoo)).accepts_injected is is_injectable
+
+
+async def test_without_starttls_nothing_is_slipped_in(zoo: Zoo) -> None:
+    assert await look_deep(FakeMailServer(ehlo=b"250 mx\r\n"), zoo) == Depth()

@@ -42,6 +42,8 @@ class Row:
     """Outcomes by kind of sender, those that the row is about."""
     unobserved: tuple[str, ...] = ()
     """The host of each entry of `not_observed`."""
+    is_deep: bool = False
+    """Checked with --deep."""
     is_signed: bool = False
     record: tuple[str, ...] = (RECORD,)
     reports: tuple[str, ...] = (REPORTS,)

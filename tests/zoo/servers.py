@@ -70,8 +70,15 @@ class Servers:
 
     def check(self, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
         """What `mailward check --json` says about each row's domain."""
+        documents = {}
+        for is_deep in (False, True):
+            documents |= self._check([row for row in rows if row.is_deep is is_deep], is_deep=is_deep)
+        return documents
+
+    def _check(self, rows: Sequence[Row], *, is_deep: bool) -> dict[str, dict[str, Any]]:
         command = [sys.executable, "-m", "mailward", "check", "--json", "--allow-private"]
         command += ["--resolver", "127.0.0.1", "--ca-file", str(self.zoo.root_file)]
+        command += ["--deep"] if is_deep else []
         inside = [*self.network.inside("sender"), *command, *(row.domain for row in rows)]
         done = subprocess.run(inside, capture_output=True, text=True, check=False)
         documents = [json.loads(line) for line in done.stdout.splitlines()]

@@ -55,6 +55,13 @@ def check(
     no_smtp: Annotated[
         bool, typer.Option("--no-smtp", help="Ask DNS and the policy host only, no MX host.")
     ] = False,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Five connections more to each MX address: TLS versions one by one, commands slipped in.",
+        ),
+    ] = False,
     resolvers: Annotated[
         list[str] | None,
         typer.Option(
@@ -99,6 +106,7 @@ def check(
             smtp_port=smtp_port,
             https_port=https_port,
             ehlo_name=ehlo,
+            is_deep=deep,
         )
         observer = Observer(Resolver(resolvers or ()), Guard(allow_private), ways)
         supposed = _read_supposed(from_policy, from_mx or (), from_tlsa or ())

@@ -6,16 +6,18 @@ nobody listens, nothing was heard, we were turned away, TLS does not work. No ma
 
 import asyncio
 import errno
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mailward.core.check.facts import Reach, Session
+from mailward.core.check.facts import Depth, Reach, Session
 from mailward.core.smtp.opening import Opening, Reason, Step
 from mailward.net.guard import AddressRefused, Guard
-from mailward.net.tlsdial import TlsFailed, TlsLook
+from mailward.net.tlsdial import VERSIONS, TlsFailed, TlsLook
 
 _READ_BYTES = 4096
 _MAX_BYTES = 512 * 1024
+_INJECTED = b"NOOP\r\n"
+_LISTEN_SECONDS = 3.0  # for an answer to it
 NO_ROUTE = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -30,46 +32,101 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """Who looks, and how."""
+
+    ehlo_name: str
+    guard: Guard
+    ca_file: Path | None = None
+    """Replaces the system's authorities."""
+    port: int = 25
+    patience: Patience = field(default_factory=Patience)
+
+
+@dataclass(frozen=True, slots=True)
 class _Way:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     patience: Patience
 
 
-async def dial(
-    host: str,
-    address: str,
-    *,
-    ehlo_name: str,
-    guard: Guard,
-    ca_file: Path | None = None,
-    port: int = 25,
-    patience: Patience = Patience(),
-) -> Session:
-    """What the MX host `host` shows at this address. Raises nothing for what a server does or does not do."""
-    session = Session(address, Reach.SILENT)
+async def dial(host: str, address: str, caller: Caller, *, version: int | None = None) -> Session:
+    """What the MX host `host` shows at this address. Raises nothing for what a server does or does not do.
+
+    `version`: of tlsdial.VERSIONS, no other is then offered.
+    """
+    session, way = await _connect(address, caller)
+    if way is None:
+        return session
     try:
-        guard.check(address)
-    except AddressRefused as error:
-        return replace(session, reach=Reach.FORBIDDEN, reason=str(error))
+        return await _talk(session, way, caller.ehlo_name, TlsLook(host, caller.ca_file, version))
+    finally:
+        way.writer.transport.abort()
+
+
+async def dial_deep(host: str, address: str, caller: Caller) -> Depth:
+    """Five connections more, one after another: each TLS version alone, and a command slipped in before TLS."""
+    accepted = []
+    for version in VERSIONS:
+        tls = (await dial(host, address, caller, version=version)).tls
+        if tls is not None:
+            accepted.append((tls.version, tls.cipher))
+    return Depth(tuple(accepted), await _slip_in(host, address, caller))
+
+
+async def _slip_in(host: str, address: str, caller: Caller) -> bool | None:
+    """Whether the server answers over TLS to a NOOP that came in the clear behind STARTTLS (RFC 3207 section 4.2)."""
+    _, way = await _connect(address, caller)
+    if way is None:
+        return None
+    look, opening = TlsLook(host, caller.ca_file), Opening(caller.ehlo_name)
     try:
+        async with asyncio.timeout(way.patience.total):
+            await _speak(opening, None, way, behind_starttls=_INJECTED)
+            if opening.step is not Step.HANDSHAKE:
+                return None
+            await _shake_hands(look, way)
+            return await _hears_answer(look, way)
+    except (OSError, TlsFailed):  # TimeoutError too
+        return None
+    finally:
+        way.writer.transport.abort()
+
+
+async def _hears_answer(look: TlsLook, way: _Way) -> bool:
+    """Whether anything is said over TLS before we have said a word there."""
+    try:
+        async with asyncio.timeout(_LISTEN_SECONDS):
+            while data := await way.reader.read(_READ_BYTES):
+                if look.receive(data):
+                    return True
+    except TimeoutError:
+        pass
+    return False
+
+
+async def _connect(address: str, caller: Caller) -> tuple[Session, _Way | None]:
+    """The way to a vetted address; without one, the session says why."""
+    session, patience, port = Session(address, Reach.SILENT), caller.patience, caller.port
+    try:
+        caller.guard.check(address)
         async with asyncio.timeout(patience.connect):
             reader, writer = await asyncio.open_connection(address, port, limit=_READ_BYTES)
+    except AddressRefused as error:
+        return replace(session, reach=Reach.FORBIDDEN, reason=str(error)), None
     except ConnectionRefusedError:
-        return replace(session, reach=Reach.REFUSED, reason=f"port {port}: connection refused")
+        return replace(session, reach=Reach.REFUSED, reason=f"port {port}: connection refused"), None
     except TimeoutError:
-        return replace(session, reason=f"port {port}: no connection within {patience.connect:g} seconds")
+        reason = f"port {port}: no connection within {patience.connect:g} seconds"
+        return replace(session, reason=reason), None
     except OSError as error:
         where = "no route from here" if error.errno in NO_ROUTE else error.strerror or str(error)
-        return replace(session, reason=f"port {port}: {where}")
-    try:
-        return await _talk(host, session, _Way(reader, writer, patience), ehlo_name, ca_file)
-    finally:
-        writer.transport.abort()
+        return replace(session, reason=f"port {port}: {where}"), None
+    return session, _Way(reader, writer, patience)
 
 
-async def _talk(host: str, session: Session, way: _Way, ehlo_name: str, ca_file: Path | None) -> Session:
-    opening, look, reason, tls_error = Opening(ehlo_name), TlsLook(host, ca_file), "", ""
+async def _talk(session: Session, way: _Way, ehlo_name: str, look: TlsLook) -> Session:
+    opening, reason, tls_error = Opening(ehlo_name), "", ""
     try:
         async with asyncio.timeout(way.patience.total):
             await _speak(opening, None, way)
@@ -98,7 +155,7 @@ async def _talk(host: str, session: Session, way: _Way, ehlo_name: str, ca_file:
     return _without_tls(session, opening, reason, tls_error)
 
 
-async def _speak(opening: Opening, look: TlsLook | None, way: _Way) -> None:
+async def _speak(opening: Opening, look: TlsLook | None, way: _Way, behind_starttls: bytes = b"") -> None:
     """Until it is the turn of TLS, or over. Raises TimeoutError, OSError, TlsFailed."""
     received = 0
     while True:
@@ -106,7 +163,7 @@ async def _speak(opening: Opening, look: TlsLook | None, way: _Way) -> None:
             if look is not None:
                 look.send(out)
                 out = look.outgoing()
-            way.writer.write(out)
+            way.writer.write(out + (behind_starttls if opening.step is Step.STARTTLS else b""))
             await way.writer.drain()
         if opening.step in (Step.HANDSHAKE, Step.CLOSING):
             return

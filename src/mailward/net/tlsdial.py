@@ -15,6 +15,7 @@ from mailward.core.check.facts import Tls, TrustError
 
 MAX_HANDSHAKE_BYTES = 256 * 1024
 MAX_CHAIN = 20
+VERSIONS = (SSL.TLS1_VERSION, SSL.TLS1_1_VERSION, SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION)
 _MAX_ERRORS = 50
 _READ_BYTES = 16 * 1024
 _TEXTS = {
@@ -47,9 +48,11 @@ class TlsFailed(Exception):
 class TlsLook:
     """One connection's TLS over memory. After every call, send what `outgoing()` returns."""
 
-    def __init__(self, host: str, ca_file: Path | None = None) -> None:
-        """`host` for SNI. `ca_file` replaces the system's authorities. Raises TlsFailed where it is unusable."""
-        self._tls = SSL.Connection(_context(ca_file), None)
+    def __init__(self, host: str, ca_file: Path | None = None, version: int | None = None) -> None:
+        """`host` for SNI. `ca_file` replaces the system's authorities. `version`: one of VERSIONS, no other is then
+        offered. Raises TlsFailed where `ca_file` is unusable.
+        """
+        self._tls = SSL.Connection(_context(ca_file, version), None)
         self._errors: list[TrustError] = []
         self._tls.set_app_data(self._errors)
         self._tls.set_tlsext_host_name(host.encode("ascii"))
@@ -134,10 +137,12 @@ def check_authorities(ca_file: Path | None) -> None:
     _context(ca_file)
 
 
-@lru_cache(maxsize=4)
-def _context(ca_file: Path | None) -> SSL.Context:
+@lru_cache(maxsize=8)
+def _context(ca_file: Path | None, version: int | None = None) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)  # RFC 8461 §7.2
+    context.set_min_proto_version(SSL.TLS1_2_VERSION if version is None else version)  # RFC 8461 §7.2
+    if version is not None:
+        context.set_max_proto_version(version)
     # weak keys shall be seen, and judged as findings, instead of ending the handshake
     context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
     try:

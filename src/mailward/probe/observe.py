@@ -13,7 +13,7 @@ from mailward.net.fetch import FetchError, fetch_policy_at
 from mailward.net.guard import Guard
 from mailward.net.mailer import own_name
 from mailward.net.resolver import Kind, Resolver
-from mailward.net.smtpdial import NO_ROUTE, Patience, dial
+from mailward.net.smtpdial import NO_ROUTE, Caller, Patience, dial, dial_deep
 from mailward.net.tlsdial import TlsFailed, look_at_tls
 from mailward.probe.targets import observe_targets
 
@@ -38,6 +38,8 @@ class Ways:
     ehlo_name: str = ""
     """Empty: the machine's own name."""
     patience: Patience = field(default_factory=Patience)
+    is_deep: bool = False
+    """Five connections more to each MX address that does TLS."""
 
 
 class Observer:
@@ -47,7 +49,9 @@ class Observer:
         self._resolver, self._guard, self._ways = resolver, guard, ways
         self._dials = asyncio.Semaphore(MAX_DIALS)
         self._sessions: dict[tuple[str, str], asyncio.Future[Session]] = {}
-        self._ehlo_name = ways.ehlo_name or own_name()
+        self._caller = Caller(
+            ways.ehlo_name or own_name(), guard, ways.ca_file, ways.smtp_port, ways.patience
+        )
 
     async def observe(self, domain: Domain, supposed_mx: tuple[Domain, ...] = ()) -> Facts:
         """Raises nothing for what the network does. With `supposed_mx`, as if the MX records named these hosts."""
@@ -178,17 +182,11 @@ class Observer:
         return await self._sessions[key]
 
     async def _dial(self, host: str, address: str) -> Session:
-        ways = self._ways
         async with self._dials:
-            return await dial(
-                host,
-                address,
-                ehlo_name=self._ehlo_name,
-                guard=self._guard,
-                ca_file=ways.ca_file,
-                port=ways.smtp_port,
-                patience=ways.patience,
-            )
+            session = await dial(host, address, self._caller)
+            if self._ways.is_deep and session.tls is not None:
+                session = replace(session, depth=await dial_deep(host, address, self._caller))
+            return session
 
 
 def _mx_names(domain: Domain, mx: Lookup) -> list[str]:

@@ -27,7 +27,7 @@ from tests.core.check.made import (
 from tests.zoo.certs import issue_by
 
 from mailward.core.check.codes import RESULT_TYPES, Code
-from mailward.core.check.facts import Facts, Fetch, Reach, ReportTarget
+from mailward.core.check.facts import Depth, Facts, Fetch, Reach, ReportTarget
 from mailward.core.check.run import run
 from mailward.core.explain.checks import CHECKS, explain_finding
 from mailward.core.explain.explanation import Severity
@@ -146,6 +146,8 @@ CASES: tuple[tuple[Code, Severity, Facts], ...] = (
     (Code.STARTTLS_REFUSED, CRITICAL, seen(starttls_reply="454 4.7.0 TLS not available", tls=None)),
     (Code.TLS_HANDSHAKE, CRITICAL, seen(tls_error="tls alert handshake failure", tls=None)),
     (Code.TLS_VERSION, CRITICAL, seen(tls_error="tls alert protocol version", tls=None)),
+    (Code.TLS_OLD_VERSIONS, NOTICE, seen(depth=Depth((("TLSv1.1", "AES128-SHA"), ("TLSv1.3", "X"))))),
+    (Code.STARTTLS_INJECTION, WARNING, seen(depth=Depth(accepts_injected=True))),
     (Code.CERTIFICATE_EXPIRED, CRITICAL, seen(tls=tls("expired", 10))),
     (Code.CERTIFICATE_NOT_YET_VALID, CRITICAL, seen(tls=tls("not-yet-valid", 9))),
     (Code.CERTIFICATE_HOST_MISMATCH, CRITICAL, seen(tls=tls("other-name"))),
@@ -328,6 +330,11 @@ def test_caa_is_judged_where_the_authority_is_known(
 def test_a_certificate_that_cannot_be_read_is_not_trusted() -> None:
     strange = replace(tls(), chain=(b"\x30\x03abc", *tls().chain))
     assert codes(seen(tls=strange)) == {Code.CERTIFICATE_NOT_TRUSTED}
+
+
+def test_a_deep_look_at_a_good_server_finds_nothing() -> None:
+    good = Depth((("TLSv1.2", "ECDHE"), ("TLSv1.3", "X")), accepts_injected=False)
+    assert codes(seen(depth=good)) == set()
 
 
 def test_one_fault_at_three_addresses_is_one_finding_with_three_pieces_of_evidence() -> None:

@@ -64,6 +64,8 @@ class Code(StrEnum):
     STARTTLS_REFUSED = "starttls-refused"
     TLS_HANDSHAKE = "tls-handshake"
     TLS_VERSION = "tls-version"
+    TLS_OLD_VERSIONS = "tls-old-versions"
+    STARTTLS_INJECTION = "starttls-injection"
     CERTIFICATE_EXPIRED = "certificate-expired"
     CERTIFICATE_NOT_YET_VALID = "certificate-not-yet-valid"
     CERTIFICATE_HOST_MISMATCH = "certificate-host-mismatch"

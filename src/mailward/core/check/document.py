@@ -4,7 +4,7 @@ Fields are added, never renamed or removed, while FORMAT stays the same.
 """
 
 from mailward.core.certificate import Certificate, read_chain
-from mailward.core.check.facts import Facts, Fetch, Lookup, MxHost, ReportTarget, Session, Tls
+from mailward.core.check.facts import Depth, Facts, Fetch, Lookup, MxHost, ReportTarget, Session, Tls
 from mailward.core.check.finding import Finding
 from mailward.core.check.run import Report
 from mailward.core.check.verdict import Verdict
@@ -120,6 +120,14 @@ def _session(session: Session) -> Json:
         "tls": _tls(session.tls),
         "tls_error": session.tls_error or None,
         "extensions_in_tls": list(session.extensions_in_tls),
+        "depth": None if session.depth is None else _depth(session.depth),
+    }
+
+
+def _depth(depth: Depth) -> Json:
+    return {
+        "versions": [{"version": version, "cipher": cipher} for version, cipher in depth.versions],
+        "accepts_injected": depth.accepts_injected,
     }
 
 

@@ -74,6 +74,16 @@ class Tls:
     """Nothing: OpenSSL trusts the chain by the authorities it was given. Names are not its business here."""
 
 
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What only more connections show."""
+
+    versions: tuple[tuple[str, str], ...] = ()
+    """The TLS versions that were accepted, each with the cipher chosen."""
+    accepts_injected: bool | None = None
+    """Whether a command in the clear behind STARTTLS is carried out over TLS; None: not observed."""
+
+
 class Reach(StrEnum):
     SPOKE = "spoke"
     """It greeted us and answered EHLO."""
@@ -104,6 +114,8 @@ class Session:
     tls_error: str = ""
     """Why the handshake failed."""
     extensions_in_tls: tuple[str, ...] = ()
+    depth: Depth | None = None
+    """None: not asked for."""
 
     @property
     def offers_starttls(self) -> bool:

@@ -19,6 +19,7 @@ RULES: tuple[Rule, ...] = (
     mxtls.starttls,
     mxtls.certificates,
     mxtls.addresses,
+    mxtls.depth,
     dane.dnssec,
     dane.tlsa_records,
     dane.tlsa_match,

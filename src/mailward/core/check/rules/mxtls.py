@@ -16,6 +16,7 @@ from mailward.core.mtasts.policy import Mode
 _SELF_SIGNED = 18
 _NO_ISSUER = (2, 20, 21, 27)
 _TOO_WEAK = (66, 67, 68)
+_OLD_VERSIONS = ("TLSv1", "TLSv1.1")
 _OLD_TLS = ("protocol version", "unsupported protocol", "wrong version", "version too low")
 
 
@@ -55,6 +56,26 @@ def certificates(view: View) -> Iterator[Finding]:
                 evidence = (_describe(look, look.certificate), *_errors(look, look.session.tls))
                 yield Finding(code, severity, host.name, evidence)
             yield from _weaknesses(view, look)
+
+
+def depth(view: View) -> Iterator[Finding]:
+    """What is only asked for on demand."""
+    for host in view.hosts:
+        for look in host.looks:
+            session, seen = look.session, look.session.depth
+            if seen is None:
+                continue
+            old = [
+                f"{version} with {cipher}" for version, cipher in seen.versions if version in _OLD_VERSIONS
+            ]
+            if old:
+                evidence = f"{session.address} accepts {', '.join(old)}"
+                yield Finding(Code.TLS_OLD_VERSIONS, Severity.NOTICE, host.name, (evidence,))
+            if seen.accepts_injected:
+                evidence = (
+                    f"{session.address} answers over TLS to a command that was sent in the clear before"
+                )
+                yield Finding(Code.STARTTLS_INJECTION, Severity.WARNING, host.name, (evidence,))
 
 
 def addresses(view: View) -> Iterator[Finding]:

@@ -53,6 +53,34 @@ ENTRIES = (
         section="RFC 8461 section 4.2",
     ),
     Explanation(
+        code=Code.TLS_OLD_VERSIONS,
+        title="Old TLS versions accepted",
+        clause="MX_HOST accepts TLS 1.0 or 1.1",
+        meaning="MX_HOST also accepts TLS versions that are broken. Mail with modern senders does not use them.",
+        severity=Severity.NOTICE,
+        steps=(
+            "Switch them off (Postfix: `smtpd_tls_protocols = >=TLSv1.2`).",
+            "If you still get mail from servers that know nothing newer, leave them on: else it comes in the clear.",
+        ),
+        section="RFC 8996 section 4; RFC 8996 section 5",
+    ),
+    Explanation(
+        code=Code.STARTTLS_INJECTION,
+        title="Commands can be slipped in before TLS",
+        clause="MX_HOST carries out commands that were sent before TLS",
+        meaning=(
+            "What an attacker on the path puts behind STARTTLS in the clear, MX_HOST carries out as if it had "
+            "come over TLS. Parts of messages and passwords can be stolen that way."
+        ),
+        severity=Severity.WARNING,
+        steps=(
+            "Update the mail server: this has been known since 2011 and mended nearly everywhere.",
+            "Look at proxies and virus filters in front of it: they often are the ones at fault.",
+        ),
+        section="RFC 3207 section 4.2",
+        attack="The flaw is the server's own; using it needs an attacker on the path.",
+    ),
+    Explanation(
         code=Code.MX_ADDRESSES_DIFFER,
         title="Addresses of an MX host differ",
         clause="the addresses of MX_HOST do not behave alike",
