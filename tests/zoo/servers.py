@@ -70,7 +70,7 @@ class Servers:
 
     def check(self, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
         """What `mailward check --json` says about each row's domain."""
-        documents = {}
+        documents: dict[str, dict[str, Any]] = {}
         for is_deep in (False, True):
             documents |= self._check([row for row in rows if row.is_deep is is_deep], is_deep=is_deep)
         return documents

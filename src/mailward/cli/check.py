@@ -14,7 +14,7 @@ from mailward.cli.report_target import open_target
 from mailward.core.check.document import build_document
 from mailward.core.check.facts import Facts
 from mailward.core.check.run import Report, run
-from mailward.core.check.suppose import suppose_mx, suppose_policy, suppose_tlsa
+from mailward.core.check.suppose import SuppositionWrong, suppose_mx, suppose_policy, suppose_tlsa
 from mailward.core.check.verdict import Outcome
 from mailward.core.explain.explanation import Severity
 from mailward.core.mtasts.policy import MAX_POLICY_BYTES
@@ -95,34 +95,33 @@ def check(
     Exit status, of the worst domain: 0 OK, 1 WARNING (protection is lost or will be), 2 CRITICAL (senders do not
     deliver), 3 UNKNOWN (nothing that would tell was observed, or a name, file or server given here cannot be used).
     """
+    ways = Ways(not no_smtp, ca_file, smtp_port, https_port, ehlo, is_deep=deep)
     try:
         names = list(dict.fromkeys(read_domain(text) for text in domains))
-        if ehlo:
-            check_ldh(ehlo)
-        check_authorities(ca_file)
-        ways = Ways(
-            has_smtp=not no_smtp,
-            ca_file=ca_file,
-            smtp_port=smtp_port,
-            https_port=https_port,
-            ehlo_name=ehlo,
-            is_deep=deep,
-        )
-        observer = Observer(Resolver(resolvers or ()), Guard(allow_private), ways)
+        observer = _make_observer(ways, Guard(allow_private), resolvers or ())
         supposed = _read_supposed(from_policy, from_mx or (), from_tlsa or ())
-        observed = asyncio.run(_observe_all(observer, names, supposed.mx))
-        reports = [run(_suppose(facts, supposed)) for facts in observed]
-    except OSError as error:
-        _complain(f"{from_policy}: {error.strerror or error}")
-        raise typer.Exit(EXIT_UNKNOWN) from error
     except (InvalidName, ValueError, TlsFailed) as error:
-        _complain(str(error))
-        raise typer.Exit(EXIT_UNKNOWN) from error
+        raise _unknown(str(error)) from error
+    except OSError as error:
+        raise _unknown(f"{from_policy}: {error.strerror or error}") from error
+    observed = asyncio.run(_observe_all(observer, names, supposed.mx))
+    try:
+        reports = [run(_suppose(facts, supposed)) for facts in observed]
+    except SuppositionWrong as error:
+        raise _unknown(str(error)) from error
     statuses = [_status(report) for report in reports]
     with open_target(None):
         for report, status in zip(reports, statuses, strict=True):
             typer.echo(_present(report, status, as_json=as_json, one_line=one_line, brief=brief))
     raise typer.Exit(next(status for status in _WORST if status in statuses))
+
+
+def _make_observer(ways: Ways, guard: Guard, resolvers: Sequence[str]) -> Observer:
+    """Raises InvalidName, ValueError, TlsFailed."""
+    if ways.ehlo_name:
+        check_ldh(ways.ehlo_name)
+    check_authorities(ways.ca_file)
+    return Observer(Resolver(resolvers), guard, ways)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,5 +181,6 @@ def _status(report: Report) -> int:
     return status
 
 
-def _complain(sentence: str) -> None:
+def _unknown(sentence: str) -> typer.Exit:
     typer.echo(f"mailward: {sentence}", err=True)
+    return typer.Exit(EXIT_UNKNOWN)

@@ -11,9 +11,12 @@ from mailward.core.explain.checks import explain_finding
 from mailward.core.explain.explanation import Severity
 from mailward.core.explain.verdicts import say_verdict
 from mailward.render.visible import make_visible
+from mailward.render.wording import split_code
 
 WIDTH = 100
 _MAX_EVIDENCE = 300
+_HELD = "\u00a0"
+"""Holds the words of a command together while lines are made; never seen."""
 _WORDS = {Severity.CRITICAL: "CRITICAL", Severity.WARNING: "WARNING", Severity.NOTICE: "notice"}
 
 
@@ -23,7 +26,7 @@ def render_report(report: Report, *, details: bool = True) -> str:
     if report.facts.supposed:
         lines += [*_wrap(f"If {'; and if '.join(report.facts.supposed)}:", "  "), ""]
     for verdict in report.verdicts:
-        lines += _wrap(say_verdict(verdict, report.facts.at), "  ", first="  * ")
+        lines += _wrap(say_verdict(verdict, report.facts.at), "    ", first="  * ")
     if report.grade is not None:
         lines += ["", *_wrap(f"Grade {report.grade.letter}: {'; '.join(report.grade.sum)}", "  ")]
     for finding in report.findings:
@@ -55,25 +58,31 @@ def _finding(finding: Finding, domain: str) -> Iterator[str]:
     entry = explain_finding(finding.code).filled(mx=finding.about, domain=domain)
     yield from _wrap(f"{_WORDS[finding.severity]}  {entry.title}: {finding.about}", "    ", first="  ")
     told = f", senders report {finding.result_type}" if finding.result_type else ""
-    yield f"    [{finding.code}, {entry.section}{told}]"
+    yield from _wrap(f"[{finding.code}, {entry.section}{told}]", "     ", first="    ")
     for each in finding.evidence:
         yield from _wrap(make_visible(each)[:_MAX_EVIDENCE], "        ", first="      seen: ")
     yield from _wrap(entry.meaning, "    ")
     for number, step in enumerate(entry.steps, 1):
-        yield from _wrap(step.replace("`", ""), "       ", first=f"    {number}. ")
+        yield from _wrap(_hold_commands(step), "       ", first=f"    {number}. ")
+
+
+def _hold_commands(step: str) -> str:
+    """Commands lose their backticks and are not broken over lines: a person copies them."""
+    pieces = split_code(step)
+    return "".join(text.replace(" ", _HELD) if is_code else text for text, is_code in pieces)
 
 
 def _wrap(text: str, indent: str, first: str | None = None) -> list[str]:
-    """Commands are not broken: a person copies them."""
     start = indent if first is None else first
-    return textwrap.wrap(
+    lines = textwrap.wrap(
         text,
         WIDTH,
         initial_indent=start,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
-    ) or [start.rstrip()]
+    )
+    return [line.replace(_HELD, " ") for line in lines] or [start.rstrip()]
 
 
 def _details(report: Report) -> Iterator[str]:
