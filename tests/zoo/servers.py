@@ -199,6 +199,7 @@ def _start_web(servers: Servers, rows: Sequence[Row], stack: ExitStack) -> None:
             more = _fill(row.nginx, servers, row)
             place = address(WEBS[which])
             blocks.append(_SERVER.format(address=place, name=name, folder=f"{name}-{which}", more=more))
+    (folder / "large.txt").write_text("mx: mx.example\n" * 6000)
     (folder / "nginx.conf").write_text(_NGINX.format(servers="".join(blocks)))
     nginx = ["chroot", str(servers.postfix.root), "nginx", "-c", "/zoo/nginx.conf", "-e", "/zoo/nginx.log"]
     process = subprocess.Popen([*servers.network.inside("web"), *nginx])
