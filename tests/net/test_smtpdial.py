@@ -56,6 +56,14 @@ async def test_a_good_server_shows_everything_and_hears_quit(zoo: Zoo, tmp_path:
     assert server.commands == ["EHLO probe.example.test", "STARTTLS", "EHLO probe.example.test", "QUIT"]
 
 
+async def test_s19_the_mx_host_is_named_in_the_handshake(zoo: Zoo, tmp_path: Path) -> None:
+    names: list[str | None] = []
+    made = context(zoo, "good", tmp_path)
+    made.sni_callback = lambda _socket, name, _context: names.append(name)
+    await look(FakeMailServer(made), zoo)
+    assert names == [MX]
+
+
 # what OpenSSL says of each chain, as `openssl verify` numbers it
 @pytest.mark.parametrize(
     "kind, numbers",

@@ -62,6 +62,8 @@ def _finding(finding: Finding, domain: str) -> Iterator[str]:
     for each in finding.evidence:
         yield from _wrap(make_visible(each)[:_MAX_EVIDENCE], "        ", first="      seen: ")
     yield from _wrap(entry.meaning, "    ")
+    for note in finding.notes:
+        yield from _wrap(f"In the wild: {note}", "    ")
     for number, step in enumerate(entry.steps, 1):
         yield from _wrap(_hold_commands(step), "       ", first=f"    {number}. ")
 

@@ -60,6 +60,7 @@ def _finding(finding: Finding, facts: Facts) -> Json:
         "meaning": entry.meaning,
         "steps": list(entry.steps),
         "section": entry.section,
+        "notes": list(finding.notes),
         "attack": entry.attack or None,
         "result_type": finding.result_type.value if finding.result_type else None,
     }

@@ -20,6 +20,9 @@ class Finding:
     evidence: tuple[str, ...] = ()
     """What was seen, as it was seen; not yet made safe for a terminal or a page."""
 
+    notes: tuple[str, ...] = ()
+    """What known senders make of it all the same."""
+
     @property
     def result_type(self) -> ResultType | None:
         """What senders report for it."""
@@ -35,5 +38,10 @@ def merge(findings: Iterable[Finding]) -> tuple[Finding, ...]:
         if first is not finding:
             evidence = dict.fromkeys(first.evidence + finding.evidence)
             severity = min(first.severity, finding.severity, key=_ORDER.__getitem__)
-            merged[key] = replace(first, evidence=tuple(evidence)[:MAX_EVIDENCE], severity=severity)
+            merged[key] = replace(
+                first,
+                evidence=tuple(evidence)[:MAX_EVIDENCE],
+                severity=severity,
+                notes=tuple(dict.fromkeys(first.notes + finding.notes)),
+            )
     return tuple(sorted(merged.values(), key=lambda finding: _ORDER[finding.severity]))

@@ -7,6 +7,7 @@ from mailward.core.check.finding import Finding
 from mailward.core.check.rules.record import announces
 from mailward.core.check.view import View
 from mailward.core.explain.explanation import Severity
+from mailward.core.explain.readers import KNOWN_READERS
 from mailward.core.mtasts.policy import Level, Mode, Problem
 
 _CODES = {
@@ -28,7 +29,9 @@ def policy_text(view: View) -> Iterator[Finding]:
         return
     url = f"https://{view.facts.policy_host.name}/.well-known/mta-sts.txt"
     for problem in problems:
-        yield Finding(_code(problem), _SEVERITIES[problem.level], url, (str(problem),))
+        note = KNOWN_READERS.get(problem.code)
+        notes = (note,) if note else ()
+        yield Finding(_code(problem), _SEVERITIES[problem.level], url, (str(problem),), notes)
     if policy is None:
         return
     if policy.mode is Mode.TESTING:
