@@ -12,6 +12,7 @@ from pathlib import Path
 from OpenSSL import SSL, crypto
 
 from mailward.core.check.facts import Tls, TrustError
+from mailward.core.names import MAX_NAME_LENGTH
 
 MAX_HANDSHAKE_BYTES = 256 * 1024
 MAX_CHAIN = 20
@@ -55,7 +56,8 @@ class TlsLook:
         self._tls = SSL.Connection(_context(ca_file, version), None)
         self._errors: list[TrustError] = []
         self._tls.set_app_data(self._errors)
-        self._tls.set_tlsext_host_name(host.encode("ascii"))
+        if len(host) <= MAX_NAME_LENGTH:  # OpenSSL takes no longer ones, and no host has one
+            self._tls.set_tlsext_host_name(host.encode("ascii"))
         self._tls.set_connect_state()
         self._received = 0
         self.ready = False

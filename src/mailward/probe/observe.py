@@ -4,10 +4,10 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mailward.core.check.facts import Facts, Fetch, Found, Lookup, MxHost, PolicyHost, Session, Tls
+from mailward.core.check.facts import Facts, Fetch, Found, Lookup, MxHost, PolicyHost, Reach, Session, Tls
 from mailward.core.check.rules.policyhost import UNOBSERVED
 from mailward.core.dane.tlsa import owner_names
-from mailward.core.names import Domain, InvalidName, parse_domain
+from mailward.core.names import MAX_NAME_LENGTH, Domain, is_address
 from mailward.net import clock
 from mailward.net.fetch import FetchError, fetch_policy_at
 from mailward.net.guard import Guard
@@ -24,6 +24,7 @@ MAX_CAA_NAMES = 8
 MAX_DIALS = 8  # connections at a time, for all domains; one at a time to an address
 FETCH_SECONDS = 60.0  # RFC 8461 §3.3 suggests one minute
 LOOK_SECONDS = 20.0
+DOMAIN_SECONDS = 240.0  # no connection to an MX host of one domain is begun later: servers may stall for long
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Ways:
     ehlo_name: str = ""
     """Empty: the machine's own name."""
     patience: Patience = field(default_factory=Patience)
+    domain_seconds: float = DOMAIN_SECONDS
     is_deep: bool = False
     """Five connections more to each MX address that does TLS."""
 
@@ -55,7 +57,7 @@ class Observer:
 
     async def observe(self, domain: Domain, supposed_mx: tuple[Domain, ...] = ()) -> Facts:
         """Raises nothing for what the network does. With `supposed_mx`, as if the MX records named these hosts."""
-        at = clock.now()
+        at, until = clock.now(), clock.monotonic() + self._ways.domain_seconds
         root, mx, sts, tlsrpt, policy_host = await asyncio.gather(
             self._resolver.lookup(".", "SOA"),
             self.look_up(domain, "MX"),
@@ -68,7 +70,7 @@ class Observer:
             mx = replace(mx, found=Found.FOUND, records=records, reason="")
         names = _mx_names(domain, mx)
         hosts, elsewhere, targets = await asyncio.gather(
-            asyncio.gather(*(self._observe_host(name) for name in names[:MAX_MX_HOSTS])),
+            asyncio.gather(*(self._observe_host(name, until) for name in names[:MAX_MX_HOSTS])),
             self._look_elsewhere(domain, sts),
             observe_targets(tlsrpt, self.look_up, self._guard),
         )
@@ -159,30 +161,29 @@ class Observer:
         except (TlsFailed, OSError):
             return None  # the fetch has said what is wrong
 
-    async def _observe_host(self, name: str) -> MxHost:
-        try:
-            parse_domain(name, allow_single=True)
-        except InvalidName as error:
-            nothing = Lookup(name, "A", Found.NODATA, reason=str(error))
-            return MxHost(name, nothing, Lookup(name, "AAAA", Found.NODATA, reason=str(error)))
+    async def _observe_host(self, name: str, until: float) -> MxHost:
+        if is_address(name):  # other names that no host should have are looked up: senders do it too
+            return MxHost(name, Lookup(name, "A", Found.NODATA), Lookup(name, "AAAA", Found.NODATA))
         v4, v6 = await asyncio.gather(self.look_up(name, "A"), self.look_up(name, "AAAA"))
         chain = v4.chain or v6.chain
         owners = owner_names(name, chain, 25) if v4.was_found or v6.was_found else ()
-        tlsa = [await self.look_up(owner, "TLSA") for owner in owners]
+        tlsa = [await self.look_up(owner, "TLSA") for owner in owners if len(owner) <= MAX_NAME_LENGTH]
         addresses = (*v4.records[:MAX_ADDRESSES], *v6.records[:MAX_ADDRESSES])
         # one after another: a host's addresses are often one machine
-        sessions = [await self._session(name, address) for address in addresses if self._ways.has_smtp]
+        sessions = [await self._session(name, address, until) for address in addresses if self._ways.has_smtp]
         return MxHost(name, v4, v6, tuple(tlsa), tuple(sessions))
 
-    async def _session(self, host: str, address: str) -> Session:
+    async def _session(self, host: str, address: str, until: float) -> Session:
         """Of each host and address once, whoever asks."""
         key = (host, address)
         if key not in self._sessions:
-            self._sessions[key] = asyncio.ensure_future(self._dial(host, address))
+            self._sessions[key] = asyncio.ensure_future(self._dial(host, address, until))
         return await self._sessions[key]
 
-    async def _dial(self, host: str, address: str) -> Session:
+    async def _dial(self, host: str, address: str, until: float) -> Session:
         async with self._dials:
+            if clock.monotonic() >= until:
+                return Session(address, Reach.SILENT, reason="not asked: no time was left for this domain")
             session = await dial(host, address, self._caller)
             if self._ways.is_deep and session.tls is not None:
                 session = replace(session, depth=await dial_deep(host, address, self._caller))
