@@ -337,6 +337,16 @@ def test_a_deep_look_at_a_good_server_finds_nothing() -> None:
     assert codes(seen(depth=good)) == set()
 
 
+def test_a_server_that_goes_on_in_the_clear_has_no_old_tls_but_none() -> None:
+    assert codes(seen(tls_error="wrong version number", tls=None)) == {Code.TLS_HANDSHAKE}
+
+
+@pytest.mark.parametrize("error", ["connect", "certificate-name", "status"])
+def test_a_web_server_at_a_wildcard_is_no_broken_policy_host(error: str) -> None:
+    web = policy_host(Fetch("192.0.2.80", error, "in words", 404))
+    assert codes(facts(**record(), policy_host=web)) == {Code.STS_ABSENT}
+
+
 def test_one_fault_at_three_addresses_is_one_finding_with_three_pieces_of_evidence() -> None:
     addresses = ("192.0.2.1", "192.0.2.2", "192.0.2.3")
     sessions = [session(address, extensions=(), tls=None) for address in addresses]

@@ -17,7 +17,8 @@ _SELF_SIGNED = 18
 _NO_ISSUER = (2, 20, 21, 27)
 _TOO_WEAK = (66, 67, 68)
 _OLD_VERSIONS = ("TLSv1", "TLSv1.1")
-_OLD_TLS = ("protocol version", "unsupported protocol", "wrong version", "version too low")
+# not "wrong version number": so OpenSSL calls what is no TLS at all
+_OLD_TLS = ("alert protocol version", "unsupported protocol", "version too low")
 
 
 def starttls(view: View) -> Iterator[Finding]:

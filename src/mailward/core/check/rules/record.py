@@ -57,11 +57,12 @@ def _no_policy(view: View) -> Finding:
 
 
 def announces(view: View) -> bool:
-    """Whether the domain means to have a policy: a record of whatever quality, or a policy host."""
+    """Whether the domain means to have a policy: a record of whatever quality says so. A policy host that has an address
+    does not: a wildcard gives every name one.
+    """
     if isinstance(view.record, Record | RecordInvalid | SeveralRecords):
         return True
-    host = view.facts.policy_host
-    return host.v4.was_found or host.v6.was_found or bool(host.chain)
+    return any(_VERSION in text[:200].lower() for text in view.facts.sts.texts)
 
 
 def _shown(lookup: Lookup) -> tuple[str, ...]:
