@@ -57,8 +57,8 @@ def _no_policy(view: View) -> Finding:
 
 
 def announces(view: View) -> bool:
-    """Whether the domain means to have a policy: a record of whatever quality says so. A policy host that has an address
-    does not: a wildcard gives every name one.
+    """Whether the domain means to have a policy: a record of whatever quality says so. A policy host that has an
+    address does not: a wildcard gives every name one.
     """
     if isinstance(view.record, Record | RecordInvalid | SeveralRecords):
         return True
