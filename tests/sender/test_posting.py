@@ -125,6 +125,28 @@ async def test_a_host_that_hangs_is_left_and_asked_again(
     assert sorted(marks) == ["", "", "possible"]
 
 
+async def test_a_host_that_is_away_is_asked_for_all_its_reports_at_once_and_for_a_day(
+    lab: ReportLab, host: ReportHost
+) -> None:
+    host.answer = b"HTTP/1.1 503 Busy\r\n\r\n"
+    lab.count(*(tally(f"d{number}.example", record=ruas(url(host))) for number in range(20)))
+    for hours in (0, 1, 2, 3):
+        await lab.once(MORNING + timedelta(hours=hours))
+    assert len(host.posts) == 4, "one question each time, not twenty"
+    assert {each.attempts for each in lab.deliveries()} == {4}
+    for hours in range(4, 60, 3):
+        await lab.once(MORNING + timedelta(hours=hours))
+    assert {each.state for each in lab.deliveries()} == {"failed"}
+    assert MAX_ATTEMPTS <= len(host.posts) < 2 * MAX_ATTEMPTS
+
+
+async def test_who_asks_for_patience_costs_the_others_no_attempt(lab: ReportLab, host: ReportHost) -> None:
+    host.answer = b"HTTP/1.1 429 Slow\r\nRetry-After: 60\r\n\r\n"
+    lab.count(*(tally(f"d{number}.example", record=ruas(url(host))) for number in range(3)))
+    await lab.once()
+    assert sorted(each.attempts for each in lab.deliveries()) == [0, 0, 1]
+
+
 async def test_g16_it_is_tried_for_a_day_with_growing_pauses(lab: ReportLab, host: ReportHost) -> None:
     host.answer = b"HTTP/1.1 503 Busy\r\n\r\n"
     lab.count(tally(record=ruas(url(host))))

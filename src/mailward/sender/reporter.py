@@ -257,10 +257,15 @@ class Daily:
                     return
 
     def _put_off(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:
+        """The host was asked once for all of them; who asks for patience, though, may take the next."""
+        counts = not outcome.retry_after
+        text = f"not tried: the host said to another report that {outcome.text}"
         for delivery in deliveries:
-            wait = max(retry_seconds(1, outcome.retry_after) or 0, _NOT_TRIED_SECONDS)
-            text = f"not tried: the host said to another report that {outcome.text}"
-            self.store.postpone(delivery, _now() + wait, text, counts=False)
+            wait = retry_seconds(delivery.attempts + counts, outcome.retry_after)
+            if wait is None:
+                self._fail(delivery, text)
+            else:
+                self.store.put_off(delivery, _now() + max(wait, _NOT_TRIED_SECONDS), text, counts=counts)
 
     def _letter(self, delivery: Delivery) -> bytes | None:
         content = self.store.content(delivery)

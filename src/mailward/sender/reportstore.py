@@ -312,12 +312,21 @@ class ReportStore:
     def postpone(
         self, delivery: Delivery, next_at: int, outcome: str, *, counts: bool = True, is_repeat: bool = False
     ) -> None:
-        """It waits again. `counts`: as one of its attempts. `is_repeat`: the other side may have it already."""
+        """What was begun waits again. `counts`: as one of its attempts. `is_repeat`: the other side may have it."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE delivery SET state = 'waiting', next_at = ?, outcome = ?, is_repeat = max(is_repeat, ?),"
                 " attempts = attempts - ? WHERE number = ?",
                 (next_at, outcome[:_MAX_OUTCOME], is_repeat, not counts, delivery.number),
+            )
+
+    def put_off(self, delivery: Delivery, next_at: int, outcome: str, *, counts: bool) -> None:
+        """It waits on, without having been begun; `counts`: as one of its attempts all the same."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE delivery SET next_at = ?, outcome = ?, attempts = attempts + ?"
+                " WHERE number = ? AND state = 'waiting'",
+                (next_at, outcome[:_MAX_OUTCOME], counts, delivery.number),
             )
 
     def finish(self, delivery: Delivery, state: State, outcome: str) -> None:
