@@ -35,7 +35,8 @@ from mailward.sender.counts import Counts
 from mailward.sender.dkimkeys import load_keys, make_key, record_of
 from mailward.sender.letters import Letters, make_reporter
 from mailward.sender.makeday import make_day
-from mailward.sender.reportstore import Delivery, ReportStore
+from mailward.sender.reportrows import Delivery
+from mailward.sender.reportstore import ReportStore
 
 DAY = date(2026, 11, 27)
 NOW = datetime(2026, 11, 28, 0, 20, tzinfo=UTC)

@@ -23,7 +23,8 @@ from mailward.sender.counts import Counts
 from mailward.sender.dkimkeys import load_keys, make_key
 from mailward.sender.letters import Letters, make_reporter
 from mailward.sender.reporter import Daily
-from mailward.sender.reportstore import Delivery, ReportStore
+from mailward.sender.reportrows import Delivery
+from mailward.sender.reportstore import ReportStore
 
 DAY = date(2026, 11, 27)
 MORNING = datetime(2026, 11, 28, 8, 0, tzinfo=UTC)

@@ -19,7 +19,7 @@ from mailward.core.tlsrpt.read import read_bytes
 from mailward.core.tlsrpt.reading import check_strict
 from mailward.net import webpost
 from mailward.sender.pace import MAX_ATTEMPTS
-from mailward.sender.reportstore import Delivery, State
+from mailward.sender.reportrows import Delivery, State
 
 MINUTE = timedelta(minutes=1)
 

@@ -13,7 +13,8 @@ from tests.sender.reportlab import MORNING, ReportLab, later, tally
 
 from mailward.net import clock
 from mailward.sender.pace import MAX_WAIT
-from mailward.sender.reportstore import ReportStore, StoreError
+from mailward.sender.reportrows import StoreError
+from mailward.sender.reportstore import ReportStore
 
 NO_LIMIT = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 

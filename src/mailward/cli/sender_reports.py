@@ -23,7 +23,8 @@ from mailward.sender.bounces import MAX_BOUNCE_BYTES, Bounce, read_bounce
 from mailward.sender.counts import Counts, CountsError
 from mailward.sender.dkimkeys import KeyFileError
 from mailward.sender.letters import ContactUnusable, make_reporter
-from mailward.sender.reportstore import Listed, ReportStore, State, StoreError
+from mailward.sender.reportrows import Listed, State, StoreError
+from mailward.sender.reportstore import ReportStore
 from mailward.sender.transfer import show_time
 
 app = typer.Typer(name="sender", no_args_is_help=True)

@@ -16,7 +16,7 @@ from mailward.core.tlsrpt.errors import Unwritable
 from mailward.core.tlsrpt.schema import Report
 from mailward.core.tlsrpt.write import serialise_report
 from mailward.sender.dkimkeys import SigningName
-from mailward.sender.reportstore import Content, Delivery
+from mailward.sender.reportrows import Content, Delivery
 
 REPEAT_FIELD = "X-Mailward-Repeat"
 REPEAT_TEXT = "possible: we were cut off before; the Report-ID is the same"

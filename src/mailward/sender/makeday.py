@@ -13,7 +13,8 @@ from mailward.core.tlsrpt.daily import MAX_DETAILS, Reporter, count_sessions, cu
 from mailward.core.tlsrpt.destinations import Destinations, read_destinations
 from mailward.core.tlsrpt.write import serialise_report
 from mailward.sender.counts import Counts
-from mailward.sender.reportstore import NewDelivery, NewReport, ReportStore
+from mailward.sender.reportrows import NewDelivery, NewReport
+from mailward.sender.reportstore import ReportStore
 
 BATCH = 500
 _DAY = timedelta(days=1)

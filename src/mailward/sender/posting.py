@@ -14,7 +14,7 @@ from mailward.net.resolver import Resolver
 from mailward.net.webpost import PostError, post
 from mailward.sender.letters import REPEAT_FIELD, REPEAT_TEXT
 from mailward.sender.postconf import PostfixError, ProgramFailed, run_program
-from mailward.sender.reportstore import Delivery
+from mailward.sender.reportrows import Delivery
 
 MEDIA_TYPE = "application/tlsrpt+gzip"
 # sysexits.h: the message or its recipient is at fault, not the moment

@@ -29,7 +29,8 @@ from mailward.sender.letters import ContactUnusable, Letters, make_reporter
 from mailward.sender.makeday import due_days, make_day
 from mailward.sender.pace import MAX_WAIT, Pace, hourly_limit, retry_seconds
 from mailward.sender.posting import Outcome, Verdict, make_context, make_mail_post, post_report
-from mailward.sender.reportstore import Delivery, ReportStore, State, StoreError
+from mailward.sender.reportrows import Delivery, State, StoreError
+from mailward.sender.reportstore import ReportStore
 from mailward.sender.signalnumbers import Number, SignalNumbers
 
 logger = logging.getLogger("mailward.sender")

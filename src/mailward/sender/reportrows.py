@@ -1,0 +1,165 @@
+"""What the file of reports and deliveries holds: its tables, and their rows as values."""
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import date, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+SCHEMA_VERSION = 1
+_BUSY_SECONDS = 10.0
+EPOCH = date(1970, 1, 1)
+
+_SCHEMA = """
+CREATE TABLE day (
+    day INTEGER PRIMARY KEY,
+    made_at INTEGER NOT NULL,
+    made_to TEXT NOT NULL,
+    is_complete INTEGER NOT NULL,
+    reports INTEGER NOT NULL,
+    left_out INTEGER NOT NULL
+) STRICT;
+CREATE TABLE report (
+    day INTEGER NOT NULL,
+    domain TEXT NOT NULL,
+    report_id TEXT NOT NULL,
+    content BLOB NOT NULL,
+    successes INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    cut INTEGER NOT NULL,
+    notes TEXT NOT NULL,
+    PRIMARY KEY (day, domain)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE delivery (
+    number INTEGER PRIMARY KEY,
+    day INTEGER NOT NULL,
+    domain TEXT NOT NULL,
+    rua TEXT NOT NULL,
+    address TEXT NOT NULL,
+    max_bytes INTEGER NOT NULL,
+    token TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    next_at INTEGER NOT NULL,
+    tried_at INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    is_repeat INTEGER NOT NULL,
+    UNIQUE (day, domain, rua)
+) STRICT;
+CREATE INDEX delivery_due ON delivery (address = '', next_at) WHERE state = 'waiting';
+CREATE INDEX delivery_sending ON delivery (number) WHERE state = 'sending';
+CREATE INDEX delivery_rua ON delivery (rua, day);
+CREATE TABLE suppression (
+    rua TEXT PRIMARY KEY,
+    since INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;
+"""
+
+
+class State(StrEnum):
+    """Of one delivery."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    """Begun; found at a start: cut off, and perhaps delivered."""
+    DELIVERED = "delivered"
+    """Accepted: by the web server, or by the local mail server."""
+    FAILED = "failed"
+    BOUNCED = "bounced"
+    """Accepted by the local mail server, returned later."""
+    SUPPRESSED = "suppressed"
+    """Not tried: what went there before came back for days."""
+    DROPPED = "dropped"
+    """By the operator."""
+
+
+class NewDelivery(NamedTuple):
+    rua: str
+    address: str
+    max_bytes: int
+    next_at: int
+
+
+class NewReport(NamedTuple):
+    domain: str
+    report_id: str
+    content: bytes
+    """JSON, gzipped."""
+    successes: int
+    failures: int
+    cut: int
+    notes: str
+    """What is wrong with the record, for the list."""
+    deliveries: Sequence[NewDelivery]
+
+
+class Delivery(NamedTuple):
+    number: int
+    day_number: int
+    domain: str
+    rua: str
+    address: str
+    """For mailto; empty for https."""
+    max_bytes: int
+    token: str
+    """Nobody can guess it: it names the delivery in Message-ID and envelope sender."""
+    state: str
+    attempts: int
+    next_at: int
+    tried_at: int
+    outcome: str
+    is_repeat: int
+
+    @property
+    def day(self) -> date:
+        return EPOCH + timedelta(days=self.day_number)
+
+
+class Content(NamedTuple):
+    report_id: str
+    gzipped: bytes
+    cut: int
+
+
+class Listed(NamedTuple):
+    delivery: Delivery
+    report_id: str
+    successes: int
+    failures: int
+    cut: int
+    notes: str
+
+
+class Suppression(NamedTuple):
+    rua: str
+    since: int
+    until: int
+    reason: str
+
+
+class StoreError(Exception):
+    """The file cannot be read or written; the text says why."""
+
+    code = "report-store"
+
+
+def open_tables(path: Path) -> sqlite3.Connection:
+    """Made if needed. Raises sqlite3.Error."""
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # in WAL, NORMAL loses the last commits with the power
+    connection.execute("BEGIN IMMEDIATE")
+    [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+    if version == 0:
+        for statement in _SCHEMA.split(";")[:-1]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+    if version > SCHEMA_VERSION:
+        raise sqlite3.DatabaseError(
+            f"schema {version} is newer than this Mailward, which knows {SCHEMA_VERSION}"
+        )
+    return connection
