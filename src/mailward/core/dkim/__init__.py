@@ -13,7 +13,7 @@ The public key stands in a TXT record at `<selector>._domainkey.<domain>`. The c
 here touches the network, and nothing here knows the time.
 
 `vouched_domain` reads what a relay of ours has found before us (Authentication-Results, RFC 8601), and
-`sign` makes signatures, for the test report.
+`sign` makes signatures, for the reports that we send.
 
 Checked with `cryptography` rather than by a DKIM library: that lets `now` be an argument, bounds the work
 that a hostile mail costs (the usual implementation takes quadratic time for long runs of white space), and

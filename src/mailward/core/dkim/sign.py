@@ -1,4 +1,4 @@
-"""Signing (RFC 6376 section 5, RFC 8463), relaxed/relaxed: for our own test reports."""
+"""Signing (RFC 6376 section 5, RFC 8463), relaxed/relaxed: for the reports that we send."""
 
 import base64
 import hashlib
