@@ -214,8 +214,11 @@ async def test_a_parent_that_is_killed_leaves_nobody_behind(lab: Lab) -> None:
 
 async def test_a_place_that_cannot_be_had_refuses_to_start(lab: Lab) -> None:
     socket_path(lab).write_text("no socket")
+    process = with_collector(lab)
     with pytest.raises(AssertionError, match="is there, and is no socket"):
-        await with_collector(lab).start()
+        await process.start()
+    assert process.process is not None
+    assert await process.process.wait() == 2
 
 
 async def test_counts_that_cannot_be_opened_stop_no_mail(lab: Lab) -> None:
