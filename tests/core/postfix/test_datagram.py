@@ -7,7 +7,8 @@ from mailward.core.postfix.datagram import MAX_DATAGRAM_BYTES, DatagramError, Se
 from mailward.core.tlsrpt.schema import FailureDetail, Policy
 
 SAMPLES = Path(__file__).parents[2] / "fixtures" / "datagrams"
-LINES = ("version: STSv1", "mode: enforce", "mx: mx.sts.test", "max_age: 86400")
+CORPUS = Path(__file__).parents[4] / "shared/corpus/postfix-datagrams"
+LINES = ("version: STSv1", "mode: enforce", "mx: mx.sts.test", "max_age: 604800")
 STS = Policy(policy_type="sts", policy_domain="sts.test", policy_string=LINES, mx_host=("mx.sts.test",))
 
 
@@ -45,11 +46,22 @@ def detail(**fields: object) -> FailureDetail:
         ("tlsproxy-sts-fail-204-expired", "sts", "certificate-expired"),
     ],
 )
-def test_what_postfix_3_10_really_sends_is_read(name: str, policy_type: str, failures: str | None) -> None:
+def test_what_postfix_3_10_sends_is_read(name: str, policy_type: str, failures: str | None) -> None:
     [session] = read_datagram(sample(name)).sessions
     assert session.policy.policy_type == policy_type
     assert session.has_failed == (failures is not None)
     assert [each.result_type for each in session.details] == ([failures] if failures else [])
+
+
+@pytest.mark.skipif(not CORPUS.exists(), reason="the corpus of real datagrams is not beside this checkout")
+def test_what_a_real_postfix_sent_is_read_as_its_name_says() -> None:
+    paths = sorted(CORPUS.glob("*.json"))
+    assert len(paths) >= 14
+    for path in paths:
+        [session] = read_datagram(path.read_bytes()).sessions
+        assert session.has_failed == ("-fail-" in path.name), path.name
+        kind = path.name.removeprefix("tlsproxy-").split("-")[0]
+        assert session.policy.policy_type == {"none": "no-policy-found"}.get(kind, kind)
 
 
 def test_every_sample_is_in_the_table_above() -> None:
@@ -60,13 +72,13 @@ def test_a_failure_in_full() -> None:
     found = read_datagram(sample("sts-fail-201-attacker-stripped-starttls"))
     failure = FailureDetail(
         result_type="starttls-not-supported",
-        sending_mta_ip="10.77.0.10",
+        sending_mta_ip="192.0.2.10",
         receiving_mx_hostname="mx.sts.test",
         receiving_mx_helo="mx.sts.test",
-        receiving_ip="10.77.0.25",
+        receiving_ip="192.0.2.25",
     )
     assert found.domain == "sts.test"
-    assert found.record == "v=TLSRPTv1; rua=mailto:tlsrpt@sts.test,https://mta-sts.sts.test/rpt"
+    assert found.record == "v=TLSRPTv1; rua=mailto:tls-reports@sts.test"
     assert found.sessions == (Session(STS, True, (failure,)),)
 
 
