@@ -1,6 +1,9 @@
 """Postfix in a Debian tree of its own, with its own configuration, queue and log, on a host of the network."""
 
+import hashlib
+import os
 import re
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +68,12 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 
+def is_ready(suite: str) -> bool:
+    """Whether its tree has been made: as the script names it."""
+    cache = Path(os.environ.get("MAILWARD_TREES", "/var/cache/mailward"))
+    return (cache / f"postfix-{suite}-{hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:8]}.ready").exists()
+
+
 def find_tree(suite: str) -> Path:
     return Path(run("bash", SCRIPT, suite).strip())
 
@@ -89,6 +98,8 @@ class Postfix:
     host: str
     smtp_port: int = 0
     """On loopback, for streams of mail; 0: it takes none."""
+    log_begins: int = 0
+    """So much of its log is left out, in bytes."""
 
     @classmethod
     def unpack(cls, suite: str, root: Path, network: Network, host: str) -> "Postfix":
@@ -108,6 +119,8 @@ class Postfix:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         lines = _MAIN.format(hostname=f"{self.host}.test") + "".join(f"{k} = {v}\n" for k, v in main.items())
+        if not (self.root / "dev/urandom").exists():  # root of a user namespace makes no devices
+            lines += "tls_random_source =\n"
         (self.home / "main.cf").write_text(lines)
         if self.smtp_port:
             services = [f"127.0.0.1:{self.smtp_port} inet n - n - - smtpd", *services]
@@ -125,8 +138,16 @@ class Postfix:
     def version(self) -> str:
         return self.command("postconf", "-c", HOME, "-h", "mail_version").strip()
 
-    def send(self, recipient: str) -> None:
-        text = f"From: <alice@sender.test>\nTo: <{recipient}>\nSubject: A question\n\nHow do you do?\n"
+    def look_up(self, key: str, table: str) -> str:
+        """What a table says; empty: nothing, or that it cannot say."""
+        inside = [*self.network.inside(self.host), "chroot", str(self.root)]
+        done = subprocess.run(
+            [*inside, "postmap", "-c", HOME, "-q", key, table], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip()
+
+    def send(self, recipient: str, body: str = "How do you do?") -> None:
+        text = f"From: <alice@sender.test>\nTo: <{recipient}>\nSubject: A question\n\n{body}\n"
         self.command("sendmail", "-C", HOME, "-f", "alice@sender.test", recipient, text=text)
 
     def stream(self, recipient: str, count: int) -> None:
@@ -135,11 +156,17 @@ class Postfix:
         self.command("smtp-source", *options, f"inet:127.0.0.1:{self.smtp_port}")
 
     def forget_log(self) -> None:
+        self.log_begins = 0
         (self.home / "mail.log").write_text("")
+
+    def leave_log(self) -> None:
+        """What is in it up to now is the past; the file stays as it is, for who follows it."""
+        path = self.home / "mail.log"
+        self.log_begins = path.stat().st_size if path.exists() else 0
 
     def log(self) -> str:
         path = self.home / "mail.log"
-        return path.read_text(errors="replace") if path.exists() else ""
+        return path.read_bytes()[self.log_begins :].decode(errors="replace") if path.exists() else ""
 
     def deliveries(self) -> dict[str, Delivery]:
         """The last attempt for each recipient so far."""

@@ -34,6 +34,8 @@ class Receiver:
     tlsa: str = ""
     """Before the hash of its key, or the whole record."""
     zone: str = "mx.test"
+    options: tuple[str, ...] = ()
+    """More of main.cf for its service."""
 
     @property
     def name(self) -> str:
@@ -49,7 +51,7 @@ class Mailboxes:
         self.receivers = receivers
         self.postfix = Postfix.unpack("trixie", folder / "receiver", network, "receiver")
         self._pems = {
-            receiver.label: authority.issue_pem(
+            receiver.name: authority.issue_pem(
                 *(receiver.names or (receiver.name,)),
                 expires_in=receiver.expires_in,
                 self_signed=receiver.is_self_signed,
@@ -66,7 +68,7 @@ class Mailboxes:
             lines.append(f"{receiver.label} A {address(receiver.number)}")
             if receiver.tlsa:
                 full = len(receiver.tlsa.split()) == 4
-                record = receiver.tlsa if full else f"{receiver.tlsa} {key_hash(self._pems[receiver.label])}"
+                record = receiver.tlsa if full else f"{receiver.tlsa} {key_hash(self._pems[receiver.name])}"
                 lines.append(f"_25._tcp.{receiver.label} TLSA {record}")
         return lines
 
@@ -84,7 +86,7 @@ class Mailboxes:
             "default_process_limit": "100",
         }
         services = [line for receiver in self.receivers for line in self._service(receiver)]
-        files = {f"tls/{label}.pem": pem for label, pem in self._pems.items()}
+        files = {f"tls/{name}.pem": pem for name, pem in self._pems.items()}
         self.postfix.configure(main, services, files)
         (self.postfix.home / "mail").mkdir()
         self.postfix.command("chown", f"{UID}:{UID}", f"{HOME}/mail")
@@ -93,11 +95,14 @@ class Mailboxes:
     def total(self) -> int:
         return sum(1 for _ in self.postfix.home.glob("mail/box/new/*"))
 
+    def letters(self) -> list[str]:
+        """Every message that has come."""
+        return [path.read_text(errors="replace") for path in self.postfix.home.glob("mail/box/new/*")]
+
     def count(self, recipient: str) -> dict[str, int]:
         """How many of its messages each host has taken, by name and whether over TLS."""
         found: Counter[str] = Counter()
-        for path in self.postfix.home.glob("mail/box/new/*"):
-            text = path.read_text(errors="replace")
+        for text in self.letters():
             to, by = _TO.search(text), _BY.search(text)
             if to is None or by is None:
                 raise LabFault(f"no mail as this Postfix writes it: {text}")
@@ -118,6 +123,6 @@ class Mailboxes:
         level = "may" if receiver.has_tls else "none"
         options = [f"myhostname={receiver.name}", f"smtpd_tls_security_level={level}"]
         if receiver.has_tls:
-            options.append(f"smtpd_tls_chain_files={HOME}/tls/{receiver.label}.pem")
+            options.append(f"smtpd_tls_chain_files={HOME}/tls/{receiver.name}.pem")
         first = f"{address(receiver.number)}:25 inet n - n - - smtpd"
-        return [first, *(f"  -o {option}" for option in options)]
+        return [first, *(f"  -o {option}" for option in (*options, *receiver.options))]

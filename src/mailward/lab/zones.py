@@ -48,9 +48,11 @@ class Dns:
     root: Path
     """The tree that has the servers."""
     network: Network
+    resolvers: tuple[str, ...] = ("sender",)
+    """The hosts that have an unbound of their own, on loopback."""
     zones: dict[str, Zone] = field(default_factory=dict)
     _nsd: subprocess.Popen[bytes] | None = None
-    _unbound: subprocess.Popen[bytes] | None = None
+    _unbounds: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -62,12 +64,14 @@ class Dns:
     def start(self) -> None:
         self.folder.mkdir()
         self._write_all()
-        nsd, unbound = self.folder / "nsd.conf", self.folder / "unbound.conf"
-        nsd.write_text(_NSD.format(folder=HOME, address=address(DNS)) + self._nsd_zones())
-        unbound.write_text(_UNBOUND.format(folder=HOME))
+        (self.folder / "nsd.conf").write_text(
+            _NSD.format(folder=HOME, address=address(DNS)) + self._nsd_zones()
+        )
         (self.folder / "hints").write_text(f". 3600 NS ns.test.\nns.test. 3600 A {address(DNS)}\n")
         self._nsd = self._spawn("dns", "nsd", "-d", "-c", f"{HOME}/nsd.conf")
-        self._unbound = self._spawn("sender", "unbound", "-d", "-c", f"{HOME}/unbound.conf")
+        for host in self.resolvers:
+            (self.folder / f"unbound-{host}.conf").write_text(_UNBOUND.format(folder=HOME, host=host))
+            self._unbounds.append(self._spawn(host, "unbound", "-d", "-c", f"{HOME}/unbound-{host}.conf"))
 
     def change(self, name: str, *lines: str) -> None:
         """Of an unsigned zone."""
@@ -79,7 +83,7 @@ class Dns:
         self._nsd.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
-        for process in (self._nsd, self._unbound):
+        for process in (self._nsd, *self._unbounds):
             if process is not None:
                 process.terminate()
                 process.wait()
@@ -116,7 +120,7 @@ class Dns:
         return "".join(f'zone:\n  name: "{name}"\n  zonefile: "{HOME}/{name}zone"\n' for name in names)
 
     def _spawn(self, host: str, *command: str) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{command[0]}.out").open("wb") as out:
+        with (self.folder / f"{command[0]}-{host}.out").open("wb") as out:
             return subprocess.Popen(
                 [*self.network.inside(host), "chroot", str(self.root), *command], stdout=out, stderr=out
             )
@@ -148,12 +152,12 @@ server:
   username: ""
   chroot: ""
   directory: "{folder}"
-  pidfile: "{folder}/unbound.pid"
+  pidfile: "{folder}/unbound-{host}.pid"
   root-hints: "{folder}/hints"
   trust-anchor-file: "{folder}/anchor"
   local-zone: "test." nodefault
   module-config: "validator iterator"
-  logfile: "{folder}/unbound.log"
+  logfile: "{folder}/unbound-{host}.log"
   log-servfail: yes
   do-ip6: no
   cache-max-ttl: 0
