@@ -50,6 +50,12 @@ class Process:
         self.log += (rest or b"").decode().splitlines()
         return await self.process.wait()
 
+    async def until_logged(self, text: str, seconds: float = 60) -> None:
+        """A line may come before or after the one that says `started`."""
+        async with asyncio.timeout(seconds):
+            while not any(text in line for line in self.log):
+                self.log.append(await self.line())
+
     async def line(self) -> str:
         assert self.process is not None
         assert self.process.stderr is not None

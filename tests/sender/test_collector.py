@@ -15,7 +15,6 @@ from tests.fakes.policyhost import http
 from tests.fakes.ports import free_port
 from tests.fakes.socketmap import Client
 from tests.sender.lab import DOMAIN, SECURE, Lab
-from tests.sender.process import Process
 from tests.sender.signallab import (
     EXPIRED,
     GOOD,
@@ -130,7 +129,7 @@ async def test_a_locked_file_delays_and_loses_nothing(lab: Lab) -> None:
         other.execute("BEGIN IMMEDIATE")
         for _ in range(500):
             sender.send(GOOD)
-        await _line(process, " counts-not-written sessions=")
+        await process.until_logged(" counts-not-written sessions=")
         other.execute("ROLLBACK")
     await until(lambda: sessions(lab, "sts.test") == (501, 0))
     assert await process.stop(signal.SIGTERM) == 0
@@ -147,7 +146,7 @@ async def test_a_full_disk_delays_and_loses_nothing(lab: Lab) -> None:
     resource.prlimit(collector_of(process), resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
     for _ in range(500):
         sender.send(GOOD)
-    await _line(process, " counts-not-written sessions=")
+    await process.until_logged(" counts-not-written sessions=")
     assert sessions(lab, "sts.test") == (1, 0)
     assert await number(port, "signals_uncommitted") == 500
     limit = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -227,7 +226,7 @@ async def test_counts_that_cannot_be_opened_stop_no_mail(lab: Lab) -> None:
     process = await with_collector(lab).start()
     sender = Sender(socket_path(lab))
     sender.send(GOOD)
-    await _line(process, " counts-not-written sessions=1 ")
+    await process.until_logged(" counts-not-written sessions=1 ")
     async with await Client.connect(process.port) as client:
         assert await client.ask(DOMAIN) == SECURE
     counts_path(lab).parent.unlink()
@@ -239,12 +238,6 @@ async def test_counts_that_cannot_be_opened_stop_no_mail(lab: Lab) -> None:
 def _has_details(lab: Lab) -> bool:
     found = found_today(lab)
     return found is not None and bool(found.results[0].failure_details)
-
-
-async def _line(process: Process, text: str) -> None:
-    async with asyncio.timeout(60):
-        while not any(text in line for line in process.log):
-            process.log.append(await process.line())
 
 
 def record_for(lab: Lab) -> str:

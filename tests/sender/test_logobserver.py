@@ -57,7 +57,7 @@ async def test_a_success_with_another_host_becomes_a_failure_and_the_sum_stays(
     log = tmp_path / "mail.log"
     log.touch()
     process = await with_collector(lab, f'log = "{log}"').start()
-    await until(lambda: any(" log-followed " in line for line in process.log))
+    await process.until_logged(" log-followed ")
     sender = Sender(socket_path(lab))
     for host in ("mx.a.test", "mx.evil.test", "mx.a.test"):
         send(sender, log, host)
@@ -71,7 +71,7 @@ async def test_sessions_outside_any_log_stay_as_they_were_counted(lab: Lab, tmp_
     sender = Sender(socket_path(lab))
     sender.send(SUCCESS)
     await until(lambda: sessions(lab, "a.test") == (1, 0))
-    await until(lambda: any(" log-not-readable " in line for line in process.log))
+    await process.until_logged(" log-not-readable ")
     sender.close()
     assert await process.stop(signal.SIGTERM) == 0
 

@@ -124,6 +124,7 @@ def running_bed(domains: Sequence[Domain], sites: Sequence[Site]) -> Iterator[Be
         hosts = {"dns": [DNS, DEAD], "sender": [SENDER], "receiver": NUMBERS, "web": [WEB]}
         network = Network(hosts)
         stack.callback(network.close)
+        network.set_kernel("sender", "net/unix/max_dgram_qlen", 512)  # as docs/tlsrpt.md asks
         bed = _prepare(folder, network, domains, sites)
         bed.dns.start()
         stack.callback(bed.dns.stop)
