@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ from mailward.sender.doctor import look
 
 ROOT = Path(__file__).parents[2]
 POSTFIX = ROOT / ".cache" / "postfix"  # scripts/test-needs unpacks it
+VERSION = subprocess.run(
+    [POSTFIX / "postconf", "-dh", "mail_version"], check=True, capture_output=True, text=True
+).stdout
+MAP = "QUERYwithTLSRPT" if tuple(map(int, VERSION.split(".")[:2])) >= (3, 10) else "QUERY"
 MAIN = """
 compatibility_level = 3.6
 queue_directory = {queue}
@@ -64,10 +69,10 @@ async def start(lab: Lab, queue: Path) -> tuple[Process, str]:
 
 async def test_a_set_up_that_works_has_no_problem(lab: Lab, queue: Path) -> None:
     daemon, listen = await start(lab, queue)
-    options = postfix(lab, queue, "socketmap:unix:sender.sock:QUERY")
+    options = postfix(lab, queue, f"socketmap:unix:sender.sock:{MAP}")
     status, output = await command(lab, "doctor", *options, listen=listen)
     assert (status, "PROBLEM" in output) == (0, False), output
-    assert "smtp_tls_policy_maps asks socketmap:unix:sender.sock:QUERY" in output
+    assert f"smtp_tls_policy_maps asks socketmap:unix:sender.sock:{MAP}" in output
     assert "sender.sock answers in " in output
     assert "smtp_tls_security_level is may, as default_level says" in output
     close(queue)
@@ -86,7 +91,7 @@ async def test_what_to_change_is_said_exactly(lab: Lab, queue: Path) -> None:
     found = {line["code"]: line for line in map(json.loads, output.splitlines())}
     assert status == 1
     fix = f"postconf -c {options[1]} -e 'smtp_tls_policy_maps = hash:/etc/postfix/tls_policy, {{}}'"
-    assert found["not-asked"]["fix"] == fix.format("socketmap:unix:sender.sock:QUERY")
+    assert found["not-asked"]["fix"] == fix.format(f"socketmap:unix:sender.sock:{MAP}")
     assert found["level-differs"]["fix"] == '[sender] default_level = "may"'
 
 

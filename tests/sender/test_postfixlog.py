@@ -204,7 +204,8 @@ class Journal:
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"ready\n"
-        self.inside = ("nsenter", f"--mount=/proc/{self._process.pid}/ns/mnt")
+        there = f"/proc/{self._process.pid}"
+        self.inside = ("nsenter", f"--mount={there}/ns/mnt", f"--root={there}/root")  # a chroot stays one
 
     def write(self, *names: str) -> None:
         subprocess.run([*self.inside, sys.executable, "-c", _WRITE, *names], check=True)

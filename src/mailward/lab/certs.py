@@ -14,6 +14,17 @@ from cryptography.x509.oid import NameOID
 from mailward.net import clock
 
 DAY = dt.timedelta(days=1)
+_CA_KEY_USAGE = x509.KeyUsage(
+    digital_signature=True,
+    key_cert_sign=True,
+    crl_sign=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def _name(text: str) -> x509.Name:
@@ -92,11 +103,18 @@ class Authority:
             .not_valid_before(min(clock.now(), not_after) - DAY)
             .not_valid_after(not_after)
             .add_extension(constraints, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         )
+        if constraints.ca:
+            builder = builder.add_extension(_CA_KEY_USAGE, critical=True)
+        # RFC 5280 §4.2.1.1, which Python 3.13 asks for
+        issuer = key if self_signed else self._key
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())
+        builder = builder.add_extension(identifier, critical=False)
         if names:
             alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
             builder = builder.add_extension(alternatives, critical=False)
-        return builder.sign(key if self_signed else self._key, hashes.SHA256())
+        return builder.sign(issuer, hashes.SHA256())
 
 
 def key_hash(pem: bytes) -> str:

@@ -69,8 +69,7 @@ CASES = {
     "a gzip bomb in base64": (base64.encodebytes(ZEROS), "too-large"),
     "a zip bomb": (zipped(b" " * (26 * MIB)), "too-large"),
     "a zip of many small bombs": (zipped(b" " * MIB, members=40), "too-large"),
-    # newer Pythons, and older ones as Debian mends them, refuse members that overlap before they are read
-    "a zip of one bomb listed many times": (overlapping(900), "too-large or zip-corrupt"),
+    "a zip of one bomb listed many times": (overlapping(900), "zip-corrupt"),
     "a zip of too many members": (zipped(REPORT, members=1_001), "too-many"),
     "arrays inside each other": (b"[" * 100_000, "too-deep"),
     "objects inside each other": (b'{"a":' * 100_000, "too-deep"),
@@ -89,7 +88,7 @@ def test_r5_hostile_bytes_are_refused_with_a_reason_at_once(data: bytes, code: s
     started = time.process_time()
     with pytest.raises(Unreadable) as raised:
         read_bytes(data)
-    assert raised.value.code in code.split(" or ")
+    assert raised.value.code == code
     assert raised.value.detail
     assert time.process_time() - started < 5
 

@@ -154,6 +154,8 @@ def _report_members(archive: zipfile.ZipFile, limits: Limits) -> list[zipfile.Zi
     ]
     if len(members) > limits.max_members:
         raise Unreadable("too-many", f"the zip archive has more than {limits.max_members} members")
+    if len({member.header_offset for member in members}) < len(members):
+        raise Unreadable("zip-corrupt", "the zip archive lists the same bytes as several members")
     return [member for member in members if member.filename.lower().endswith(_MEMBER_NAMES)] or members
 
 
