@@ -61,8 +61,11 @@ class Server:
             self.child = None
 
     def counted(self) -> Counted:
-        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=20) as connection:
-            [(everything, failed)] = connection.execute(self.query).fetchall()
+        try:
+            with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=20) as connection:
+                [(everything, failed)] = connection.execute(self.query).fetchall()
+        except sqlite3.OperationalError:  # ours is made with the first commit
+            return 0, 0
         return everything, failed
 
     @property
