@@ -18,6 +18,7 @@ from mailward.core.names import Domain
 from mailward.core.tlsrpt.counting import Detail, DomainDay, Tally, add_up
 from mailward.core.tlsrpt.schema import FailureDetail, Policy
 from mailward.sender.countswriter import LIMITS, CountsWriter, Limits
+from mailward.sender.durable import connect_durably
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 10.0
@@ -248,9 +249,7 @@ class Counts:
 
 
 def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # in WAL, NORMAL loses the last commits with the power
+    connection = connect_durably(path, busy_seconds)
     connection.execute("BEGIN IMMEDIATE")
     [(version,)] = connection.execute("PRAGMA user_version").fetchall()
     if version == 0:

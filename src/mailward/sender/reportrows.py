@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from mailward.sender.durable import connect_durably
+
 SCHEMA_VERSION = 1
 _BUSY_SECONDS = 10.0
 EPOCH = date(1970, 1, 1)
@@ -148,9 +150,7 @@ class StoreError(Exception):
 
 def open_tables(path: Path) -> sqlite3.Connection:
     """Made if needed. Raises sqlite3.Error."""
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # in WAL, NORMAL loses the last commits with the power
+    connection = connect_durably(path, _BUSY_SECONDS)
     connection.execute("BEGIN IMMEDIATE")
     [(version,)] = connection.execute("PRAGMA user_version").fetchall()
     if version == 0:

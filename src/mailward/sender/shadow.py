@@ -21,6 +21,7 @@ from mailward.net import clock
 from mailward.sender.answers import Answers
 from mailward.sender.cache import CacheError
 from mailward.sender.census import open_for_reading
+from mailward.sender.durable import use_write_ahead_log
 from mailward.sender.knowledge import Knowledge
 from mailward.sender.memo import NOTFOUND_FRAME, Subject
 from mailward.sender.metrics import Metrics
@@ -28,6 +29,7 @@ from mailward.sender.sitetable import NoTable, SiteTable
 
 logger = logging.getLogger("mailward.sender")
 
+_BUSY_SECONDS = 5.0
 MAX_DECIDING = 2_000  # decisions under way; more questions are answered and not written down
 MAX_ROWS = 50_000  # next hops in the journal; those not asked for the longest time go first
 FLUSH_SECONDS = 1.0
@@ -77,7 +79,7 @@ class ShadowJournal:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with contextlib.closing(sqlite3.connect(path)) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
+                use_write_ahead_log(connection, _BUSY_SECONDS)
                 connection.execute(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise CacheError(f"{path}: {error}") from error

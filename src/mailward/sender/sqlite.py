@@ -19,6 +19,7 @@ from mailward.core.mtasts.decide import Cached, Failure
 from mailward.core.mtasts.policy import Policy
 from mailward.core.names import Domain
 from mailward.sender.cache import CacheError, Entry, Version
+from mailward.sender.durable import connect_durably
 
 SCHEMA_VERSION = 2
 MAX_VERSIONS = 20  # of one domain
@@ -244,9 +245,7 @@ def _tell(
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # in WAL, NORMAL loses the last commits with the power
+    connection = connect_durably(path, _BUSY_SECONDS)
     connection.execute("BEGIN IMMEDIATE")
     [(version,)] = connection.execute("PRAGMA user_version").fetchall()
     if version < SCHEMA_VERSION:

@@ -1,0 +1,33 @@
+"""SQLite files that several processes open at once, and whose commits survive the power."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+from mailward.net import clock
+
+_AGAIN_SECONDS = 0.01
+
+
+def connect_durably(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    """Made if needed; no transaction is begun by itself. Raises sqlite3.Error."""
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+    use_write_ahead_log(connection, busy_seconds)
+    connection.execute("PRAGMA synchronous = FULL")  # in WAL, NORMAL loses the last commits with the power
+    return connection
+
+
+def use_write_ahead_log(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """Raises sqlite3.Error. Of those who open a new file at once one changes its mode, and SQLite refuses the others
+    without waiting, whatever the timeout.
+    """
+    ends = clock.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or clock.monotonic() >= ends:
+                raise
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            return
