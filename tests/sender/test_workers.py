@@ -36,11 +36,9 @@ async def started(process: Process, count: int) -> None:
 
 async def ask_all(port: int) -> list[str]:
     """Through connections of their own, so that every worker gets some."""
-    clients = [await Client.connect(port) for _ in range(CLIENTS)]
-    answers = await asyncio.gather(*(client.ask(DOMAIN) for client in clients))
-    for client in clients:
-        await client.close()
-    return answers
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(await Client.connect(port)) for _ in range(CLIENTS)]
+        return [await client.ask(DOMAIN) for client in clients]
 
 
 async def _ask_again(port: int) -> list[str]:
