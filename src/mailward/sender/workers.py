@@ -187,6 +187,8 @@ class Workers:
         while ready < self._count and time.monotonic() < deadline and not self._stopping:
             with contextlib.suppress(BlockingIOError):
                 ready += len(os.read(self._ready_read, self._count))
+            if ready >= self._count:  # one that ends from now on is replaced
+                break
             pid, status = os.waitpid(-1, os.WNOHANG)
             child = self._pids.pop(pid, None)
             if isinstance(child, Companion):  # nobody's answers depend on it
