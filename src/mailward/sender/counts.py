@@ -18,7 +18,7 @@ from mailward.core.names import Domain
 from mailward.core.tlsrpt.counting import Detail, DomainDay, Tally, add_up
 from mailward.core.tlsrpt.schema import FailureDetail, Policy
 from mailward.sender.countswriter import LIMITS, CountsWriter, Limits
-from mailward.sender.durable import connect_durably
+from mailward.sender.durable import open_schema
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 10.0
@@ -249,16 +249,4 @@ class Counts:
 
 
 def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    connection = connect_durably(path, busy_seconds)
-    connection.execute("BEGIN IMMEDIATE")
-    [(version,)] = connection.execute("PRAGMA user_version").fetchall()
-    if version == 0:
-        for statement in _SCHEMA.split(";")[:-1]:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute("COMMIT")
-    if version > SCHEMA_VERSION:
-        raise sqlite3.DatabaseError(
-            f"schema {version} is newer than this Mailward, which knows {SCHEMA_VERSION}"
-        )
-    return connection
+    return open_schema(path, busy_seconds, _SCHEMA, SCHEMA_VERSION)

@@ -17,6 +17,21 @@ def connect_durably(path: Path, busy_seconds: float) -> sqlite3.Connection:
     return connection
 
 
+def open_schema(path: Path, busy_seconds: float, schema: str, version: int) -> sqlite3.Connection:
+    """With the tables of `schema`, made if needed. Raises sqlite3.Error, also for a file of a later version."""
+    connection = connect_durably(path, busy_seconds)
+    connection.execute("BEGIN IMMEDIATE")
+    [(found,)] = connection.execute("PRAGMA user_version").fetchall()
+    if found == 0:
+        for statement in schema.split(";")[:-1]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {version}")
+    connection.execute("COMMIT")
+    if found > version:
+        raise sqlite3.DatabaseError(f"schema {found} is newer than this Mailward, which knows {version}")
+    return connection
+
+
 def use_write_ahead_log(connection: sqlite3.Connection, busy_seconds: float) -> None:
     """Raises sqlite3.Error. Of those who open a new file at once one changes its mode, and SQLite refuses the others
     without waiting, whatever the timeout.

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from mailward.sender.durable import connect_durably
+from mailward.sender.durable import open_schema
 
 SCHEMA_VERSION = 1
 _BUSY_SECONDS = 10.0
@@ -150,16 +150,4 @@ class StoreError(Exception):
 
 def open_tables(path: Path) -> sqlite3.Connection:
     """Made if needed. Raises sqlite3.Error."""
-    connection = connect_durably(path, _BUSY_SECONDS)
-    connection.execute("BEGIN IMMEDIATE")
-    [(version,)] = connection.execute("PRAGMA user_version").fetchall()
-    if version == 0:
-        for statement in _SCHEMA.split(";")[:-1]:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute("COMMIT")
-    if version > SCHEMA_VERSION:
-        raise sqlite3.DatabaseError(
-            f"schema {version} is newer than this Mailward, which knows {SCHEMA_VERSION}"
-        )
-    return connection
+    return open_schema(path, _BUSY_SECONDS, _SCHEMA, SCHEMA_VERSION)
