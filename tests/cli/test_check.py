@@ -213,6 +213,30 @@ def test_supposed_mx_hosts_are_really_spoken_to(lab: Lab) -> None:
     assert "QUIT" in lab.mail.commands
 
 
+def test_a_check_is_compared_with_earlier_ones_and_added_to_them(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "history.jsonl"
+    first = lab.check("--history", str(file))
+    assert "earlier check" not in first.output
+    lab.dns.set(f"_mta-sts.{DOMAIN}", "TXT", "v=STSv1; id=2;")
+    yesterday = json.loads(file.read_text()) | {"at": "2026-11-01T00:00:00+00:00"}
+    file.write_text(json.dumps(yesterday) + '\n{"cut off')
+    second = lab.check("--history", str(file), "other.test")
+    assert "Compared with 1 earlier check, since 2026-11-01 00:00 UTC." in second.output
+    assert f"notice  The id changed, the policy did not: _mta-sts.{DOMAIN}" in second.output
+    assert "lines that are no documents of checks: 1" in second.output
+    lines = file.read_text().splitlines()
+    assert [json.loads(lines[at])["domain"] for at in (0, 2, 3)] == [DOMAIN, DOMAIN, "other.test"]
+    assert json.loads(lines[2])["history"]["checks"] == 1
+
+
+def test_a_dry_run_is_compared_and_not_added(lab: Lab, tmp_path: Path) -> None:
+    file, policy = tmp_path / "history.jsonl", tmp_path / "next.txt"
+    lab.check("--history", str(file))
+    policy.write_bytes(POLICY)
+    lab.check("--history", str(file), "--from-policy", str(policy))
+    assert len(file.read_text().splitlines()) == 1
+
+
 def test_dead_dns_is_told_and_ends(lab: Lab) -> None:
     lab.dns.fail(Fault.SERVFAIL)
     result = lab.check("--brief")
@@ -231,6 +255,7 @@ def test_dead_dns_is_told_and_ends(lab: Lab) -> None:
         (("example.test", "--ehlo", "a b"), "is no label"),
         (("example.test", "--from-policy", "/nowhere"), "/nowhere: No such file or directory"),
         (("example.test", "--from-mx", "a b"), "is no label"),
+        (("example.test", "--history", "/"), "/: Is a directory"),
     ],
 )
 def test_bad_arguments_end_in_one_sentence_and_unknown(arguments: tuple[str, ...], words: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from mailward.cli.check_history import Earlier, append_history, read_history
 from mailward.cli.domain_argument import read_domain
 from mailward.cli.report_target import open_target
 from mailward.core.check.document import build_document
@@ -84,6 +85,12 @@ def check(
             help="As if this record stood there: 'MX_HOST USAGE SELECTOR TYPE DATA'; may be repeated."
         ),
     ] = None,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            help="Compare with the earlier checks in this file (JSON lines), and add this one to it."
+        ),
+    ] = None,
     smtp_port: Annotated[int, typer.Option(min=1, max=65535, help="In laboratories.")] = 25,
     https_port: Annotated[int, typer.Option(min=1, max=65535, help="In laboratories.")] = 443,
     allow_private: Annotated[
@@ -100,20 +107,42 @@ def check(
         names = list(dict.fromkeys(read_domain(text) for text in domains))
         observer = _make_observer(ways, Guard(allow_private), resolvers or ())
         supposed = _read_supposed(from_policy, from_mx or (), from_tlsa or ())
+        earlier = _read_earlier(history, names)
     except (InvalidName, ValueError, TlsFailed) as error:
         raise _unknown(str(error)) from error
     except OSError as error:
-        raise _unknown(f"{from_policy}: {error.strerror or error}") from error
+        raise _unknown(f"{error.filename}: {error.strerror or error}") from error
     observed = asyncio.run(_observe_all(observer, names, supposed.mx))
     try:
-        reports = [run(_suppose(facts, supposed)) for facts in observed]
+        reports = [run(_suppose(facts, supposed), earlier.of(facts.domain)) for facts in observed]
     except SuppositionWrong as error:
         raise _unknown(str(error)) from error
     statuses = [_status(report) for report in reports]
     with open_target(None):
         for report, status in zip(reports, statuses, strict=True):
             typer.echo(_present(report, status, as_json=as_json, one_line=one_line, brief=brief))
+    _keep(history, reports)
     raise typer.Exit(next(status for status in _WORST if status in statuses))
+
+
+def _read_earlier(file: Path | None, names: Sequence[Domain]) -> Earlier:
+    """Raises OSError."""
+    if file is None:
+        return Earlier({}, 0)
+    earlier = read_history(file, names)
+    if earlier.unreadable:
+        typer.echo(f"mailward: {file}: lines that are no documents of checks: {earlier.unreadable}", err=True)
+    return earlier
+
+
+def _keep(file: Path | None, reports: Sequence[Report]) -> None:
+    """What was only supposed is no history."""
+    if file is None:
+        return
+    try:
+        append_history(file, [build_document(report) for report in reports if not report.facts.supposed])
+    except OSError as error:
+        raise _unknown(f"{file}: {error.strerror or error}") from error
 
 
 def _make_observer(ways: Ways, guard: Guard, resolvers: Sequence[str]) -> Observer:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from mailward.core.certificate import read_chain
 from mailward.core.check.facts import Fetch, Lookup, Session
 from mailward.core.check.finding import Finding
+from mailward.core.check.history import History
 from mailward.core.check.run import Report
 from mailward.core.explain.checks import explain_finding
 from mailward.core.explain.explanation import Severity
@@ -29,6 +30,8 @@ def render_report(report: Report, *, details: bool = True) -> str:
         lines += _wrap(say_verdict(verdict, report.facts.at), "    ", first="  * ")
     if report.grade is not None:
         lines += ["", *_wrap(f"Grade {report.grade.letter}: {'; '.join(report.grade.sum)}", "  ")]
+    if told := _history(report.history):
+        lines += ["", *_wrap(told, "  ")]
     for finding in report.findings:
         lines += ["", *_finding(finding, report.facts.domain)]
     if not report.findings:
@@ -48,6 +51,19 @@ def render_line(report: Report, word: str) -> str:
     first = say_verdict(report.verdicts[0], report.facts.at)
     codes = ", ".join(f"{finding.code} ({finding.about})" for finding in report.findings if _weighs(finding))
     return make_visible(f"{word} {report.facts.domain}: {codes + '. ' if codes else ''}{first}")
+
+
+def _history(history: History) -> str:
+    if history.since is None:
+        return ""
+    checks = f"{history.checks} earlier check{'s' if history.checks > 1 else ''}"
+    text = f"Compared with {checks}, since {history.since:%Y-%m-%d %H:%M} UTC."
+    if history.copies_until is None or history.longest_max_age is None:
+        return text
+    return (
+        f"{text} The longest max_age seen is {history.longest_max_age} seconds; senders may hold copies of the "
+        f"policies seen until {history.copies_until:%Y-%m-%d}."
+    )
 
 
 def _weighs(finding: Finding) -> bool:

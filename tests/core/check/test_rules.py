@@ -24,6 +24,7 @@ from tests.core.check.made import (
     signed_host,
     tls,
 )
+from tests.core.check.test_history import CASES as OVER_TIME
 from tests.zoo.certs import issue_by
 
 from mailward.core.check.codes import RESULT_TYPES, Code
@@ -256,7 +257,7 @@ def test_a_fault_that_has_another_with_it(
 
 
 def test_every_code_has_its_facts_here() -> None:
-    assert {row[0] for row in (*CASES, *TOGETHER)} == set(Code)
+    assert {row[0] for row in (*CASES, *TOGETHER)} | {row[1] for row in OVER_TIME} == set(Code)
 
 
 @pytest.mark.parametrize("code", Code)

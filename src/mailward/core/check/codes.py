@@ -30,6 +30,9 @@ class Code(StrEnum):
     STS_RECORD_SYNTAX = "sts-record-syntax"
     STS_RECORD_DANGLING = "sts-record-dangling"
     STS_RECORD_LOOKUP_FAILED = "sts-record-lookup-failed"
+    STS_ID_UNCHANGED = "sts-id-unchanged"
+    STS_ID_BEFORE_POLICY = "sts-id-before-policy"
+    STS_ID_CHANGED_ALONE = "sts-id-changed-alone"
     # the policy host
     POLICY_HOST_NOT_IN_DNS = "policy-host-not-in-dns"
     POLICY_HOST_DANGLING = "policy-host-dangling"
@@ -59,6 +62,8 @@ class Code(StrEnum):
     # which MX hosts the policy covers
     MX_NOT_IN_POLICY = "mx-not-in-policy"
     POLICY_PATTERN_UNUSED = "policy-pattern-unused"
+    MX_NOT_IN_OLD_POLICY = "mx-not-in-old-policy"
+    POLICY_REMOVED = "policy-removed"
     # TLS at the MX hosts
     STARTTLS_NOT_SUPPORTED = "starttls-not-supported"
     STARTTLS_REFUSED = "starttls-refused"
@@ -76,6 +81,7 @@ class Code(StrEnum):
     CERTIFICATE_CHAIN_ORDER = "certificate-chain-order"
     CERTIFICATE_TOO_WEAK = "certificate-too-weak"
     CERTIFICATE_EXPIRES_SOON = "certificate-expires-soon"
+    CERTIFICATE_ISSUER_CHANGED = "certificate-issuer-changed"
     MX_ADDRESSES_DIFFER = "mx-addresses-differ"
     MX_CONNECTION_REFUSED = "mx-connection-refused"
     # DANE
@@ -85,6 +91,7 @@ class Code(StrEnum):
     TLSA_NAME_MISMATCH = "tlsa-name-mismatch"
     TLSA_CHAIN_EXPIRED = "tlsa-chain-expired"
     TLSA_COMBINATION_STALE = "tlsa-combination-stale"
+    TLSA_NEXT_RENEWAL = "tlsa-next-renewal"
     TLSA_INVALID = "tlsa-invalid"
     TLSA_SOME_UNUSABLE = "tlsa-some-unusable"
     TLSA_INSECURE = "tlsa-insecure"
@@ -121,6 +128,7 @@ RESULT_TYPES: Mapping[Code, ResultType] = {
     Code.STS_POLICY_INVALID: ResultType.STS_POLICY_INVALID,
     # none exists for it: mox sends this with a reason of its own, Postfix certificate-host-mismatch
     Code.MX_NOT_IN_POLICY: ResultType.VALIDATION_FAILURE,
+    Code.MX_NOT_IN_OLD_POLICY: ResultType.VALIDATION_FAILURE,
     Code.STARTTLS_NOT_SUPPORTED: ResultType.STARTTLS_NOT_SUPPORTED,
     Code.STARTTLS_REFUSED: ResultType.STARTTLS_NOT_SUPPORTED,
     Code.TLS_HANDSHAKE: ResultType.VALIDATION_FAILURE,

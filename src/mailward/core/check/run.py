@@ -1,13 +1,15 @@
 """From facts to a report."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from mailward.core.check.facts import Facts, Reach
 from mailward.core.check.finding import Finding, merge
 from mailward.core.check.grade import Grade, grade
+from mailward.core.check.history import History, judge_history, make_moment
 from mailward.core.check.rules import RULES
 from mailward.core.check.rules.policyhost import UNOBSERVED
+from mailward.core.check.schema import Moment
 from mailward.core.check.verdict import Verdict, judge
 from mailward.core.check.view import View
 from mailward.core.explain.explanation import Severity
@@ -28,17 +30,22 @@ class Report:
     findings: tuple[Finding, ...]
     unobserved: tuple[Unobserved, ...]
     grade: Grade | None
+    history: History = field(default_factory=History)
 
     @property
     def worst(self) -> Severity | None:
         return self.findings[0].severity if self.findings else None
 
 
-def run(facts: Facts) -> Report:
+def run(facts: Facts, earlier: Sequence[Moment] = ()) -> Report:
+    """`earlier`: of documents of earlier checks (schema.read_moment), for what only shows over time."""
     view = View(facts)
-    findings = merge(finding for rule in RULES for finding in rule(view))
+    history = judge_history(earlier, make_moment(facts))
+    own = (finding for rule in RULES for finding in rule(view))
+    findings = merge((*own, *history.findings))
     verdicts = judge(view)
-    return Report(facts, verdicts, findings, tuple(_unobserved(facts)), grade(findings, verdicts))
+    graded = grade(findings, verdicts)
+    return Report(facts, verdicts, findings, tuple(_unobserved(facts)), graded, history)
 
 
 def _unobserved(facts: Facts) -> Iterator[Unobserved]:

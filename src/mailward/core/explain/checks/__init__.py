@@ -7,11 +7,13 @@ from collections.abc import Mapping
 
 from mailward.core.check.codes import Code
 from mailward.core.explain.catalogue import EXPLANATIONS
-from mailward.core.explain.checks import certificates, dane, dns, policy, records
+from mailward.core.explain.checks import certificates, dane, dns, history, policy, records
 from mailward.core.explain.explanation import Explanation
 
 _OWN: Mapping[str, Explanation] = {
-    entry.code: entry for module in (dns, records, policy, certificates, dane) for entry in module.ENTRIES
+    entry.code: entry
+    for module in (dns, records, policy, certificates, dane, history)
+    for entry in module.ENTRIES
 }
 
 CHECKS: Mapping[Code, Explanation] = {code: _OWN.get(code) or EXPLANATIONS[code] for code in Code}

@@ -1,0 +1,229 @@
+"""The document of `mailward check --json` as types, for whoever reads it: tests, the schema, comparisons over time.
+
+    moment = read_moment(line)              # what a comparison needs of a document, or DocumentUnreadable
+
+Fields are added, never renamed or removed, while `format` is 1; what was added later has a default here, so that older
+documents stay readable. docs/check-schema.json is made of these types (`scripts/write-check-schema`).
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from mailward.core.check.codes import Code
+from mailward.core.check.facts import Found, Reach
+from mailward.core.check.verdict import Kind, Outcome, Why
+from mailward.core.explain.explanation import Severity
+from mailward.core.tlsrpt.results import ResultType
+
+MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+
+
+class DocumentUnreadable(ValueError):
+    """This is no document of a check, or one of a later format; the text says why."""
+
+    code = "document-unreadable"
+
+
+class Lookup(msgspec.Struct, frozen=True):
+    name: str
+    type: str
+    status: Found
+    records: list[str]
+    dnssec: bool
+    cnames: list[str]
+    reason: str | None
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    subject: str
+    issuer: str
+    names: list[str]
+    not_before: datetime
+    not_after: datetime
+    key: str
+    sha256: str = ""
+    """Of the certificate, in hexadecimal."""
+    key_sha256: str = ""
+    """Of its SubjectPublicKeyInfo, which TLSA records with selector 1 and type 1 hold."""
+
+
+class TrustError(msgspec.Struct, frozen=True):
+    openssl: int
+    depth: int
+    text: str
+
+
+class Tls(msgspec.Struct, frozen=True):
+    version: str
+    cipher: str
+    chain: list[Certificate]
+    errors: list[TrustError]
+
+
+class Version(msgspec.Struct, frozen=True):
+    version: str
+    cipher: str
+
+
+class Depth(msgspec.Struct, frozen=True):
+    versions: list[Version]
+    accepts_injected: bool | None
+
+
+class Session(msgspec.Struct, frozen=True):
+    address: str
+    reach: Reach
+    observed: bool
+    reason: str | None
+    banner: str | None
+    extensions: list[str]
+    starttls_reply: str | None
+    tls: Tls | None
+    tls_error: str | None
+    extensions_in_tls: list[str]
+    depth: Depth | None
+
+
+class Host(msgspec.Struct, frozen=True):
+    name: str
+    a: Lookup
+    aaaa: Lookup
+    tlsa: list[Lookup]
+    sessions: list[Session]
+
+
+class Fetch(msgspec.Struct, frozen=True):
+    address: str
+    error: str | None
+    message: str | None
+    status: int | None
+    body: str | None
+    tls: Tls | None
+
+
+class PolicyHost(msgspec.Struct, frozen=True):
+    a: Lookup
+    aaaa: Lookup
+    caa: Lookup | None
+    fetches: list[Fetch]
+
+
+class Policy(msgspec.Struct, frozen=True):
+    mode: Literal["enforce", "testing", "none"]
+    max_age: int
+    mx: list[str]
+
+
+class Target(msgspec.Struct, frozen=True):
+    uri: str
+    host: str
+    takes_reports: bool | None
+    reason: str | None
+
+
+class Facts(msgspec.Struct, frozen=True):
+    dnssec_validated: bool
+    mx: Lookup
+    hosts: list[Host]
+    sts_record: Lookup
+    policy_host: PolicyHost
+    policy: Policy | None
+    tlsrpt_record: Lookup
+    targets: list[Target]
+    sts_id: str | None = None
+    """Of the record, where senders can use it."""
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """What was seen at one time: of a document, what a comparison needs."""
+
+    format: Literal[1]
+    domain: str
+    at: datetime
+    supposed: list[str]
+    facts: Facts
+
+
+class Grade(msgspec.Struct, frozen=True):
+    letter: Literal["A", "B", "C", "D", "F"]
+    points: int
+    sum: list[str]
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    sender: Kind
+    outcome: Outcome
+    why: Why | None
+    text: str
+    accepted: list[str]
+    refused: list[str]
+    not_observed: list[str]
+    changes_at: datetime | None
+    changing: int
+
+
+class Finding(msgspec.Struct, frozen=True):
+    code: Code
+    severity: Severity
+    about: str
+    evidence: list[str]
+    title: str
+    meaning: str
+    steps: list[str]
+    section: str
+    notes: list[str]
+    attack: str | None
+    result_type: ResultType | None
+
+
+class Unobserved(msgspec.Struct, frozen=True):
+    about: str
+    reason: str
+
+
+class History(msgspec.Struct, frozen=True):
+    """What earlier documents add."""
+
+    checks: int
+    """How many earlier ones were looked at."""
+    since: datetime | None
+    longest_max_age: int | None
+    """Seconds: the longest of any policy that was seen, whether in force or not."""
+    copies_until: datetime | None
+    """When the last copy of a policy ends that is known to have been served: last seen, plus its max_age."""
+
+
+class Document(msgspec.Struct, frozen=True):
+    format: Literal[1]
+    domain: str
+    at: datetime
+    supposed: list[str]
+    worst: Severity | None
+    grade: Grade | None
+    verdicts: list[Verdict]
+    findings: list[Finding]
+    not_observed: list[Unobserved]
+    facts: Facts
+    history: History | None = None
+
+
+_decoder = msgspec.json.Decoder(Moment)
+
+
+def read_moment(document: bytes | str | Mapping[str, object]) -> Moment:
+    """Of a document as JSON, or already read. Raises DocumentUnreadable."""
+    try:
+        if isinstance(document, bytes | str):
+            if len(document) > MAX_DOCUMENT_BYTES:
+                raise DocumentUnreadable(f"it is larger than {MAX_DOCUMENT_BYTES} bytes")
+            moment = _decoder.decode(document)
+        else:
+            moment = msgspec.convert(document, Moment)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise DocumentUnreadable(f"it is no document of a check: {error}"[:200]) from error
+    if moment.at.tzinfo is None:
+        raise DocumentUnreadable("its time has no zone")
+    return moment
