@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.core.check.documents import assert_of_the_form
 from tests.zoo.rows import Row, read_rows
 from tests.zoo.servers import running_zoo
 
@@ -36,3 +37,8 @@ def test_a_check_finds_what_is_wrong_and_nothing_else(documents: Documents, row:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.label)
 def test_every_finding_shows_what_was_seen(documents: Documents, row: Row) -> None:
     assert all(finding["evidence"] for finding in documents[row.domain]["findings"])
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.label)
+def test_every_document_is_of_the_published_form(documents: Documents, row: Row) -> None:
+    assert_of_the_form(documents[row.domain])
