@@ -17,7 +17,7 @@ from mailward.core.mtasts.decide import Cached
 from mailward.core.mtasts.policy import parse_policy
 from mailward.core.names import Domain
 from mailward.core.tlsrpt import joining
-from mailward.core.tlsrpt.blindspots import sts_label
+from mailward.core.tlsrpt.blindspots import no_policy_label, sts_label
 from mailward.core.tlsrpt.counting import Origin, Tally, day_of
 from mailward.core.tlsrpt.joining import Signal
 from mailward.net import clock
@@ -53,7 +53,7 @@ class Site:
 
     async def learn(self, body: bytes, domain: str = DOMAIN) -> None:
         now = int(clock.now().timestamp())
-        await self.cache.put(Entry(DOMAIN, Cached(parse_policy(body), "1", now)))
+        await self.cache.put(Entry(Domain(domain), Cached(parse_policy(body), "1", now)))
 
     async def ready(self) -> None:
         """The log is open, and shows that TLS connections are logged."""
@@ -106,8 +106,10 @@ class Site:
 @pytest.fixture
 def settings(lab: Lab, tmp_path: Path) -> Settings:
     (tmp_path / "mail.log").touch()
+    found = lab.settings()
     return msgspec.structs.replace(
-        lab.settings(),
+        found,
+        sender=msgspec.structs.replace(found.sender, default_level="may"),
         tlsrpt=Tlsrpt(log=str(tmp_path / "mail.log"), contact="tls@site.test", ehlo_name="probe.test"),
     )
 
@@ -167,19 +169,46 @@ async def test_a_smart_host_of_the_operators_is_no_failure_of_the_domain(site: S
     assert site.spots.counted["other-route"] == 1
 
 
-async def test_domains_that_want_no_report_or_have_no_testing_policy(site: Site) -> None:
+async def test_domains_that_want_no_report(site: Site) -> None:
     await site.learn(TESTING, "silent.test")
-    await site.learn(TESTING.replace(b"testing", b"none"), "none.test")
-    for domain in ("silent.test", "none.test", "unknown.test"):
+    for domain in ("silent.test", "unknown.test"):
         site.write(SENT, domain=domain)
+    assert await site.counted() == []
+
+
+@pytest.mark.parametrize("policy", [b"", TESTING.replace(b"testing", b"none")], ids=["none", "mode none"])
+async def test_mail_in_the_clear_where_no_policy_is_known(site: Site, policy: bytes) -> None:
+    if policy:
+        await site.learn(policy)
+    site.write(SENT, mx="mx2.a.test")
+    site.write(SENT, mx="smarthost.site.test")
+    site.write(REFUSED, mx="mx2.a.test")
+    assert await site.counted() == [CLEAR]
+    site.write(SENT, mx="mx2.a.test", at=1.0)
+    await site.spots.step()
+    [tally], _ = site.spots.take()
+    assert tally.policy == no_policy_label(DOMAIN)
+
+
+@pytest.mark.parametrize("level", ["", "none", "encrypt"])
+async def test_where_tls_is_not_what_postfix_tries_the_clear_is_no_failure(
+    lab: Lab, settings: Settings, site: Site, level: str
+) -> None:
+    await site.spots.close()
+    sender = msgspec.structs.replace(settings.sender, default_level=level)
+    site.settings = msgspec.structs.replace(settings, sender=sender)
+    site.start(None)
+    await site.ready()
+    site.write(SENT, mx="mx2.a.test")
     assert await site.counted() == []
 
 
 async def test_a_policy_that_has_ended_is_none(site: Site) -> None:
     with clock.stepped(timedelta(days=-3)):
         await site.learn(TESTING)
-    site.write(SENT)
-    assert await site.counted() == []
+    site.write(SENT, mx="mx2.a.test")
+    assert await site.counted() == [CLEAR]
+    assert site.spots.counted["clear"] == 1
 
 
 async def test_a_domain_that_the_operator_has_a_word_about(

@@ -1,12 +1,17 @@
 """When mail meets a policy that cannot be had: told once for each look, and never without mail."""
 
+import asyncio
+
 import pytest
 from tests.fakes.policyhost import http
 from tests.sender.lab import DOMAIN, Lab
 
-from mailward.core.mtasts.policy import Mode
+from mailward.core.mtasts.policy import Mode, parse_policy
+from mailward.core.tlsrpt.blindspots import sts_label
+from mailward.core.tlsrpt.counting import Tally
+from mailward.core.tlsrpt.results import ResultType
 from mailward.sender.daemon import Daemon
-from mailward.sender.unmet import Unmet
+from mailward.sender.unmet import Unmet, UnmetPolicies
 
 QUESTION = f"QUERY {DOMAIN}".encode()
 
@@ -49,6 +54,31 @@ async def test_a_refresh_that_fails_is_told_when_mail_uses_the_policy(
     [unmet] = told
     assert unmet.used is not None
     assert unmet.used.mode is Mode.ENFORCE
+
+
+async def test_it_stands_beside_the_session_also_where_postfix_is_not_told_the_patterns(
+    lab: Lab, daemon: Daemon
+) -> None:
+    """At `dane`, of a testing policy: an entry of its own would have no session, and not be reported."""
+    lab.dns.set(f"_smtp._tls.{DOMAIN}", "TXT", "v=TLSRPTv1; rua=mailto:a@b.test")
+    tallies: list[Tally] = []
+    sent = asyncio.Event()
+
+    def send(tally: Tally) -> bool:
+        tallies.append(tally)
+        sent.set()
+        return True
+
+    used = parse_policy(b"version: STSv1\nmode: testing\nmx: mx.a.test\nmax_age: 86400\n")
+    unmet = UnmetPolicies(daemon.knowledge.discovery.resolver, send, "dane")
+    unmet.note(Unmet(DOMAIN, ResultType.STS_POLICY_FETCH_ERROR, "timeout", used))
+    task = asyncio.create_task(unmet.run())
+    async with asyncio.timeout(10):
+        await sent.wait()
+    task.cancel()
+    [tally] = tallies
+    assert tally.policy == sts_label(DOMAIN, used, "dane")
+    assert tally.policy.mx_host == ()
 
 
 async def test_a_policy_that_is_had_is_not_told(lab: Lab, daemon: Daemon, told: list[Unmet]) -> None:

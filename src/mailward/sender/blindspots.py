@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mailward.config import Settings
+from mailward.core.mtasts.policy import Mode
 from mailward.core.names import Domain, matches_mx
 from mailward.core.sending.facts import Level
 from mailward.core.sending.overrides import Override, OverridesInvalid, find_override
@@ -24,6 +25,7 @@ from mailward.core.tlsrpt.blindspots import (
     correct_signal,
     correct_verified,
     count_unreported,
+    count_without_policy,
     patterns_in_testing,
     sts_label,
 )
@@ -52,6 +54,7 @@ FAILED_SECONDS = 30.0
 RETRIES = 3  # of lookups that fail
 OVERRIDES_SECONDS = 60.0
 TELL_SECONDS = 3600.0
+_OPPORTUNISTIC = (Level.MAY.value, Level.DANE.value)
 
 
 class _LookupFailed(Exception):
@@ -229,12 +232,12 @@ class BlindSpots:
         if self._settings.sender.mode != "enforce" or self._is_overridden(domain):
             return None  # Postfix was told something else than the policy
         entry = await self._cache.load(domain)
-        if entry is None or not entry.cached.is_live(int(session.at)):
-            return None
+        if entry is None or entry.cached.policy.mode is Mode.NONE:
+            return await self._without_policy(session)
+        if not entry.cached.is_live(int(session.at)):
+            return await self._without_policy(session)
         policy = entry.cached.policy
-        # at `dane`, Postfix is not told the patterns of a testing policy (core.postfix.answer)
-        at_dane = self._settings.sender.default_level == Level.DANE.value and session.kind is Kind.CLEAR
-        label = sts_label(domain, policy, has_patterns=not at_dane)
+        label = sts_label(domain, policy, self._settings.sender.default_level)
         if count_unreported(session, policy, label, "") is None:
             return None
         if session.kind is Kind.CLEAR and not await self._is_mx(session, policy.mx):
@@ -242,6 +245,19 @@ class BlindSpots:
             return None
         record = await self._record(domain)
         return count_unreported(session, policy, label, record) if record else None
+
+    async def _without_policy(self, session: Session) -> Tally | None:
+        """Raises _LookupFailed."""
+        # at other levels Postfix does not ask for TLS, or does not do without
+        if session.kind is not Kind.CLEAR or self._settings.sender.default_level not in _OPPORTUNISTIC:
+            return None
+        record = await self._record(session.domain)
+        if not record:
+            return None
+        if not await self._is_mx(session, ()):
+            self.counted["other-route"] += 1
+            return None
+        return count_without_policy(session, record)
 
     async def _is_mx(self, session: Session, patterns: Sequence[str]) -> bool:
         """Whether mail went there since the domain says so, and not by a table of the operator's. Raises

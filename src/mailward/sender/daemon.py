@@ -137,7 +137,7 @@ def _make_unmet(settings: Settings, knowledge: Knowledge, signals: Signals | Non
     """In shadow mode, Postfix does not go by our policies."""
     if signals is None or settings.sender.mode != "enforce":
         return None
-    unmet = UnmetPolicies(knowledge.discovery.resolver, signals.inbox.send)
+    unmet = UnmetPolicies(knowledge.discovery.resolver, signals.inbox.send, settings.sender.default_level)
     knowledge.on_unmet = unmet.note
     return unmet
 

@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 from mailward.core.mtasts.policy import Policy as StsPolicy
 from mailward.core.names import Domain
-from mailward.core.postfix.answer import plain_lines
-from mailward.core.sending.table import usable_names
+from mailward.core.tlsrpt.blindspots import no_policy_label, sts_label
 from mailward.core.tlsrpt.counting import Detail, Origin, Tally
 from mailward.core.tlsrpt.record import VERSION
 from mailward.core.tlsrpt.results import ResultType
-from mailward.core.tlsrpt.schema import FailureDetail, Policy, PolicyType
+from mailward.core.tlsrpt.schema import FailureDetail
 from mailward.core.txt import NoRecord, RecordError, pick_record
 from mailward.net import clock
 from mailward.net.resolver import Resolver, Status
@@ -43,8 +42,10 @@ class Unmet(NamedTuple):
 
 
 class UnmetPolicies:
-    def __init__(self, resolver: Resolver, send: Callable[[Tally], bool]) -> None:
+    def __init__(self, resolver: Resolver, send: Callable[[Tally], bool], site_level: str) -> None:
+        """`site_level`: Postfix's own (`sender.default_level`)."""
         self._resolver = resolver
+        self._site_level = site_level
         self._send = send
         self._waiting: asyncio.Queue[Unmet] = asyncio.Queue(MAX_WAITING)
         self._records: Generations[Domain, tuple[float, str]] = Generations(MAX_RECORDS)
@@ -69,7 +70,7 @@ class UnmetPolicies:
 
     async def _count(self, unmet: Unmet) -> None:
         record = await self._record(unmet.domain)
-        if record is None or (record and not self._send(_tally(unmet, record))):
+        if record is None or (record and not self._send(_tally(unmet, record, self._site_level))):
             self.lost += 1
 
     async def _record(self, domain: Domain) -> str | None:
@@ -92,21 +93,10 @@ def _pick(records: tuple[bytes, ...]) -> str:
         return ""
 
 
-def _tally(unmet: Unmet, record: str) -> Tally:
+def _tally(unmet: Unmet, record: str, site_level: str) -> Tally:
     failure = FailureDetail(
         result_type=unmet.result_type, failure_reason_code=unmet.code + (FALLBACK if unmet.used else "")
     )
-    policy = _as_postfix_says(unmet)
+    # of the datagram about the same mail, so that both are one entry of the report
+    policy = sts_label(unmet.domain, unmet.used, site_level) if unmet.used else no_policy_label(unmet.domain)
     return Tally(clock.today(), unmet.domain, record, policy, Origin.DISCOVERY, 0, 0, (Detail(failure, 1),))
-
-
-def _as_postfix_says(unmet: Unmet) -> Policy:
-    """The policy of the datagram about the same mail, so that both are one entry of the report."""
-    if unmet.used is None:
-        return Policy(policy_type=PolicyType.NO_POLICY_FOUND, policy_domain=unmet.domain)
-    return Policy(
-        policy_type=PolicyType.STS,
-        policy_domain=unmet.domain,
-        policy_string=tuple(plain_lines(unmet.used)),
-        mx_host=tuple(usable_names(unmet.used.mx)),
-    )

@@ -76,6 +76,31 @@ def test_what_the_lines_say() -> None:
     assert expected.connected_seconds == pytest.approx(0.31)
 
 
+NOT_TAKEN = DELIVERED.replace("status=sent (250)", "status=deferred ({why})")
+HOST = "plain.mx.test[10.77.0.29]"
+
+
+@pytest.mark.parametrize(
+    ("why", "is_in_mail"),
+    [
+        (f"host {HOST} said: 450 4.2.0 Greylisted (in reply to RCPT TO command)", True),
+        (f"host {HOST} said: 550 5.1.1 unknown (in reply to end of DATA command)", True),
+        (f"lost connection with {HOST} while sending message body", True),
+        (f"conversation with {HOST} timed out while sending RCPT TO", True),
+        (f"host {HOST} refused to talk to me: 554 5.7.1 go away", False),
+        (f"host {HOST} said: 502 what (in reply to EHLO command)", False),
+        (f"host {HOST} said: 450 no (in reply to RCPT TO command) (in reply to EHLO command)", False),
+        (f"lost connection with {HOST} while performing the EHLO handshake", False),
+        (f"connect to {HOST}:25: Connection refused", False),
+        ("host other.mx.test[10.77.0.28] said: 450 4.2.0 x (in reply to RCPT TO command)", False),
+    ],
+)
+def test_how_far_the_session_of_a_mail_came_that_was_not_taken(why: str, is_in_mail: bool) -> None:
+    found = event(NOT_TAKEN.format(to="a@b.test", relay=f"{HOST}:25", why=why))
+    assert isinstance(found, Delivered)
+    assert found.is_in_mail is is_in_mail
+
+
 def test_a_connection_that_served_before_says_so() -> None:
     found = event(
         "C3AF6186129: to=<a@b.test>, relay=p.mx.test[10.77.0.29]:25, conn_use=4, delay=0.1, delays=0/0/0/0.1,"

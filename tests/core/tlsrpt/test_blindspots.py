@@ -17,6 +17,8 @@ from mailward.core.tlsrpt.blindspots import (
     correct_signal,
     correct_verified,
     count_unreported,
+    count_without_policy,
+    no_policy_label,
     patterns_in_testing,
     sts_label,
 )
@@ -71,7 +73,7 @@ def test_other_successes_stay(label: schema.Policy, host: str) -> None:
 
 
 def test_where_postfix_is_not_told_the_patterns_they_are_in_the_text() -> None:
-    label = sts_label(DOMAIN, policy(), has_patterns=False)
+    label = sts_label(DOMAIN, policy(), Level.DANE)
     assert label.mx_host == ()
     assert patterns_in_testing(label) == ("mx.a.test", "*.b.test")
 
@@ -125,6 +127,17 @@ def test_a_host_that_an_enforcing_policy_does_not_name_is_a_failure() -> None:
 def test_what_the_policy_does_not_ask_for_is_no_failure(kind: Kind, mode: str, host: str) -> None:
     label = sts_label(DOMAIN, policy(mode))
     assert count_unreported(session(kind, host), policy(mode), label, "v") is None
+
+
+def test_mail_in_the_clear_where_no_policy_is_known_is_a_failure_under_none() -> None:
+    counted = count_without_policy(session(), "v=TLSRPTv1; rua=mailto:a@a.test")
+    assert counted == success(no_policy_label(DOMAIN))._replace(
+        origin=Origin.LOG,
+        successes=0,
+        failures=1,
+        details=(Detail(failure("starttls-not-supported"), 1),),
+    )
+    assert count_without_policy(session(Kind.OUTSIDE), "v") is None
 
 
 def test_the_label_is_the_one_that_postfix_is_told() -> None:

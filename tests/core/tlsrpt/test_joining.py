@@ -139,6 +139,15 @@ def test_mail_that_was_not_taken_may_have_met_no_answer_at_all(status: str) -> N
     assert log.settle() == []
 
 
+@pytest.mark.parametrize("status", ["deferred", "bounced"])
+def test_mail_that_was_refused_in_the_clear_was_a_session_all_the_same(status: str) -> None:
+    log = Log()
+    refused = SENT.replace("(ok)", "(host {mx}[{ip}] said: 450 later (in reply to RCPT TO command))")
+    log.line(refused, status=status)
+    log.line(SENT, to="alice")  # of the same mail: taken over the same connection
+    assert log.settle() == [clear()]
+
+
 def test_tls_that_began_minutes_before_the_mail_was_taken_is_remembered() -> None:
     log = Log()
     log.line(TLS, at=-290.0)

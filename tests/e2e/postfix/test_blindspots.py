@@ -56,7 +56,8 @@ CASES = (
     case("enforced", "misnamed valid", policy("enforce", "valid.mx.test"), f"{MX_MISMATCH}, {SUCCESS}"),
     case("enforcedoutside", "misnamed", policy("enforce", "valid.mx.test"), MX_MISMATCH, messages=1),
     case("smart", "valid", in_testing("valid"), "", nexthop="[plain.mx.test]:25"),
-    case("nothing", "plain", "", ""),
+    case("nothing", "plain", "", "starttls-not-supported"),
+    case("nothingsmart", "valid", "", "", nexthop="[plain.mx.test]:25"),
 )
 # by a transport that keeps connections open: fewer sessions than mails
 REUSED = (

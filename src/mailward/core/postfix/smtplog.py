@@ -5,8 +5,9 @@
     Nov 28 23:15:02 mx1 postfix/smtp[5389]: C9339186130: to=<bob@a.example>, relay=mx.example[192.0.2.1]:25, ...
     Nov 28 23:15:02 mx1 postfix/smtp[5409]: warning: MX name 'mx.evil' does not match STS MX pattern for 'b.example'
 
-Texts that strangers write (their replies) stand at the end of a line and are never looked at; an address is read with
-its quotes, so that no recipient can look like the rest of the line. `core.postfix.maillog` reads old logs for people.
+Texts that strangers write (their replies) stand at the end of a line: of a mail that was not taken only Postfix's own last
+words are read, which tell how far the session came. An address is read with its quotes, so that no recipient can look
+like the rest of the line. `core.postfix.maillog` reads old logs for people.
 """
 
 import re
@@ -32,7 +33,13 @@ _DELIVERED = re.compile(
     rf"{_QUEUE_ID}: to={_ADDRESS}, (?:orig_to=<[^<>]*>, )?relay=(?P<relay>[^,\s]+), "
     r"(?:conn_use=(?P<use>\d{1,9}), )?delay=[\d.e+]{1,20}, "
     r"delays=(?P<delays>[\d.e+]{1,20}/[\d.e+]{1,20}/[\d.e+]{1,20}/[\d.e+]{1,20}), "
-    r"dsn=[\d.]{1,20}, status=(?P<status>[a-z]{1,20}) \("
+    r"dsn=[\d.]{1,20}, status=(?P<status>[a-z]{1,20}) \((?P<why>.*)"
+)
+# smtp_proto.c: what it was doing when that was said, always last; only after STARTTLS was used, or done without
+_IN_MAIL = re.compile(
+    r"host (?P<said>\S+) said: .*\(in reply to (?:MAIL FROM|RCPT TO|DATA|end of DATA) command\)\)$"
+    r"|(?:lost connection with|conversation with) (?P<lost>\S+) (?:timed out )?while sending "
+    r"(?:MAIL FROM|RCPT TO|DATA command|message body|end of data)"
 )
 _QUEUED = re.compile(rf"{_QUEUE_ID}: from=<(?P<sender>[^<>]{{0,320}})>, size=")
 _ESTABLISHED = re.compile(
@@ -83,6 +90,8 @@ class Delivered:
     delays: str
     """Before the queue manager / in it / connection setup / transmission, as they stand there."""
     status: str
+    is_in_mail: bool = True
+    """Whether that session came to the mail itself, so that it had used STARTTLS by then, or done without."""
 
     @property
     def connected_seconds(self) -> float:
@@ -163,9 +172,17 @@ def _read_event(program: str, text: str) -> Event | None:
         return Refused(parse_domain(found["domain"]), parse_domain(found["host"], allow_single=True))
     if found := _DELIVERED.match(text):
         use = int(found["use"] or 1)
-        domain, relay = parse_domain(found["domain"]), _relay(found["relay"])
-        return Delivered(found["queue_id"], domain, relay, use, found["delays"], found["status"])
+        domain, relay, status = parse_domain(found["domain"]), _relay(found["relay"]), found["status"]
+        is_in_mail = status == "sent" or _is_in_mail(found["why"], relay)
+        return Delivered(found["queue_id"], domain, relay, use, found["delays"], status, is_in_mail)
     return None
+
+
+def _is_in_mail(why: str, relay: Relay | None) -> bool:
+    found = _IN_MAIL.match(why)
+    if found is None or relay is None:
+        return False
+    return (found["said"] or found["lost"]) == f"{relay.name}[{relay.address}]"
 
 
 def _relay(text: str) -> Relay | None:

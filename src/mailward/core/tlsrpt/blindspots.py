@@ -1,8 +1,10 @@
 """What Postfix does not report, as corrections of the counts (RFC 8460 section 4.3, RFC 8461 sections 4 and 5).
 
 Under a `testing` policy Postfix asks nothing of a host: a session with a host that the policy does not name, or whose
-certificate names another, is a success, and mail in the clear is nothing at all. Under an enforcing policy it passes
-over hosts that the policy does not name, without a word to TLSRPT.
+certificate names another, is a success, and mail in the clear is nothing at all. Without any policy mail in the clear is
+nothing as well, though the owner asks for reports: who hides the policy at first contact and strips STARTTLS would be
+seen by nobody. Under an enforcing policy Postfix passes over hosts that the policy does not name, without a word to
+TLSRPT.
 
 A correction of a success takes it back and counts a failure, under the very policy, record and day that it was
 counted under: the sum of sessions stays what it was.
@@ -14,6 +16,7 @@ from collections.abc import Sequence
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.core.names import Domain, matches_mx
 from mailward.core.postfix.answer import plain_lines
+from mailward.core.sending.facts import Level
 from mailward.core.sending.table import usable_names
 from mailward.core.tlsrpt import schema
 from mailward.core.tlsrpt.counting import Detail, Origin, Tally, day_of
@@ -49,30 +52,49 @@ def count_unreported(session: Session, policy: Policy, label: schema.Policy, rec
     """A session without a datagram, under this policy; None where it is no failure of it."""
     named = _names(policy.mx, session.host)
     if session.kind is Kind.OUTSIDE and policy.mode is Mode.ENFORCE and not named:
-        detail = _detail(ResultType.VALIDATION_FAILURE, session, MX_MISMATCH)
-    elif session.kind is Kind.CLEAR and policy.mode is Mode.TESTING:
+        return _unreported(session, label, record, ResultType.VALIDATION_FAILURE, MX_MISMATCH)
+    if session.kind is Kind.CLEAR and policy.mode is Mode.TESTING:
         # RFC 8461 §4: a host is compared with the policy before anything is asked of it
-        detail = (
-            _detail(ResultType.STARTTLS_NOT_SUPPORTED, session, None)
-            if named
-            else _detail(ResultType.VALIDATION_FAILURE, session, MX_MISMATCH)
-        )
-    else:
-        return None
-    day = day_of(session.at)
-    return Tally(day, session.domain, record, label, Origin.LOG, 0, 1, (Detail(detail, 1),))
+        if named:
+            return _unreported(session, label, record, ResultType.STARTTLS_NOT_SUPPORTED, None)
+        return _unreported(session, label, record, ResultType.VALIDATION_FAILURE, MX_MISMATCH)
+    return None
 
 
-def sts_label(domain: Domain, policy: Policy, *, has_patterns: bool = True) -> schema.Policy:
-    """As Postfix labels its datagrams with this policy, so that both add up. `has_patterns`: whether the answer to
-    Postfix has them, see `core.postfix.answer`.
+def count_without_policy(session: Session, record: str) -> Tally | None:
+    """A session without a datagram, with a domain of which no policy was known. RFC 8460 section 4.2.2 counts each
+    that was not negotiated, section 4.4 calls its policy `no-policy-found`.
     """
+    if session.kind is not Kind.CLEAR:
+        return None
+    label = no_policy_label(session.domain)
+    return _unreported(session, label, record, ResultType.STARTTLS_NOT_SUPPORTED, None)
+
+
+def _unreported(
+    session: Session, label: schema.Policy, record: str, result: ResultType, reason: str | None
+) -> Tally:
+    detail = Detail(_detail(result, session, reason), 1)
+    return Tally(day_of(session.at), session.domain, record, label, Origin.LOG, 0, 1, (detail,))
+
+
+def sts_label(domain: Domain, policy: Policy, site_level: str = Level.MAY) -> schema.Policy:
+    """As Postfix labels its datagrams with this policy, so that both add up. `site_level`: Postfix's own, for mail
+    that no policy is applied to.
+    """
+    # at `dane` Postfix is not told the patterns of a testing policy (core.postfix.answer)
+    has_patterns = not (policy.mode is Mode.TESTING and site_level == Level.DANE)
     return schema.Policy(
         policy_type=PolicyType.STS.value,
         policy_string=tuple(plain_lines(policy)),
         policy_domain=domain,
         mx_host=usable_names(policy.mx) if has_patterns else (),
     )
+
+
+def no_policy_label(domain: Domain) -> schema.Policy:
+    """The same where it knows of none."""
+    return schema.Policy(policy_type=PolicyType.NO_POLICY_FOUND.value, policy_domain=domain)
 
 
 def patterns_in_testing(policy: schema.Policy) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 A datagram that reports a success names no host; the line that the same process logs beside it does. Both come in the
 order in which that process wrote them, with its id, so that the n-th of a process belongs to the n-th. What nobody
-reports at all is mail that went in the clear: a delivery over a connection of its own for which the process has logged
-neither TLS nor a datagram. Tried with Postfix 3.10.13; docs/tlsrpt-blind-spots.md tells what is not known.
+reports at all is mail in the clear: a delivery, or one that was refused, over a connection of its own for which the
+process has logged neither TLS nor a datagram. Tried with Postfix 3.10.13; docs/tlsrpt-blind-spots.md tells what is not
+known.
 
     joiner.add_signal(Signal(pid, at, tally), now)
     joiner.add_entry(read_line(line, ...), place, now)
@@ -38,7 +39,7 @@ class Kind(StrEnum):
     TLS = "tls"
     """A success that a datagram reported, and the host that it was with."""
     CLEAR = "clear"
-    """Mail taken over a connection without TLS."""
+    """Mail taken, or refused, over a connection without TLS."""
     OUTSIDE = "outside"
     """An MX host that was passed over, since an enforcing policy does not name it."""
 
@@ -206,7 +207,7 @@ class Joiner:
         return True
 
     def _conclude_delivery(self, entry: Entry, event: Delivered) -> Session | None:
-        if event.status != "sent" or event.relay is None or event.use > 1 or event.queue_id in self._own:
+        if not event.is_in_mail or event.relay is None or event.use > 1 or event.queue_id in self._own:
             return None
         process = self._process(entry.pid)
         began = entry.at - event.connected_seconds
