@@ -31,7 +31,7 @@ from mailward.core.tlsrpt.daily import count_sessions
 from mailward.core.tlsrpt.mail import read_mail
 from mailward.core.tlsrpt.reading import check_strict
 from mailward.core.tlsrpt.schema import FailureDetail, Policy
-from mailward.sender.counts import Counts
+from mailward.sender.counts import Counts, Part
 from mailward.sender.dkimkeys import load_keys, make_key, record_of
 from mailward.sender.letters import Letters, make_reporter
 from mailward.sender.makeday import make_day
@@ -117,7 +117,7 @@ def work(folder: Path) -> None:
     counts, store = Counts(settings.tlsrpt_counts_path), ReportStore(settings.tlsrpt_reports_path)
     started, cpu = time.perf_counter(), time.process_time()
     at = int(NOW.timestamp())
-    made = make_day(counts, store, DAY, reporter, now=at, spread_seconds=0)
+    made = make_day(counts, store, Part(DAY, 0, is_open=True), reporter, now=at, spread_seconds=0)
     made_cpu = time.process_time() - cpu
     mails = size = 0
     # what the reporter adds while it delivers, two commits a mail, is spread over the morning and not counted here

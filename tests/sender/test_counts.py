@@ -1,3 +1,4 @@
+import sqlite3
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -7,9 +8,10 @@ import pytest
 from mailward.core.names import parse_domain
 from mailward.core.tlsrpt.counting import Detail, Origin, Tally
 from mailward.core.tlsrpt.schema import FailureDetail, Policy
-from mailward.sender.counts import Counts, CountsError, Oddity
+from mailward.sender.counts import Counts, CountsError, Oddity, Part
 from mailward.sender.countswriter import Limits
 
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "stores"
 DAY = date(2026, 11, 27)
 SHOP = parse_domain("shop.example")
 RECORD = "v=TLSRPTv1; rua=mailto:tls@shop.example"
@@ -87,10 +89,58 @@ def test_days_are_read_apart_and_forgotten(counts: Counts) -> None:
     next_day = date(2026, 11, 28)
     counts.add([tally(1), tally(2, day=next_day), tally(4, domain="a.example")])
     assert counts.days() == [DAY, next_day]
-    assert [each.domain for each in counts.read_day(DAY)] == ["a.example", "shop.example"]
+    assert [each.domain for each in counts.read_part(counts.parts()[0])] == ["a.example", "shop.example"]
     counts.forget(DAY)
     assert counts.days() == [next_day]
     assert sums(counts, next_day) == {"sts": (2, 0)}
+
+
+def test_what_comes_after_a_part_is_closed_is_in_the_next_one(counts: Counts, tmp_path: Path) -> None:
+    counts.add([tally(1)])
+    [part] = counts.parts()
+    reporter = Counts(tmp_path / "counts.sqlite3")
+    reporter.close_part(part)
+    counts.add([tally(2, 1, details=(Detail(EXPIRED, 1),))])
+    reporter.close_part(part)  # again, after a crash
+    counts.add([tally(4)])
+    assert counts.parts() == [Part(DAY, 0, is_open=False), Part(DAY, 1, is_open=True)]
+    found = [
+        [each.results[0].summary.total_successful_session_count for each in reporter.read_part(part)]
+        for part in reporter.parts()
+    ]
+    assert found == [[1], [6]]
+    assert sums(counts) == {"sts": (7, 1)}
+    reporter.forget(DAY)
+    counts.add([tally(8)])
+    assert counts.parts() == [Part(DAY, 1, is_open=True)], "it is known that it was reported"
+    reporter.close()
+
+
+def test_the_correction_of_a_success_that_was_reported_adds_no_session(counts: Counts) -> None:
+    counts.add([tally(3)])
+    [part] = counts.parts()
+    counts.close_part(part)
+    plain = FailureDetail(result_type="starttls-not-supported")
+    counts.add([tally(-2, 3, origin=Origin.LOG, details=(Detail(plain, 1), Detail(EXPIRED, 2)))])
+    [found] = counts.read_part(counts.parts()[1])
+    [result] = found.results
+    assert (result.summary.total_successful_session_count, result.summary.total_failure_session_count) == (
+        0,
+        1,
+    )
+    assert [each.result_type for each in result.failure_details] == ["starttls-not-supported"]
+
+
+def test_counts_of_the_version_before_are_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite3"
+    old = sqlite3.connect(path)
+    old.executescript((FIXTURES / "counts-1.sql").read_text())
+    old.close()
+    counts = Counts(path)
+    assert sums(counts) == {"sts": (3, 2)}
+    counts.add([tally(1, policy=TLSA)])
+    assert sums(counts) == {"sts": (3, 2), "tlsa": (1, 0)}
+    counts.close()
 
 
 def test_a_batch_that_fails_counts_nothing(counts: Counts) -> None:
@@ -154,7 +204,11 @@ def test_domains_beyond_the_bound_are_refused_and_known_ones_are_not(tmp_path: P
     refused = counts.add([tally(2, domain=f"d{n}.example") for n in range(5)])
     assert refused == 4
     assert counts.add([tally(1, domain="d0.example"), tally(1, domain="d4.example")]) == 1
-    assert [each.domain for each in counts.read_day(DAY)] == ["d0.example", "d1.example", "d2.example"]
+    assert [each.domain for each in counts.read_part(counts.parts()[0])] == [
+        "d0.example",
+        "d1.example",
+        "d2.example",
+    ]
     assert counts.add([tally(1, day=date(2026, 11, 28))]) == 0, "another day has room of its own"
     counts.close()
 
@@ -167,7 +221,7 @@ def test_bounds_hold_across_restarts(tmp_path: Path) -> None:
         counts.add([tally(0, 1, domain="d0.example", details=(Detail(failure(number), 1),))])
         counts.close()
     counts = bounded(tmp_path, limits)
-    found = list(counts.read_day(DAY))
+    found = list(counts.read_part(counts.parts()[0]))
     assert [each.domain for each in found] == ["d0.example", "d1.example"]
     assert len(found[0].results[0].failure_details) == 2 + 1 + 1
     counts.close()

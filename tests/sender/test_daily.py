@@ -1,6 +1,7 @@
 """From counted sessions to a signed mail that a strict receiver believes."""
 
 import random
+import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
 from email import message_from_bytes, policy
@@ -29,6 +30,8 @@ from mailward.core.tlsrpt.schema import Policy
 from mailward.net import clock
 from mailward.sender.dkimkeys import load_key, record_of
 from mailward.sender.signalnumbers import Number
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "stores"
 
 
 @pytest.fixture
@@ -162,6 +165,70 @@ async def test_a_domain_whose_record_names_nobody_is_listed_with_the_reason(lab:
     await lab.once()
     [delivery] = lab.deliveries()
     assert (delivery.state, delivery.outcome) == ("failed", "no usable rua: rua-scheme 'ftp://x.example'")
+
+
+async def test_what_is_counted_after_its_report_becomes_a_supplement_the_next_day(lab: ReportLab) -> None:
+    lab.count(tally(successes=5))
+    await lab.once()
+    lab.count(tally(successes=2), tally("late.example", record=ruas("mailto:tls@late.example")))
+    await lab.once(MORNING + timedelta(hours=1))
+    lab.count(tally(successes=1))
+    assert len(lab.relay.mails) == 1, "more may come"
+    for _ in range(2):
+        await lab.once(later(1))
+    reports = [read_mail(mail.content).reports[0] for mail in lab.relay.mails]
+    assert [
+        (each.day_utc, each.policies[0].summary.total_successful_session_count) for each in reports[::2]
+    ] == [
+        (DAY, 5),
+        (DAY, 3),
+    ]
+    assert reports[2].report_id == f"{reports[0].report_id}.1"
+    assert b"This is a supplement" in lab.relay.mails[2].content
+    lab.count(tally(successes=8))
+    await lab.once(later(2))
+    assert [read_mail(mail.content).reports[0].report_id for mail in lab.relay.mails[3:]] == [
+        f"{reports[0].report_id}.2"
+    ]
+    assert check_strict(read_mail(lab.relay.mails[3].content)) == ()
+
+
+async def test_late_counts_are_not_forgotten_before_they_are_reported(lab: ReportLab) -> None:
+    lab.count(tally())
+    await lab.once()
+    await lab.once(later(10))
+    lab.count(tally(successes=3))
+    await lab.once(later(10))
+    await lab.once(later(11))
+    assert len(lab.relay.mails) == 2
+
+
+async def test_a_crash_after_the_counts_were_closed_loses_none(lab: ReportLab) -> None:
+    lab.count(tally(successes=5))
+    with lab.daily() as daily:
+        daily.counts.close_part(daily.counts.parts()[0])
+    lab.count(tally(successes=2))
+    await lab.once()
+    await lab.once(later(1))
+    reports = [read_mail(mail.content).reports[0] for mail in lab.relay.mails]
+    assert [each.policies[0].summary.total_successful_session_count for each in reports] == [5, 2]
+
+
+async def test_reports_of_the_version_before_are_taken_over(lab: ReportLab) -> None:
+    for name, path in (
+        ("counts-1.sql", lab.settings.tlsrpt_counts_path),
+        ("reports-1.sql", lab.settings.tlsrpt_reports_path),
+    ):
+        old = sqlite3.connect(path)
+        old.executescript((FIXTURES / name).read_text())
+        old.close()
+    await lab.once()
+    assert lab.relay.mails == [], "they went before"
+    assert lab.states() == {"mailto:tls@shop.example": "delivered", "mailto:b@shop.example": "failed"}
+    lab.count(tally(successes=4))
+    await lab.once(later(1))
+    [mail] = lab.relay.mails
+    assert read_mail(mail.content).reports[0].policies[0].summary.total_successful_session_count == 4
 
 
 async def test_made_again_a_report_has_the_same_id_and_bytes(lab: ReportLab, tmp_path: Path) -> None:

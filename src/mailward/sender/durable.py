@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from mailward.net import clock
@@ -17,13 +18,19 @@ def connect_durably(path: Path, busy_seconds: float) -> sqlite3.Connection:
     return connection
 
 
-def open_schema(path: Path, busy_seconds: float, schema: str, version: int) -> sqlite3.Connection:
-    """With the tables of `schema`, made if needed. Raises sqlite3.Error, also for a file of a later version."""
+def open_schema(
+    path: Path, busy_seconds: float, schema: str, version: int, steps: Mapping[int, str]
+) -> sqlite3.Connection:
+    """With the tables of `schema`, made if needed. `steps`: from each earlier version to the next one.
+
+    Raises sqlite3.Error, also for a file of a later version.
+    """
     connection = connect_durably(path, busy_seconds)
     connection.execute("BEGIN IMMEDIATE")
     [(found,)] = connection.execute("PRAGMA user_version").fetchall()
-    if found == 0:
-        for statement in schema.split(";")[:-1]:
+    if found < version:
+        scripts = [steps[each] for each in range(found, version)] if found else [schema]
+        for statement in "".join(scripts).split(";")[:-1]:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {version}")
     connection.execute("COMMIT")

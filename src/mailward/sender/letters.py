@@ -92,7 +92,7 @@ class Letters:
             extra_headers=extra,
             domain=delivery.domain,
             content=gzipped,
-            remarks=_remarks(cut),
+            remarks=_remarks(cut, delivery.part),
         )
         for selector, key in self._keys:
             raw = sign(raw, submitter, selector, key, now=now)
@@ -103,11 +103,18 @@ def read_content(content: Content) -> Report:
     return msgspec.json.decode(zlib.decompress(content.gzipped, _GZIP), type=Report)
 
 
-def _remarks(cut: int) -> list[str]:
-    if not cut:
-        return []
-    return [
-        "",
-        f"There were too many different failures: the details of {cut} failed sessions",
-        "are put together by result type. The totals count all of them.",
-    ]
+def _remarks(cut: int, part: int) -> list[str]:
+    remarks = []
+    if part:
+        remarks += [
+            "",
+            "This is a supplement: what it has was counted after the report of that day was made,",
+            "and is in no other report.",
+        ]
+    if cut:
+        remarks += [
+            "",
+            f"There were too many different failures: the details of {cut} failed sessions",
+            "are put together by result type. The totals count all of them.",
+        ]
+    return remarks

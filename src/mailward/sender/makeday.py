@@ -1,10 +1,13 @@
 """The reports of a day, from the counts into the store: some hundred domains at a time, so that memory stays flat, a
 crash costs one batch, and commands need not wait.
+
+What is counted for a day after its reports were begun becomes a supplement: a report of its own, with its own id, of
+the same day. One a day at most, with the reports of the day that has ended.
 """
 
 import random
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
 from mailward.core.tlsrpt.compose import gzip_report
@@ -12,30 +15,39 @@ from mailward.core.tlsrpt.counting import DomainDay
 from mailward.core.tlsrpt.daily import MAX_DETAILS, Reporter, count_sessions, cut_details, make_report
 from mailward.core.tlsrpt.destinations import Destinations, read_destinations
 from mailward.core.tlsrpt.write import serialise_report
-from mailward.sender.counts import Counts
+from mailward.sender.counts import Counts, Part
 from mailward.sender.reportrows import NewDelivery, NewReport
 from mailward.sender.reportstore import ReportStore
 
 BATCH = 500
-_DAY = timedelta(days=1)
 
 
-def due_days(counts: Counts, store: ReportStore, now: datetime, make_after: timedelta) -> list[date]:
-    """The days that have ended and have no reports yet, oldest first. Raises CountsError or StoreError."""
-    complete = store.complete_days()
+def due_parts(counts: Counts, store: ReportStore, now: datetime, make_after: timedelta) -> list[Part]:
+    """Of the days that have ended, what has no reports yet, oldest first. Raises CountsError or StoreError."""
+    complete = store.complete_parts()
+    for part in counts.parts():
+        # the file of counts is older than parts are, or another than it was
+        if part.is_open and (part.day, part.number) in complete:
+            counts.close_part(part)
+    last_made = {day: at for (day, _), at in sorted(complete.items())}
+    today = (now - make_after).date()
     return [
-        day
-        for day in counts.days()
-        if day not in complete and datetime.combine(day, time(), UTC) + _DAY + make_after <= now
+        part
+        for part in counts.parts()
+        if part.day < today
+        and (part.day, part.number) not in complete
+        # a closed one was begun; a supplement waits for what else may come late
+        and (not part.is_open or _day_of(last_made.get(part.day, 0), make_after) != today)
     ]
 
 
 def make_day(
-    counts: Counts, store: ReportStore, day: date, reporter: Reporter, *, now: int, spread_seconds: int
+    counts: Counts, store: ReportStore, part: Part, reporter: Reporter, *, now: int, spread_seconds: int
 ) -> int:
     """How many reports were made now. Goes on where a crash has ended it. Raises CountsError or StoreError."""
-    made_to = store.made_to(day)
-    domains = (each for each in counts.read_day(day) if each.domain > made_to)
+    counts.close_part(part)
+    made_to = store.made_to(part.day, part.number)
+    domains = (each for each in counts.read_part(part) if each.domain > made_to)
     made = 0
     while True:
         batch = list(islice(domains, BATCH))
@@ -46,7 +58,8 @@ def make_day(
         ]
         is_last = len(batch) < BATCH
         store.add_reports(
-            day,
+            part.day,
+            part.number,
             reports,
             batch[-1].domain if batch else made_to,
             len(batch) - len(reports),
@@ -56,6 +69,11 @@ def make_day(
         made += len(reports)
         if is_last:
             return made
+
+
+def _day_of(at: int, make_after: timedelta) -> date:
+    """The day of reporting that a time belongs to."""
+    return (datetime.fromtimestamp(at, UTC) - make_after).date()
 
 
 def _new_report(counted: DomainDay, reporter: Reporter, now: int, spread_seconds: int) -> NewReport | None:
@@ -72,7 +90,7 @@ def _new_report(counted: DomainDay, reporter: Reporter, now: int, spread_seconds
         successes,
         failures,
         counted.cut + cut,
-        _say(read),
+        _say(read, counted.part),
         [*_deliveries(read, now, spread_seconds)],
     )
 
@@ -84,8 +102,11 @@ def _deliveries(read: Destinations, now: int, spread_seconds: int) -> Iterator[N
         yield NewDelivery(each.rua, each.address, each.max_bytes, next_at)
 
 
-def _say(read: Destinations) -> str:
-    return _joined([f"{note.slug} {note.value!a}" if note.value else note.slug for note in read.notes])
+def _say(read: Destinations, part: int) -> str:
+    supplement = [f"supplement {part}"] if part else []
+    return _joined(
+        supplement + [f"{note.slug} {note.value!a}" if note.value else note.slug for note in read.notes]
+    )
 
 
 def _joined(notes: Sequence[str]) -> str:

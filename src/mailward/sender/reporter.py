@@ -26,7 +26,7 @@ from mailward.net.resolver import make_resolver
 from mailward.sender.counts import Counts, CountsError
 from mailward.sender.dkimkeys import KeyFileError, load_keys
 from mailward.sender.letters import ContactUnusable, Letters, make_reporter
-from mailward.sender.makeday import due_days, make_day
+from mailward.sender.makeday import due_parts, make_day
 from mailward.sender.pace import MAX_WAIT, Pace, hourly_limit, retry_seconds
 from mailward.sender.posting import Outcome, Verdict, make_context, make_mail_post, post_report
 from mailward.sender.reportrows import Delivery, State, StoreError
@@ -150,22 +150,27 @@ class Daily:
             return False
         tlsrpt, now = self.settings.tlsrpt, clock.now()
         self.store.pull_in(_now(), int(MAX_WAIT.total_seconds()))
-        days = due_days(self.counts, self.store, now, timedelta(minutes=tlsrpt.make_after_minutes))
-        for day in days:
+        parts = due_parts(self.counts, self.store, now, timedelta(minutes=tlsrpt.make_after_minutes))
+        for part in parts:
             started = clock.monotonic()
             made = await asyncio.to_thread(
                 make_day,
                 self.counts,
                 self.store,
-                day,
+                part,
                 self.reporter,
                 now=_now(),
                 spread_seconds=tlsrpt.spread_minutes * 60,
             )
-            facts = {"day": day, "reports": made, "seconds": f"{clock.monotonic() - started:.1f}"}
+            facts = {
+                "day": part.day,
+                "part": part.number,
+                "reports": made,
+                "seconds": f"{clock.monotonic() - started:.1f}",
+            }
             logger.info("reports-made", extra=facts)
             self.numbers.add(Number.REPORTS_MADE, made)
-        if days:
+        if parts:
             self.made.set()  # who waits wakes up, who comes later waits
             self.made.clear()
         await asyncio.to_thread(self._forget)
@@ -185,18 +190,14 @@ class Daily:
         return at < self._settled_at
 
     def _forget(self) -> None:
-        today, complete = clock.today(), self.store.complete_days()
+        today, complete = clock.today(), self.store.complete_parts()
         if gone := self.store.forget(today - timedelta(days=self.settings.tlsrpt.keep_days)):
             logger.info("reports-forgotten", extra={"deliveries": gone})
-        kept = self.counts.days()
-        reported: list[object] = []
-        for day in kept:  # oldest first: forgetting takes what is before as well
-            if day not in complete or day > today - KEEP_COUNTS:
-                break
-            reported.append(day)
-            last = day
-        if reported:
-            self.counts.forget(last)
+        parts = self.counts.parts()
+        kept = {part.day for part in parts if (part.day, part.number) not in complete}
+        first = min([*kept, today - KEEP_COUNTS + timedelta(days=1)])
+        if gone_days := [part.day for part in parts if part.day < first]:
+            self.counts.forget(max(gone_days))  # and what is before
 
     # Delivering
 

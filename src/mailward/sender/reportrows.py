@@ -9,34 +9,38 @@ from typing import NamedTuple
 
 from mailward.sender.durable import open_schema
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _BUSY_SECONDS = 10.0
 EPOCH = date(1970, 1, 1)
 
-_SCHEMA = """
+_TABLES = """
 CREATE TABLE day (
-    day INTEGER PRIMARY KEY,
+    day INTEGER NOT NULL,
+    part INTEGER NOT NULL,
     made_at INTEGER NOT NULL,
     made_to TEXT NOT NULL,
     is_complete INTEGER NOT NULL,
     reports INTEGER NOT NULL,
-    left_out INTEGER NOT NULL
+    left_out INTEGER NOT NULL,
+    PRIMARY KEY (day, part)
 ) STRICT;
 CREATE TABLE report (
     day INTEGER NOT NULL,
     domain TEXT NOT NULL,
+    part INTEGER NOT NULL,
     report_id TEXT NOT NULL,
     content BLOB NOT NULL,
     successes INTEGER NOT NULL,
     failures INTEGER NOT NULL,
     cut INTEGER NOT NULL,
     notes TEXT NOT NULL,
-    PRIMARY KEY (day, domain)
+    PRIMARY KEY (day, domain, part)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE delivery (
     number INTEGER PRIMARY KEY,
     day INTEGER NOT NULL,
     domain TEXT NOT NULL,
+    part INTEGER NOT NULL,
     rua TEXT NOT NULL,
     address TEXT NOT NULL,
     max_bytes INTEGER NOT NULL,
@@ -47,11 +51,13 @@ CREATE TABLE delivery (
     tried_at INTEGER NOT NULL,
     outcome TEXT NOT NULL,
     is_repeat INTEGER NOT NULL,
-    UNIQUE (day, domain, rua)
+    UNIQUE (day, domain, part, rua)
 ) STRICT;
 CREATE INDEX delivery_due ON delivery (address = '', next_at) WHERE state = 'waiting';
 CREATE INDEX delivery_sending ON delivery (number) WHERE state = 'sending';
 CREATE INDEX delivery_rua ON delivery (rua, day);
+"""
+_SCHEMA = f"""{_TABLES}
 CREATE TABLE suppression (
     rua TEXT PRIMARY KEY,
     since INTEGER NOT NULL,
@@ -59,6 +65,24 @@ CREATE TABLE suppression (
     reason TEXT NOT NULL
 ) STRICT;
 """
+_STEPS = {
+    1: f"""
+ALTER TABLE day RENAME TO old_day;
+ALTER TABLE report RENAME TO old_report;
+ALTER TABLE delivery RENAME TO old_delivery;
+DROP INDEX delivery_due;
+DROP INDEX delivery_sending;
+DROP INDEX delivery_rua;
+{_TABLES}
+INSERT INTO day SELECT day, 0, made_at, made_to, is_complete, reports, left_out FROM old_day;
+INSERT INTO report SELECT day, domain, 0, report_id, content, successes, failures, cut, notes FROM old_report;
+INSERT INTO delivery SELECT number, day, domain, 0, rua, address, max_bytes, token, state, attempts, next_at,
+    tried_at, outcome, is_repeat FROM old_delivery;
+DROP TABLE old_day;
+DROP TABLE old_report;
+DROP TABLE old_delivery;
+"""  # noqa: S608 - constants
+}
 
 
 class State(StrEnum):
@@ -102,6 +126,8 @@ class Delivery(NamedTuple):
     number: int
     day_number: int
     domain: str
+    part: int
+    """0: the report of the day; above: a supplement, of what was counted later."""
     rua: str
     address: str
     """For mailto; empty for https."""
@@ -150,4 +176,4 @@ class StoreError(Exception):
 
 def open_tables(path: Path) -> sqlite3.Connection:
     """Made if needed. Raises sqlite3.Error."""
-    return open_schema(path, _BUSY_SECONDS, _SCHEMA, SCHEMA_VERSION)
+    return open_schema(path, _BUSY_SECONDS, _SCHEMA, SCHEMA_VERSION, _STEPS)

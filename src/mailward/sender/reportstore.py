@@ -1,8 +1,9 @@
 """The reports that are made and where they go, in one SQLite file: what was acknowledged to nobody is not lost.
 
-One row of `delivery` for each (day, domain, rua). It is marked `sending` before anything leaves the machine, and
-`delivered` after the other side has accepted; what is found `sending` at a start was cut off in between, is sent again
-with the same Report-ID and Message-ID, and carries the mark of a possible repeat from then on.
+One row of `delivery` for each (day, domain, rua), and for each supplement of that day. It is marked `sending` before
+anything leaves the machine, and `delivered` after the other side has accepted; what is found `sending` at a start was
+cut off in between, is sent again with the same Report-ID and Message-ID, and carries the mark of a possible repeat from
+then on.
 
 The reporter is one process (it holds a lock beside the file); commands write beside it.
 """
@@ -31,8 +32,9 @@ from mailward.sender.reportrows import (
 
 _MAX_OUTCOME = 300
 _COLUMNS = """
-delivery.number, delivery.day, delivery.domain, delivery.rua, delivery.address, delivery.max_bytes, delivery.token,
-delivery.state, delivery.attempts, delivery.next_at, delivery.tried_at, delivery.outcome, delivery.is_repeat
+delivery.number, delivery.day, delivery.domain, delivery.part, delivery.rua, delivery.address, delivery.max_bytes,
+delivery.token, delivery.state, delivery.attempts, delivery.next_at, delivery.tried_at, delivery.outcome,
+delivery.is_repeat
 """
 
 
@@ -51,11 +53,13 @@ class ReportStore:
 
     # Making a day
 
-    def complete_days(self) -> set[date]:
-        """Days that all reports are made for. Raises StoreError, as all here do."""
+    def complete_parts(self) -> dict[tuple[date, int], int]:
+        """Days, and parts of them, that all reports are made for; and when that was begun. Raises StoreError, as all
+        here do.
+        """
         with self._reading() as connection:
-            rows = connection.execute("SELECT day FROM day WHERE is_complete").fetchall()
-        return {EPOCH + timedelta(days=day) for (day,) in rows}
+            rows = connection.execute("SELECT day, part, made_at FROM day WHERE is_complete").fetchall()
+        return {(EPOCH + timedelta(days=day), part): at for day, part, at in rows}
 
     def first_made_at(self) -> int | None:
         """When the first reports ever were made."""
@@ -63,15 +67,18 @@ class ReportStore:
             [(at,)] = connection.execute("SELECT min(made_at) FROM day").fetchall()
         return None if at is None else int(at)
 
-    def made_to(self, day: date) -> str:
+    def made_to(self, day: date, part: int) -> str:
         """The last domain that the day's report is made for; empty: none yet."""
         with self._reading() as connection:
-            row = connection.execute("SELECT made_to FROM day WHERE day = ?", (_number(day),)).fetchone()
+            row = connection.execute(
+                "SELECT made_to FROM day WHERE day = ? AND part = ?", (_number(day), part)
+            ).fetchone()
         return str(row[0]) if row else ""
 
     def add_reports(
         self,
         day: date,
+        part: int,
         reports: Sequence[NewReport],
         made_to: str,
         left_out: int,
@@ -80,29 +87,31 @@ class ReportStore:
         complete: bool,
     ) -> None:
         """All of them or none; with the last, the day is complete."""
-        number = _number(day)
+        place = _number(day), part
         with self._transaction() as connection:
             connection.execute(
-                "INSERT INTO day VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET made_to = excluded.made_to,"
+                "INSERT INTO day VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET made_to = excluded.made_to,"
                 " is_complete = excluded.is_complete, reports = reports + excluded.reports,"
                 " left_out = left_out + excluded.left_out",
-                (number, now, made_to, complete, len(reports), left_out),
+                (*place, now, made_to, complete, len(reports), left_out),
             )
             connection.executemany(
-                "INSERT OR IGNORE INTO report VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                ((number, *report[:-1]) for report in reports),
+                "INSERT OR IGNORE INTO report (day, part, domain, report_id, content, successes, failures, cut, notes)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                ((*place, *report[:-1]) for report in reports),
             )
             connection.executemany(
-                "INSERT OR IGNORE INTO delivery VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, 0)",
-                self._new_rows(connection, number, reports, now),
+                "INSERT OR IGNORE INTO delivery VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, 0)",
+                self._new_rows(connection, place, reports, now),
             )
 
     def _new_rows(
-        self, connection: sqlite3.Connection, day: int, reports: Sequence[NewReport], now: int
+        self, connection: sqlite3.Connection, place: tuple[int, int], reports: Sequence[NewReport], now: int
     ) -> Iterator[tuple[object, ...]]:
         suppressed = dict(
             connection.execute("SELECT rua, reason FROM suppression WHERE until > ?", (now,)).fetchall()
         )
+        day, part = place
         for report in reports:
             for new in report.deliveries:
                 state, outcome = State.WAITING, ""
@@ -112,6 +121,7 @@ class ReportStore:
                 yield (
                     day,
                     report.domain,
+                    part,
                     new.rua,
                     new.address,
                     new.max_bytes,
@@ -122,7 +132,7 @@ class ReportStore:
                 )
             if not report.deliveries:
                 reason = f"no usable rua: {report.notes}"[:_MAX_OUTCOME]
-                yield (day, report.domain, "", "", 0, secrets.token_hex(16), State.FAILED, 0, reason)
+                yield (day, report.domain, part, "", "", 0, secrets.token_hex(16), State.FAILED, 0, reason)
 
     # Delivering
 
@@ -163,8 +173,8 @@ class ReportStore:
     def content(self, delivery: Delivery) -> Content | None:
         with self._reading() as connection:
             row = connection.execute(
-                "SELECT report_id, content, cut FROM report WHERE day = ? AND domain = ?",
-                (delivery.day_number, delivery.domain),
+                "SELECT report_id, content, cut FROM report WHERE day = ? AND domain = ? AND part = ?",
+                (delivery.day_number, delivery.domain, delivery.part),
             ).fetchone()
         return Content(*row) if row else None
 
@@ -271,9 +281,9 @@ class ReportStore:
         with self._reading() as connection:
             rows = connection.execute(
                 f"SELECT {_COLUMNS}, report.report_id, report.successes, report.failures, report.cut, report.notes"  # noqa: S608
-                " FROM delivery JOIN report USING (day, domain) WHERE (:day IS NULL OR day = :day)"
+                " FROM delivery JOIN report USING (day, domain, part) WHERE (:day IS NULL OR day = :day)"
                 " AND (:domain = '' OR domain = :domain) AND (:states = '' OR instr(:states, ' ' || state || ' '))"
-                " ORDER BY day DESC, domain, rua LIMIT :limit",
+                " ORDER BY day DESC, domain, part, rua LIMIT :limit",
                 {
                     "day": numbers,
                     "domain": domain,
@@ -282,7 +292,7 @@ class ReportStore:
                 },
             )
             for row in rows:
-                yield Listed(Delivery(*row[:13]), *row[13:])
+                yield Listed(Delivery(*row[:14]), *row[14:])
 
     def waiting(self) -> int:
         with self._reading() as connection:
@@ -316,7 +326,7 @@ class ReportStore:
             ).rowcount
             connection.execute(
                 "DELETE FROM report WHERE day < ? AND NOT EXISTS (SELECT 1 FROM delivery"
-                " WHERE delivery.day = report.day AND delivery.domain = report.domain)",
+                " WHERE delivery.day = report.day AND delivery.domain = report.domain AND delivery.part = report.part)",
                 (number,),
             )
         return gone

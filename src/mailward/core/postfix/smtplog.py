@@ -5,9 +5,9 @@
     Nov 28 23:15:02 mx1 postfix/smtp[5389]: C9339186130: to=<bob@a.example>, relay=mx.example[192.0.2.1]:25, ...
     Nov 28 23:15:02 mx1 postfix/smtp[5409]: warning: MX name 'mx.evil' does not match STS MX pattern for 'b.example'
 
-Texts that strangers write (their replies) stand at the end of a line: of a mail that was not taken only Postfix's own last
-words are read, which tell how far the session came. An address is read with its quotes, so that no recipient can look
-like the rest of the line. `core.postfix.maillog` reads old logs for people.
+Texts that strangers write (their replies) stand at the end of a line: of a mail that was not taken only Postfix's own
+last words are read, which tell how far the session came. An address is read with its quotes, so that no recipient can
+look like the rest of the line. `core.postfix.maillog` reads old logs for people.
 """
 
 import re

@@ -1,9 +1,9 @@
 """What Postfix does not report, as corrections of the counts (RFC 8460 section 4.3, RFC 8461 sections 4 and 5).
 
 Under a `testing` policy Postfix asks nothing of a host: a session with a host that the policy does not name, or whose
-certificate names another, is a success, and mail in the clear is nothing at all. Without any policy mail in the clear is
-nothing as well, though the owner asks for reports: who hides the policy at first contact and strips STARTTLS would be
-seen by nobody. Under an enforcing policy Postfix passes over hosts that the policy does not name, without a word to
+certificate names another, is a success, and mail in the clear is nothing at all. Without any policy mail in the clear
+is nothing as well, though the owner asks for reports: who hides the policy at first contact and strips STARTTLS would
+be seen by nobody. Under an enforcing policy Postfix passes over hosts that the policy does not name, without a word to
 TLSRPT.
 
 A correction of a success takes it back and counts a failure, under the very policy, record and day that it was

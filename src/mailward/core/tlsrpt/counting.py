@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from mailward.core.names import Domain
+from mailward.core.tlsrpt.results import ResultType
 from mailward.core.tlsrpt.schema import MAX_COUNT, FailureDetail, Policy, PolicyResult, Summary
 
 
@@ -59,6 +60,8 @@ class DomainDay(NamedTuple):
     results: tuple[PolicyResult, ...]
     cut: int = 0
     """Failed sessions whose details were put together because there were too many different ones."""
+    part: int = 0
+    """0: what its report has; above: what came when that was made, for a supplement."""
 
 
 def add_up(tallies: Iterable[tuple[Policy, int, int, Iterable[Detail]]]) -> tuple[PolicyResult, ...]:
@@ -72,17 +75,33 @@ def add_up(tallies: Iterable[tuple[Policy, int, int, Iterable[Detail]]]) -> tupl
         of_policy = details.setdefault(policy, {})
         for failure, count in counted:
             of_policy[failure] = of_policy.get(failure, 0) + count
-    return tuple(
-        PolicyResult(
-            policy=policy,
-            summary=Summary(
-                total_successful_session_count=_bounded(successes),
-                total_failure_session_count=_bounded(failures),
-            ),
-            failure_details=_counted(details[policy]),
-        )
-        for policy, (successes, failures) in sums.items()
+    return tuple(_result(policy, *sums[policy], details[policy]) for policy in sums)
+
+
+def _result(policy: Policy, successes: int, failures: int, details: dict[FailureDetail, int]) -> PolicyResult:
+    if successes < 0:
+        # corrections of successes that an earlier report has: the session is there already, and is not told twice
+        failures += successes
+        details = _without(details, -successes)
+    return PolicyResult(
+        policy=policy,
+        summary=Summary(
+            total_successful_session_count=_bounded(successes),
+            total_failure_session_count=_bounded(failures),
+        ),
+        failure_details=_counted(details),
     )
+
+
+def _without(details: dict[FailureDetail, int], sessions: int) -> dict[FailureDetail, int]:
+    """So many sessions less, of those that corrections add."""
+    left = dict(details)
+    for failure in details:
+        if failure.result_type != ResultType.STARTTLS_NOT_SUPPORTED:  # never the correction of a success
+            taken = min(left[failure], sessions)
+            left[failure] -= taken
+            sessions -= taken
+    return left
 
 
 def _counted(details: dict[FailureDetail, int]) -> tuple[FailureDetail, ...]:

@@ -45,10 +45,12 @@ class Reporter:
         return self.contact.rpartition("@")[2].lower()
 
 
-def make_report_id(day: date, domain: str, reporter: Reporter) -> str:
-    """Derived from what the report is about, so that a report that is made again is known to be the same."""
+def make_report_id(day: date, domain: str, reporter: Reporter, part: int = 0) -> str:
+    """Derived from what the report is about, so that a report that is made again is known to be the same; a supplement
+    has its own.
+    """
     digest = hashlib.sha256(f"{day.isoformat()}\0{domain}\0{reporter.submitter}".encode()).hexdigest()
-    return f"{day.isoformat()}.{digest[:24]}"
+    return f"{day.isoformat()}.{digest[:24]}" + (f".{part}" if part else "")
 
 
 def day_range(day: date) -> DateRange:
@@ -66,7 +68,7 @@ def make_report(counted: DomainDay, reporter: Reporter) -> Report | None:
         organization_name=reporter.organization_name,
         date_range=day_range(counted.day_utc),
         contact_info=reporter.contact,
-        report_id=make_report_id(counted.day_utc, counted.domain, reporter),
+        report_id=make_report_id(counted.day_utc, counted.domain, reporter, counted.part),
         policies=results,
     )
 
