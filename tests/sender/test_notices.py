@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.core.postfix.test_queue import REASON, line
+from tests.fakes.dns import Fault
 from tests.net.test_webpost import server
 from tests.sender.lab import DOMAIN, Lab
 from tests.sender.test_answers import ask
@@ -107,6 +108,31 @@ async def test_mail_that_waits_by_the_sites_own_rules_is_not_our_news(site: Site
     site.wait(*waiting(domain="nothing.test"))
     await daemon.notices.look()
     assert (site.read_mails(), daemon.notices.deferred) == ([], {})
+    await daemon.knowledge.close()
+
+
+async def test_mail_that_waits_since_the_policy_names_no_mx_host_is_told(site: Site) -> None:
+    site.lab.publish()
+    daemon = site.daemon()
+    site.wait(line((f"a@{DOMAIN}", "server unavailable or unable to receive mail")))  # of Postfix 3.10
+    await daemon.notices.look()
+    [raw] = site.read_mails()
+    content = message_from_bytes(raw.partition(b"\n")[2], policy=policy.default).get_content()
+    assert "unable to receive mail: no MX host is one that the policy names\n" in content
+    await daemon.knowledge.close()
+
+
+@pytest.mark.parametrize(("level", "rows"), [("may", ["dane-unknown"]), ("dane", [])])
+async def test_mail_that_waits_by_dane_is_told_where_dane_is_our_word(
+    site: Site, level: str, rows: list[str]
+) -> None:
+    site.lab.sign()
+    site.lab.dns.fail(Fault.SERVFAIL, f"_25._tcp.mx.{DOMAIN}", "TLSA")
+    daemon = site.daemon(default_level=level)
+    daemon.knowledge.looks_for_dane = True
+    site.wait(line((f"a@{DOMAIN}", f"TLSA lookup error for mx.{DOMAIN}:25")))
+    await daemon.notices.look()
+    assert list(daemon.notices.deferred) == rows
     await daemon.knowledge.close()
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mailward.config import Settings
 from mailward.core.names import Domain
+from mailward.core.postfix.maillog import NO_HOST_LEFT
 from mailward.core.postfix.nexthop import NextHop
 from mailward.core.postfix.queue import MAX_LINE, parse_time, read_line
 from mailward.core.sending.facts import Decision, Level
@@ -139,11 +140,21 @@ class Notices:
             chunk = ordered[start : start + DECIDED_AT_ONCE]
             decided = await asyncio.gather(*(self._answers.decide(NextHop(domain)) for domain, _ in chunk))
             for (domain, tally), (decision, _) in zip(chunk, decided, strict=True):
-                if not decision.is_deferral and decision.level not in _STRICT:
+                if not self._makes_wait(decision, tally.reason):
                     continue  # it waits by the site's own rules, not by ours
                 causes.append(_deferral(domain, tally, decision, now, lifetime))
         self.deferred = _by_row(causes)
         return causes
+
+    def _makes_wait(self, decision: Decision, reason: str) -> bool:
+        """Whether our answer can be why mail waits with this reason of Postfix's."""
+        if decision.is_deferral:
+            return True
+        if reason == NO_HOST_LEFT:  # hosts are skipped by their names alone
+            return bool(decision.match)
+        if decision.level is Level.DANE:  # hosts with TLSA records are checked, and each is asked about
+            return self._answers.site.default_level is not Level.DANE
+        return decision.level in _STRICT
 
     async def _failing(self, now: int) -> list[Cause]:
         try:
@@ -251,6 +262,8 @@ def _tally(line: bytes, found: dict[Domain, _Tally]) -> None:
 
 def _deferral(domain: Domain, tally: _Tally, decision: Decision, now: int, lifetime: int | None) -> Cause:
     reason = decision.reason if decision.is_deferral else tally.reason
+    if reason == NO_HOST_LEFT:
+        reason += ": no MX host is one that the policy names"
     age = max(now - tally.oldest_at, 0)
     return Cause(Kind.DEFERRED, domain, decision.row, reason, decision.reason, tally.messages, age, lifetime)
 
