@@ -42,6 +42,7 @@ class Zoo:
     def __init__(self, folder: Path) -> None:
         self.root = _authority("Zoo Root")
         self.intermediate = _authority("Zoo Intermediate", self.root)
+        self.next_intermediate = _authority("Zoo Intermediate 2", self.root)
         self.stranger = _authority("Nobody's Root")
         self.root_file = folder / "root.pem"
         self.root_file.write_bytes(self.root.certificate.public_bytes(Encoding.PEM))
@@ -58,6 +59,9 @@ class Zoo:
                 return Chain(key, (_leaf(names, key, None, _LIFE),))
             case "untrusted":
                 signer, above = self.stranger, ()
+            case "other-intermediate":
+                signer = self.next_intermediate
+                above = (signer.certificate,)
             case "no-intermediate":
                 above = ()
             case "wrong-order":
@@ -85,8 +89,11 @@ def issue_by(organisation: str, name: str) -> Chain:
 
 
 def tlsa(text: str, chain: Chain, issuer: x509.Certificate) -> str:
-    """`3 1 1 leaf`, `2 1 1 issuer`, `3 1 1 wrong`; anything else is a record as it stands."""
+    """`3 1 1 leaf`, `2 1 1 issuer`, `3 1 1 former`, the key before the renewal, `3 1 1 wrong`; or any record."""
     head, _, what = text.rpartition(" ")
+    if what == "former":
+        former = ec.generate_private_key(ec.SECP256R1())
+        chain, what = Chain(former, (_leaf(("former.test",), former, None, _LIFE),)), "leaf"
     if what == "wrong":
         return f"{head} {'00' * (64 if head.endswith('2') else 32)}"
     if what not in ("leaf", "issuer"):

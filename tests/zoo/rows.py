@@ -1,7 +1,9 @@
 """The rows of the zoo: each a directory with `row.toml`, which says what is wrong and what a check must find.
 
+Its first MX host is a Postfix; Exim where there is an `exim.conf`, OpenSMTPD where there is a `smtpd.conf` (mtas.py).
+
 A row says only where it differs from a domain that is as it should be. In its texts DOMAIN stands for the domain, and
-ADDRESS for the address of its first MX host.
+ADDRESS for the address of its first MX host, HOST for that host's name.
 """
 
 import tomllib
@@ -44,6 +46,12 @@ class Row:
     """The host of each entry of `not_observed`."""
     is_deep: bool = False
     """Checked with --deep."""
+    is_daily: bool = False
+    """In CI too; `make test-all` runs every row."""
+    exim: str = ""
+    """Its exim.conf."""
+    opensmtpd: str = ""
+    """Its smtpd.conf."""
     is_signed: bool = False
     record: tuple[str, ...] = (RECORD,)
     reports: tuple[str, ...] = (REPORTS,)
@@ -74,6 +82,9 @@ def read_rows() -> tuple[Row, ...]:
 def _read(path: Path) -> Row:
     values = tomllib.loads(path.read_text())
     hosts = tuple(Mx(**_frozen(host, Mx)) for host in values.pop("mx", [{}]))
+    for name, file in (("exim", "exim.conf"), ("opensmtpd", "smtpd.conf")):
+        if (path.parent / file).exists():
+            values[name] = (path.parent / file).read_text()
     return Row(label=path.parent.name, mx=hosts, **_frozen(values, Row))
 
 

@@ -1,4 +1,4 @@
-"""The zoo's servers in network namespaces: NSD and unbound, nginx, Postfix; and the check, run beside them."""
+"""The zoo's servers in network namespaces: NSD, unbound, nginx, Postfix, Exim, OpenSMTPD; and the check."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.zoo import certs
+from tests.zoo.mtas import Mtas
 from tests.zoo.rows import Mx, Row
 
 from mailward.lab.mta import HOME, Postfix, find_tree
@@ -65,6 +66,7 @@ class Servers:
     zoo: certs.Zoo
     dns: Dns
     postfix: Postfix
+    mtas: Mtas | None
     numbers: dict[str, int]
     """Of each MX host, by its name."""
 
@@ -99,7 +101,12 @@ def running_zoo(rows: Sequence[Row]) -> Iterator[Servers]:
         network = Network(hosts)
         stack.callback(network.close)
         postfix = Postfix.unpack("trixie", folder / "tree", network, "receiver")
-        servers = Servers(folder, network, certs.Zoo(folder), Dns(postfix.root, network), postfix, numbers)
+        mtas = None
+        if any(row.exim or row.opensmtpd for row in rows):
+            mtas = Mtas.unpack(folder / "mtas", network, "receiver")
+            stack.callback(mtas.stop)
+        dns = Dns(postfix.root, network, ("sender", "receiver"))
+        servers = Servers(folder, network, certs.Zoo(folder), dns, postfix, mtas, numbers)
         _give_v6(servers, rows)
         _start_mail(servers, rows)
         _start_web(servers, rows, stack)
@@ -133,7 +140,10 @@ def _start_mail(servers: Servers, rows: Sequence[Row]) -> None:
             chain = servers.zoo.issue(mx.certificate, name)
             files[f"tls/{name}.pem"] = chain.pem
             lines += _host_lines(servers, mx, name, chain)
-            services += _services(servers, mx, name)
+            if mx is row.mx[0] and (row.exim or row.opensmtpd):
+                _add_other(servers, row, name, chain)
+            else:
+                services += _services(servers, mx, name)
             if mx.v6_certificate:
                 files[f"tls/{name}-v6.pem"] = servers.zoo.issue(mx.v6_certificate, name).pem
         texts = (_fill(line, servers, row) for line in (*lines, *row.zone))
@@ -144,6 +154,15 @@ def _start_mail(servers: Servers, rows: Sequence[Row]) -> None:
     main |= {"smtpd_client_connection_count_limit": "0", "mydestination": "static:all"}
     servers.postfix.configure(main, services, files)
     servers.postfix.start()
+    if servers.mtas is not None:
+        servers.mtas.start()
+
+
+def _add_other(servers: Servers, row: Row, name: str, chain: certs.Chain) -> None:
+    assert servers.mtas is not None
+    add = servers.mtas.add_exim if row.exim else servers.mtas.add_opensmtpd
+    text = _fill(row.exim or row.opensmtpd, servers, row)
+    add(name, address(servers.numbers[name]), text, chain.pem)
 
 
 def _records(row: Row) -> Iterator[str]:
@@ -185,7 +204,7 @@ def _service(where: str, name: str, file: str, options: Sequence[str]) -> list[s
 def _start_web(servers: Servers, rows: Sequence[Row], stack: ExitStack) -> None:
     folder = servers.postfix.root / "zoo"
     folder.mkdir()
-    blocks = []
+    blocks = [_default_site(servers, folder)]
     for row in rows:
         if not row.policy:
             continue
@@ -207,9 +226,18 @@ def _start_web(servers: Servers, rows: Sequence[Row], stack: ExitStack) -> None:
     stack.callback(process.terminate)
 
 
+def _default_site(servers: Servers, folder: Path) -> str:
+    """What nginx shows to who asks for a name that it does not know: its first server."""
+    name = "www.host.example"
+    (folder / f"{name}.pem").write_bytes(servers.zoo.issue("good", name).pem)
+    (folder / name).mkdir()
+    return _SERVER.format(address=address(WEBS[0]), name=name, folder=name, more="")
+
+
 def _fill(text: str, servers: Servers, row: Row) -> str:
     if row.mx:
-        text = text.replace("ADDRESS", address(servers.numbers[f"{row.mx[0].name}.{row.domain}"]))
+        host = f"{row.mx[0].name}.{row.domain}"
+        text = text.replace("ADDRESS", address(servers.numbers[host])).replace("HOST", host)
     return text.replace("DOMAIN", row.domain)
 
 
