@@ -3,8 +3,9 @@
 One process writes (the collector), another reads (who makes the reports). Policies, records and failures come again and
 again, so that they stand once and are named by number.
 
-A day is counted in parts. The first is what its report has; when that is begun, the part is closed, and what comes
-later is in the next one, for a supplement. So each session is in one report, and what is read does not change meanwhile.
+A day is counted in parts. The first is what its report has; when that is begun, the part is closed, and what
+comes later is in the next one, for a supplement. So each session is in one report, and what is read does not
+change meanwhile.
 """
 
 import contextlib
