@@ -7,6 +7,7 @@ from tests.fakes.policyhost import http
 from tests.sender.lab import DOMAIN, Lab
 
 from mailward.core.mtasts.policy import Mode, parse_policy
+from mailward.core.names import Domain
 from mailward.core.tlsrpt.blindspots import sts_label
 from mailward.core.tlsrpt.counting import Tally
 from mailward.core.tlsrpt.results import ResultType
@@ -71,13 +72,14 @@ async def test_it_stands_beside_the_session_also_where_postfix_is_not_told_the_p
 
     used = parse_policy(b"version: STSv1\nmode: testing\nmx: mx.a.test\nmax_age: 86400\n")
     unmet = UnmetPolicies(daemon.knowledge.discovery.resolver, send, "dane")
-    unmet.note(Unmet(DOMAIN, ResultType.STS_POLICY_FETCH_ERROR, "timeout", used))
+    domain = Domain(DOMAIN)
+    unmet.note(Unmet(domain, ResultType.STS_POLICY_FETCH_ERROR, "timeout", used))
     task = asyncio.create_task(unmet.run())
     async with asyncio.timeout(10):
         await sent.wait()
     task.cancel()
     [tally] = tallies
-    assert tally.policy == sts_label(DOMAIN, used, "dane")
+    assert tally.policy == sts_label(domain, used, "dane")
     assert tally.policy.mx_host == ()
 
 

@@ -207,7 +207,8 @@ class Counts:
 
     def parts(self) -> list[Part]:
         """Those that something is counted in, oldest first. Raises CountsError."""
-        opened = dict(self._read("SELECT day, open FROM part", ()))
+        rows = self._read("SELECT day, open FROM part", ())
+        opened = dict(msgspec.convert(rows, list[tuple[int, int]]))
         found, at = [], (-(2**62), 0)
         while rows := self._read(_NEXT_PART, at):
             day, number = at = msgspec.convert(rows[0], tuple[int, int])

@@ -75,7 +75,10 @@ def add_up(tallies: Iterable[tuple[Policy, int, int, Iterable[Detail]]]) -> tupl
         of_policy = details.setdefault(policy, {})
         for failure, count in counted:
             of_policy[failure] = of_policy.get(failure, 0) + count
-    return tuple(_result(policy, *sums[policy], details[policy]) for policy in sums)
+    return tuple(
+        _result(policy, successes, failures, details[policy])
+        for policy, (successes, failures) in sums.items()
+    )
 
 
 def _result(policy: Policy, successes: int, failures: int, details: dict[FailureDetail, int]) -> PolicyResult:
