@@ -24,6 +24,9 @@ class Ends:
 
     def __init__(self, sender: socket.socket, receiver: socket.socket, folder: Path) -> None:
         self.sender, self.receiver, self.folder = Peer(sender), Peer(receiver), folder
+        self._sockets = sender, receiver
+        self.is_over = False
+        """Nobody says goodbye any more."""
 
     def ask(self, line: bytes, *reply: bytes) -> list[bytes]:
         """The sender says a line, the receiver hears it and replies; what comes back."""
@@ -31,6 +34,11 @@ class Ends:
         assert self.receiver.line() == line
         self.receiver.send(*reply)
         return self.sender.reply()
+
+    def hang_up(self) -> None:
+        self.is_over = True
+        for each in self._sockets:
+            each.shutdown(socket.SHUT_WR)
 
     @property
     def events(self) -> str:
@@ -54,9 +62,10 @@ def attacked(folder: Path, grip: Grip, **more: str) -> Iterator[Ends]:
     ends.receiver.send(b"220 mx.starttls.test ESMTP\r\n")
     ends.sender.reply()
     yield ends
-    ends.sender.send(b"QUIT\r\n")
-    ends.receiver.line()
-    ends.receiver.send(b"221 bye\r\n")
+    if not ends.is_over:
+        ends.sender.send(b"QUIT\r\n")
+        ends.receiver.line()
+        ends.receiver.send(b"221 bye\r\n")
     thread.join()
     for each in (log, sender, receiver, to_sender, to_receiver):
         each.close()
@@ -79,6 +88,30 @@ def test_or_answers_the_command_with_an_error_that_the_receiver_never_sees(tmp_p
         ends.sender.send(b"STARTTLS\r\n")
         assert ends.sender.reply()[0].startswith(b"454 ")
         assert ends.ask(b"NOOP\r\n", b"250 fine\r\n") == [b"250 fine\r\n"]
+
+
+def test_or_breaks_the_handshake_off_with_an_alert(tmp_path: Path) -> None:
+    with attacked(tmp_path, Grip.BREAK) as ends:
+        assert b"250-STARTTLS\r\n" in ends.ask(b"EHLO me\r\n", *CAPABILITIES)
+        ends.sender.send(b"STARTTLS\r\n")
+        assert ends.sender.reply()[0].startswith(b"220 ")
+        ends.sender.send(b"a hello")
+        # RFC 8446 section 6: an alert (21), fatal (2), handshake_failure (40)
+        assert ends.sender.some() == bytes([21, 3, 3, 0, 2, 2, 40])
+        ends.is_over = True
+
+
+def test_or_puts_replies_of_his_own_before_tls_and_lets_the_rest_pass(tmp_path: Path) -> None:
+    with attacked(tmp_path, Grip.INJECT) as ends:
+        assert b"250-STARTTLS\r\n" in ends.ask(b"EHLO me\r\n", *CAPABILITIES)
+        assert ends.ask(b"STARTTLS\r\n", b"220 go\r\n") == [b"220 go\r\n"]
+        assert ends.sender.reply()[0] == b"250-mx.injected.test\r\n"
+        ends.sender.some()
+        ends.sender.send(b"a hello")
+        assert ends.receiver.some() == b"a hello"
+        ends.receiver.send(b"another")
+        assert ends.sender.some() == b"another"
+        ends.hang_up()
 
 
 def test_he_keeps_what_he_can_read_and_passes_it_on(tmp_path: Path) -> None:

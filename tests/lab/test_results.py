@@ -68,15 +68,19 @@ def test_a_result_that_is_not_expected_is_named() -> None:
     worse = replace(first, outcome=msgspec.structs.replace(first.outcome, is_intercepted=True))
     [difference] = compare(replace(result, tried=(worse, *rest)))
     assert difference.cell == "peace-unprotected"
-    assert difference.found == "delivered encrypted, read by the attacker, reported: nothing"
+    assert difference.found == "delivered encrypted, read by the attacker, reported: nothing, problems: none"
 
 
-def changed(label: str, *reported: str) -> Result:
+def changed(label: str, *reported: str, has_report: bool = True, problems: tuple[str, ...] = ()) -> Result:
     result = as_expected()
     return replace(
         result,
         tried=tuple(
-            replace(each, outcome=msgspec.structs.replace(each.outcome, reported=reported))
+            replace(
+                each,
+                outcome=msgspec.structs.replace(each.outcome, reported=reported, has_report=has_report),
+                problems=problems,
+            )
             if each.cell.label == label
             else each
             for each in result.tried
@@ -84,15 +88,40 @@ def changed(label: str, *reported: str) -> Result:
     )
 
 
-def test_a_failure_that_postfix_signals_must_be_reported_unless_it_cannot() -> None:
-    untold = changed("starttls-stripped-enforce")
-    assert [each.cell for each in compare(untold)] == ["starttls-stripped-enforce"]
-    assert compare(replace(untold, version="3.7.11")) == []
+STARTTLS = "starttls-not-supported"
 
 
-def test_what_only_a_look_tells_may_be_reported_and_nothing_else_may() -> None:
-    assert compare(changed("starttls-stripped-testing", "starttls-not-supported")) == []
-    assert len(compare(changed("starttls-stripped-testing", "certificate-expired"))) == 1
+@pytest.mark.parametrize(
+    ("label", "reported", "has_report", "problems"),
+    [
+        ("starttls-stripped-enforce", (), True, ()),  # a failure that nobody is told of
+        (
+            "peace-enforce",
+            (STARTTLS,),
+            True,
+            (f"{STARTTLS} at mx.peace-enforce.test",),
+        ),  # one that there was not
+        ("peace-enforce", (), False, ()),  # no report, where there should be one
+        ("starttls-stripped-unprotected", (), True, ()),  # one, where nobody can know
+        ("starttls-stripped-enforce", (STARTTLS,), True, ()),  # told, and no problem opened
+        ("starttls-stripped-enforce", (STARTTLS,), True, (f"{STARTTLS} at mx.other.test",)),
+        ("peace-enforce", (), True, (f"{STARTTLS} at mx.peace-enforce.test",)),  # a problem out of nothing
+    ],
+)
+def test_what_the_owner_hears_must_be_just_what_was_expected(
+    label: str, reported: tuple[str, ...], has_report: bool, problems: tuple[str, ...]
+) -> None:
+    result = changed(label, *reported, has_report=has_report, problems=problems)
+    assert [each.cell for each in compare(result)] == [label]
+
+
+def test_postfix_3_7_signals_nothing_but_its_log_tells_of_mail_in_clear_under_testing() -> None:
+    older = expected(has_signals=False)
+    told = {key for key, outcome in older.items() if outcome.has_report}
+    assert {protection for _, protection in told} == {Protection.TESTING}
+    assert older["starttls-stripped", Protection.TESTING].reported == (STARTTLS,)
+    assert older["mitm-self-signed", Protection.TESTING].reported == ()
+    assert older.keys() == expected().keys()
 
 
 def test_addresses_and_names_of_cells_are_their_own() -> None:
@@ -134,7 +163,7 @@ def test_the_terminal_shows_escape_sequences_instead_of_obeying_them() -> None:
         show(as_expected(), console)
     text = console.export_text(styles=False)
     assert "\x1b" not in text
-    assert "All 68 results are as expected." in text
+    assert f"All {len(cells())} results are as expected." in text
 
 
 def test_json_has_everything() -> None:

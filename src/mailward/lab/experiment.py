@@ -7,7 +7,7 @@ for tried in result.tried:
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
@@ -15,23 +15,26 @@ from pathlib import Path
 
 import msgspec
 
+from mailward.core.sending.facts import Row
 from mailward.lab.attacker import Event
 from mailward.lab.evidence import Act, Outcome, Window, judge, make_window, problems_of, read_act
 from mailward.lab.faults import LabFault
 from mailward.lab.mta import HOME
 from mailward.lab.owner import Known, Told
-from mailward.lab.scenarios import Cell, Protection
-from mailward.lab.site import Sent
+from mailward.lab.scenarios import Cell, Grip, Lie, Protection
+from mailward.lab.site import ANSWER_SECONDS, Sent
 from mailward.lab.wire import read_capture
-from mailward.lab.world import ATTACKER, Tell, World, running_world
+from mailward.lab.world import ATTACKER, ORDINARY, Tell, World, running_world
 from mailward.net import clock
 from mailward.sender.reportrows import State
 
 _LEARN_SECONDS = 60
 _REPORT_SECONDS = 180
-_LOOK_SECONDS = 8  # after the last look
+_LOOK_SECONDS = 120
+_COUNT_SECONDS = 30
 _UNDER_WAY = (State.WAITING, State.SENDING)
 _SETTLE_SECONDS = 1.0  # for what comes just after the log line: the receiver's queue, datagrams
+_BACKOFF_SECONDS = 2.5  # Postfix counts in whole seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +69,15 @@ def run_experiment(cells: Sequence[Cell], version: str, tell: Tell, keep: Path |
         known = [cell for cell in cells if not cell.scenario.is_new]
         first = [cell for cell in known if cell.scenario.has_history]
         tell("Mail before the attack")
-        for (
-            cell
-        ) in known:  # or a busy machine would now and then be late with the first answer: a first-use gap
+        for cell in known:  # else a busy machine is late with a first answer now and then: a first-use gap
             world.site.ask(cell.domain)
-        before = _send(world, first, {cell.label: letters[cell.label][0] for cell in first})
+        before = _send_before(world, first, {cell.label: letters[cell.label][0] for cell in first})
+        answers_end = clock.monotonic() + ANSWER_SECONDS
         _wait_for_policies(world, sum(1 for cell in known if cell.protection.has_policy))
-        _wait_for_looks(world, first, before)
         tell("The attack begins; mail to every domain")
         world.attack(cells)
         secret = {cell.label: letters[cell.label][1] for cell in cells}
-        attack = _send(world, cells, secret)
-        _wait_for_looks(world, cells, attack)
+        attack = _send_under_attack(world, cells, secret, answers_end)
         tell("The attack ends; what waits is tried again")
         world.end_attack()
         waiting = [cell for cell in cells if attack.deliveries[cell.recipient].status == "deferred"]
@@ -119,12 +119,56 @@ def _put_together(
     )
 
 
-def _send(world: World, cells: Sequence[Cell], secrets: dict[str, str]) -> Window:
+def _send_before(world: World, cells: Sequence[Cell], secrets: dict[str, str]) -> Window:
     begin = _begin(world)
+    # A log in which nobody has had TLS yet is not believed when it shows mail without
+    ordinary = f"carol@{ORDINARY}"
+    world.site.postfix.send(ordinary)
+    world.site.postfix.wait_for([ordinary])
+    _post(world, cells, secrets)
+    _wait_for_looks(world, cells)
+    return _end(world, begin, cells)
+
+
+def _send_under_attack(
+    world: World, cells: Sequence[Cell], secrets: dict[str, str], answers_end: float
+) -> Window:
+    """Where a new policy is announced, mail comes after the sender has tried to fetch it: it would have to be told
+    that this failed, and `answers_end` is when Postfix's questions are no longer answered by what was said before.
+    """
+    begin = _begin(world)
+    announced = [cell for cell in cells if Lie.NEW_ID in cell.scenario.lies]
+    _post(world, [cell for cell in cells if cell not in announced], secrets)
+    wanted = {cell.domain for cell in announced if cell.protection.has_policy}
+    _wait_until(
+        lambda: wanted <= world.site.not_refreshed(),
+        _LEARN_SECONDS,
+        lambda: f"not tried to fetch: {wanted - world.site.not_refreshed()}",
+    )
+    broken = [cell.recipient for cell in cells if cell.scenario.grip is Grip.BREAK]
+    if broken:
+        time.sleep(_BACKOFF_SECONDS)
+        world.site.postfix.try_again(broken)
+    if announced:
+        time.sleep(max(answers_end - clock.monotonic(), 0))
+        _post(world, announced, secrets)
+    _wait_for_looks(world, cells)
+    _wait_for_counts(world, cells)
+    return _end(world, begin, cells)
+
+
+def _post(world: World, cells: Sequence[Cell], secrets: dict[str, str]) -> None:
     for cell in cells:
         world.site.postfix.send(cell.recipient, f"The account number is {secrets[cell.label]}.")
     world.site.postfix.wait_for([cell.recipient for cell in cells])
-    return _end(world, begin, cells)
+
+
+def _wait_until(holds: Callable[[], bool], seconds: float, complaint: Callable[[], str]) -> None:
+    ends = clock.monotonic() + seconds
+    while not holds():
+        if clock.monotonic() > ends:
+            raise LabFault(complaint())
+        time.sleep(0.2)
 
 
 def _flush(world: World, cells: Sequence[Cell]) -> Window:
@@ -200,23 +244,48 @@ def _wait_for_arrivals(world: World, cells: Sequence[Cell]) -> None:
     time.sleep(_SETTLE_SECONDS)
 
 
-def _wait_for_looks(world: World, cells: Sequence[Cell], window: Window) -> None:
-    """`mailward sender` looks by itself at the hosts that mail under a testing policy went to, two a second: until it
-    has, or sees no reason to.
+def _wait_for_looks(world: World, cells: Sequence[Cell]) -> None:
+    """`mailward sender` looks by itself at the hosts that mail under a testing policy went to over TLS, if Postfix has
+    nothing to say against them: two a second.
     """
-    sent = [cell for cell in cells if window.deliveries[cell.recipient].status == "sent"]
-    wanted = {cell.mx for cell in sent if cell.protection is Protection.TESTING}
-    seen, since = world.site.looked_at(), clock.monotonic()
-    while wanted - seen and clock.monotonic() < since + _LOOK_SECONDS:
-        time.sleep(0.2)
-        if (now_seen := world.site.looked_at()) != seen:
-            seen, since = now_seen, clock.monotonic()
+    testing = {(cell.domain, cell.policy_mx) for cell in cells if cell.protection is Protection.TESTING}
+    wanted = {host for _, host in testing & world.site.successes()}
+    _wait_until(
+        lambda: wanted <= world.site.looked_at(),
+        _LOOK_SECONDS,
+        lambda: f"not looked at: {sorted(wanted - world.site.looked_at())}",
+    )
+
+
+def _wait_for_counts(world: World, cells: Sequence[Cell]) -> None:
+    """What Postfix signals is counted at once; what only its log tells some seconds later. Where it is not counted at
+    all, the comparison will say so.
+    """
+    log, rows = world.site.postfix.log(), {name: each.row for name, each in world.site.decisions().items()}
+    successes = dict(world.site.successes())
+    wanted = {
+        cell.domain
+        for cell in cells
+        if (
+            f"STS MX pattern for '{cell.domain}'" in log
+            or (
+                rows.get(cell.domain) == Row.STS_TESTING
+                and (
+                    successes.get(cell.domain, cell.policy_mx) != cell.policy_mx
+                    or f"established to {cell.mx}[" not in log
+                )
+            )
+        )
+    }
+    ends = clock.monotonic() + _COUNT_SECONDS
+    while wanted - world.site.with_failures() and clock.monotonic() < ends:
+        time.sleep(0.5)
 
 
 def _wait_for_policies(world: World, count: int) -> None:
     """On a busy machine they are learned after the answer."""
-    ends = clock.monotonic() + _LEARN_SECONDS
-    while world.site.learned() < count:
-        if clock.monotonic() > ends:
-            raise LabFault(f"{world.site.learned()} of {count} policies learned:\n{world.site.log()[-3000:]}")
-        time.sleep(0.05)
+    _wait_until(
+        lambda: world.site.learned() >= count,
+        _LEARN_SECONDS,
+        lambda: f"{world.site.learned()} of {count} policies learned:\n{world.site.log()[-3000:]}",
+    )

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ DELIVERY_SECONDS = 150  # a bound for a busy machine, not a wait
 _LOGGED = re.compile(
     r"to=<(?P<to>[^>]+)>,.* relay=(?P<relay>\S+),.* dsn=(?P<dsn>[0-9.]+), status=(?P<status>\w+) \((?P<text>.*)\)"
 )
+_QUEUED = re.compile(r": (\w+): to=<([^>]+)>,")
 
 _MAIN = """\
 compatibility_level = 3.6
@@ -118,7 +120,9 @@ class Postfix:
             path = self.home / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        lines = _MAIN.format(hostname=f"{self.host}.test") + "".join(f"{k} = {v}\n" for k, v in main.items())
+        ours = _MAIN.format(hostname=f"{self.host}.test").splitlines(keepends=True)
+        lines = "".join(line for line in ours if line.partition(" =")[0] not in main)
+        lines += "".join(f"{k} = {v}\n" for k, v in main.items())
         if not (self.root / "dev/urandom").exists():  # root of a user namespace makes no devices
             lines += "tls_random_source =\n"
         (self.home / "main.cf").write_text(lines)
@@ -149,6 +153,15 @@ class Postfix:
     def send(self, recipient: str, body: str = "How do you do?") -> None:
         text = f"From: <alice@sender.test>\nTo: <{recipient}>\nSubject: A question\n\n{body}\n"
         self.command("sendmail", "-C", HOME, "-f", "alice@sender.test", recipient, text=text)
+
+    def try_again(self, recipients: Sequence[str]) -> None:
+        """Mail to these that waits in the queue; returns when it was tried."""
+        queued = {found[2]: found[1] for found in _QUEUED.finditer(self.log())}
+        counts = {to: self.log().count(f" to=<{to}>") for to in recipients}
+        for to in recipients:
+            self.command("postqueue", "-c", HOME, "-i", queued[to])
+        for to, count in counts.items():
+            self.wait_for_count(f" to=<{to}>", count + 1)
 
     def stream(self, recipient: str, count: int) -> None:
         """So many messages as fast as it takes them, by SMTP."""

@@ -84,6 +84,8 @@ class Network:
         run("ip", "-n", name, "route", "add", "default", "via", f"{_BEHIND}.1")
         self.set_kernel(router, "net/ipv4/ip_forward", 1)
         self.set_kernel(router, "net/ipv4/conf/all/rp_filter", 0)
+        # each refusal is said: whoever hears nothing waits instead
+        self.set_kernel(router, "net/ipv4/icmp_ratelimit", 0)
         gateway = run("ip", "-n", through, "-br", "-4", "addr", "show", "uplink").split()[2].partition("/")[0]
         for other in self._names:
             if other not in (host, router, "switch"):

@@ -44,6 +44,10 @@ class Grip(StrEnum):
     """The capability STARTTLS is deleted from the answer to EHLO."""
     REFUSE = "refuse"
     """The command STARTTLS is answered with an error."""
+    BREAK = "break"
+    """The handshake that follows is broken off."""
+    INJECT = "inject"
+    """Replies of his own are sent behind the one to STARTTLS, before TLS begins; the rest passes."""
     SELF_SIGNED = "self-signed"
     """He ends TLS himself, with a certificate for the right name that he signed."""
     OTHER_NAME = "other-name"
@@ -61,6 +65,8 @@ class Lie(StrEnum):
     """There is no `_mta-sts` record, he says; with DANE, no TLSA record."""
     BAD_RECORD = "bad-record"
     """The `_mta-sts` record is no such record; with DANE, the TLSA record is of his key."""
+    NO_ANSWER = "no-answer"
+    """Lookups of the `_mta-sts` record fail; with DANE, of the TLSA record."""
     NEW_ID = "new-id"
     """The `_mta-sts` record has another id: there is something to fetch."""
     NO_POLICY_HOST = "no-policy-host"
@@ -74,6 +80,10 @@ class Fault(StrEnum):
     EXPIRED = "expired"
     TLS_1_0 = "tls-1.0"
     WRONG_TLSA = "wrong-tlsa"
+    ROLLOVER = "rollover"
+    """No fault: there is a TLSA record for the next key beside that of this one."""
+    POLICY_MX = "policy-mx"
+    """The policy names the MX host of before."""
     POLICY_CERTIFICATE = "policy-certificate"
     """That of the policy host has ended."""
 
@@ -110,6 +120,18 @@ SCENARIOS = (
         "starttls-refused", "a", "STARTTLS answered with an error",
         "The capability stays, but the command is answered with 454, as by a server that has a problem with its TLS.",
         Grip.REFUSE,
+    ),
+    Scenario(
+        "tls-broken", "a", "TLS handshake broken off",
+        "The attacker lets STARTTLS pass and breaks the handshake off. Postfix comes back without TLS when"
+        " the mail has waited for minimal_backoff_time: five minutes by default, a second here.",
+        Grip.BREAK,
+    ),
+    Scenario(
+        "reply-injected", "a", "Replies injected before TLS",
+        "The attacker sends replies of his own right behind the answer to STARTTLS, in clear, and hopes that"
+        " they are taken for the receiver's, inside TLS. Postfix throws away what came before TLS began.",
+        Grip.INJECT,
     ),
     Scenario(
         "mitm-self-signed", "b", "Man in the middle, certificate of his own making",
@@ -153,6 +175,12 @@ SCENARIOS = (
         Grip.STRIP, (Lie.NO_RECORD,), is_new=True,
     ),
     Scenario(
+        "record-unanswered-first", "e", "_mta-sts record not answered before first contact",
+        "The attacker has every lookup of the _mta-sts record fail, and strips STARTTLS. A sender that waited"
+        " for an answer would wait for every domain whose DNS is ill. With DANE it must wait.",
+        Grip.STRIP, (Lie.NO_ANSWER,), is_new=True,
+    ),
+    Scenario(
         "record-removed-later", "e", "_mta-sts record removed afterwards",
         "The same, but the policy is known: a record that is gone takes no policy away.",
         Grip.STRIP, (Lie.NO_RECORD,), has_history=True,
@@ -191,6 +219,17 @@ SCENARIOS = (
         " zone is not signed, nobody looks at TLSA records.",
         fault=Fault.WRONG_TLSA,
     ),
+    Scenario(
+        "tlsa-rollover", "i", "TLSA records of this key and the next",
+        "Nobody attacks: how a key is changed without anything being lost. The record of the new key is"
+        " published beside that of the old one, and the key comes later (RFC 7671 section 8.1).",
+        fault=Fault.ROLLOVER,
+    ),
+    Scenario(
+        "policy-without-mx", "", "MX host that the policy does not name",
+        "Nobody attacks: the domain has moved to another MX host, and the policy still names the old one.",
+        fault=Fault.POLICY_MX,
+    ),
 )  # fmt: skip
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
@@ -219,6 +258,11 @@ class Cell:
     @property
     def mx(self) -> str:
         return f"mx.{self.domain}"
+
+    @property
+    def policy_mx(self) -> str:
+        """The host that the policy names."""
+        return f"old.{self.domain}" if self.scenario.fault is Fault.POLICY_MX else self.mx
 
     @property
     def mx_number(self) -> int:

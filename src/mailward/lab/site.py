@@ -12,6 +12,7 @@ from mailward.lab.network import Network
 from mailward.lab.program import Program
 from mailward.sender.counts import Counts
 from mailward.sender.dkimkeys import make_key, zone_line
+from mailward.sender.knowledge import MIN_DANE_SECONDS
 from mailward.sender.reportstore import ReportStore
 
 HOST = "sender"
@@ -23,7 +24,12 @@ NAME = "sender.test"
 _SELECTOR = "lab"
 _SMTP_PORT = 2525
 _DECISION = re.compile(r" decision-changed nexthop=(?P<nexthop>\S+) row=(?P<row>\S+) (?P<rest>.*)")
-_LOOKED = re.compile(r" mx-looked-at host=(\S+) ")
+_LOOKED = re.compile(r" (?:mx-looked-at|mx-not-met) host=(\S+) ")
+_NOT_REFRESHED = re.compile(r" refresh-failed domain=(\S+) ")
+_SUCCESS = re.compile(r" TLSRPT: status=success, domain=(\S+), receiving_mx=([^\s\[]+)\[")
+ANSWER_SECONDS = MIN_DANE_SECONDS + 2
+"""So long Postfix gets the same answer about a domain, whatever has happened since."""
+_RECHECK_SECONDS = 10  # it is looked at again for ten times as long after it was asked for
 _ANSWER = re.compile(r' answer=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>\S+))')
 
 
@@ -139,6 +145,27 @@ class Site:
         """The hosts that it has connected to itself, to see what Postfix does not ask."""
         return set(_LOOKED.findall(self.log()))
 
+    def not_refreshed(self) -> set[str]:
+        """Domains whose policy it could not fetch anew."""
+        return set(_NOT_REFRESHED.findall(self.log()))
+
+    def successes(self) -> set[tuple[str, str]]:
+        """Domain and host of sessions that Postfix calls good."""
+        return set(_SUCCESS.findall(self.postfix.log()))
+
+    def with_failures(self) -> set[str]:
+        """Domains of which it has counted sessions that failed."""
+        counts = Counts(self.folder / "data" / "sender-tlsrpt.sqlite3")
+        try:
+            return {
+                str(each.domain)
+                for day in counts.days()
+                for each in counts.read_day(day)
+                if any(result.summary.total_failure_session_count for result in each.results)
+            }
+        finally:
+            counts.close()
+
     def decisions(self) -> dict[str, Decision]:
         """The last one for each next hop; none where Postfix was told NOTFOUND from the beginning."""
         return {
@@ -153,7 +180,7 @@ class Site:
             '[dns]\nresolvers = ["127.0.0.1"]\nallow_private_addresses = true\n'
             '[sender]\nlisten = ["127.0.0.1:8461"]\nmetrics_listen = ""\ndefault_level = "may"\n'
             f'ca_file = "{self.folder}/ca.pem"\ndnssec_bogus_name = "bogus.test"\n'
-            "recheck_seconds = 1\nnotice_minutes = 60\nqueue_command = []\n"
+            f"recheck_seconds = {_RECHECK_SECONDS}\nnotice_minutes = 60\nqueue_command = []\n"
             f'[tlsrpt]\nsocket = "{self.postfix.home}/spool/{_SOCKET}"\n'
             f'log = "{self.postfix.home}/mail.log"\nverify_mx = true\nehlo_name = "{NAME}"\n'
             f'contact = "tls@{NAME}"\norganization = "The sending site"\ndkim_selectors = ["{_SELECTOR}"]\n'
@@ -167,6 +194,8 @@ class Site:
             "smtp_tls_loglevel": "1",
             "smtp_tls_policy_maps": f"socketmap:inet:127.0.0.1:8461:{MAPS[self.version]}",
             "default_process_limit": "100",
+            # mail that has waited so long is sent without TLS where a handshake fails and TLS is not asked for
+            "minimal_backoff_time": "1s",
         }
         if self.version != "3.7":
             main |= {

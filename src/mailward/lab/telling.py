@@ -75,7 +75,8 @@ def say_told(tried: Tried) -> list[str]:
 
 
 def _say_report(told: Told) -> str:
-    counts = f"{told.successful} sessions well, {told.failed} not"
+    sessions = "session" if told.successful == 1 else "sessions"
+    counts = f"{told.successful} {sessions} well, {told.failed} not"
     details = "".join(
         f"; {each.sessions} x {each.result_type}{f' at {each.mx}' if each.mx else ''}"
         f"{f' ({each.reason})' if each.reason else ''}"

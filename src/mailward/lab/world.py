@@ -40,9 +40,12 @@ from mailward.net import clock
 
 ATTACKER = "attacker"
 _ATTACKER_NUMBER = 1
+ORDINARY = "ordinary.test"
+"""A domain that nobody attacks. It publishes nothing."""
+_ORDINARY_NUMBER = 25
 _READY_SECONDS = 90
 _RESCAN_SECONDS = 2.5  # net.pemfiles looks every two seconds
-_WRONG_TLSA = f"3 1 1 {'00' * 32}"
+_OTHER_TLSA = f"3 1 1 {'00' * 32}"
 _TLS_1_0 = (
     "smtpd_tls_protocols=>=TLSv1,<=TLSv1",
     "smtpd_tls_ciphers=medium",
@@ -73,14 +76,15 @@ class World:
     def attack(self, cells: Sequence[Cell]) -> None:
         """Begin with these, and go on with what was begun."""
         self._attacked += cells
+        # before anything is forged: a new id must not meet a certificate that is still good
+        lapsing = [cell for cell in cells if cell.scenario.fault is Fault.POLICY_CERTIFICATE]
+        self._certify(lapsing, is_valid=False)
         orders = self._orders(self._attacked)
         count = self.attacker.said().count("obeys")
         self.attacker.tell(msgspec.json.encode(orders).decode())
         self.attacker.wait_for("obeys", count + 1)
         self.network.let_pass(ATTACKER)
         self.network.divert(ATTACKER, SENDER, self._diversions(self._attacked))
-        lapsing = [cell for cell in cells if cell.scenario.fault is Fault.POLICY_CERTIFICATE]
-        self._certify(lapsing, is_valid=False)
 
     def end_attack(self) -> None:
         self.network.let_pass(ATTACKER)
@@ -135,12 +139,14 @@ def _forgeries(cell: Cell, lie: Lie, pem: Path) -> list[Forgery]:
             Lie.NO_RECORD: [Forgery(tlsa, "TLSA", rcode="NXDOMAIN")],
             Lie.BAD_RECORD: [Forgery(tlsa, "TLSA", (f"3 1 1 {key_hash(pem.read_bytes())}",))],
             Lie.NO_POLICY_HOST: [Forgery(tlsa, "TLSA", rcode="SERVFAIL")],
+            Lie.NO_ANSWER: [Forgery(tlsa, "TLSA", rcode="SERVFAIL")],
         }.get(lie, [])
     if not cell.protection.has_policy:
         return []
     record = f"_mta-sts.{cell.domain}"
     return {
         Lie.NO_RECORD: [Forgery(record, "TXT", rcode="NXDOMAIN")],
+        Lie.NO_ANSWER: [Forgery(record, "TXT", rcode="SERVFAIL")],
         Lie.BAD_RECORD: [Forgery(record, "TXT", ('"v=STSv1 this is no record"',))],
         Lie.NEW_ID: [Forgery(record, "TXT", ('"v=STSv1; id=20991231235959;"',))],
     }.get(lie, [])
@@ -161,7 +167,7 @@ def running_world(
             {
                 "dns": [DNS],
                 ATTACKER: [_ATTACKER_NUMBER, *(cell.evil_number for cell in cells)],
-                "receiver": [cell.mx_number for cell in cells],
+                "receiver": [_ORDINARY_NUMBER, *(cell.mx_number for cell in cells)],
                 PLATFORM: [PLATFORM_NUMBER, *(cell.policy_number for cell in cells)],
             }
         )
@@ -182,15 +188,17 @@ def _prepare(folder: Path, cells: Sequence[Cell], network: Network, version: str
     tell("The platform, and the policies that it hosts")
     modes = {Protection.TESTING: "testing", Protection.ENFORCE: "enforce"}
     published = platform.prepare(
-        [Wish(cell.domain, modes.get(cell.protection, ""), cell.mx) for cell in cells]
+        [Wish(cell.domain, modes.get(cell.protection, ""), cell.policy_mx) for cell in cells]
     )
     tell("A receiver for every domain, and a signed DNS")
-    mailboxes = Mailboxes(folder, network, authority, [_receiver(cell) for cell in cells])
+    ordinary = Receiver("mx", _ORDINARY_NUMBER, zone=ORDINARY)
+    mailboxes = Mailboxes(folder, network, authority, [ordinary, *(_receiver(cell) for cell in cells)])
     dns = Dns(mailboxes.postfix.root, network, (SENDER, PLATFORM))
     site = Site.make(folder, network, version, authority.file.read_bytes())
     texts = {each.domain: each for each in published}
     dns.add(*(_zone(cell, texts[cell.domain], mailboxes) for cell in cells))
     dns.add(
+        Zone(f"{ORDINARY}.", ["@ MX 10 mx", *mailboxes.records(ORDINARY)]),
         Zone("evil.test.", [f"{cell.label} A {cell.evil_address}" for cell in cells]),
         Zone(f"{SENDER_NAME}.", [f"@ A {BEHIND}", site.key_record()]),
         Zone("bogus.test.", ["@ A 192.0.2.1"], is_bogus=True),
@@ -235,7 +243,7 @@ def _receiver(cell: Cell) -> Receiver:
         "mx",
         cell.mx_number,
         expires_in=-DAY if fault is Fault.EXPIRED else 30 * DAY,
-        tlsa=_WRONG_TLSA if fault is Fault.WRONG_TLSA else tlsa,
+        tlsa=_OTHER_TLSA if fault is Fault.WRONG_TLSA else tlsa,
         zone=cell.domain,
         options=_TLS_1_0 if fault is Fault.TLS_1_0 else (),
     )
@@ -243,6 +251,8 @@ def _receiver(cell: Cell) -> Receiver:
 
 def _zone(cell: Cell, published: Published, mailboxes: Mailboxes) -> Zone:
     lines = ["@ MX 10 mx", *mailboxes.records(cell.domain)]
+    if cell.scenario.fault is Fault.ROLLOVER and cell.protection is Protection.DANE:
+        lines.append(f"_25._tcp.mx TLSA {_OTHER_TLSA}")
     lines += [f'{name} TXT "{text}"' for name, text in published.texts]
     if cell.protection.has_policy:
         lines.append(f"mta-sts A {cell.policy_address}")
