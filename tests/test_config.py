@@ -92,6 +92,16 @@ MISTAKES = [
     ("console = 1\n", {"MAILWARD_CONSOLE_PORT": "1"}, "console", "the same, with a variable"),
     ("", {"MAILWARD_CONSOLE_PORT": "x"}, "console.port", "a variable of the wrong kind"),
     ("", {"MAILWARD_CERTIFICATES_DEVELOPMENT_CA": "maybe"}, "development_ca", "neither true nor false"),
+    ("", {"MAILWARD_CONSOLE_PORT": "x"}, "MAILWARD_CONSOLE_PORT", "and the variable is named"),
+    (
+        '[dns]\nresolvers = ["one.one.one.one"]\n',
+        {},
+        "'one.one.one.one' is not an IP address",
+        "a server by name",
+    ),
+    ('[dns]\nresolvers = ["192.0.2.1:0"]\n', {}, "192.0.2.1:0", "a port that nothing can be asked at"),
+    ('[sender]\nmetrics_listen = "8462"\n', {}, "'8462' is not address:port", "half a place"),
+    ('[sender]\nnotice_webhook = "ftp://x"\n', {}, "sender.notice_webhook", "no URL that can be posted to"),
     (
         "",
         {"MAILWARD_RELAY_PASSWORD_FILE": "/nowhere"},

@@ -6,6 +6,7 @@ by `MAILWARD_<TABLE>_<KEY>` in the environment, or read from the file that `MAIL
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
+from mailward.core.places import parse_place
+
+_KEY = re.compile(r"`\$((?:\.\w+)+)")
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -75,6 +79,10 @@ class Dns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """Ask these instead of a zone's own servers (split DNS, tests)."""
     allow_private_addresses: bool = False
     """Let policy fetches and probes connect to private and loopback addresses."""
+
+    def __post_init__(self) -> None:
+        for text in (*self.resolvers, *self.authoritative_override):
+            parse_place(text, 53)
 
 
 class Relay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -149,8 +157,12 @@ class Sender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Addresses that are told of mail that waits because of policy."""
     notice_mail_command: tuple[str, ...] = ("/usr/sbin/sendmail", "-i", "--")
     """Takes the mail on standard input; the addresses are added."""
-    notice_webhook: str = ""
+    notice_webhook: Annotated[str, msgspec.Meta(pattern=r"^(https?://.+)?$")] = ""
     """A URL that gets the same as JSON."""
+
+    def __post_init__(self) -> None:
+        if self.metrics_listen:
+            parse_place(self.metrics_listen)
 
 
 class Tlsrpt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -283,7 +295,9 @@ def load_settings(
     if path is not None:
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise SettingsError(f"{path}: {error.strerror or error}") from error
+        except ValueError as error:
             raise SettingsError(f"{path}: {error}") from error
     _apply_environment(values, environ)
     values |= overrides
@@ -291,7 +305,17 @@ def load_settings(
         # strict=False: the environment knows only text
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{path or 'settings'}: {error}") from error
+        raise SettingsError(f"{_origin(str(error), path, environ)}: {error}") from error
+
+
+def _origin(text: str, path: Path | None, environ: Mapping[str, str]) -> str:
+    """Where the value comes from that msgspec complains of."""
+    if found := _KEY.search(text):
+        name = f"MAILWARD{found[1]}".replace(".", "_").upper()
+        for variable in (name, f"{name}_FILE"):
+            if variable in environ:
+                return variable
+    return str(path or "settings")
 
 
 def _apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> None:
@@ -318,6 +342,8 @@ def _from_environment(environ: Mapping[str, str], name: str) -> str | None:
     if file := environ.get(f"{name}_FILE"):
         try:
             return Path(file).read_text(encoding="utf-8").rstrip("\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise SettingsError(f"{name}_FILE: {file}: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
             raise SettingsError(f"{name}_FILE: {error}") from error
     return None

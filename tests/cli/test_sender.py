@@ -67,11 +67,52 @@ async def test_explain_uses_the_cache_where_https_is_down(lab: Lab) -> None:
     assert "Decision: sts-enforce: " in output
 
 
-async def test_explain_refuses_what_has_no_policy(lab: Lab) -> None:
-    assert await command(lab, "explain", "[192.0.2.1]") == (
-        2,
-        "mailward: '[192.0.2.1]' can have no policy of its own: address\n",
-    )
+WITHOUT_POLICY = [
+    ("[192.0.2.1]", "'[192.0.2.1]' is an address, and policies are for domains."),
+    (".example.test", "'.example.test' is a parent, and a policy holds for no other domain."),
+    ("me@example.test", "'me@example.test' is no domain name: did you mean example.test? Postfix"),
+    ("a..b", "the name has an empty label."),
+    ("[a", "'[a' is no label"),
+]
+
+
+@pytest.mark.parametrize(("key", "why"), WITHOUT_POLICY)
+async def test_explain_says_why_something_has_no_policy(lab: Lab, key: str, why: str) -> None:
+    status, output = await command(lab, "explain", key)
+    assert status == 2
+    assert output.startswith(f"mailward: {why}"), output
+    assert output.endswith(" Postfix is told NOTFOUND (not-a-domain).\n")
+
+
+async def test_explain_names_the_overrides_file_that_is_broken(lab: Lab) -> None:
+    file = lab.folder / "overrides.toml"
+    file.write_text("[[override]]\n")
+    status, output = await command(lab, "explain", DOMAIN, overrides=f'"{file}"')
+    assert (status, output.startswith(f"mailward: {file}: entry 1: ")) == (2, True), output
+
+
+async def test_list_takes_a_domain_as_people_write_it(lab: Lab) -> None:
+    await learn(lab)
+    assert (await command(lab, "list", f"{DOMAIN.upper()}."))[1].startswith(f"{DOMAIN}\t")
+    assert (await command(lab, "list", "bücher.test")) == (0, "")
+    assert (await command(lab, "list", "a..b"))[0] == 2
+
+
+CANNOT_START = [
+    ({"ca_file": '"/nowhere"'}, "/nowhere holds no usable certificates: No such file or directory"),
+    ({"ca_file": '"/etc/hostname"'}, "/etc/hostname holds no usable certificates: "),
+    ({"listen": "[]"}, "listen is empty: "),
+    ({"listen": '["unix:/nowhere/s"]'}, "unix:/nowhere/s: its folder does not exist: mkdir /nowhere"),
+]
+
+
+@pytest.mark.parametrize(("changes", "why"), CANNOT_START)
+async def test_what_must_be_mended_first_is_said_in_a_sentence(
+    lab: Lab, changes: dict[str, str], why: str
+) -> None:
+    status, output = await command(lab, "run", **changes)
+    assert status == 2
+    assert output.splitlines()[-1].startswith(f"mailward: {why}"), output
 
 
 async def test_list_and_purge(lab: Lab) -> None:
@@ -101,7 +142,7 @@ async def test_what_was_exported_is_imported_elsewhere_with_its_times(lab: Lab) 
     file.write_text(lines)
     for cache in lab.folder.glob("cache.sqlite3*"):
         cache.unlink()
-    told = (0, "1 taken over, 0 known as late or later, 0 ended since\n")
+    told = (0, "1 taken over, 0 known already, 0 ended since\n")
     assert await command(lab, "import", str(file)) == told
     assert await command(lab, "list") == (0, rows)
     file.write_text(lines + "no json\n")

@@ -95,6 +95,22 @@ async def test_what_to_change_is_said_exactly(lab: Lab, queue: Path) -> None:
     assert found["level-differs"]["fix"] == '[sender] default_level = "may"'
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("nowhere.pem", "No such file"), ("main.cf", "it holds no certificates")]
+)
+async def test_authorities_that_postfix_cannot_use_are_a_problem(
+    lab: Lab, queue: Path, name: str, why: str
+) -> None:
+    options = postfix(lab, queue, f"socketmap:inet:127.0.0.1:1:{MAP}")
+    main = lab.folder / "postfix" / "main.cf"
+    file = main.with_name(name)
+    main.write_text(main.read_text().replace("/etc/ssl/certs/ca-certificates.crt", str(file)))
+    status, output = await command(lab, "doctor", *options)
+    assert status == 1
+    assert f"PROBLEM smtp_tls_CAfile {file}: {why}" in output
+    assert f"certificates are checked with {file}" not in output
+
+
 async def test_a_daemon_that_does_not_run_and_a_postfix_that_is_not_there(lab: Lab) -> None:
     options = ("--postfix", str(lab.folder), "--postconf", "/nowhere/postconf")
     status, output = await command(lab, "doctor", *options)

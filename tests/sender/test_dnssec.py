@@ -31,6 +31,7 @@ async def test_one_that_proves_nothing_is_not(lab: Lab) -> None:
 
 async def test_one_that_answers_for_a_bogus_name_is_not(lab: Lab) -> None:
     lab.dns.authenticated = True
+    lab.dns.set("bogus.test", "A", "192.0.2.1")
     trust, reason = await check(lab)
     assert trust is Trust.DOES_NOT
     assert "bogus.test" in reason
@@ -47,6 +48,27 @@ async def test_silence_about_the_bogus_name_proves_nothing(lab: Lab) -> None:
     lab.dns.authenticated = True
     lab.dns.fail(Fault.SILENCE, "bogus.test")
     assert (await check(lab))[0] is Trust.NOT_KNOWN
+
+
+async def test_a_bogus_name_that_is_gone_proves_nothing(lab: Lab) -> None:
+    lab.dns.authenticated = True
+    assert await check(lab) == (
+        Trust.NOT_KNOWN,
+        "the bogus name bogus.test does not exist: name another one (dnssec_bogus_name)",
+    )
+
+
+async def test_a_reason_is_said_once_and_again_when_it_changes(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    daemon = lab.daemon(dane=True, dnssec_secure_name="secure.test", dnssec_bogus_name="bogus.test")
+    for _ in range(3):
+        await daemon.look_at_validation()
+    lab.dns.fail(Fault.SERVFAIL)
+    for _ in range(3):
+        await daemon.look_at_validation()
+    await daemon.knowledge.close()
+    assert [record.message for record in caplog.records] == ["dane-off", "dane-off"]
 
 
 async def test_one_that_is_not_on_loopback_is_not_even_asked() -> None:

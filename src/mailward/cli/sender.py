@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from mailward.cli.domain_argument import read_domain
 from mailward.cli.problem import Problem
 from mailward.config import Settings, load_settings
 from mailward.core.mtasts.policy import Mode
@@ -17,6 +18,7 @@ from mailward.core.names import InvalidName, parse_domain
 from mailward.core.postfix.nexthop import NextHop, NoPolicy, parse_nexthop
 from mailward.core.sending.overrides import OverridesInvalid
 from mailward.net import clock, log
+from mailward.net.fetch import FetchError
 from mailward.sender import daemon
 from mailward.sender.cache import CacheError, Entry
 from mailward.sender.control import purge_domains
@@ -37,9 +39,16 @@ app = typer.Typer(name="sender", help="The policy server beside Postfix.", no_ar
 
 T = TypeVar("T")
 
+USUAL_CONFIG = Path("/etc/mailward.toml")
+"""Of the unit too: who types a command means the daemon that runs."""
+
 Config = Annotated[
     Path | None,
-    typer.Option(help="The settings, a TOML file. See docs/settings.md.", envvar="MAILWARD_CONFIG"),
+    typer.Option(
+        help=f"The settings, a TOML file: docs/settings.md. Else {USUAL_CONFIG}, where it is there.",
+        envvar="MAILWARD_CONFIG",
+        callback=lambda path: path or (USUAL_CONFIG if USUAL_CONFIG.exists() else None),
+    ),
 ]
 
 
@@ -111,10 +120,24 @@ def explain(
     settings = load_settings(config)
     nexthop = parse_nexthop(domain.encode())
     if isinstance(nexthop, NoPolicy):
-        raise Problem(f"{domain!r} can have no policy of its own: {nexthop}")
+        why = _why_without_policy(domain, nexthop)
+        stop = "" if why.endswith("?") else "."
+        raise Problem(f"{why}{stop} Postfix is told NOTFOUND (not-a-domain).")
     found = _guarded(lambda: _explain(settings, nexthop))
     for line in _explanation_lines(found):
         typer.echo(printable(line))
+
+
+def _why_without_policy(text: str, reason: NoPolicy) -> str:
+    if reason is NoPolicy.PARENT:
+        return f"{text!r} is a parent, and a policy holds for no other domain"
+    if reason is NoPolicy.ADDRESS:
+        return f"{text!r} is an address, and policies are for domains"
+    try:
+        read_domain(text)
+    except InvalidName as error:
+        return str(error)
+    return f"{text[:60]!r} is no next hop"
 
 
 @app.command(name="list")
@@ -135,9 +158,12 @@ def list_policies(
     settings = load_settings(config)
     if mode and mode not in list(Mode):
         raise Problem(f"{mode!r} is no mode of a policy: {', '.join(Mode)}.")
+    try:
+        below = parse_domain(below, allow_single=True) if below else ""
+    except InvalidName as error:
+        raise Problem(str(error)) from error
     found = _guarded(lambda: _with_cache(settings, lambda cache: cache.listing()))
     now = int(clock.now().timestamp())
-    below = below.lower().rstrip(".")
     for entry in select(
         found, now, mode=mode, failing=failing, ended=ended, ends_within_hours=ends_within, below=below
     ):
@@ -186,7 +212,7 @@ def _guarded(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(work())
-    except (CacheError, ListenError, OverridesInvalid, SiteTableInvalid) as error:
+    except (CacheError, FetchError, ListenError, OverridesInvalid, SiteTableInvalid) as error:
         raise Problem(str(error)) from error
 
 
@@ -224,7 +250,10 @@ def _explanation_lines(found: Explanation) -> list[str]:
     lines += [
         f"DANE: {found.dane.state}: {found.dane.reason}" if found.dane.reason else f"DANE: {found.dane.state}"
     ]
-    lines += [f"  {host.name}: {host.state} {host.reason}".rstrip() for host in found.dane.hosts]
+    lines += [
+        f"  {host.name}: {host.state}{f' ({host.reason})' if host.reason else ''}"
+        for host in found.dane.hosts
+    ]
     if found.override is not None:
         until = f"{found.override.until:%Y-%m-%d}"
         lines += ["", f"Override: {found.override.action} until {until}: {found.override.reason}"]
@@ -255,9 +284,8 @@ def _policy_lines(found: Explanation) -> list[str]:
     lines.append(f"Fetch: {found.fetch}")
     policy = found.sts.policy
     if policy is not None:
-        lines.append(
-            f"Policy: {policy.mode}, kept for {policy.max_age_seconds} seconds, mx {' '.join(policy.mx)}"
-        )
+        names = f", mx {' '.join(policy.mx)}" if policy.mx else ""
+        lines.append(f"Policy: {policy.mode}, kept for {policy.max_age_seconds} seconds{names}")
     return lines
 
 

@@ -135,7 +135,9 @@ def _lines(name: str, progress: "_Progress") -> Iterator[str]:
             while line := stream.readline(MAX_LINE):
                 progress.line()
                 yield line.decode("utf-8", "replace").rstrip("\r\n")
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
+    except OSError as error:  # gzip.BadGzipFile is one
+        raise Problem(f"{name}: {error.strerror or error}") from error
+    except EOFError as error:
         raise Problem(f"{name}: {error}") from error
 
 

@@ -59,12 +59,12 @@ def import_policies(
         with nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as stream:
             entries: Iterable[Entry] = read_lines(_bounded_lines(stream), now)
             change(settings.sender_cache_path, work, now)
-    except (CacheError, LineInvalid, OSError) as error:
+    except OSError as error:
+        raise Problem(f"{file}: {error.strerror or error}; nothing was taken over") from error
+    except (CacheError, LineInvalid) as error:
         raise Problem(f"{error}; nothing was taken over") from error
     found = done[0]
-    typer.echo(
-        f"{len(found.taken)} taken over, {found.older} known as late or later, {found.ended} ended since"
-    )
+    typer.echo(f"{len(found.taken)} taken over, {found.older} known already, {found.ended} ended since")
 
 
 def _bounded_lines(stream: BinaryIO) -> Iterable[bytes]:

@@ -104,7 +104,9 @@ async def fetch_policy(
     try:
         async with asyncio.timeout(total_seconds):
             addresses = _vet(host, await resolver.addresses(host), guard)
-            return await _fetch_from(host, addresses, _tls_context(ca_file), port, connect_seconds, started)
+            return await _fetch_from(
+                host, addresses, make_tls_context(ca_file), port, connect_seconds, started
+            )
     except TimeoutError as error:
         raise FetchError(
             "timeout", f"{host} did not deliver the policy within {total_seconds:g} seconds"
@@ -126,7 +128,7 @@ async def fetch_policy_at(
     try:
         guard.check(address)
         async with asyncio.timeout(total_seconds):
-            context, started = _tls_context(ca_file), clock.monotonic()
+            context, started = make_tls_context(ca_file), clock.monotonic()
             return await _fetch_from(host, [address], context, port, connect_seconds, started)
     except AddressRefused as error:
         raise FetchError("address-refused", f"{host}: {error}", seen=_Seen(address)) from error
@@ -155,11 +157,13 @@ def _vet(host: str, answer: Answer[str], guard: Guard) -> list[str]:
 
 
 @functools.lru_cache(maxsize=4)
-def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+def make_tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """One for policy hosts, the same for the same file. Raises FetchError."""
     try:
         context = ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise FetchError("ca-file", f"{ca_file} holds no usable certificates: {error}") from error
+    except OSError as error:  # ssl.SSLError is one, and its words are OpenSSL's
+        reason = str(error) if isinstance(error, ssl.SSLError) else error.strerror or str(error)
+        raise FetchError("ca-file", f"{ca_file} holds no usable certificates: {reason}") from error
     context.hostname_checks_common_name = False  # RFC 8461 §3.3: only DNS-IDs are compared
     # what Python 3.13 adds (RFC 5280 to the letter) no sending MTA asks for: we judge as they do
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT

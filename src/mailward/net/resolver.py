@@ -22,6 +22,7 @@ import dns.rdatatype
 import dns.resolver
 
 from mailward import config
+from mailward.core.places import parse_place
 from mailward.net import clock, quickdns
 from mailward.net.answers import MAX_CHAIN, Answer, Status, merge_addresses, name_text, read_answer, transpose
 from mailward.net.guard import Guard, make_guard
@@ -62,8 +63,8 @@ class Resolver:
         `timeout_seconds` bounds one lookup in all; one from a zone's own servers may take twice as long.
         Raises ValueError for what is no server.
         """
-        self._servers = [_parse_server(text) for text in servers] or _system_servers()
-        self._override = [_parse_server(text) for text in authoritative_override]
+        self._servers = [_Server(*parse_place(text, 53)) for text in servers] or _system_servers()
+        self._override = [_Server(*parse_place(text, 53)) for text in authoritative_override]
         self._timeout_seconds = timeout_seconds
         self._guard = guard
         self._authority_port = authority_port
@@ -315,23 +316,6 @@ def _parse_name(name: str) -> dns.name.Name:
         return dns.name.from_text(name)
     except (dns.exception.DNSException, UnicodeError) as error:
         raise _NoAnswer(f"{name[:80]!r} is no name that DNS can hold") from error
-
-
-def _parse_server(text: str) -> _Server:
-    host, colon, port = text.rpartition(":")
-    if text.count(":") != 1 and not text.startswith("["):
-        host, colon, port = text, "", ""  # a bare IPv6 address, or no port at all
-    elif text.endswith("]"):
-        host, colon, port = text, "", ""
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        ipaddress.ip_address(host)
-        number = int(port) if colon else 53
-    except ValueError as error:
-        raise ValueError(f"{text!r} is no DNS server: it must be an IP address, or address:port") from error
-    if not 0 < number < 65536:
-        raise ValueError(f"{text!r} is no DNS server: its port is out of range")
-    return _Server(host, number)
 
 
 def _system_servers() -> list[_Server]:

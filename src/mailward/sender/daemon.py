@@ -43,7 +43,7 @@ VALIDATION_SECONDS = 3600.0  # between two looks at a resolver that validates
 FIRST_RETRY_SECONDS, RETRY_SECONDS = 1.0, 30.0  # and at one that does not, yet: it may be starting, as we are
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Daemon:
     settings: Settings
     knowledge: Knowledge
@@ -55,6 +55,8 @@ class Daemon:
     notices: Notices
     unmet: UnmetPolicies | None = None
     """None: no reports are made."""
+    said: tuple[str, str] = ("", "")
+    """The last event and reason about DNSSEC."""
 
     async def look_at_validation(self) -> bool:
         """Turn DANE on or off as the resolver deserves; whether it is on."""
@@ -74,11 +76,14 @@ class Daemon:
             knowledge.forget_dane()
             self.answers.memo.drop_all()
         if knowledge.looks_for_dane and validation.trust is Trust.NOT_KNOWN:
-            logger.warning("dane-not-checked", extra={"reason": validation.reason})
+            level, event = logging.WARNING, "dane-not-checked"
         elif knowledge.looks_for_dane:
-            logger.info("dane-on", extra={"reason": validation.reason})
+            level, event = logging.INFO, "dane-on"
         else:
-            logger.error("dane-off", extra={"reason": validation.reason})
+            level, event = logging.ERROR, "dane-off"
+        if (event, validation.reason) != self.said:  # looked at every half minute, some servers for years
+            logger.log(level, event, extra={"reason": validation.reason})
+        self.said = event, validation.reason
         knowledge.validation_seen.set()
         return knowledge.looks_for_dane
 
@@ -108,7 +113,7 @@ def make_sender_resolver(settings: Settings) -> Resolver:
 def make_daemon(
     settings: Settings, cache: PolicyCache, resolver: Resolver, signals: Signals | None = None
 ) -> Daemon:
-    """Raises OverridesInvalid, SiteTableInvalid or CacheError."""
+    """Raises OverridesInvalid, SiteTableInvalid, CacheError or FetchError."""
     metrics = Metrics()
     discovery = make_discovery(settings, resolver)
     knowledge = Knowledge(cache, discovery, metrics, settings.sender.recheck_seconds)
@@ -162,8 +167,8 @@ async def run(
     sockets: Sequence[socket.socket] | None = None,
     signals: Signals | None = None,
 ) -> None:
-    """Until SIGTERM or SIGINT. Raises CacheError, ListenError, OverridesInvalid or SiteTableInvalid where it
-    cannot start.
+    """Until SIGTERM or SIGINT. Raises CacheError, FetchError, ListenError, OverridesInvalid or SiteTableInvalid
+    where it cannot start.
     """
     cache = SqliteCache(settings.sender_cache_path, settings.sender.max_domains)
     daemon = make_daemon(settings, cache, make_sender_resolver(settings), signals)

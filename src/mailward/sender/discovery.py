@@ -10,7 +10,7 @@ from mailward.core.dane.tlsa import count_usable, owner_names
 from mailward.core.mtasts.record import NoRecord, Record, RecordError, parse_record
 from mailward.core.names import Domain, InvalidName, parse_domain
 from mailward.core.postfix.nexthop import NextHop
-from mailward.net.fetch import FetchResult, fetch_policy
+from mailward.net.fetch import FetchResult, fetch_policy, make_tls_context
 from mailward.net.guard import Guard, make_guard
 from mailward.net.resolver import Answer, Resolver, Status
 
@@ -117,7 +117,9 @@ class Discovery:
 
 
 def make_discovery(settings: Settings, resolver: Resolver) -> Discovery:
+    """Raises FetchError where the authorities of `ca_file` cannot be used."""
     ca_file = Path(settings.sender.ca_file) if settings.sender.ca_file else None
+    make_tls_context(ca_file)
     return Discovery(resolver, make_guard(settings.dns), ca_file=ca_file, port=settings.sender.policy_port)
 
 

@@ -40,6 +40,9 @@ async def check_validation(resolver: Resolver, secure_name: str, bogus_name: str
             Trust.DOES_NOT, f"the resolver does not validate: it does not call {secure_name} secure"
         )
     bogus = await resolver.lookup(bogus_name, "A")
+    if bogus.status is Status.NXDOMAIN and bogus.authenticated:
+        reason = f"the bogus name {bogus_name} does not exist: name another one (dnssec_bogus_name)"
+        return Validation(Trust.NOT_KNOWN, reason)
     if bogus.status is not Status.FAILED:
         return Validation(
             Trust.DOES_NOT, f"the resolver does not validate: it answers for the bogus {bogus_name}"

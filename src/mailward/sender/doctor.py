@@ -52,13 +52,34 @@ async def look(
     for directory in directories or await list_directories():
         try:
             instance = await read_instance(directory, postconf)
-            found = (*examine(instance, ours), *_signals(settings, instance))
+            found = (*_check_authorities(instance, examine(instance, ours)), *_signals(settings, instance))
             if log := settings.tlsrpt.log:
                 found += tuple(examine_log(instance, log))
         except PostfixError as error:
             fix = "run this where Postfix is, or name its folder: --postfix DIR"
             found = (Finding(Grade.PROBLEM, "no-postfix", str(error), fix),)
         yield Section(f"Postfix, {directory}", found)
+
+
+def _check_authorities(instance: Instance, findings: list[Finding]) -> list[Finding]:
+    """What was found, and not that certificates are checked with a file that cannot be used."""
+    file = instance.get("smtp_tls_CAfile")
+    if not file or (why := _why_unusable(file)) is None:
+        return findings
+    text = f"smtp_tls_CAfile {file}: {why}: Postfix sends without TLS, and what must have it waits"
+    fix = f"postconf -c {instance.config_directory} -e 'smtp_tls_CAfile = /etc/ssl/certs/ca-certificates.crt'"
+    problem = Finding(Grade.PROBLEM, "authorities-unusable", text, fix)
+    return [problem if finding.code == "authorities" else finding for finding in findings]
+
+
+def _why_unusable(ca_file: str) -> str | None:
+    try:
+        ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError:
+        return "it holds no certificates"
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _signals(settings: Settings, instance: Instance) -> Iterator[Finding]:
@@ -118,11 +139,10 @@ def _cache(path: Path) -> Finding:
 
 def _authorities(settings: Settings) -> Iterator[Finding]:
     file = settings.sender.ca_file
-    try:
-        context = ssl.create_default_context(cafile=file or None)
-    except (OSError, ssl.SSLError) as error:
-        yield Finding(Grade.PROBLEM, "ca-file", f"ca_file {file}: {error}", "name a PEM file of authorities")
+    if file and (why := _why_unusable(file)) is not None:
+        yield Finding(Grade.PROBLEM, "ca-file", f"ca_file {file}: {why}", "name a PEM file of authorities")
         return
+    context = ssl.create_default_context(cafile=file or None)
     count = context.cert_store_stats()["x509_ca"]
     folder = ssl.get_default_verify_paths().capath
     if not count and not file and folder:

@@ -125,11 +125,9 @@ def _shown(answer: Answer[str] | Answer[bytes]) -> str:
         record.decode("ascii", "backslashreplace") if isinstance(record, bytes) else record
         for record in answer.records[:8]
     )
-    parts = [records or answer.status.value]
-    if answer.chain:
-        parts.append(f"by CNAME {answer.chain[-1]}")
+    parts = [f"by CNAME {answer.chain[-1]}"] if answer.chain else []
     if answer.authenticated:
         parts.append("secure")
     if answer.reason:
         parts.append(answer.reason)
-    return "; ".join(parts)
+    return (records or answer.status.value) + (f" ({', '.join(parts)})" if parts else "")

@@ -41,7 +41,7 @@ class Health:
             server = await serve_http(
                 self.answer, listen=address.strip("[]"), port=int(port) + offset, limits=_LIMITS
             )
-        except (OSError, ValueError) as error:
+        except (OSError, OverflowError) as error:
             logger.error("metrics-not-served", extra={"listen": place, "reason": str(error)})
             return None
         logger.info("metrics-served", extra={"listen": f"{address}:{server.port}"})

@@ -25,6 +25,8 @@ class ListenError(Exception):
 def open_sockets(places: Sequence[str], unix_mode: int, environ: Mapping[str, str]) -> list[socket.socket]:
     """Those of systemd, or else one for each place: `address:port` or `unix:/path`. Raises ListenError."""
     handed_over = take_sockets(environ)
+    if not handed_over and not places:
+        raise ListenError("listen is empty: there is nothing that Postfix could ask")
     return handed_over or [open_socket(place, unix_mode) for place in places]
 
 
@@ -113,8 +115,10 @@ def _bind_unix(path: Path, mode: int, kind: int) -> socket.socket:
     try:
         made.bind(str(path))
         path.chmod(mode)
-    except OSError:
+    except OSError as error:
         made.close()
+        if isinstance(error, FileNotFoundError):
+            raise OSError(f"its folder does not exist: mkdir {path.parent}") from error
         raise
     return made
 

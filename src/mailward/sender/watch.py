@@ -19,9 +19,13 @@ def read_overrides(path: Path) -> tuple[Override, ...]:
     try:
         with path.open("rb") as stream:
             text = stream.read(MAX_FILE_BYTES + 1).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return parse_overrides(text)
+    except OSError as error:
+        raise OverridesInvalid([f"{path}: {error.strerror or error}"]) from error
+    except UnicodeDecodeError as error:
+        raise OverridesInvalid([f"{path}: this is no UTF-8 text"]) from error
+    except OverridesInvalid as error:
         raise OverridesInvalid([f"{path}: {error}"]) from error
-    return parse_overrides(text)
 
 
 class OverridesFile:
@@ -49,7 +53,7 @@ class OverridesFile:
             self.load()
         except OverridesInvalid as error:
             # those that were good stay: half a file must not open a domain that was required to be secure
-            logger.error("overrides-invalid", extra={"file": str(self._path), "reason": str(error)})
+            logger.error("overrides-invalid", extra={"reason": str(error)})
 
     def _stamp(self) -> _Stamp | None:
         try:

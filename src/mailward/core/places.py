@@ -1,0 +1,21 @@
+"""Where a server is, as settings say it: `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1`, `[2001:db8::1]:53`."""
+
+import ipaddress
+
+
+def parse_place(text: str, default_port: int | None = None) -> tuple[str, int]:
+    """Address and port. Raises ValueError with one sentence; without `default_port` a port must be there."""
+    host, colon, port = text.rpartition(":")
+    if (text.count(":") != 1 and not text.startswith("[")) or text.endswith("]"):
+        host, colon, port = text, "", ""  # a bare IPv6 address, or no port at all
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        ipaddress.ip_address(host)
+        number = int(port) if colon else default_port
+    except ValueError:
+        number = None
+    lowest = 0 if default_port is None else 1  # to listen on port 0 is to let the kernel choose
+    if number is None or not lowest <= number < 65536:
+        wanted = "address:port" if default_port is None else "an IP address, or address:port"
+        raise ValueError(f"{text[:100]!r} is not {wanted}")
+    return host, number
