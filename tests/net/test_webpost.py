@@ -75,6 +75,19 @@ async def test_a_silent_server_costs_bounded_time(monkeypatch: pytest.MonkeyPatc
             await post(f"http://hook.test:{port}/")
 
 
+async def test_an_address_is_not_asked_for_in_dns() -> None:
+    seen: list[bytes] = []
+    async with server(b"HTTP/1.1 204 No Content\r\n\r\n", seen) as port:
+        await post(f"http://127.0.0.1:{port}/")
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://[::1]:1/"])
+async def test_a_private_address_in_the_url_is_refused_too(url: str) -> None:
+    with pytest.raises(PostError, match="loopback"):
+        await post(url, Guard())
+
+
 async def test_a_private_address_is_refused() -> None:
     with pytest.raises(PostError, match="loopback"):
         await post("http://hook.test:1/", Guard())

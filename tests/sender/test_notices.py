@@ -89,6 +89,7 @@ async def test_mail_that_waits_because_of_us_is_told_once(
     content = mail.get_content()
     assert f"{DOMAIN}: 3 messages wait, the oldest for 2 hours" in content
     assert "Decided: sts-enforce: an enforcing MTA-STS policy" in content
+    assert f'    domain = "{DOMAIN}"\n'.encode() in raw  # to be copied as it is
     assert daemon.notices.deferred["sts-enforce"].messages == 3
     await daemon.knowledge.close()
 

@@ -6,10 +6,11 @@ The name is resolved once, the addresses must pass the guard, and to one of thos
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from mailward.core.names import is_address
 from mailward.net.guard import AddressRefused, Guard
 from mailward.net.resolver import Resolver
 
@@ -108,11 +109,8 @@ class _Exchange:
     async def _connect(
         self, host: str, port: int, *, is_secure: bool
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        answer = await self._resolver.addresses(host)
-        if not answer.records:
-            raise PostError(f"{host} has no address: {answer.reason or answer.status}")
         failure: OSError | None = None
-        for address in answer.records[:_MAX_ADDRESSES]:
+        for address in await self._addresses(host):
             self._guard.check(address)
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
@@ -132,6 +130,14 @@ class _Exchange:
             except OSError as error:
                 failure = error
         raise failure or OSError("no address")
+
+    async def _addresses(self, host: str) -> Sequence[str]:
+        if is_address(host):
+            return (host,)
+        answer = await self._resolver.addresses(host)
+        if not answer.records:
+            raise PostError(f"{host} has no address: {answer.reason or answer.status}")
+        return answer.records[:_MAX_ADDRESSES]
 
 
 def _head(

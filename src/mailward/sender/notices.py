@@ -202,7 +202,9 @@ class Notices:
         message["Date"] = format_datetime(clock.now())
         message["Message-ID"] = make_msgid(domain=self._settings.relay.sender.rpartition("@")[2])
         message["Auto-Submitted"] = "auto-generated"
-        message.set_content(body(causes, clock.today(), sender.overrides))
+        text = body(causes, clock.today(), sender.overrides)
+        # 7bit where it can be: the override is to be copied, also from a mail that is read as it came
+        message.set_content(text, cte="7bit" if text.isascii() else "quoted-printable")
         await run_program(*sender.notice_mail_command, *sender.notice_mail, stdin=message.as_bytes())
 
     async def _webhook(self, causes: Sequence[Cause]) -> None:
