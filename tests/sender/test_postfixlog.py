@@ -180,7 +180,7 @@ set -e
 mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/journal /run/log/journal
 # that of Debian 13 ends where there is no cgroup2 tree, as in a chroot
-[ -e /sys/fs/cgroup/cgroup.procs ] || { mount -t sysfs sysfs /sys; mount -t cgroup2 cgroup2 /sys/fs/cgroup; }
+[ -e /sys/fs/cgroup ] || { mount -t sysfs sysfs /sys; mount -t cgroup2 cgroup2 /sys/fs/cgroup; }
 /lib/systemd/systemd-journald 2>/dev/null &
 until [ -S /run/systemd/journal/dev-log ]; do sleep 0.05; done
 echo ready
