@@ -109,6 +109,45 @@ class Problems(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """How long a new problem gathers domains before people are told: one mail for all of them."""
 
 
+class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How domains are looked at from outside, again and again."""
+
+    enabled: bool = True
+    minutes: Positive = 60
+    """How often each domain's DNS and policy host are looked at, give or take a tenth."""
+    smtp_hours: Positive = 24
+    """How often each address of an MX host is spoken to, for all domains together."""
+    trouble_minutes: Positive = 60
+    """The same while a problem is open there."""
+    confirm_minutes: Annotated[int, msgspec.Meta(ge=0)] = 5
+    """What is new is looked at once more after so long, before anybody is told."""
+    deep_days: Annotated[int, msgspec.Meta(ge=0)] = 7
+    """How often TLS versions and slipped-in commands are tried, at MX hosts of proved domains; 0: never."""
+    certificate_days: Positive = 14
+    """So long before a certificate ends it is a problem, where less than a third of its life is left too."""
+    probes_per_hour: Positive = 30
+    """The most connections to one MX address, whoever asks."""
+    asks_per_hour: Positive = 20
+    """So many checks one person may ask for."""
+    ehlo_name: str = ""
+    """Our name in EHLO; empty: the machine's."""
+    source_v4: str = ""
+    """The address that we connect to MX hosts from; empty: the system chooses."""
+    source_v6: str = ""
+    contact_url: str = ""
+    """Where strangers read who looks at them: told to policy hosts."""
+    keep_days: Positive = 400
+    """How long what was is kept."""
+    keep_changes: Positive = 200
+    """So many states of one domain are kept."""
+    ca_file: str = ""
+    """Certificate authorities (PEM) that senders trust; empty: the system's."""
+    smtp_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 25
+    """Of MX hosts; another one only in laboratories."""
+    https_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 443
+    """Of policy hosts; another one only in laboratories."""
+
+
 class Sender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`mailward sender`: the policy server beside Postfix."""
 
@@ -225,6 +264,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     dns: Dns = Dns()
     relay: Relay = Relay()
     problems: Problems = Problems()
+    watch: Watch = Watch()
     sender: Sender = Sender()
     tlsrpt: Tlsrpt = Tlsrpt()
 

@@ -7,7 +7,7 @@ and anonymous.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from http import HTTPStatus
 
@@ -15,9 +15,14 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from mailward.core.check.facts import Facts, Found, Lookup, PolicyHost
 from mailward.core.mtasts.policy import Mode, Policy
+from mailward.core.names import Domain as Name
+from mailward.core.watch.keeping import pack_facts
 from mailward.net import clock
 from mailward.store.models import (
+    AskedCheck,
+    Check,
     Domain,
     DomainRecipient,
     Door,
@@ -51,6 +56,7 @@ class For(Enum):
     OWNERS = "owners"
     SIGNED_IN = "whoever has an account"
     ANYBODY = "whoever comes"
+    ALICE = "a person's own, even within the organisation"
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Entry:
     owned: bool = False
     """Whether it shows something of one organisation: strangers get 404. Otherwise they see their own."""
     post_only: bool = False
-    query: str = ""
+    query: Callable[["World"], str] = field(default=lambda _: "")
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,9 @@ class World:
     membership: Membership
     invitation: Invitation
     recipient: DomainRecipient
+    check: Check
+    asked: AskedCheck
+    """Alice's own."""
 
 
 def _domain(world: World) -> dict[str, object]:
@@ -91,6 +100,10 @@ def _quarantined(world: World) -> dict[str, object]:
 
 def _member(world: World) -> dict[str, object]:
     return {"membership_id": world.membership.pk}
+
+
+def _check(world: World) -> dict[str, object]:
+    return _domain(world) | {"check_id": world.check.pk}
 
 
 def _of_domain(whom: For, *, post_only: bool = False) -> Entry:
@@ -142,6 +155,15 @@ REGISTRY: dict[str, Entry] = {
         post_only=True,
     ),
     "domain-remove": _of_domain(For.WRITERS),
+    # checks
+    "domain-checks": _of_domain(For.READERS),
+    "domain-checks-now": _of_domain(For.WRITERS, post_only=True),
+    "domain-checks-one": Entry(For.READERS, _check, owned=True),
+    "domain-checks-compare": Entry(
+        For.READERS, _domain, owned=True, query=lambda world: f"?from={world.check.pk}&to={world.check.pk}"
+    ),
+    "check": Entry(For.THEMSELVES),
+    "check-result": Entry(For.ALICE, lambda world: {"asked_id": world.asked.pk}, owned=True),
     # policies
     "domain-policy": _of_domain(For.READERS),
     "domain-policy-edit": _of_domain(For.WRITERS),
@@ -216,6 +238,13 @@ def world(domain: Domain, alice_user: User, bob_user: User, rita_user: User) -> 
         recipient=DomainRecipient.objects.create(
             organisation=organisation, domain=domain, email="ops@example.test"
         ),
+        check=Check.objects.create(
+            organisation=organisation, domain=domain, first_at=now, digest=b"", facts=pack_facts(FACTS)
+        ),
+        asked=AskedCheck.objects.create(
+            organisation=organisation, user=alice_user, name=domain.name, asked_at=now, finished_at=now,
+            facts=pack_facts(FACTS),
+        ),
     )  # fmt: skip
 
 
@@ -223,6 +252,11 @@ PARSED = (
     b'{"organization-name":"Sender","date-range":{"start-datetime":"2026-11-23T00:00:00Z",'
     b'"end-datetime":"2026-11-23T23:59:59Z"},"contact-info":"a@sender.test","report-id":"1","policies":[]}'
 )
+_NONE = Lookup("example.test", "A", Found.NODATA)
+FACTS = Facts(
+    Name("example.test"), datetime(2026, 11, 1, tzinfo=UTC), True, _NONE, (), _NONE, (),
+    PolicyHost(_NONE, _NONE), _NONE,
+)  # fmt: skip
 DONE = {OK, FOUND, *CLIENT_ERRORS}
 """Seen, or changed and sent on, or a form with errors in it: whoever it is was let in."""
 MAY = {
@@ -249,6 +283,10 @@ def expected(entry: Entry, who: str, method: str) -> set[HTTPStatus]:
         return {OK, FOUND, MISSING, NOT_ALLOWED}  # MISSING: tokens that are made up, or no relay for mails
     if who == "nobody":
         return {FOUND}
+    if entry.whom is For.ALICE:
+        if method == "post":
+            return {NOT_ALLOWED}
+        return {OK} if who == "alice" else {MISSING}
     if entry.whom not in MAY[who]:
         return {FORBIDDEN}
     if method == "get" and entry.post_only:
@@ -268,7 +306,7 @@ def test_each_url_answers_each_person_as_it_should(
 ) -> None:
     entry = REGISTRY[name]
     client: Client = Client() if who == "nobody" else request.getfixturevalue(who)
-    address = reverse(name, kwargs=entry.fill(world)) + entry.query
+    address = reverse(name, kwargs=entry.fill(world)) + entry.query(world)
     answer = client.get(address) if method == "get" else client.post(address)
     assert answer.status_code in expected(entry, who, method), answer
     if who == "nobody" and entry.whom is not For.ANYBODY:
@@ -288,7 +326,12 @@ def test_a_stranger_is_shown_no_word_of_another_organisation(
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_nothing_is_written_without_the_token_of_its_form(name: str, world: World, alice_user: User) -> None:
     entry = REGISTRY[name]
-    if entry.whom is For.READERS or name in ("start", "join", "home", "account_reset_password_from_key"):
+    if entry.whom in (For.READERS, For.ALICE) or name in (
+        "start",
+        "join",
+        "home",
+        "account_reset_password_from_key",
+    ):
         return
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice_user)
@@ -299,7 +342,8 @@ def test_nothing_is_written_without_the_token_of_its_form(name: str, world: Worl
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_no_page_brings_script_or_style_of_its_own(name: str, world: World, alice: Client) -> None:
     """The Content-Security-Policy would stop them; better that nobody tries."""
-    answer = alice.get(reverse(name, kwargs=REGISTRY[name].fill(world)), follow=True)
+    address = reverse(name, kwargs=REGISTRY[name].fill(world)) + REGISTRY[name].query(world)
+    answer = alice.get(address, follow=True)
     if "html" not in answer.headers.get("Content-Type", "") or answer.streaming:
         return
     page = answer.content.decode()

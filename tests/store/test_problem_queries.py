@@ -55,6 +55,8 @@ def test_an_open_problem_is_listed_with_its_numbers(scope: Scope, problem_id: in
             id=problem_id,
             result_type="certificate-expired",
             host="mx1.example.net",
+            cause="certificate-expired",
+            reported_as="certificate-expired",
             opened_at=NOON,
             closed_at=None,
             first_day=DAY,

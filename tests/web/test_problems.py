@@ -118,7 +118,7 @@ def test_one_cause_is_one_line_however_many_domains_it_touches(
 
 
 def test_an_organisation_without_problems_is_told_what_that_means(rita: Client, domain: Domain) -> None:
-    assert "nothing is known either" in page(rita, "/problems/")
+    assert "Neither counted reports nor our checks show anything new" in page(rita, "/problems/")
     assert "No problem is over yet" in page(rita, "/problems/?show=closed")
     domain.delete()
     assert "Add one first" in page(rita, "/problems/")

@@ -8,7 +8,7 @@ from django.contrib.sessions.models import Session
 from django.db import OperationalError
 from tests.fakes.evidence import make_domains
 
-from mailward.config import Settings
+from mailward.config import Settings, Watch
 from mailward.net import clock
 from mailward.store.aio import in_store
 from mailward.store.ids import first_id_at
@@ -31,7 +31,7 @@ from mailward.worker.loop import work_once
 from mailward.worker.timed import Schedule
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-SETTINGS = Settings()
+SETTINGS = Settings(watch=Watch(enabled=False))
 
 pytestmark = pytest.mark.django_db
 
@@ -147,6 +147,9 @@ def test_each_kind_has_one_handler() -> None:
         "verify",
         "records",
         "orphans",
+        "watch",
+        "look",
+        "rejudge",
     ]
 
 

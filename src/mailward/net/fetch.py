@@ -279,11 +279,22 @@ def _certificate_code(error: ssl.SSLCertVerificationError) -> str:
     }.get(error.verify_code, "certificate-invalid")
 
 
+_agent = "Mailward (MTA-STS policy fetch)"
+
+
+def introduce(contact_url: str) -> None:
+    """From now on, policy hosts are told in User-Agent where to read who this process is. Empty: nowhere."""
+    global _agent  # noqa: PLW0603 - one name a process is the point
+    is_plain = contact_url.isascii() and contact_url.isprintable() and not set(contact_url) & set("();\\")
+    where = f"; +{contact_url}" if contact_url and is_plain else ""
+    _agent = f"Mailward (MTA-STS policy fetch{where})"
+
+
 def _request(host: str, port: int) -> bytes:
     authority = host if port == 443 else f"{host}:{port}"
     # RFC 8461 §3.3: HTTP caching must not be used
     return (
-        f"GET {WELL_KNOWN} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: Mailward (MTA-STS policy fetch)\r\n"
+        f"GET {WELL_KNOWN} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {_agent}\r\n"
         "Accept: text/plain\r\nAccept-Encoding: identity\r\nCache-Control: no-cache\r\n"
         "Connection: close\r\n\r\n"
     ).encode("ascii")

@@ -41,6 +41,12 @@ class Caller:
     """Replaces the system's authorities."""
     port: int = 25
     patience: Patience = field(default_factory=Patience)
+    sources: tuple[str, str] = ("", "")
+    """The IPv4 and IPv6 addresses to connect from; empty: the system chooses."""
+
+    def source_for(self, address: str) -> tuple[str, int] | None:
+        source = self.sources[":" in address]
+        return (source, 0) if source else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,9 @@ async def _connect(address: str, caller: Caller) -> tuple[Session, _Way | None]:
     try:
         caller.guard.check(address)
         async with asyncio.timeout(patience.connect):
-            reader, writer = await asyncio.open_connection(address, port, limit=_READ_BYTES)
+            reader, writer = await asyncio.open_connection(
+                address, port, limit=_READ_BYTES, local_addr=caller.source_for(address)
+            )
     except AddressRefused as error:
         return replace(session, reach=Reach.FORBIDDEN, reason=str(error)), None
     except ConnectionRefusedError:

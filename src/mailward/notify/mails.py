@@ -10,14 +10,18 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 
-from mailward.core.explain.catalogue import Explanation, explain_result
+from mailward.core.explain.catalogue import Explanation
+from mailward.core.explain.problem import explain_problem
 from mailward.core.names import parse_domain
 from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
 from mailward.store.services.notifications import Letter
 
 _MAX_KINDS = 10
+_NAMES = ("sts-", "policy-", "tlsrpt-", "mx-lookup", "mx-nowhere", "dane-mx")
+"""How codes of findings begin that are about a name, not about an MX host."""
 _MAX_SHOWN = 120
 """Characters of one string of a stranger's: host names may have 253, and nobody reads those."""
+_MAX_EVIDENCE = 300
 _WIDTH = 76
 _KEPT_BLANK = "\x1f"
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
@@ -52,6 +56,7 @@ def _one_kind(letter: Letter) -> tuple[str, list[str]]:
     explanation = _explain(letter)
     return _as_clause(explanation.title) + _place(letter), [
         *_wrapped(f"{explanation.title}{_place(letter)}. {_what_was_seen(letter)}"),
+        *_evidence(letter),
         "",
         "What it means",
         *_wrapped(explanation.meaning),
@@ -71,15 +76,19 @@ def _many_kinds(letter: Letter) -> tuple[str, list[str]]:
     return number, [
         *_wrapped(f"{number} since the last mail. {_what_was_seen(letter)}"),
         "",
-        *_wrapped(
-            "So many at once are rare. Either something that they share is broken, or somebody sends reports"
-            " that are made up: see who reports them before you change anything."
-        ),
+        *_wrapped(_so_many(letter)),
         "",
-        "What is reported",
-        *(f"  {explain_result(each).title} ({_foreign(each) or 'no result type'})" for each in shown),
+        "What is wrong",
+        *(f"  {explain_problem(each).title} ({_foreign(each) or 'no result type'})" for each in shown),
         *([f"  and {rest:,} more"] if rest else []),
     ]
+
+
+def _so_many(letter: Letter) -> str:
+    text = "So many at once are rare. Either something that they share is broken, or "
+    if letter.checked and not letter.sessions:
+        return text + "much was changed at once: see what was seen before you change more."
+    return text + "somebody sends reports that are made up: see who reports them before you change anything."
 
 
 def build_test_mail(
@@ -201,7 +210,7 @@ def _explain(letter: Letter) -> Explanation:
     """The catalogue's entry, with the one host or domain concerned where there is only one."""
     one_host = letter.hosts[0] if letter.host_count == 1 else None
     one_domain = letter.domains[0] if letter.domain_count == 1 else None
-    return explain_result(letter.result_types[0]).filled(mx=one_host, domain=one_domain)
+    return explain_problem(letter.result_types[0]).filled(mx=one_host, domain=one_domain)
 
 
 def _as_clause(title: str) -> str:
@@ -211,7 +220,10 @@ def _as_clause(title: str) -> str:
 
 def _place(letter: Letter) -> str:
     # "policy could not be fetched: mta-sts.example.net", "certificate expired on mx1.example.net"
-    word = ":" if letter.result_types[0] in POLICY_HOST_RESULTS else " on"
+    is_mx = letter.result_types[0] not in POLICY_HOST_RESULTS and not letter.result_types[0].startswith(
+        _NAMES
+    )
+    word = " on" if is_mx else ":"
     if letter.host_count > 1:
         return f"{word} {letter.host_count:,} hosts"
     host = letter.hosts[0] if letter.hosts else ""
@@ -219,6 +231,26 @@ def _place(letter: Letter) -> str:
 
 
 def _what_was_seen(letter: Letter) -> str:
+    told = [_what_reports_say(letter)] if letter.sessions else []
+    if letter.checked:
+        also = "also " if told else ""
+        found = _count(letter.checked, "domain")
+        told.append(f"Mailward {also}saw it itself, looking at {found} from outside.")
+    return " ".join(told) or _what_reports_say(letter)
+
+
+def _evidence(letter: Letter) -> list[str]:
+    if not letter.seen:
+        return []
+    shown = (_one_line(each)[:_MAX_EVIDENCE] for each in letter.seen)
+    return [
+        "",
+        "What was seen",
+        *(line for each in shown for line in _wrapped(each, first="  ", rest="    ")),
+    ]
+
+
+def _what_reports_say(letter: Letter) -> str:
     reporters = ", ".join(_foreign(each) for each in letter.reporters[:5])
     among = ", among them" if letter.reporter_count > len(letter.reporters[:5]) else ":"
     by = f"{_count(letter.reporter_count, 'reporter')}{among} {reporters}" if reporters else "reporters"
@@ -261,7 +293,13 @@ def _link(letter: Letter, console_url: str) -> list[str]:
     if not letter.has_login:
         return []
     page = f"/problems/{letter.problem_ids[0]}/" if len(letter.problem_ids) == 1 else "/problems/"
-    return ["", "All of it, until reports show it gone:", f"{console_url}{page}"]
+    return ["", f"All of it, until {_who_closes(letter)} it gone:", f"{console_url}{page}"]
+
+
+def _who_closes(letter: Letter) -> str:
+    if not letter.checked:
+        return "reports show"
+    return "reports and checks show" if letter.sessions else "checks show"
 
 
 def _why_you(letter: Letter) -> str:

@@ -1,6 +1,7 @@
 """From a domain to facts: DNS, the policy host over HTTPS, and the MX hosts over SMTP."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -44,10 +45,18 @@ class Ways:
     """Five connections more to each MX address that does TLS."""
 
 
+Look = Callable[[str, str, float], Awaitable[Session]]
+"""MX host, address, and until when (clock.monotonic) a connection may be begun."""
+
+
 class Observer:
     """Looks at one domain after another, or at several at once; remembers what MX addresses showed."""
 
-    def __init__(self, resolver: Resolver, guard: Guard, ways: Ways = Ways()) -> None:
+    def __init__(
+        self, resolver: Resolver, guard: Guard, ways: Ways = Ways(), look: Look | None = None
+    ) -> None:
+        """`look`: who speaks to MX hosts instead of us, such as one that remembers what they showed yesterday."""
+        self._look = look or self._look_once
         self._resolver, self._guard, self._ways = resolver, guard, ways
         self._dials = asyncio.Semaphore(MAX_DIALS)
         self._sessions: dict[tuple[str, str], asyncio.Future[Session]] = {}
@@ -170,10 +179,10 @@ class Observer:
         tlsa = [await self.look_up(owner, "TLSA") for owner in owners if len(owner) <= MAX_NAME_LENGTH]
         addresses = (*v4.records[:MAX_ADDRESSES], *v6.records[:MAX_ADDRESSES])
         # one after another: a host's addresses are often one machine
-        sessions = [await self._session(name, address, until) for address in addresses if self._ways.has_smtp]
+        sessions = [await self._look(name, address, until) for address in addresses if self._ways.has_smtp]
         return MxHost(name, v4, v6, tuple(tlsa), tuple(sessions))
 
-    async def _session(self, host: str, address: str, until: float) -> Session:
+    async def _look_once(self, host: str, address: str, until: float) -> Session:
         """Of each host and address once, whoever asks."""
         key = (host, address)
         if key not in self._sessions:

@@ -42,7 +42,7 @@ def render_report(report: Report, *, details: bool = True) -> str:
             f"    {make_visible(each.about)}: {make_visible(each.reason)}" for each in report.unobserved
         ]
     if details:
-        lines += ["", "  Seen:", *_details(report)]
+        lines += ["", "  Seen:", *(f"    {line}" for line in list_seen(report))]
     return "\n".join(make_visible(line) for line in lines)
 
 
@@ -103,7 +103,8 @@ def _wrap(text: str, indent: str, first: str | None = None) -> list[str]:
     return [line.replace(_HELD, " ") for line in lines] or [start.rstrip()]
 
 
-def _details(report: Report) -> Iterator[str]:
+def list_seen(report: Report) -> Iterator[str]:
+    """A line for each thing that was seen; strangers' words in it are not yet made visible."""
     facts = report.facts
     yield from _lookup(facts.mx)
     yield from _lookup(facts.sts)
@@ -122,25 +123,25 @@ def _details(report: Report) -> Iterator[str]:
 def _lookup(lookup: Lookup) -> Iterator[str]:
     proved = " (DNSSEC)" if lookup.is_secure else ""
     for alias in lookup.chain:
-        yield f"    {lookup.name} CNAME {alias}{proved}"
+        yield f"{lookup.name} CNAME {alias}{proved}"
     for record in lookup.records:
-        yield f"    {lookup.name} {lookup.kind} {record[:200]}{proved}"
+        yield f"{lookup.name} {lookup.kind} {record[:200]}{proved}"
     if not lookup.records:
-        yield f"    {lookup.name} {lookup.kind}: {lookup.reason or lookup.found}{proved}"
+        yield f"{lookup.name} {lookup.kind}: {lookup.reason or lookup.found}{proved}"
 
 
 def _fetch(fetch: Fetch) -> Iterator[str]:
-    yield f"    policy from {fetch.address}: {fetch.message or f'{len(fetch.body)} bytes'}"
+    yield f"policy from {fetch.address}: {fetch.message or f'{len(fetch.body)} bytes'}"
     for line in fetch.body[:2000].decode("utf-8", "backslashreplace").splitlines()[:20]:
-        yield f"      {line[:200]}"
+        yield f"  {line[:200]}"
 
 
 def _session(host: str, session: Session) -> Iterator[str]:
     if session.tls is None:
         seen = session.tls_error or session.starttls_reply or session.reason
-        yield f"    {host} at {session.address}: {session.reach}; {seen or 'no STARTTLS'}"
+        yield f"{host} at {session.address}: {session.reach}; {seen or 'no STARTTLS'}"
         return
-    yield f"    {host} at {session.address}: {session.tls.version}, {session.tls.cipher}"
+    yield f"{host} at {session.address}: {session.tls.version}, {session.tls.cipher}"
     for certificate in read_chain(session.tls.chain):
         names = ", ".join(certificate.names[:5]) or certificate.subject
-        yield f"      {names}; {certificate.key}; until {certificate.not_after:%Y-%m-%d}; by {certificate.issuer}"
+        yield f"  {names}; {certificate.key}; until {certificate.not_after:%Y-%m-%d}; by {certificate.issuer}"

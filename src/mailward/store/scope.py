@@ -11,6 +11,8 @@ from typing import TypeVar
 from django.db.models import Model, QuerySet
 
 from mailward.store.models import (
+    AskedCheck,
+    Check,
     DailyFailures,
     DailySessions,
     Domain,
@@ -29,6 +31,8 @@ from mailward.store.models import (
     Report,
     Role,
     User,
+    Watch,
+    WatchFinding,
 )
 
 _M = TypeVar("_M", bound=Model)
@@ -95,6 +99,18 @@ class Scope:
 
     def notifications(self) -> QuerySet[Notification]:
         return self._of(Notification)
+
+    def watches(self) -> QuerySet[Watch]:
+        return self._of(Watch)
+
+    def checks(self) -> QuerySet[Check]:
+        return self._of(Check)
+
+    def watch_findings(self) -> QuerySet[WatchFinding]:
+        return self._of(WatchFinding)
+
+    def asked_checks(self) -> QuerySet[AskedCheck]:
+        return self._of(AskedCheck)
 
     def memberships(self) -> QuerySet[Membership]:
         return self._of(Membership)

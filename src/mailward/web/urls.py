@@ -9,6 +9,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="domain-list"), name="home"),
     path("", include("mailward.web.pages.accounts.urls")),
     path("", include("mailward.web.pages.domains.urls")),
+    path("", include("mailward.web.pages.checks.urls")),
     path("", include("mailward.web.pages.policies.urls")),
     path("", include("mailward.web.pages.reports.urls")),
     path("", include("mailward.web.pages.quarantine.urls")),

@@ -15,6 +15,7 @@ from mailward.store.aio import in_store
 from mailward.store.services import housekeeping, outbox, problems
 from mailward.store.services.outbox import Claimed
 from mailward.worker.records import check_domain
+from mailward.worker.watch import watcher_for
 
 _log = logging.getLogger(__name__)
 _MOST_REFUSALS = 5
@@ -41,6 +42,8 @@ class Handler:
     """So many items at most at once. A batch must end within the lease."""
     lease: timedelta = outbox.DEFAULT_LEASE
     longest_wait: timedelta = outbox.MAX_RETRY
+    lanes: int = 1
+    """So many batches of it at a time: one that waits for a slow server does not hold up the others."""
 
 
 async def assess(settings: Settings, items: Sequence[Claimed]) -> Failures:
@@ -92,6 +95,30 @@ async def orphans(_settings: Settings, items: Sequence[Claimed]) -> Failures:
     return {}
 
 
+async def watch(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are ids of domains that are due to be looked at from outside."""
+    return await _each(items, watcher_for(settings).watch)
+
+
+async def look(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are `domain ID` and `asked ID`: checks that a person waits for."""
+    watcher = watcher_for(settings)
+
+    async def do(item: Claimed) -> None:
+        what, _, number = item.key.partition(" ")
+        if what == "domain":
+            await watcher.watch(int(number), is_asked=True)
+        else:
+            await watcher.look_up(int(number))
+
+    return await _each_item(items, do)
+
+
+async def rejudge(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are names of MX hosts."""
+    return await _each_item(items, lambda item: watcher_for(settings).rejudge(item.key))
+
+
 HANDLERS = (
     Handler("assess", assess, batch=2_000),
     Handler("notify", notify, batch=10_000),
@@ -100,12 +127,20 @@ HANDLERS = (
     Handler("verify", verify, batch=20),
     Handler("records", records, batch=20),
     Handler("orphans", orphans, batch=1),
+    # four minutes for the MX hosts of a domain, and as long for what began late
+    Handler("watch", watch, batch=25, lease=timedelta(minutes=15), lanes=6),
+    Handler("look", look, batch=10, lease=timedelta(minutes=15), lanes=2),
+    Handler("rejudge", rejudge, batch=1, lease=timedelta(minutes=30)),
 )
 
 
 async def _each(items: Sequence[Claimed], work: Callable[[int], Awaitable[object]]) -> Failures:
+    return await _each_item(items, lambda item: work(int(item.key)))
+
+
+async def _each_item(items: Sequence[Claimed], work: Callable[[Claimed], Awaitable[object]]) -> Failures:
     """Do every item at the same time as the others; one that fails leaves them alone."""
-    results = await asyncio.gather(*(work(int(item.key)) for item in items), return_exceptions=True)
+    results = await asyncio.gather(*(work(item) for item in items), return_exceptions=True)
     failures = {}
     for item, result in zip(items, results, strict=True):
         if isinstance(result, Exception):

@@ -51,7 +51,8 @@ async def _run_all(settings: Settings, stopping: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(_keep_time(settings, stopping))
         for handler in HANDLERS:
-            group.create_task(_work(settings, handler, stopping))
+            for _ in range(handler.lanes):
+                group.create_task(_work(settings, handler, stopping))
 
 
 async def _work(settings: Settings, handler: Handler, stopping: asyncio.Event) -> None:

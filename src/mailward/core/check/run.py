@@ -11,7 +11,7 @@ from mailward.core.check.rules import RULES
 from mailward.core.check.rules.policyhost import UNOBSERVED
 from mailward.core.check.schema import Moment
 from mailward.core.check.verdict import Verdict, judge
-from mailward.core.check.view import View
+from mailward.core.check.view import LEAD_DAYS, View
 from mailward.core.explain.explanation import Severity
 
 
@@ -37,9 +37,11 @@ class Report:
         return self.findings[0].severity if self.findings else None
 
 
-def run(facts: Facts, earlier: Sequence[Moment] = ()) -> Report:
-    """`earlier`: of documents of earlier checks (schema.read_moment), for what only shows over time."""
-    view = View(facts)
+def run(facts: Facts, earlier: Sequence[Moment] = (), *, lead_days: int = LEAD_DAYS) -> Report:
+    """`earlier`: of documents of earlier checks (schema.read_moment), for what only shows over time. `lead_days`: how
+    long before its end a certificate is said to end soon.
+    """
+    view = View(facts, lead_days)
     history = judge_history(earlier, make_moment(facts))
     own = (finding for rule in RULES for finding in rule(view))
     findings = merge((*own, *history.findings))

@@ -16,7 +16,7 @@ from mailward.core.names import matches_mx
 
 EXPIRED, NOT_YET_VALID = 10, 9
 """X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_NOT_YET_VALID"""
-_WARN_DAYS = timedelta(days=14)
+LEAD_DAYS = 14
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ class HostView:
 @dataclass(frozen=True)
 class View:
     facts: Facts
+    lead_days: int = LEAD_DAYS
+    """How long before its end a certificate is said to end soon."""
 
     @cached_property
     def record(self) -> Record | RecordError:
@@ -183,14 +185,14 @@ def read_tlsa(texts: tuple[str, ...]) -> tuple[Tlsa, ...]:
     return tuple(records)
 
 
-def expires_soon(certificate: Certificate, now: datetime) -> bool:
-    """Whether its renewal is late: less than two weeks are left, and less than a third of its life.
+def expires_soon(certificate: Certificate, now: datetime, lead_days: int) -> bool:
+    """Whether its renewal is late: less than `lead_days` are left, and less than a third of its life.
 
     Automatic renewal comes after two thirds of a certificate's life, also for those that live for days only.
     """
     left = certificate.not_after - now
     lifetime = certificate.not_after - certificate.not_before
-    return timedelta() <= left < _WARN_DAYS and left < lifetime / 3
+    return timedelta() <= left < timedelta(days=lead_days) and left < lifetime / 3
 
 
 def explain_trust(tls: Tls) -> str:

@@ -20,8 +20,19 @@ from mailward.store.models.reports import (
     Report,
     Trust,
 )
+from mailward.store.models.watch import (
+    AskedCheck,
+    Check,
+    MxLook,
+    MxTarget,
+    ProbeSlot,
+    Watch,
+    WatchFinding,
+)
 
 __all__ = [
+    "AskedCheck",
+    "Check",
     "DailyFailures",
     "DailySessions",
     "Domain",
@@ -30,10 +41,13 @@ __all__ = [
     "HostingGeneration",
     "Invitation",
     "Membership",
+    "MxLook",
+    "MxTarget",
     "Notification",
     "Organisation",
     "OutboxItem",
     "PolicyVersion",
+    "ProbeSlot",
     "Problem",
     "ProblemDomain",
     "QuarantinedMessage",
@@ -45,4 +59,6 @@ __all__ = [
     "ServiceState",
     "Trust",
     "User",
+    "Watch",
+    "WatchFinding",
 ]

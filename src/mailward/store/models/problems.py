@@ -1,4 +1,7 @@
-"""Problems: one cause (result type x MX host or policy host) with the domains that it touches."""
+"""Problems: one cause (result type or finding x host) with the domains that it touches.
+
+Reports and our own checks both open them, and a cause that both see is one problem.
+"""
 
 from django.db import models
 
@@ -9,6 +12,11 @@ from mailward.store.models.domains import Domain
 class Problem(models.Model):
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="problems")
     result_type = models.CharField(max_length=60)
+    """What it was opened by: a result type of reports, or the code of a check's finding (often the same word)."""
+    reported_as = models.CharField(max_length=60, blank=True)
+    """The result type that senders report for it; empty: they report nothing."""
+    code = models.CharField(max_length=60, blank=True)
+    """Of the finding that our checks show for it; says more than a result type. Empty: none did."""
     host = models.CharField(max_length=253)
     """The MX host or policy host; empty where reports do not say."""
     opened_at = models.DateTimeField()
@@ -19,6 +27,11 @@ class Problem(models.Model):
     sessions = models.BigIntegerField(default=0)
     """Failed sessions in the window that was last looked at: the sum of those of its domains."""
     reporters = models.PositiveIntegerField(default=0)
+
+    @property
+    def cause(self) -> str:
+        """The finer word for it, which the catalogues explain."""
+        return self.code or self.result_type
 
     class Meta:
         constraints = [
@@ -38,8 +51,12 @@ class ProblemDomain(models.Model):
     last_day = models.DateField()
     sessions = models.BigIntegerField(default=0)
     """Failed sessions of the policy type that has the most, in the window that was last looked at."""
+    is_reported = models.BooleanField(default=True)
+    """Whether reports show it, and have not shown it gone."""
+    is_checked = models.BooleanField(default=False)
+    """Whether our checks show it now."""
     gone_at = models.DateTimeField(null=True)
-    """When reports showed it gone for this domain."""
+    """When whoever had shown it showed it gone for this domain."""
 
     class Meta:
         constraints = [

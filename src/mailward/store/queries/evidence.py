@@ -66,14 +66,14 @@ def failures_of_causes(causes: Iterable[Cause], first: date, last: date) -> dict
     return found
 
 
-def conditions_of(causes: Iterable[Cause]) -> Iterator[Q]:
-    """Conditions that together select these causes, each of bounded size."""
+def conditions_of(causes: Iterable[Cause], field: str = "result_type") -> Iterator[Q]:
+    """Conditions that together select these causes, each of bounded size; `field` holds their result type."""
     hosts: dict[tuple[int, str], list[str]] = defaultdict(list)
     for cause in causes:
         hosts[cause.organisation_id, cause.result_type].append(cause.host)
     for (organisation_id, result_type), names in hosts.items():
         for chunk in chunks(names):
-            yield Q(organisation_id=organisation_id, result_type=result_type, host__in=chunk)
+            yield Q(organisation_id=organisation_id, host__in=chunk, **{field: result_type})
 
 
 def _read_failures(found: dict[Cause, list[Failure]], condition: Q, first: date, last: date) -> None:

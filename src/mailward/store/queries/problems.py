@@ -31,6 +31,10 @@ class ProblemRow:
     reporters: int
     domains: int
     """Where it is not gone; of a closed problem, all that it touched."""
+    cause: str = ""
+    """The code of the finding, where checks of ours show it; else the result type."""
+    reported_as: str = ""
+    """The result type that senders report for it; empty: they report nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class TouchedDomain:
     last_day: date
     sessions: int
     gone_at: datetime | None
+    is_reported: bool
+    is_checked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,14 @@ def problem(scope: Scope, problem_id: int, page: int = 1) -> ProblemDetail | Non
     total = touched.count()
     number, pages = _bounded(page, total)
     rows = touched.order_by(F("gone_at").asc(nulls_first=True), "domain__name").values_list(
-        "domain_id", "domain__name", "first_day", "last_day", "sessions", "gone_at"
+        "domain_id",
+        "domain__name",
+        "first_day",
+        "last_day",
+        "sessions",
+        "gone_at",
+        "is_reported",
+        "is_checked",
     )[(number - 1) * PAGE_ROWS : number * PAGE_ROWS]
     told = scope.notifications().filter(problem_id=problem_id).order_by("recipient")
     return ProblemDetail(
@@ -124,10 +137,33 @@ def problem(scope: Scope, problem_id: int, page: int = 1) -> ProblemDetail | Non
 def reporters_of_problem(scope: Scope, row: ProblemRow) -> tuple[ReporterRow, ...]:
     """Who reports it, most failed sessions first: at most 20."""
     failures = scope.daily_failures().filter(
-        result_type=row.result_type, host=row.host, day__range=(row.first_day, row.last_day)
+        result_type=row.reported_as or row.result_type,
+        host=row.host,
+        day__range=(row.first_day, row.last_day),
     )
     summed = failures.values_list("reporter").annotate(sum=Sum("sessions"), last=Max("day"))
     return tuple(ReporterRow(*each) for each in summed.order_by("-sum", "reporter")[:_MOST_REPORTERS])
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a check of ours saw of a problem."""
+
+    domain: str
+    last_at: datetime
+    evidence: tuple[str, ...]
+
+
+def sighting_of_problem(scope: Scope, row: ProblemRow) -> Sighting | None:
+    """Of the first domain by name whose check shows it now; None: none does."""
+    domains = scope.problem_domains().filter(problem_id=row.id, is_checked=True, gone_at__isnull=True)
+    rows = scope.watch_findings().filter(
+        domain_id__in=domains.values("domain_id"), host=row.host, code=row.cause, is_open=True
+    )
+    found = rows.select_related("domain__watch").order_by("domain__name").first()
+    if found is None:
+        return None
+    return Sighting(found.domain.name, found.last_at, tuple(found.evidence))
 
 
 def problems_of_domain(scope: Scope, domain_id: int) -> tuple[ProblemRow, ...]:
@@ -178,4 +214,6 @@ def _row(found: Problem) -> ProblemRow:
         sessions=found.sessions,
         reporters=found.reporters,
         domains=found.domain_count,  # type: ignore[attr-defined]  # annotated by _counted
+        cause=found.cause,
+        reported_as=found.reported_as,
     )

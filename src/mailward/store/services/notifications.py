@@ -28,6 +28,7 @@ from mailward.store.models import (
     Problem,
     ProblemDomain,
     ServiceState,
+    WatchFinding,
 )
 from mailward.store.queries.evidence import chunks
 from mailward.store.services import outbox
@@ -36,6 +37,7 @@ RELAY = "relay"
 """The name of the mail relay in ServiceState."""
 SHOWN = 10
 """So many domains, hosts and reporters a mail names; of the others it says how many."""
+_SHOWN_EVIDENCE = 4
 MAILS_A_DAY = 5
 """To one person, of one organisation, before what is new has to wait and share a mail."""
 SHARED_EVERY = timedelta(hours=4)
@@ -53,7 +55,7 @@ class Letter:
     queued_at: datetime
     organisation: str
     result_types: tuple[str, ...]
-    """Of one mail nearly always one; those of most domains first."""
+    """Result types or codes of findings. Of one mail nearly always one; those of most domains first."""
     problem_ids: tuple[int, ...]
     """All of one organisation."""
     hosts: tuple[str, ...]
@@ -68,6 +70,10 @@ class Letter:
     reporter_count: int
     first_day: date
     last_day: date
+    checked: int = 0
+    """Domains for which our own checks show it."""
+    seen: tuple[str, ...] = ()
+    """What one of those checks saw, as it saw it: strangers wrote it."""
 
 
 def queue(problem_ids: Iterable[int], sender_domain: str) -> int:
@@ -92,7 +98,7 @@ def queue(problem_ids: Iterable[int], sender_domain: str) -> int:
         plan = plans[problem.organisation_id, recipient]
         if plan.wait_until is not None:
             continue
-        mail = (problem.organisation_id, "" if plan.shared else problem.result_type, recipient)
+        mail = (problem.organisation_id, "" if plan.shared else problem.cause, recipient)
         message_id = mails.setdefault(mail, f"<problem.{secrets.token_hex(16)}@{sender_domain}>")
         rows.append(
             Notification(
@@ -130,7 +136,7 @@ def _plan(problems: Mapping[int, Problem], untold: Iterable[tuple[int, str]]) ->
     kinds: dict[tuple[int, str], set[str]] = defaultdict(set)
     for problem_id, recipient in untold:
         problem = problems[problem_id]
-        kinds[problem.organisation_id, recipient].add(problem.result_type)
+        kinds[problem.organisation_id, recipient].add(problem.cause)
     now = clock.now()
     lately = Notification.objects.filter(queued_at__gt=now - _DAY, queued_at__lte=now).order_by()
     sent: dict[tuple[int, str], tuple[int, datetime]] = {}
@@ -217,8 +223,10 @@ def letter(message_id: str) -> Letter | None:
         return None
     hosts = tuple(dict.fromkeys(row.problem.host for row in told))
     named = list(domains.values_list("domain_id", "domain__name").distinct().order_by("domain__name")[:SHOWN])
-    result_types = tuple(dict.fromkeys(row.problem.result_type for row in told))
-    reporters = _reporters([domain_id for domain_id, _ in named], result_types, hosts)
+    result_types = tuple(dict.fromkeys(row.problem.cause for row in told))
+    reported = tuple(dict.fromkeys(row.problem.reported_as for row in told))
+    reporters = _reporters([domain_id for domain_id, _ in named], reported, hosts)
+    checked = domains.filter(is_checked=True)
     return Letter(
         message_id=message_id,
         recipient=first.recipient,
@@ -234,8 +242,22 @@ def letter(message_id: str) -> Letter | None:
         reporter_count=max(len(reporters), *(row.problem.reporters for row in told))
         if is_member
         else len(reporters),
+        checked=checked.values("domain_id").distinct().count(),
+        seen=_seen(checked, result_types, hosts),
         **sums,
     )
+
+
+def _seen(checked: QuerySet[ProblemDomain], codes: Sequence[str], hosts: Sequence[str]) -> tuple[str, ...]:
+    """The evidence of one check: where many domains share the cause, all of them saw the same."""
+    rows = WatchFinding.objects.filter(
+        domain_id__in=checked.values("domain_id"),
+        is_open=True,
+        code__in=codes[:SHOWN],
+        host__in=hosts[:SHOWN],
+    )
+    evidence = rows.order_by("domain__name").values_list("evidence", flat=True).first()
+    return tuple(str(each) for each in (evidence or ())[:_SHOWN_EVIDENCE])
 
 
 def _domains_of(message_id: str, recipient: str | None) -> QuerySet[ProblemDomain]:

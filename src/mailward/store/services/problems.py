@@ -75,7 +75,7 @@ def _weigh_open(domain_ids: Sequence[int], days: _Days) -> tuple[set[Cause], dic
     first = min([days.first, *(row.last_day for row in rows.values() if row.gone_at is None)])
     first = max(first, days.last - _LONGEST)
     failures = read.failures_of_domains(domain_ids, first, days.last)
-    problems = _open_problems(failures, rows.values())
+    problems = _open_problems(failures, tuple(rows.values()))
     concerned = {failure.domain_id for found in failures.values() for failure in found}
     sessions = read.sessions_of(concerned | {domain_id for _, domain_id in rows}, first, days.last)
     changes: dict[int, _Changes] = {}
@@ -92,21 +92,26 @@ def _weigh_open(domain_ids: Sequence[int], days: _Days) -> tuple[set[Cause], dic
 
 def _rows_of_open_problems(domain_ids: Sequence[int]) -> dict[tuple[int, int], ProblemDomain]:
     rows = ProblemDomain.objects.filter(domain_id__in=domain_ids, problem__closed_at__isnull=True)
+    rows = rows.exclude(problem__reported_as="")  # no report can tell of those
     return {(row.problem_id, row.domain_id): row for row in rows.select_related("problem")}
 
 
-def _open_problems(causes: Iterable[Cause], rows: Iterable[ProblemDomain]) -> dict[Cause, int]:
-    found = {
-        Cause(row.problem.organisation_id, row.problem.result_type, row.problem.host): row.problem_id
-        for row in rows
-    }
-    for condition in read.conditions_of(cause for cause in causes if cause not in found):
-        problems = Problem.objects.filter(condition, closed_at__isnull=True)
-        for organisation_id, result_type, host, problem_id in problems.values_list(
-            "organisation_id", "result_type", "host", "id"
-        ):
-            found[Cause(organisation_id, result_type, host)] = problem_id
+def _open_problems(causes: Iterable[Cause], rows: Sequence[ProblemDomain]) -> dict[Cause, int]:
+    known = {_cause_of(row.problem) for row in rows}
+    candidates = {row.problem_id: row.problem for row in rows}
+    for condition in read.conditions_of((*known, *causes), "reported_as"):
+        candidates |= Problem.objects.filter(condition, closed_at__isnull=True).in_bulk()
+    found: dict[Cause, int] = {}
+    # several findings may share the word that reports have: the problem that reports opened is theirs, else the oldest
+    order = sorted(candidates.values(), key=lambda each: (each.result_type != each.reported_as, each.pk))
+    for problem in order:
+        found.setdefault(_cause_of(problem), problem.pk)
     return found
+
+
+def _cause_of(problem: Problem) -> Cause:
+    """As reports name it."""
+    return Cause(problem.organisation_id, problem.reported_as, problem.host)
 
 
 def _change(
@@ -166,9 +171,9 @@ def _weigh_fresh(causes: set[Cause], days: _Days, rules: Rules) -> dict[Cause, d
 
 def _closed_until(causes: Iterable[Cause]) -> dict[Cause, date]:
     found = {}
-    for condition in read.conditions_of(causes):
+    for condition in read.conditions_of(causes, "reported_as"):
         problems = Problem.objects.filter(condition, closed_at__isnull=False)
-        for *key, last_day in problems.values_list("organisation_id", "result_type", "host").annotate(
+        for *key, last_day in problems.values_list("organisation_id", "reported_as", "host").annotate(
             Max("last_day")
         ):
             found[Cause(*key)] = last_day
@@ -192,6 +197,7 @@ def _open(cause: Cause, live: Mapping[int, Evidence], rules: Rules) -> int:
         **cause._asdict(),
         closed_at=None,
         defaults={
+            "reported_as": cause.result_type,
             "opened_at": now,
             "first_day": min(each.first_day for each in live.values()),
             "last_day": max(each.last_day for each in live.values()),
@@ -214,12 +220,13 @@ def _write_domains(problem_id: int, organisation_id: int, live: Mapping[int, Evi
                 first_day=each.first_day,
                 last_day=each.last_day,
                 sessions=each.sessions,
+                is_reported=True,
             )
             for domain_id, each in live.items()
         ],
         update_conflicts=True,
         unique_fields=["problem", "domain"],
-        update_fields=["last_day", "sessions", "gone_at"],
+        update_fields=["last_day", "sessions", "is_reported", "gone_at"],
     )
 
 
@@ -235,7 +242,9 @@ def _write(changes: Mapping[int, _Changes], days: _Days, rules: Rules) -> list[i
         _write_domains(problem_id, organisations[problem_id], change.live)
         rows = ProblemDomain.objects.filter(problem_id=problem_id, gone_at__isnull=True)
         for domain_id, last_day in change.gone.items():
-            rows.filter(domain_id=domain_id, last_day__lte=last_day).update(gone_at=now)
+            over = rows.filter(domain_id=domain_id, last_day__lte=last_day)
+            over.filter(is_checked=False).update(gone_at=now)
+            over.update(is_reported=False)
         # whoever hears of this domain alone has not heard of the problem yet
         if joined and DomainRecipient.objects.filter(domain_id__in=joined).exists():
             settled = now + timedelta(minutes=rules.settle_minutes)
@@ -250,10 +259,8 @@ def _known(problem_id: int, domain_ids: Iterable[int]) -> set[int]:
 
 
 def _sum_up(problem_ids: Sequence[int], days: _Days) -> None:
-    problems = {
-        Cause(row.organisation_id, row.result_type, row.host): row
-        for row in Problem.objects.filter(pk__in=problem_ids)
-    }
+    rows = Problem.objects.filter(pk__in=problem_ids).exclude(reported_as="")
+    problems = {_cause_of(row): row for row in rows}
     reporters: dict[int, int] = {}
     for condition in read.conditions_of(problems):
         failures = DailyFailures.objects.filter(condition, day__range=(days.first, days.last), sessions__gt=0)

@@ -131,7 +131,7 @@ def _weaknesses(view: View, look: Look) -> Iterator[Finding]:
             evidence = f"{address}: {certificate.weakness} in the certificate of {certificate.subject}"
             yield Finding(Code.CERTIFICATE_TOO_WEAK, severity, name, (evidence,))
     by_key_alone = look.dane.record is not None and look.dane.record.usage == DANE_EE
-    if expires_soon(look.chain[0], look.now) and (view.patterns or not by_key_alone):
+    if expires_soon(look.chain[0], look.now, view.lead_days) and (view.patterns or not by_key_alone):
         evidence = f"{address}: the certificate ends {look.chain[0].not_after:%Y-%m-%d %H:%M} UTC"
         yield Finding(Code.CERTIFICATE_EXPIRES_SOON, severity, name, (evidence,))
     pairs = zip(look.chain, look.chain[1:], strict=False)

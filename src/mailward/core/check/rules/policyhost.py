@@ -85,7 +85,7 @@ def _describe(certificate: Certificate) -> str:
 
 def _expiry(view: View, fetch: Fetch) -> Iterator[Finding]:
     for certificate in read_chain(fetch.tls.chain[:1] if fetch.tls else ()):
-        if expires_soon(certificate, view.facts.at):
+        if expires_soon(certificate, view.facts.at, view.lead_days):
             evidence = f"{fetch.address}: the certificate ends {certificate.not_after:%Y-%m-%d %H:%M} UTC"
             yield Finding(
                 Code.POLICY_CERTIFICATE_EXPIRES, Severity.WARNING, view.facts.policy_host.name, (evidence,)

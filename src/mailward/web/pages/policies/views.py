@@ -136,7 +136,7 @@ def _review(request: ScopedRequest, domain: Domain, form: PolicyForm) -> HttpRes
 
 def _problems(request: ScopedRequest, domain: Domain) -> tuple[str, ...]:
     causes = [
-        (explain_cause(row.result_type, row.host, domain.name), row.host)
+        (explain_cause(row.cause, row.host, domain.name), row.host)
         for row in problems_of_domain(request.scope, domain.pk)
     ]
     return tuple(f"{cause.title}: {host}" if host else cause.title for cause, host in causes)

@@ -1,18 +1,30 @@
 """The explanation of a problem's cause, with the names concerned put in."""
 
-from mailward.core.explain.catalogue import Explanation, Severity, explain_result
+from mailward.core.check.codes import Code
+from mailward.core.explain.catalogue import Explanation, Severity
+from mailward.core.explain.problem import explain_problem
 from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
 
 _POLICY_HOST = "mta-sts."
 _BADGES = {Severity.CRITICAL: "bad", Severity.WARNING: "warn", Severity.NOTICE: "info"}
 
 
-def explain_cause(result_type: str, host: str, domain: str | None = None) -> Explanation:
-    """`domain` is the one that the reader looks at; a policy host tells its own."""
-    if result_type in POLICY_HOST_RESULTS:
+def explain_cause(cause: str, host: str, domain: str | None = None) -> Explanation:
+    """`cause`: a result type or the code of a finding. `domain` is the one that the reader looks at; a policy host
+    tells its own.
+    """
+    if cause in POLICY_HOST_RESULTS:
         named = host.removeprefix(_POLICY_HOST) if host.startswith(_POLICY_HOST) else None
-        return explain_result(result_type).filled(domain=domain or named)
-    return explain_result(result_type).filled(mx=host or None, domain=domain)
+        return explain_problem(cause).filled(domain=domain or named)
+    return explain_problem(cause).filled(mx=host or None, domain=domain)
+
+
+def name_kind(cause: str, host: str) -> str:
+    """What the host of a problem is."""
+    if cause in POLICY_HOST_RESULTS or host.startswith(_POLICY_HOST):
+        return "Policy host"
+    is_name = cause in set(Code) and cause.startswith(("sts-", "policy-", "tlsrpt-"))
+    return "Name in the DNS" if is_name or host.startswith("_") else "MX host"
 
 
 def severity_badge(explanation: Explanation) -> str:

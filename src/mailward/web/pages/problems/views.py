@@ -6,16 +6,17 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 
 from mailward.core.explain.catalogue import Explanation
-from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
+from mailward.render.visible import make_visible
 from mailward.store.queries.problems import (
     ProblemRow,
     closed_problems,
     open_problems,
     problem,
     reporters_of_problem,
+    sighting_of_problem,
 )
 from mailward.web.access import ScopedRequest, reader_page
-from mailward.web.pages.problems.cause import explain_cause, severity_badge
+from mailward.web.pages.problems.cause import explain_cause, name_kind, severity_badge
 from mailward.web.querystring import read_number
 
 _MOST_PAGES = 10**9
@@ -49,19 +50,23 @@ def problem_detail(request: ScopedRequest, problem_id: int) -> HttpResponse:
         raise Http404
     row = found.problem
     domain = found.domains[0].name if found.total == 1 and found.domains else None
-    explanation = explain_cause(row.result_type, row.host, domain)
+    explanation = explain_cause(row.cause, row.host, domain)
+    sighting = sighting_of_problem(request.scope, row)
     context = {
         "found": found,
         "row": row,
         "page": {"number": found.page, "pages": found.pages},
         "explanation": explanation,
         "badge": severity_badge(explanation),
-        "host_kind": "Policy host" if row.result_type in POLICY_HOST_RESULTS else "MX host",
+        "host_kind": name_kind(row.cause, row.host),
+        "sighting": sighting,
+        "evidence": [make_visible(each) for each in sighting.evidence] if sighting else [],
+        "is_reported": row.sessions > 0,
         "reporters": reporters_of_problem(request.scope, row),
     }
     return render(request, "problems/detail.html", context)
 
 
 def _listed(row: ProblemRow) -> Listed:
-    explanation = explain_cause(row.result_type, row.host)
+    explanation = explain_cause(row.cause, row.host)
     return Listed(row, explanation, severity_badge(explanation))

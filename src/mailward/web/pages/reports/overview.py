@@ -154,8 +154,8 @@ def _problems(scope: Scope, domain: Domain) -> list[OpenProblem]:
     return [
         OpenProblem(
             row,
-            explain_cause(row.result_type, row.host, domain.name),
-            explain_standing(row.result_type, mode),
+            explain_cause(row.cause, row.host, domain.name),
+            explain_standing(row.reported_as or row.result_type, mode),
         )
         for row in problems_of_domain(scope, domain.pk)
     ]

@@ -1,0 +1,110 @@
+"""Looks at domains from outside, as senders do, and keeps what was seen."""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from mailward.config import Settings
+from mailward.core.check.facts import Facts, Session
+from mailward.core.names import Domain
+from mailward.net.fetch import introduce
+from mailward.net.guard import make_guard
+from mailward.net.resolver import Resolver, make_resolver
+from mailward.probe.observe import Observer, Ways
+from mailward.store.aio import in_store
+from mailward.store.services import watching
+from mailward.store.services.watching import Seen
+from mailward.worker.sessions import Answer, Sessions, Wish
+
+_log = logging.getLogger(__name__)
+ASKED_FRESHNESS = timedelta(minutes=10)
+"""When a person asks, what an MX host showed so lately will do."""
+
+
+@dataclass
+class Watcher:
+    """One a process: checks of many domains at the same time share what MX hosts show."""
+
+    settings: Settings
+    resolver: Resolver
+    sessions: Sessions
+
+    async def watch(self, domain_id: int, *, is_asked: bool = False) -> None:
+        """Check a domain of the platform, keep what is new, settle its problems."""
+        plan = await in_store(watching.plan_of, domain_id)
+        if plan is None:
+            return
+        wish = Wish(ASKED_FRESHNESS if is_asked else None, is_deep=plan.is_proved)
+        facts, answers = await self._observe(Domain(plan.name), wish)
+        moved = await in_store(watching.keep, domain_id, _seen(facts, answers), self.settings)
+        if moved is not None and (moved.opened or moved.closed):
+            extra = {"domain": plan.name, "opened": len(moved.opened), "closed": len(moved.closed)}
+            _log.info("watch-moved", extra=extra)
+
+    async def look_up(self, asked_id: int) -> None:
+        """Check a domain that a person typed in."""
+        name = await in_store(watching.asked_name, asked_id)
+        if name is None:
+            return
+        facts, _ = await self._observe(Domain(name), Wish(ASKED_FRESHNESS))
+        await in_store(watching.keep_asked, asked_id, facts)
+
+    async def rejudge(self, host: str) -> None:
+        """An MX host has changed for one domain: all others that have it are judged anew, without asking anybody."""
+        for domain_id in await in_store(watching.domains_with, host):
+            await in_store(watching.rejudge, domain_id, host, self.settings)
+
+    async def _observe(self, name: Domain, wish: Wish) -> tuple[Facts, "_Answers"]:
+        answers, watch = _Answers(), self.settings.watch
+        ways = Ways(
+            ca_file=Path(watch.ca_file) if watch.ca_file else None,
+            smtp_port=watch.smtp_port,
+            https_port=watch.https_port,
+            ehlo_name=watch.ehlo_name,
+        )
+        look = partial(self._look, answers, wish)
+        observer = Observer(self.resolver, make_guard(self.settings.dns), ways, look)
+        return await observer.observe(name), answers
+
+    async def _look(self, answers: "_Answers", wish: Wish, host: str, address: str, until: float) -> Session:
+        answer = await self.sessions.look(host, address, until, wish)
+        answers.of[host, address] = answer
+        return answer.session
+
+
+@dataclass(slots=True)
+class _Answers:
+    """What MX hosts showed during one check."""
+
+    of: dict[tuple[str, str], Answer] = field(default_factory=dict)
+
+
+_watchers: dict[int, Watcher] = {}
+
+
+def watcher_for(settings: Settings) -> Watcher:
+    """The one of this process and these settings."""
+    found = _watchers.get(id(settings))
+    if found is None or found.settings is not settings:
+        introduce(settings.watch.contact_url)
+        found = Watcher(settings, make_resolver(settings.dns), Sessions(settings))
+        _watchers.clear()
+        _watchers[id(settings)] = found
+    return found
+
+
+def _seen(facts: Facts, answers: _Answers) -> Seen:
+    looked_at: dict[str, datetime] = {}
+    ids, old = [], []
+    for (host, address), answer in answers.of.items():
+        known = answer.known
+        if known.looked_at is not None:
+            looked_at[host] = max(known.looked_at, looked_at.get(host, known.looked_at))
+        if answer.look_id is not None:
+            ids.append(answer.look_id)
+        if answer.why_old:
+            when = f"{known.observed_at:%Y-%m-%d %H:%M} UTC" if known.observed_at else "before"
+            old.append((f"{host} at {address}", f"{answer.why_old}; judged by what was seen {when}"))
+    return Seen(facts, tuple(ids), looked_at, tuple(old))
