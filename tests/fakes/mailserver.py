@@ -79,12 +79,18 @@ class FakeMailServer:
             if starts_tls:
                 if self._stops("220"):
                     return
-                if self.context is not None:
-                    with self.context.wrap_socket(connection, server_side=True) as encrypted:
-                        if self.is_injectable and slipped_in:
-                            encrypted.sendall(b"250 2.0.0 Ok\r\n")
-                        self._answer(encrypted)
+                if self._shake_hands(connection, slipped_in):
                     return
+
+    def _shake_hands(self, connection: socket.socket, slipped_in: bytes) -> bool:
+        """Whether that was all; without a certificate the server goes on in the clear."""
+        if self.context is None:
+            return False
+        with self.context.wrap_socket(connection, server_side=True) as encrypted:
+            if self.is_injectable and slipped_in:
+                encrypted.sendall(b"250 2.0.0 Ok\r\n")
+            self._answer(encrypted)
+        return True
 
     def _stops(self, step: str) -> bool:
         if step == self.hangs_after:

@@ -55,6 +55,8 @@ class Zoo:
         match kind:
             case "weak-key":
                 key = rsa.generate_private_key(65537, 1024)
+            case "rsa":
+                key = rsa.generate_private_key(65537, 2048)
             case "self-signed":
                 return Chain(key, (_leaf(names, key, None, _LIFE),))
             case "untrusted":

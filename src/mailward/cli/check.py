@@ -60,7 +60,8 @@ def check(
         bool,
         typer.Option(
             "--deep",
-            help="Five connections more to each MX address: TLS versions one by one, commands slipped in.",
+            help="Up to 200 connections more to each MX address: TLS versions and cipher suites one by one, "
+            "commands slipped in.",
         ),
     ] = False,
     resolvers: Annotated[

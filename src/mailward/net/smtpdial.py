@@ -29,6 +29,10 @@ class Patience:
     answer: float = 30.0
     """Waiting for something to come."""
     total: float = 90.0
+    pause: float = 0.2
+    """Between connections to one address that come one after another."""
+    many: float = 180.0
+    """For all connections that ask for cipher suites."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class Way:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     patience: Patience
@@ -61,7 +65,7 @@ async def dial(host: str, address: str, caller: Caller, *, version: int | None =
 
     `version`: of tlsdial.VERSIONS, no other is then offered.
     """
-    session, way = await _connect(address, caller)
+    session, way = await connect(address, caller)
     if way is None:
         return session
     try:
@@ -71,24 +75,27 @@ async def dial(host: str, address: str, caller: Caller, *, version: int | None =
 
 
 async def dial_deep(host: str, address: str, caller: Caller) -> Depth:
-    """Five connections more, one after another: each TLS version alone, and a command slipped in before TLS."""
+    """Five connections more, one after another: each TLS version alone, and a command slipped in before TLS. Which
+    cipher suites are accepted, net.ciphers asks.
+    """
     accepted = []
     for version in VERSIONS:
         tls = (await dial(host, address, caller, version=version)).tls
         if tls is not None:
             accepted.append((tls.version, tls.cipher))
+        await asyncio.sleep(caller.patience.pause)
     return Depth(tuple(accepted), await _slip_in(host, address, caller))
 
 
 async def _slip_in(host: str, address: str, caller: Caller) -> bool | None:
     """Whether the server answers over TLS to a NOOP that came in the clear behind STARTTLS (RFC 3207 section 4.2)."""
-    _, way = await _connect(address, caller)
+    _, way = await connect(address, caller)
     if way is None:
         return None
     look, opening = TlsLook(host, caller.ca_file), Opening(caller.ehlo_name)
     try:
         async with asyncio.timeout(way.patience.total):
-            await _speak(opening, None, way, behind_starttls=_INJECTED)
+            await speak(opening, None, way, behind_starttls=_INJECTED)
             if opening.step is not Step.HANDSHAKE:
                 return None
             await _shake_hands(look, way)
@@ -99,7 +106,7 @@ async def _slip_in(host: str, address: str, caller: Caller) -> bool | None:
         way.writer.transport.abort()
 
 
-async def _hears_answer(look: TlsLook, way: _Way) -> bool:
+async def _hears_answer(look: TlsLook, way: Way) -> bool:
     """Whether anything is said over TLS before we have said a word there."""
     try:
         async with asyncio.timeout(_LISTEN_SECONDS):
@@ -111,7 +118,7 @@ async def _hears_answer(look: TlsLook, way: _Way) -> bool:
     return False
 
 
-async def _connect(address: str, caller: Caller) -> tuple[Session, _Way | None]:
+async def connect(address: str, caller: Caller) -> tuple[Session, Way | None]:
     """The way to a vetted address; without one, the session says why."""
     session, patience, port = Session(address, Reach.SILENT), caller.patience, caller.port
     try:
@@ -130,18 +137,18 @@ async def _connect(address: str, caller: Caller) -> tuple[Session, _Way | None]:
     except OSError as error:
         where = "no route from here" if error.errno in NO_ROUTE else error.strerror or str(error)
         return replace(session, reason=f"port {port}: {where}"), None
-    return session, _Way(reader, writer, patience)
+    return session, Way(reader, writer, patience)
 
 
-async def _talk(session: Session, way: _Way, ehlo_name: str, look: TlsLook) -> Session:
+async def _talk(session: Session, way: Way, ehlo_name: str, look: TlsLook) -> Session:
     opening, reason, tls_error = Opening(ehlo_name), "", ""
     try:
         async with asyncio.timeout(way.patience.total):
-            await _speak(opening, None, way)
+            await speak(opening, None, way)
             if opening.step is Step.HANDSHAKE:
                 await _shake_hands(look, way)
                 opening.go_on_in_tls()
-                await _speak(opening, look, way)
+                await speak(opening, look, way)
     except TimeoutError:
         reason = f"no answer in time at the step {opening.step}"
     except TlsFailed as error:
@@ -163,7 +170,7 @@ async def _talk(session: Session, way: _Way, ehlo_name: str, look: TlsLook) -> S
     return _without_tls(session, opening, reason, tls_error)
 
 
-async def _speak(opening: Opening, look: TlsLook | None, way: _Way, behind_starttls: bytes = b"") -> None:
+async def speak(opening: Opening, look: TlsLook | None, way: Way, behind_starttls: bytes = b"") -> None:
     """Until it is the turn of TLS, or over. Raises TimeoutError, OSError, TlsFailed."""
     received = 0
     while True:
@@ -175,7 +182,7 @@ async def _speak(opening: Opening, look: TlsLook | None, way: _Way, behind_start
             await way.writer.drain()
         if opening.step in (Step.HANDSHAKE, Step.CLOSING):
             return
-        data = await _read(way)
+        data = await read(way)
         received += len(data)
         if received > _MAX_BYTES:
             raise OSError(f"the server sends more than {_MAX_BYTES} bytes")
@@ -186,24 +193,24 @@ async def _speak(opening: Opening, look: TlsLook | None, way: _Way, behind_start
         opening.receive(data)
 
 
-async def _shake_hands(look: TlsLook, way: _Way) -> None:
+async def _shake_hands(look: TlsLook, way: Way) -> None:
     while True:
         way.writer.write(look.outgoing())
         await way.writer.drain()
         if look.ready:
             return
-        data = await _read(way)
+        data = await read(way)
         if not data:
             raise TlsFailed("the connection was closed during the handshake")
         look.receive(data)
 
 
-async def _read(way: _Way) -> bytes:
+async def read(way: Way) -> bytes:
     async with asyncio.timeout(way.patience.answer):
         return await way.reader.read(_READ_BYTES)
 
 
-def _send_alert(look: TlsLook, way: _Way) -> None:
+def _send_alert(look: TlsLook, way: Way) -> None:
     """The server's log then says why we left."""
     if not way.writer.is_closing():
         way.writer.write(look.outgoing())

@@ -10,6 +10,7 @@ from mailward.core.check.rules.policyhost import UNOBSERVED
 from mailward.core.dane.tlsa import owner_names
 from mailward.core.names import MAX_NAME_LENGTH, Domain, is_address
 from mailward.net import clock
+from mailward.net.ciphers import list_ciphers
 from mailward.net.fetch import FetchError, fetch_policy_at
 from mailward.net.guard import Guard
 from mailward.net.mailer import own_name
@@ -42,7 +43,7 @@ class Ways:
     patience: Patience = field(default_factory=Patience)
     domain_seconds: float = DOMAIN_SECONDS
     is_deep: bool = False
-    """Five connections more to each MX address that does TLS."""
+    """Many connections more to each MX address that does TLS: versions, cipher suites, commands slipped in."""
 
 
 Look = Callable[[str, str, float], Awaitable[Session]]
@@ -195,7 +196,9 @@ class Observer:
                 return Session(address, Reach.SILENT, reason="not asked: no time was left for this domain")
             session = await dial(host, address, self._caller)
             if self._ways.is_deep and session.tls is not None:
-                session = replace(session, depth=await dial_deep(host, address, self._caller))
+                depth = await dial_deep(host, address, self._caller)
+                ciphers = await list_ciphers(host, address, self._caller)
+                session = replace(session, depth=replace(depth, ciphers=ciphers))
             return session
 
 

@@ -145,3 +145,5 @@ def _session(host: str, session: Session) -> Iterator[str]:
     for certificate in read_chain(session.tls.chain):
         names = ", ".join(certificate.names[:5]) or certificate.subject
         yield f"  {names}; {certificate.key}; until {certificate.not_after:%Y-%m-%d}; by {certificate.issuer}"
+    for version, suites in session.depth.ciphers.accepted if session.depth and session.depth.ciphers else ():
+        yield from _wrap(f"accepts {version} with {', '.join(suites)}", "    ", first="  ")

@@ -28,7 +28,7 @@ from tests.core.check.test_history import CASES as OVER_TIME
 from tests.zoo.certs import issue_by
 
 from mailward.core.check.codes import RESULT_TYPES, Code
-from mailward.core.check.facts import Depth, Facts, Fetch, Reach, ReportTarget
+from mailward.core.check.facts import Ciphers, Depth, Facts, Fetch, Reach, ReportTarget
 from mailward.core.check.run import run
 from mailward.core.explain.checks import CHECKS, explain_finding
 from mailward.core.explain.explanation import Severity
@@ -48,6 +48,13 @@ def fetch(error: str, status: int | None = None) -> Facts:
 
 def seen(**changes: Any) -> Facts:  # Any: the fields of Session
     return facts(hosts=(host(session(**changes)),))
+
+
+GOOD = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+
+
+def accepting(*suites: str, unfinished: str = "") -> Facts:
+    return seen(depth=Depth(ciphers=Ciphers((("TLSv1.2", suites),), unfinished)))
 
 
 CASES: tuple[tuple[Code, Severity, Facts], ...] = (
@@ -149,6 +156,12 @@ CASES: tuple[tuple[Code, Severity, Facts], ...] = (
     (Code.TLS_VERSION, CRITICAL, seen(tls_error="tls alert protocol version", tls=None)),
     (Code.TLS_OLD_VERSIONS, NOTICE, seen(depth=Depth((("TLSv1.1", "AES128-SHA"), ("TLSv1.3", "X"))))),
     (Code.STARTTLS_INJECTION, WARNING, seen(depth=Depth(accepts_injected=True))),
+    (Code.CIPHER_NULL, WARNING, accepting(GOOD, "TLS_ECDHE_RSA_WITH_NULL_SHA")),
+    (Code.CIPHER_EXPORT, WARNING, accepting(GOOD, "TLS_DHE_RSA_EXPORT_WITH_DES40_CBC_SHA")),
+    (Code.CIPHER_RC4, WARNING, accepting(GOOD, "TLS_ECDHE_RSA_WITH_RC4_128_SHA")),
+    (Code.CIPHER_SMALL_BLOCKS, NOTICE, accepting(GOOD, "TLS_DHE_RSA_WITH_3DES_EDE_CBC_SHA")),
+    (Code.CIPHER_ANONYMOUS, NOTICE, accepting(GOOD, "TLS_ECDH_anon_WITH_AES_128_CBC_SHA")),
+    (Code.CIPHER_NO_FORWARD_SECRECY, NOTICE, accepting(GOOD, "TLS_RSA_WITH_AES_128_CBC_SHA")),
     (Code.CERTIFICATE_EXPIRED, CRITICAL, seen(tls=tls("expired", 10))),
     (Code.CERTIFICATE_NOT_YET_VALID, CRITICAL, seen(tls=tls("not-yet-valid", 9))),
     (Code.CERTIFICATE_HOST_MISMATCH, CRITICAL, seen(tls=tls("other-name"))),
@@ -331,6 +344,16 @@ def test_caa_is_judged_where_the_authority_is_known(
 def test_a_certificate_that_cannot_be_read_is_not_trusted() -> None:
     strange = replace(tls(), chain=(b"\x30\x03abc", *tls().chain))
     assert codes(seen(tls=strange)) == {Code.CERTIFICATE_NOT_TRUSTED}
+
+
+@pytest.mark.parametrize("unfinished, severity", [("", WARNING), ("turned away", NOTICE)])
+def test_nothing_but_suites_without_forward_secrecy_is_worse(unfinished: str, severity: Severity) -> None:
+    case = accepting("TLS_RSA_WITH_AES_128_CBC_SHA", unfinished=unfinished)
+    report = run(case)
+    assert [(each.code, each.severity) for each in report.findings] == [
+        (Code.CIPHER_NO_FORWARD_SECRECY, severity)
+    ]
+    assert [each.reason for each in report.unobserved] == ([unfinished] if unfinished else [])
 
 
 def test_a_deep_look_at_a_good_server_finds_nothing() -> None:

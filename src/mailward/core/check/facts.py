@@ -75,6 +75,16 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class Ciphers:
+    """Which cipher suites one address accepts."""
+
+    accepted: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """TLS version, and names of IANA's registry in the order in which the server chose them."""
+    unfinished: str = ""
+    """Why not all were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Depth:
     """What only more connections show."""
 
@@ -82,6 +92,7 @@ class Depth:
     """The TLS versions that were accepted, each with the cipher chosen."""
     accepts_injected: bool | None = None
     """Whether a command in the clear behind STARTTLS is carried out over TLS; None: not observed."""
+    ciphers: Ciphers | None = None
 
 
 class Reach(StrEnum):

@@ -75,6 +75,14 @@ def _depth(depth: Depth) -> Json:
     return {
         "versions": [{"version": version, "cipher": cipher} for version, cipher in depth.versions],
         "accepts_injected": depth.accepts_injected,
+        "ciphers": None
+        if depth.ciphers is None
+        else {
+            "accepted": [
+                {"version": version, "names": list(names)} for version, names in depth.ciphers.accepted
+            ],
+            "unfinished": depth.ciphers.unfinished or None,
+        },
     }
 
 

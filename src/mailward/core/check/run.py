@@ -62,6 +62,11 @@ def _unobserved(facts: Facts) -> Iterator[Unobserved]:
         for session in host.sessions:
             if not session.is_observed and session.reach not in (Reach.REFUSED, Reach.FORBIDDEN):
                 yield Unobserved(f"{host.name} at {session.address}", session.reason)
+            ciphers = session.depth.ciphers if session.depth else None
+            if ciphers is not None and ciphers.unfinished:
+                yield Unobserved(
+                    f"some cipher suites of {host.name} at {session.address}", ciphers.unfinished
+                )
     if facts.skipped_hosts:
         yield Unobserved(f"{facts.skipped_hosts} more MX hosts", "only the first are looked at")
     for target in facts.targets:

@@ -68,9 +68,22 @@ class Version(msgspec.Struct, frozen=True):
     cipher: str
 
 
+class Accepted(msgspec.Struct, frozen=True):
+    version: str
+    names: list[str]
+    """Of IANA's registry."""
+
+
+class Ciphers(msgspec.Struct, frozen=True):
+    accepted: list[Accepted]
+    unfinished: str | None
+    """Why not all were asked for."""
+
+
 class Depth(msgspec.Struct, frozen=True):
     versions: list[Version]
     accepts_injected: bool | None
+    ciphers: Ciphers | None = None
 
 
 class Session(msgspec.Struct, frozen=True):

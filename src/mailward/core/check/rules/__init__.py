@@ -3,7 +3,18 @@
 from collections.abc import Callable, Iterable
 
 from mailward.core.check.finding import Finding
-from mailward.core.check.rules import caa, cover, dane, dns, mxtls, policyhost, policytext, record, tlsrpt
+from mailward.core.check.rules import (
+    caa,
+    ciphers,
+    cover,
+    dane,
+    dns,
+    mxtls,
+    policyhost,
+    policytext,
+    record,
+    tlsrpt,
+)
 from mailward.core.check.view import View
 
 Rule = Callable[[View], Iterable[Finding]]
@@ -20,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     mxtls.certificates,
     mxtls.addresses,
     mxtls.depth,
+    ciphers.ciphers,
     dane.dnssec,
     dane.tlsa_records,
     dane.tlsa_match,

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from mailward.core.check.codes import Code
 from mailward.core.explain.catalogue import EXPLANATIONS
-from mailward.core.explain.checks import certificates, dane, dns, history, policy, records
+from mailward.core.explain.checks import certificates, ciphers, dane, dns, history, policy, records
 from mailward.core.explain.explanation import Explanation
 
 _OWN: Mapping[str, Explanation] = {
     entry.code: entry
-    for module in (dns, records, policy, certificates, dane, history)
+    for module in (dns, records, policy, certificates, ciphers, dane, history)
     for entry in module.ENTRIES
 }
 
