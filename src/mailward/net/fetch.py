@@ -11,6 +11,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from pathlib import Path
 
 import httptools
@@ -29,6 +30,21 @@ CONNECT_SECONDS = 10.0
 TOTAL_SECONDS = 60.0  # RFC 8461 §3.3 suggests one minute
 MAX_ADDRESSES = 4  # tried in turn while connecting fails
 _MAX_RAW_BYTES = MAX_POLICY_BYTES + 64 * 1024  # head and chunk framing have as much again
+
+
+class Client(StrEnum):
+    """Who we say that we are: some hosts serve one and turn another away."""
+
+    MAILWARD = "mailward"
+    BARE = "without User-Agent and Accept"
+    BROWSER = "like a browser"
+
+
+_CLIENT_LINES = {
+    Client.MAILWARD: "Accept: text/plain\r\n",
+    Client.BARE: "",
+    Client.BROWSER: "User-Agent: Mozilla/5.0 (compatible; Mailward)\r\nAccept: text/html,*/*;q=0.8\r\n",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +120,8 @@ async def fetch_policy(
     try:
         async with asyncio.timeout(total_seconds):
             addresses = _vet(host, await resolver.addresses(host), guard)
-            return await _fetch_from(
-                host, addresses, make_tls_context(ca_file), port, connect_seconds, started
-            )
+            way = _Way(make_tls_context(ca_file), port, connect_seconds)
+            return await _fetch_from(host, addresses, way, started)
     except TimeoutError as error:
         raise FetchError(
             "timeout", f"{host} did not deliver the policy within {total_seconds:g} seconds"
@@ -122,14 +137,15 @@ async def fetch_policy_at(
     port: int = 443,
     connect_seconds: float = CONNECT_SECONDS,
     total_seconds: float = TOTAL_SECONDS,
+    client: Client = Client.MAILWARD,
 ) -> FetchResult:
     """The policy that this one address serves, for who compares them. Raises FetchError."""
     host = f"mta-sts.{domain}"
     try:
         guard.check(address)
         async with asyncio.timeout(total_seconds):
-            context, started = make_tls_context(ca_file), clock.monotonic()
-            return await _fetch_from(host, [address], context, port, connect_seconds, started)
+            way = _Way(make_tls_context(ca_file), port, connect_seconds, client)
+            return await _fetch_from(host, [address], way, clock.monotonic())
     except AddressRefused as error:
         raise FetchError("address-refused", f"{host}: {error}", seen=_Seen(address)) from error
     except TimeoutError as error:
@@ -171,15 +187,16 @@ def make_tls_context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-async def _fetch_from(
-    host: str,
-    addresses: list[str],
-    context: ssl.SSLContext,
-    port: int,
-    connect_seconds: float,
-    started: float,
-) -> FetchResult:
-    response = await _ask_any(host, addresses, context, port, connect_seconds)
+@dataclass(frozen=True, slots=True)
+class _Way:
+    context: ssl.SSLContext
+    port: int
+    connect_seconds: float
+    client: Client = Client.MAILWARD
+
+
+async def _fetch_from(host: str, addresses: list[str], way: _Way, started: float) -> FetchResult:
+    response = await _ask_any(host, addresses, way)
     _judge_head(response, response.seen)
     body, seen = bytes(response.body), response.seen
     policy, problems = lint_policy(body)
@@ -209,21 +226,19 @@ def _date(text: str) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-async def _ask_any(
-    host: str, addresses: list[str], context: ssl.SSLContext, port: int, connect_seconds: float
-) -> "_Response":
+async def _ask_any(host: str, addresses: list[str], way: _Way) -> "_Response":
     """The response of the first address that a connection can be made to."""
     failure = FetchError("connect", f"{host} has no address")
     for address in addresses:
-        pipe = TlsPipe(context, host)
+        pipe = TlsPipe(way.context, host)
         response = _Response(address, pipe.connection)
         try:
-            await _ask(host, port, pipe, response, connect_seconds)
+            await _ask(host, way, pipe, response)
         except OSError as error:  # TimeoutError, ConnectionError and ssl.SSLError are some of them
             if pipe.ready:
                 message = f"{host} broke the connection: {error}"
                 raise FetchError("connection", message, seen=_Seen(address)) from error
-            failure = _why_unconnected(error, host, address, port, connect_seconds)
+            failure = _why_unconnected(error, host, address, way)
             failure.__cause__ = error  # its errno tells a dead host from a way that we do not have
             if isinstance(error, ssl.SSLCertVerificationError):
                 # final: a sender does not look for a better certificate at the next address
@@ -233,12 +248,12 @@ async def _ask_any(
     raise failure
 
 
-async def _ask(host: str, port: int, pipe: TlsPipe, response: "_Response", connect_seconds: float) -> None:
+async def _ask(host: str, way: _Way, pipe: TlsPipe, response: "_Response") -> None:
     """Raises FetchError, TimeoutError before the handshake is over, or what broke the connection."""
-    async with asyncio.timeout(connect_seconds) as limit:
-        exchange = HttpsExchange(pipe, _request(host, port), response, lambda: limit.reschedule(None))
+    async with asyncio.timeout(way.connect_seconds) as limit:
+        exchange = HttpsExchange(pipe, _request(host, way), response, lambda: limit.reschedule(None))
         transport, _ = await asyncio.get_running_loop().create_connection(
-            lambda: exchange, response.address, port
+            lambda: exchange, response.address, way.port
         )
         try:
             await exchange.done
@@ -247,19 +262,19 @@ async def _ask(host: str, port: int, pipe: TlsPipe, response: "_Response", conne
             transport.abort() if pipe.ready else transport.close()
 
 
-def _why_unconnected(
-    error: OSError, host: str, address: str, port: int, connect_seconds: float
-) -> FetchError:
+def _why_unconnected(error: OSError, host: str, address: str, way: _Way) -> FetchError:
     seen = _Seen(address)
     if isinstance(error, ssl.SSLCertVerificationError):
         message = f"the certificate of {host} at {address} is not valid: {_why_untrusted(error)}"
         return FetchError(_certificate_code(error), message, ResultType.STS_WEBPKI_INVALID, seen=seen)
     if isinstance(error, TimeoutError):
-        message = f"{host} at {address}, port {port}, did not connect within {connect_seconds:g} seconds"
+        message = (
+            f"{host} at {address}, port {way.port}, did not connect within {way.connect_seconds:g} seconds"
+        )
         return FetchError("connect-timeout", message, seen=seen)
     if isinstance(error, ssl.SSLError):
         return FetchError("tls", f"no TLS with {host} at {address}: {error.reason or error}", seen=seen)
-    message = f"no connection to {host} at {address}, port {port}: {error.strerror or error}"
+    message = f"no connection to {host} at {address}, port {way.port}: {error.strerror or error}"
     return FetchError("connect", message, seen=seen)
 
 
@@ -290,13 +305,17 @@ def introduce(contact_url: str) -> None:
     _agent = f"Mailward (MTA-STS policy fetch{where})"
 
 
-def _request(host: str, port: int) -> bytes:
-    authority = host if port == 443 else f"{host}:{port}"
+def _introduction(client: Client) -> str:
+    lines = _CLIENT_LINES[client]
+    return f"User-Agent: {_agent}\r\n{lines}" if client is Client.MAILWARD else lines
+
+
+def _request(host: str, way: _Way) -> bytes:
+    authority = host if way.port == 443 else f"{host}:{way.port}"
     # RFC 8461 §3.3: HTTP caching must not be used
     return (
-        f"GET {WELL_KNOWN} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {_agent}\r\n"
-        "Accept: text/plain\r\nAccept-Encoding: identity\r\nCache-Control: no-cache\r\n"
-        "Connection: close\r\n\r\n"
+        f"GET {WELL_KNOWN} HTTP/1.1\r\nHost: {authority}\r\n{_introduction(way.client)}"
+        "Accept-Encoding: identity\r\nCache-Control: no-cache\r\nConnection: close\r\n\r\n"
     ).encode("ascii")
 
 

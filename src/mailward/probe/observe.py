@@ -1,7 +1,7 @@
 """From a domain to facts: DNS, the policy host over HTTPS, and the MX hosts over SMTP."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mailward.core.dane.tlsa import owner_names
 from mailward.core.names import MAX_NAME_LENGTH, Domain, is_address
 from mailward.net import clock
 from mailward.net.ciphers import list_ciphers
-from mailward.net.fetch import FetchError, fetch_policy_at
+from mailward.net.fetch import Client, FetchError, fetch_policy_at
 from mailward.net.guard import Guard
 from mailward.net.mailer import own_name
 from mailward.net.resolver import Kind, Resolver
@@ -27,6 +27,7 @@ MAX_DIALS = 8  # connections at a time, for all domains; one at a time to an add
 FETCH_SECONDS = 60.0  # RFC 8461 §3.3 suggests one minute
 LOOK_SECONDS = 20.0
 DOMAIN_SECONDS = 240.0  # no connection to an MX host of one domain is begun later: servers may stall for long
+_OF_HTTP = ("status", "redirect", "media-type", "content-encoding")  # what an answer was that is no policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,18 @@ class Observer:
         v4, v6 = await asyncio.gather(self.look_up(host, "A"), self.look_up(host, "AAAA"))
         addresses = v4.records[:MAX_ADDRESSES] + v6.records[:MAX_ADDRESSES]
         fetches = await asyncio.gather(*(self._fetch(domain, address) for address in addresses))
-        return PolicyHost(v4, v6, tuple(fetches), await self._find_caa(host) if addresses else None)
+        caa = await self._find_caa(host) if addresses else None
+        return PolicyHost(v4, v6, tuple(fetches), caa, await self._fetch_as_others(domain, fetches))
+
+    async def _fetch_as_others(self, domain: Domain, fetches: Sequence[Fetch]) -> Fetch | None:
+        """As a plainer client where the policy is served, as a browser where it is not: to tell filters from faults."""
+        served = next((fetch for fetch in fetches if fetch.has_body), None)
+        answering = next((fetch for fetch in fetches if fetch.error in _OF_HTTP), None)
+        if served is not None:
+            return await self._fetch(domain, served.address, Client.BARE)
+        if answering is not None:
+            return await self._fetch(domain, answering.address, Client.BROWSER)
+        return None
 
     async def _find_caa(self, host: str) -> Lookup | None:
         """RFC 8659 section 3: those of the closest name, from the host up, that has any."""
@@ -141,7 +153,7 @@ class Observer:
                 return lookup
         return None
 
-    async def _fetch(self, domain: Domain, address: str) -> Fetch:
+    async def _fetch(self, domain: Domain, address: str, client: Client = Client.MAILWARD) -> Fetch:
         ways = self._ways
         async with self._dials:
             try:
@@ -152,11 +164,14 @@ class Observer:
                     ca_file=ways.ca_file,
                     port=ways.https_port,
                     total_seconds=FETCH_SECONDS,
+                    client=client,
                 )
             except FetchError as error:
                 fetch = _failed_fetch(address, error)
             else:
                 fetch = Fetch(address, body=result.body)
+            if client is not Client.MAILWARD:
+                return replace(fetch, client=client.value)
             if fetch.error in (UNOBSERVED, "address-refused", "connect", "connect-timeout", "timeout"):
                 return fetch
             tls = await self._look_at_policy_host(f"mta-sts.{domain}", address)

@@ -112,6 +112,8 @@ def list_seen(report: Report) -> Iterator[str]:
         yield from _lookup(lookup)
     for fetch in facts.policy_host.fetches:
         yield from _fetch(fetch)
+    if other := facts.policy_host.as_others:
+        yield f"    policy from {other.address}, {other.client}: {other.message or f'{len(other.body)} bytes'}"
     for host in facts.hosts:
         for lookup in (host.v4, host.v6, *host.tlsa):
             yield from _lookup(lookup)

@@ -122,6 +122,13 @@ CASES: tuple[tuple[Code, Severity, Facts], ...] = (
             )
         ),
     ),
+    (
+        Code.POLICY_CLIENT_DIFFERS,
+        WARNING,
+        facts(
+            policy_host=policy_host(as_others=Fetch("192.0.2.80", "status", "status 403", 403, client="bare"))
+        ),
+    ),
     (Code.POLICY_NOT_THERE, WARNING, fetch("status", 404)),
     (Code.POLICY_REDIRECTED, WARNING, fetch("redirect", 301)),
     (Code.POLICY_FORBIDDEN, WARNING, fetch("status", 403)),
@@ -354,6 +361,29 @@ def test_nothing_but_suites_without_forward_secrecy_is_worse(unfinished: str, se
         (Code.CIPHER_NO_FORWARD_SECRECY, severity)
     ]
     assert [each.reason for each in report.unobserved] == ([unfinished] if unfinished else [])
+
+
+@pytest.mark.parametrize(
+    "first, other, expected",
+    [
+        (
+            Fetch("192.0.2.80", "status", "403", 403),
+            Fetch("192.0.2.80", body=POLICY),
+            Code.POLICY_CLIENT_DIFFERS,
+        ),
+        (
+            Fetch("192.0.2.80", "status", "403", 403),
+            Fetch("192.0.2.80", "status", "403", 403),
+            Code.POLICY_FORBIDDEN,
+        ),
+        (Fetch("192.0.2.80", body=POLICY), Fetch("192.0.2.80", body=TESTING), Code.POLICY_CLIENT_DIFFERS),
+        (Fetch("192.0.2.80", body=POLICY), Fetch("192.0.2.80", body=POLICY), None),
+        (Fetch("192.0.2.80", body=POLICY), Fetch("192.0.2.80", "unobserved"), None),
+    ],
+)
+def test_who_asks_should_make_no_difference(first: Fetch, other: Fetch, expected: Code | None) -> None:
+    case = facts(policy_host=policy_host(first, as_others=replace(other, client="like a browser")))
+    assert codes(case) == ({expected} if expected else set())
 
 
 def test_a_deep_look_at_a_good_server_finds_nothing() -> None:

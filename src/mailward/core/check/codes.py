@@ -40,6 +40,7 @@ class Code(StrEnum):
     POLICY_HOST_DIFFERS = "policy-host-differs"
     POLICY_HOST_TLS = "policy-host-tls"
     POLICY_BODIES_DIFFER = "policy-bodies-differ"
+    POLICY_CLIENT_DIFFERS = "policy-client-differs"
     POLICY_NOT_THERE = "policy-not-there"
     POLICY_REDIRECTED = "policy-redirected"
     POLICY_FORBIDDEN = "policy-forbidden"
@@ -118,6 +119,7 @@ _FETCH = (
     Code.POLICY_HOST_UNREACHABLE,
     Code.POLICY_HOST_DIFFERS,
     Code.POLICY_HOST_TLS,
+    Code.POLICY_CLIENT_DIFFERS,
     Code.POLICY_NOT_THERE,
     Code.POLICY_REDIRECTED,
     Code.POLICY_FORBIDDEN,

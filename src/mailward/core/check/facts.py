@@ -174,6 +174,8 @@ class Fetch:
     """Of HTTP, where it is not 200."""
     body: bytes = b""
     tls: Tls | None = None
+    client: str = ""
+    """Who we said that we were, where it was another client than ours: `like a browser`."""
 
     @property
     def has_body(self) -> bool:
@@ -187,6 +189,8 @@ class PolicyHost:
     fetches: tuple[Fetch, ...] = ()
     caa: Lookup | None = None
     """The CAA records that count for its certificate (RFC 8659 section 3); None: not looked up."""
+    as_others: Fetch | None = None
+    """One more, as another client, from an address that serves the policy; where none does, from one that answers."""
 
     @property
     def name(self) -> str:

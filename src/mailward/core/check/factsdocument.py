@@ -24,6 +24,7 @@ def build_facts(facts: Facts) -> Json:
             "aaaa": _lookup(facts.policy_host.v6),
             "caa": _lookup(facts.policy_host.caa) if facts.policy_host.caa else None,
             "fetches": [_fetch(fetch) for fetch in facts.policy_host.fetches],
+            "as_others": _fetch(facts.policy_host.as_others) if facts.policy_host.as_others else None,
         },
         "policy": None
         if policy is None
@@ -120,6 +121,7 @@ def _fetch(fetch: Fetch) -> Json:
         "status": fetch.status,
         "body": fetch.body.decode("utf-8", "backslashreplace") if fetch.has_body else None,
         "tls": _tls(fetch.tls),
+        "client": fetch.client or None,
     }
 
 

@@ -115,6 +115,8 @@ class Fetch(msgspec.Struct, frozen=True):
     status: int | None
     body: str | None
     tls: Tls | None
+    client: str | None = None
+    """Who we said that we were, where it was another client than ours."""
 
 
 class PolicyHost(msgspec.Struct, frozen=True):
@@ -122,6 +124,7 @@ class PolicyHost(msgspec.Struct, frozen=True):
     aaaa: Lookup
     caa: Lookup | None
     fetches: list[Fetch]
+    as_others: Fetch | None = None
 
 
 class Policy(msgspec.Struct, frozen=True):

@@ -34,15 +34,30 @@ def policy_host(view: View) -> Iterator[Finding]:
         return
     seen = [fetch for fetch in host.fetches if fetch.error != UNOBSERVED]
     served = [fetch for fetch in seen if fetch.has_body]
+    other = host.as_others
     for fetch in seen:
         if not fetch.has_body:
             code = Code.POLICY_HOST_DIFFERS if served else _code(fetch)
-            yield Finding(code, Severity.WARNING, host.name, _evidence(fetch))
+            if other is not None and other.has_body and other.address == fetch.address:
+                evidence = (*_evidence(fetch), f"{other.address}, {other.client}: the policy")
+                yield Finding(Code.POLICY_CLIENT_DIFFERS, Severity.WARNING, host.name, evidence)
+            else:
+                yield Finding(code, Severity.WARNING, host.name, _evidence(fetch))
+        elif other is not None and other.address == fetch.address and other.error != UNOBSERVED:
+            yield from _compare(host.name, fetch, other)
     if len({fetch.body for fetch in served}) > 1:
         evidence = tuple(f"{fetch.address}: {fetch.body[:500]!r}" for fetch in served)
         yield Finding(Code.POLICY_BODIES_DIFFER, Severity.WARNING, host.name, evidence)
     for fetch in served:
         yield from _expiry(view, fetch)
+
+
+def _compare(name: str, fetch: Fetch, other: Fetch) -> Iterator[Finding]:
+    if other.has_body and other.body == fetch.body:
+        return
+    seen = other.message or f"another policy, {other.body[:500]!r}"
+    evidence = (f"{fetch.address}: {fetch.body[:500]!r}", f"{other.address}, {other.client}: {seen}")
+    yield Finding(Code.POLICY_CLIENT_DIFFERS, Severity.WARNING, name, evidence)
 
 
 def _without_address(view: View) -> Finding:

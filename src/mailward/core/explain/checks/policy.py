@@ -30,6 +30,22 @@ ENTRIES = (
         ),
     ),
     Explanation(
+        code=Code.POLICY_CLIENT_DIFFERS,
+        title="Policy depends on who asks",
+        clause="mta-sts.DOMAIN serves the policy to some programs only",
+        meaning=(
+            "mta-sts.DOMAIN answers one program otherwise than the next, by User-Agent or Accept. Senders are programs "
+            "of all kinds: those that are turned away have no policy."
+        ),
+        severity=Severity.WARNING,
+        steps=(
+            "Compare: `curl -sSi https://mta-sts.DOMAIN/.well-known/mta-sts.txt` and the same with `-A ''`",
+            "Take mta-sts.DOMAIN out of bot filters, challenges and firewalls in front of the web server.",
+            "Serve the file to everybody, whatever the headers of the request.",
+        ),
+        section="RFC 8461 section 3.3",
+    ),
+    Explanation(
         code=Code.POLICY_HOST_DIFFERS,
         title="Policy host works at some addresses only",
         clause="mta-sts.DOMAIN serves the policy at some of its addresses only",
