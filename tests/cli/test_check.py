@@ -25,6 +25,27 @@ DOMAIN, MX = "example.test", "mx.example.test"
 POLICY = b"version: STSv1\r\nmode: enforce\r\nmx: mx.example.test\r\nmax_age: 2419200\r\n"
 
 
+REPORT = {
+    "organization-name": "Mail Inc",
+    "date-range": {"start-datetime": "2026-11-20T00:00:00Z", "end-datetime": "2026-11-20T23:59:59Z"},
+    "contact-info": "tls@mail.example",
+    "report-id": "1",
+    "policies": [
+        {
+            "policy": {"policy-type": "sts", "policy-domain": DOMAIN},
+            "summary": {"total-successful-session-count": 500, "total-failure-session-count": 12},
+            "failure-details": [
+                {
+                    "result-type": "certificate-expired",
+                    "receiving-mx-hostname": MX,
+                    "failed-session-count": 12,
+                }
+            ],
+        }
+    ],
+}
+
+
 class Lab:
     """A domain in good order; DNS answers as a resolver that validates and finds nothing signed but the root."""
 
@@ -237,6 +258,22 @@ def test_a_dry_run_is_compared_and_not_added(lab: Lab, tmp_path: Path) -> None:
     assert len(file.read_text().splitlines()) == 1
 
 
+def test_reported_sessions_are_held_against_a_policy_that_is_supposed(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "next.txt").write_bytes(POLICY)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "one.json").write_text(json.dumps(REPORT))
+    (tmp_path / "reports" / "none.json").write_text("{}")
+    arguments = ("--from-policy", str(tmp_path / "next.txt"), "--reports", str(tmp_path / "reports"))
+    result = lab.check(*arguments)
+    assert result.exit_code == 1
+    assert "none.json: " in result.output
+    assert "Of the sessions in 1 report (2026-11-20 to 2026-11-20), 12 would be refused:" in result.output
+    assert "12  Mail Inc, mx.example.test: Certificate expired [certificate-expired]" in result.output
+    assert "Successful under the policy of then: 500" in result.output
+    (tmp_path / "reports" / "none.json").unlink()
+    assert lab.document(*arguments)["rehearsal"]["refused"][0]["sessions"] == 12
+
+
 def test_dead_dns_is_told_and_ends(lab: Lab) -> None:
     lab.dns.fail(Fault.SERVFAIL)
     result = lab.check("--brief")
@@ -256,6 +293,8 @@ def test_dead_dns_is_told_and_ends(lab: Lab) -> None:
         (("example.test", "--from-policy", "/nowhere"), "/nowhere: No such file or directory"),
         (("example.test", "--from-mx", "a b"), "is no label"),
         (("example.test", "--history", "/"), "/: Is a directory"),
+        (("example.test", "--reports", "x"), "--reports goes with --from-policy"),
+        (("example.test", "--from-policy", "/dev/null", "--reports", "x"), "senders could not use it"),
     ],
 )
 def test_bad_arguments_end_in_one_sentence_and_unknown(arguments: tuple[str, ...], words: str) -> None:

@@ -3,28 +3,31 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mailward.cli.check_history import Earlier, append_history, read_history
+from mailward.cli.check_reports import rehearse
 from mailward.cli.domain_argument import read_domain
 from mailward.cli.report_target import open_target
 from mailward.core.check.document import build_document
 from mailward.core.check.facts import Facts
+from mailward.core.check.rehearsal import Rehearsed
 from mailward.core.check.run import Report, run
 from mailward.core.check.suppose import SuppositionWrong, suppose_mx, suppose_policy, suppose_tlsa
 from mailward.core.check.verdict import Outcome
 from mailward.core.explain.explanation import Severity
-from mailward.core.mtasts.policy import MAX_POLICY_BYTES
+from mailward.core.mtasts.policy import MAX_POLICY_BYTES, Level, Mode, lint_policy
 from mailward.core.names import Domain, InvalidName, check_ldh, parse_domain
 from mailward.net.guard import Guard
 from mailward.net.resolver import Resolver
 from mailward.net.tlsdial import TlsFailed, check_authorities
 from mailward.probe.observe import Observer, Ways
 from mailward.render.check import render_line, render_report
+from mailward.render.visible import make_visible
 
 app = typer.Typer(name="check", help="Tell what senders see at a domain, and what they do.")
 
@@ -39,6 +42,15 @@ _STATUS = {
 _WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 _WORST = (EXIT_CRITICAL, EXIT_WARNING, EXIT_UNKNOWN, EXIT_OK)
 MAX_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Supposed:
+    """What is not so, but is asked about."""
+
+    policy: bytes | None
+    mx: tuple[Domain, ...]
+    tlsa: tuple[str, ...]
 
 
 @app.command()
@@ -86,6 +98,13 @@ def check(
             help="As if this record stood there: 'MX_HOST USAGE SELECTOR TYPE DATA'; may be repeated."
         ),
     ] = None,
+    reports: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --from-policy: TLS reports (files, mails, mboxes, folders), to tell which of their sessions "
+            "would be refused; may be repeated."
+        ),
+    ] = None,
     history: Annotated[
         Path | None,
         typer.Option(
@@ -109,20 +128,22 @@ def check(
         observer = _make_observer(ways, Guard(allow_private), resolvers or ())
         supposed = _read_supposed(from_policy, from_mx or (), from_tlsa or ())
         earlier = _read_earlier(history, names)
+        rehearsed = _rehearse(reports or (), names, supposed)
     except (InvalidName, ValueError, TlsFailed) as error:
         raise _unknown(str(error)) from error
     except OSError as error:
         raise _unknown(f"{error.filename}: {error.strerror or error}") from error
     observed = asyncio.run(_observe_all(observer, names, supposed.mx))
     try:
-        reports = [run(_suppose(facts, supposed), earlier.of(facts.domain)) for facts in observed]
+        judged = [run(_suppose(facts, supposed), earlier.of(facts.domain)) for facts in observed]
     except SuppositionWrong as error:
         raise _unknown(str(error)) from error
-    statuses = [_status(report) for report in reports]
+    judged = [replace(report, rehearsed=rehearsed.get(report.facts.domain)) for report in judged]
+    statuses = [_status(report) for report in judged]
     with open_target(None):
-        for report, status in zip(reports, statuses, strict=True):
+        for report, status in zip(judged, statuses, strict=True):
             typer.echo(_present(report, status, as_json=as_json, one_line=one_line, brief=brief))
-    _keep(history, reports)
+    _keep(history, judged)
     raise typer.Exit(next(status for status in _WORST if status in statuses))
 
 
@@ -134,6 +155,21 @@ def _read_earlier(file: Path | None, names: Sequence[Domain]) -> Earlier:
     if earlier.unreadable:
         typer.echo(f"mailward: {file}: lines that are no documents of checks: {earlier.unreadable}", err=True)
     return earlier
+
+
+def _rehearse(paths: Sequence[str], names: Sequence[Domain], supposed: _Supposed) -> dict[str, Rehearsed]:
+    """Raises ValueError."""
+    if not paths:
+        return {}
+    if supposed.policy is None:
+        raise ValueError("--reports goes with --from-policy: it says what that policy would have refused")
+    policy, problems = lint_policy(supposed.policy)
+    if policy is None:
+        first = next(each for each in problems if each.level is Level.INVALID)
+        raise ValueError(f"--from-policy: senders could not use it: {first}")
+    return rehearse(
+        paths, names, policy, lambda text: typer.echo(f"mailward: {make_visible(text)}", err=True)
+    )
 
 
 def _keep(file: Path | None, reports: Sequence[Report]) -> None:
@@ -152,15 +188,6 @@ def _make_observer(ways: Ways, guard: Guard, resolvers: Sequence[str]) -> Observ
         check_ldh(ways.ehlo_name)
     check_authorities(ways.ca_file)
     return Observer(Resolver(resolvers), guard, ways)
-
-
-@dataclass(frozen=True, slots=True)
-class _Supposed:
-    """What is not so, but is asked about."""
-
-    policy: bytes | None
-    mx: tuple[Domain, ...]
-    tlsa: tuple[str, ...]
 
 
 def _read_supposed(policy: Path | None, mx: Sequence[str], tlsa: Sequence[str]) -> _Supposed:
@@ -205,6 +232,9 @@ def _present(report: Report, status: int, *, as_json: bool, one_line: bool, brie
 
 def _status(report: Report) -> int:
     status = _STATUS[report.worst]
+    rehearsed = report.rehearsed
+    if rehearsed is not None and rehearsed.refused and rehearsed.mode is Mode.ENFORCE:
+        status = max(status, EXIT_WARNING)
     others = report.verdicts[-1]
     if status == EXIT_OK and report.facts.has_smtp and others.outcome is Outcome.UNKNOWN:
         return EXIT_UNKNOWN  # no MX host showed anything: that nothing is wrong cannot be said

@@ -11,6 +11,7 @@ from mailward.core.check.run import Report
 from mailward.core.explain.checks import explain_finding
 from mailward.core.explain.explanation import Severity
 from mailward.core.explain.verdicts import say_verdict
+from mailward.render.rehearsal import render_rehearsal
 from mailward.render.visible import make_visible
 from mailward.render.wording import split_code
 
@@ -30,6 +31,8 @@ def render_report(report: Report, *, details: bool = True) -> str:
         lines += _wrap(say_verdict(verdict, report.facts.at), "    ", first="  * ")
     if report.grade is not None:
         lines += ["", *_wrap(f"Grade {report.grade.letter}: {'; '.join(report.grade.sum)}", "  ")]
+    if report.rehearsed is not None:
+        lines += ["", *render_rehearsal(report.rehearsed)]
     if told := _history(report.history):
         lines += ["", *_wrap(told, "  ")]
     for finding in report.findings:

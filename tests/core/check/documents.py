@@ -1,7 +1,7 @@
 """Whether a document is of the published form, field by field: the types have them all, and no other."""
 
 import json
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ def assert_of_the_form(document: dict[str, Any]) -> None:
     """As JSON, since that is what is published."""
     published = json.loads(json.dumps(document))
     read = msgspec.convert(published, Document)
-    again = msgspec.to_builtins(read, builtin_types=(datetime,))
+    again = msgspec.to_builtins(read, builtin_types=(datetime, date))
     assert _without_times(again) == published
 
 
@@ -22,4 +22,6 @@ def _without_times(value: Any) -> Any:
         return {key: _without_times(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_without_times(each) for each in value]
-    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    return value.isoformat() if isinstance(value, date) else value

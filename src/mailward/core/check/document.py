@@ -7,6 +7,7 @@ from mailward.core.check.facts import Facts
 from mailward.core.check.factsdocument import Json, build_facts
 from mailward.core.check.finding import Finding
 from mailward.core.check.history import History
+from mailward.core.check.rehearsal import Rehearsed, Row
 from mailward.core.check.run import Report
 from mailward.core.check.verdict import Verdict
 from mailward.core.explain.checks import explain_finding
@@ -31,7 +32,25 @@ def build_document(report: Report) -> Json:
         "not_observed": [{"about": each.about, "reason": each.reason} for each in report.unobserved],
         "facts": build_facts(facts),
         "history": _history(report.history),
+        "rehearsal": None if report.rehearsed is None else _rehearsed(report.rehearsed),
     }
+
+
+def _rehearsed(rehearsed: Rehearsed) -> Json:
+    return {
+        "mode": rehearsed.mode.value,
+        "reports": rehearsed.reports,
+        "first_day": rehearsed.first.isoformat() if rehearsed.first else None,
+        "last_day": rehearsed.last.isoformat() if rehearsed.last else None,
+        "refused": [_row(row) for row in rehearsed.refused],
+        "passing": [_row(row) for row in rehearsed.passing],
+        "successful": rehearsed.successful,
+        "unverified": rehearsed.unverified,
+    }
+
+
+def _row(row: Row) -> Json:
+    return {"sender": row.sender, "mx": row.mx or None, "code": row.code, "sessions": row.sessions}
 
 
 def _history(history: History) -> Json | None:

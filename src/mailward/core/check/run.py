@@ -7,6 +7,7 @@ from mailward.core.check.facts import Facts, Reach
 from mailward.core.check.finding import Finding, merge
 from mailward.core.check.grade import Grade, grade
 from mailward.core.check.history import History, judge_history, make_moment
+from mailward.core.check.rehearsal import Rehearsed
 from mailward.core.check.rules import RULES
 from mailward.core.check.rules.policyhost import UNOBSERVED
 from mailward.core.check.schema import Moment
@@ -31,6 +32,8 @@ class Report:
     unobserved: tuple[Unobserved, ...]
     grade: Grade | None
     history: History = field(default_factory=History)
+    rehearsed: Rehearsed | None = None
+    """Of a dry run: reported sessions under the policy that is supposed."""
 
     @property
     def worst(self) -> Severity | None:

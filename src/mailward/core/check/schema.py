@@ -7,7 +7,7 @@ documents stay readable. docs/check-schema.json is made of these types (`scripts
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 import msgspec
@@ -212,6 +212,29 @@ class History(msgspec.Struct, frozen=True):
     """When the last copy of a policy ends that is known to have been served: last seen, plus its max_age."""
 
 
+class Rehearsed(msgspec.Struct, frozen=True):
+    """Failed sessions that are alike."""
+
+    sender: str
+    mx: str | None
+    code: str
+    sessions: int
+
+
+class Rehearsal(msgspec.Struct, frozen=True):
+    """What the sessions of reports would have met under the policy that is supposed."""
+
+    mode: Literal["enforce", "testing", "none"]
+    reports: int
+    first_day: date | None
+    last_day: date | None
+    refused: list[Rehearsed]
+    """If the mode were `enforce`."""
+    passing: list[Rehearsed]
+    successful: int
+    unverified: int
+
+
 class Document(msgspec.Struct, frozen=True):
     format: Literal[1]
     domain: str
@@ -224,6 +247,7 @@ class Document(msgspec.Struct, frozen=True):
     not_observed: list[Unobserved]
     facts: Facts
     history: History | None = None
+    rehearsal: Rehearsal | None = None
 
 
 _decoder = msgspec.json.Decoder(Moment)
