@@ -82,7 +82,7 @@ class Observer:
         names = _mx_names(domain, mx)
         hosts, elsewhere, targets = await asyncio.gather(
             asyncio.gather(*(self._observe_host(name, until) for name in names[:MAX_MX_HOSTS])),
-            self._look_elsewhere(domain, sts),
+            self._look_elsewhere(domain, sts, tlsrpt),
             observe_targets(tlsrpt, self.look_up, self._guard),
         )
         return Facts(
@@ -119,12 +119,14 @@ class Observer:
         shown = answer.records[:MAX_RECORDS]
         return Lookup(name, kind, found, shown, (), answer.authenticated, answer.chain, answer.reason)
 
-    async def _look_elsewhere(self, domain: Domain, sts: Lookup) -> tuple[Lookup, ...]:
-        if any(b"stsv1" in text[:200].lower() for text in sts.texts):
-            return ()
-        return tuple(
-            await asyncio.gather(self.look_up(domain, "TXT"), self.look_up(f"mta-sts.{domain}", "TXT"))
-        )
+    async def _look_elsewhere(self, domain: Domain, sts: Lookup, tlsrpt: Lookup) -> tuple[Lookup, ...]:
+        """Where a record that is not in its place may have got to."""
+        names = []
+        if not _has(sts, b"stsv1"):
+            names += [domain, f"mta-sts.{domain}"]
+        elif not _has(tlsrpt, b"tlsrptv1"):
+            names.append(domain)
+        return tuple(await asyncio.gather(*(self.look_up(name, "TXT") for name in names)))
 
     async def _observe_policy_host(self, domain: Domain) -> PolicyHost:
         host = f"mta-sts.{domain}"
@@ -223,6 +225,10 @@ def _mx_names(domain: Domain, mx: Lookup) -> list[str]:
         return [] if mx.has_failed else [domain]
     ordered = sorted((_preference(record), record.partition(" ")[2]) for record in mx.records)
     return list(dict.fromkeys(name for _, name in ordered if name not in (".", "")))
+
+
+def _has(lookup: Lookup, version: bytes) -> bool:
+    return any(version in text[:200].lower() for text in lookup.texts)
 
 
 def _preference(record: str) -> int:

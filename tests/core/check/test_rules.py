@@ -60,6 +60,7 @@ def accepting(*suites: str, unfinished: str = "") -> Facts:
 CASES: tuple[tuple[Code, Severity, Facts], ...] = (
     (Code.MX_LOOKUP_FAILED, CRITICAL, facts(mx=failed(DOMAIN, "MX"), hosts=())),
     (Code.MX_NULL, NOTICE, facts(mx=NULL, hosts=(), **NOTHING, **reports())),
+    (Code.MX_NULL_MISUSED, WARNING, facts(mx=found(DOMAIN, "MX", "0 .", f"10 {MX}"))),
     (
         Code.MX_IMPLICIT,
         NOTICE,
@@ -90,6 +91,7 @@ CASES: tuple[tuple[Code, Severity, Facts], ...] = (
         facts(**record(), elsewhere=(found(DOMAIN, "TXT", "v=STSv1; id=1;"),)),
     ),
     (Code.STS_RECORD_SEVERAL, WARNING, facts(**record("v=STSv1; id=1;", "v=STSv1; id=2;"))),
+    (Code.STS_RECORD_OTHER_TEXT, NOTICE, facts(**record("v=STSv1; id=1;", "v=spf1 -all"))),
     (Code.STS_RECORD_VERSION, WARNING, facts(**record('"v=STSv1; id=1;"'))),
     (Code.STS_RECORD_ID, WARNING, facts(**record("v=STSv1; id=2026-11-28;"))),
     (Code.STS_RECORD_SYNTAX, WARNING, facts(**record("v=STSv1; id=1; a = b;"))),
@@ -207,6 +209,11 @@ CASES: tuple[tuple[Code, Severity, Facts], ...] = (
     ),
     (Code.TLSRPT_MISSING, WARNING, facts(**reports())),
     (
+        Code.TLSRPT_RECORD_MISPLACED,
+        WARNING,
+        facts(**reports(), elsewhere=(found(DOMAIN, "TXT", "v=TLSRPTv1; rua=mailto:a@b.test"),)),
+    ),
+    (
         Code.TLSRPT_SEVERAL,
         WARNING,
         facts(**reports("v=TLSRPTv1; rua=mailto:a@b.test", "v=TLSRPTv1; rua=mailto:a@c.test")),
@@ -230,6 +237,12 @@ TOGETHER: tuple[tuple[Code, Severity, Facts, set[Code]], ...] = (
         Code.MX_HOST_ADDRESS,
         WARNING,
         facts(hosts=(host(), replace(GONE, name="192.0.2.1"))),
+        {Code.MX_NOT_IN_POLICY},
+    ),
+    (
+        Code.MX_HOST_SYNTAX,
+        WARNING,
+        facts(hosts=(host(), host(session(tls=tls(name="mx_1.example.test")), name="mx_1.example.test"))),
         {Code.MX_NOT_IN_POLICY},
     ),
     (

@@ -13,11 +13,13 @@ class Code(StrEnum):
     # the MX records
     MX_LOOKUP_FAILED = "mx-lookup-failed"
     MX_NULL = "mx-null"
+    MX_NULL_MISUSED = "mx-null-misused"
     MX_IMPLICIT = "mx-implicit"
     MX_NOWHERE = "mx-nowhere"
     MX_HOST_UNRESOLVABLE = "mx-host-unresolvable"
     MX_HOST_CNAME = "mx-host-cname"
     MX_HOST_ADDRESS = "mx-host-address"
+    MX_HOST_SYNTAX = "mx-host-syntax"
     MX_HOST_PRIVATE = "mx-host-private"
     MX_DUPLICATE = "mx-duplicate"
     # the record at _mta-sts
@@ -25,6 +27,7 @@ class Code(StrEnum):
     STS_RECORD_MISSING = "sts-record-missing"
     STS_RECORD_MISPLACED = "sts-record-misplaced"
     STS_RECORD_SEVERAL = "sts-record-several"
+    STS_RECORD_OTHER_TEXT = "sts-record-other-text"
     STS_RECORD_VERSION = "sts-record-version"
     STS_RECORD_ID = "sts-record-id"
     STS_RECORD_SYNTAX = "sts-record-syntax"
@@ -106,6 +109,7 @@ class Code(StrEnum):
     DANE_PARTIAL = "dane-partial"
     # the record at _smtp._tls
     TLSRPT_MISSING = "tlsrpt-missing"
+    TLSRPT_RECORD_MISPLACED = "tlsrpt-record-misplaced"
     TLSRPT_SEVERAL = "tlsrpt-several"
     TLSRPT_SYNTAX = "tlsrpt-syntax"
     TLSRPT_LOOKUP_FAILED = "tlsrpt-lookup-failed"

@@ -8,7 +8,7 @@ from mailward.core.check.facts import MxHost, Reach
 from mailward.core.check.finding import Finding
 from mailward.core.check.view import View
 from mailward.core.explain.explanation import Severity
-from mailward.core.names import is_address
+from mailward.core.names import InvalidName, check_ldh, is_address
 
 
 def mx_records(view: View) -> Iterator[Finding]:
@@ -16,8 +16,13 @@ def mx_records(view: View) -> Iterator[Finding]:
     if mx.has_failed:
         yield Finding(Code.MX_LOOKUP_FAILED, Severity.CRITICAL, domain, (f"MX {domain}: {mx.reason}",))
         return
-    if is_null(view):
+    roots = [record for record in mx.records if _is_root(record)]
+    if roots and (len(mx.records) > 1 or roots[0].partition(" ")[0] != "0"):
+        # RFC 7505 §3: preference 0, and no other MX record
+        yield Finding(Code.MX_NULL_MISUSED, Severity.WARNING, domain, _shown(view))
+    elif roots:
         yield Finding(Code.MX_NULL, Severity.NOTICE, domain, _shown(view))
+    if is_null(view):
         return
     if mx.was_found:
         names = Counter(record.partition(" ")[2] for record in mx.records)
@@ -45,6 +50,9 @@ def mx_hosts(view: View) -> Iterator[Finding]:
         if chain and view.facts.mx.was_found:
             aliases = f"{host.name} CNAME {' CNAME '.join(chain)}"
             yield Finding(Code.MX_HOST_CNAME, Severity.WARNING, host.name, (aliases,))
+        if not _is_host_name(host.name):
+            evidence = (f"MX {host.name}",)
+            yield Finding(Code.MX_HOST_SYNTAX, Severity.WARNING, host.name, evidence)
         private = [session for session in host.sessions if session.reach is Reach.FORBIDDEN]
         if private:
             reasons = tuple(session.reason for session in private)
@@ -52,9 +60,24 @@ def mx_hosts(view: View) -> Iterator[Finding]:
 
 
 def is_null(view: View) -> bool:
-    """RFC 7505: the one MX record `0 .` says that the domain takes no mail."""
+    """RFC 7505: the MX record `0 .` says that the domain takes no mail; beside others senders pass over it."""
     records = view.facts.mx.records
-    return bool(records) and all(record.partition(" ")[2] in (".", "") for record in records)
+    return bool(records) and all(_is_root(record) for record in records)
+
+
+def _is_root(record: str) -> bool:
+    return record.partition(" ")[2] in (".", "")
+
+
+def _is_host_name(name: str) -> bool:
+    """An address in its place is a fault of its own."""
+    if is_address(name):
+        return True
+    try:
+        check_ldh(name)
+    except InvalidName:
+        return False
+    return True
 
 
 def takes_mail(view: View) -> bool:

@@ -13,6 +13,7 @@ from mailward.core.mtasts.record import NoRecord, Record, RecordInvalid, Several
 
 _VERSION = b"v=stsv1"
 _MAX_SHOWN = 10
+_OTHERS = "KumoMTA joins all texts there and finds no policy; go-mtasts takes a second text for no policy."
 
 
 def sts_record(view: View) -> Iterator[Finding]:
@@ -29,6 +30,8 @@ def sts_record(view: View) -> Iterator[Finding]:
         yield Finding(code, Severity.WARNING, lookup.name, (*_shown(lookup), str(record)))
     elif isinstance(record, NoRecord):
         yield _absence(view, record)
+    elif len(lookup.texts) > 1:
+        yield Finding(Code.STS_RECORD_OTHER_TEXT, Severity.NOTICE, lookup.name, _shown(lookup), (_OTHERS,))
 
 
 def _absence(view: View, error: NoRecord) -> Finding:

@@ -48,6 +48,10 @@ def _fault(view: View, error: RecordError, evidence: tuple[str, ...]) -> Finding
     meant = any(_VERSION in text[:200].lower() for text in view.facts.tlsrpt.texts)
     if isinstance(error, RecordInvalid) or (isinstance(error, NoRecord) and meant):
         return Finding(Code.TLSRPT_SYNTAX, Severity.WARNING, name, evidence)
+    for other in view.facts.elsewhere:
+        if any(text.lower().startswith(_VERSION) for text in other.texts):
+            at = tuple(f'{other.name} TXT "{record}"' for record in other.records[:10])
+            return Finding(Code.TLSRPT_RECORD_MISPLACED, Severity.WARNING, name, at)
     protected = bool(view.patterns) or any(host.dane is HostState.USABLE for host in view.hosts)
     severity = Severity.WARNING if protected else Severity.NOTICE
     return Finding(Code.TLSRPT_MISSING, severity, name, evidence)

@@ -42,6 +42,21 @@ ENTRIES = (
         section="RFC 7505 section 3",
     ),
     Explanation(
+        code=Code.MX_NULL_MISUSED,
+        title="Null MX that is none",
+        clause="the MX records of DOMAIN hold `.` beside others, or with a preference other than 0",
+        meaning=(
+            "A null MX says that DOMAIN takes no mail, and must be the only MX record, with preference 0. Senders "
+            "differ in what they make of this one: some pass over it, some bounce the mail."
+        ),
+        severity=Severity.WARNING,
+        steps=(
+            "If DOMAIN takes mail, remove the record that names `.`",
+            "If it takes none, publish this one record and no other: `DOMAIN. MX 0 .`",
+        ),
+        section="RFC 7505 section 3",
+    ),
+    Explanation(
         code=Code.MX_IMPLICIT,
         title="No MX record",
         clause="DOMAIN has no MX record",
@@ -115,6 +130,21 @@ ENTRIES = (
         severity=Severity.WARNING,
         steps=("Give the mail server a name with an address record, and put that name into the MX record.",),
         section="RFC 5321 section 5.1",
+    ),
+    Explanation(
+        code=Code.MX_HOST_SYNTAX,
+        title="Name that no mail server may have",
+        clause="MX_HOST is not a name that a mail server may have",
+        meaning=(
+            "Labels of a host name are letters, digits and inner hyphens. No authority issues a certificate for "
+            "MX_HOST and no line of a policy can hold it, so that senders that enforce a policy do not deliver there."
+        ),
+        severity=Severity.WARNING,
+        steps=(
+            "Give the mail server another name, with address records and a certificate.",
+            "Put that name into the MX record and the policy.",
+        ),
+        section="RFC 5321 section 2.3.5",
     ),
     Explanation(
         code=Code.MX_HOST_PRIVATE,

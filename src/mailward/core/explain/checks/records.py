@@ -67,6 +67,21 @@ ENTRIES = (
         section=_SECTION,
     ),
     Explanation(
+        code=Code.STS_RECORD_OTHER_TEXT,
+        title="Other text beside the record",
+        clause="_mta-sts.DOMAIN has other texts beside its record",
+        meaning=(
+            "There are texts at `_mta-sts.DOMAIN` that are no MTA-STS record. Senders should pass over them; some take "
+            "them for a fault, and see no policy."
+        ),
+        severity=Severity.NOTICE,
+        steps=(
+            _SEE,
+            "Remove the others. Often they come from a wildcard, or were meant for the domain itself.",
+        ),
+        section=_SECTION,
+    ),
+    Explanation(
         code=Code.STS_RECORD_VERSION,
         title="Record does not begin with its version",
         clause="the record at _mta-sts.DOMAIN does not begin `v=STSv1;`",
@@ -139,6 +154,18 @@ ENTRIES = (
         ),
         severity=Severity.WARNING,
         steps=(_ONE_REPORTS, "Read what comes, or let Mailward read it."),
+        section=_REPORTS,
+    ),
+    Explanation(
+        code=Code.TLSRPT_RECORD_MISPLACED,
+        title="Record for reports at the wrong name",
+        clause="the record for reports is not at _smtp._tls.DOMAIN",
+        meaning=(
+            "The text of the record stands at a name where no sender looks. Nobody can tell you when encrypted "
+            "delivery fails."
+        ),
+        severity=Severity.WARNING,
+        steps=("Move it to `_smtp._tls.DOMAIN`.", _ONE_REPORTS),
         section=_REPORTS,
     ),
     Explanation(
