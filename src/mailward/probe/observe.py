@@ -85,6 +85,7 @@ class Observer:
             self._look_elsewhere(domain, sts, tlsrpt),
             observe_targets(tlsrpt, self.look_up, self._guard),
         )
+        elsewhere += await self._look_for_tlsa(domain, mx, hosts)
         return Facts(
             domain,
             at,
@@ -127,6 +128,14 @@ class Observer:
         elif not _has(tlsrpt, b"tlsrptv1"):
             names.append(domain)
         return tuple(await asyncio.gather(*(self.look_up(name, "TXT") for name in names)))
+
+    async def _look_for_tlsa(self, domain: Domain, mx: Lookup, hosts: Sequence[MxHost]) -> tuple[Lookup, ...]:
+        """Where records for MX hosts that have none may have got to; only under DNSSEC are there any."""
+        names = {host.name for host in hosts}
+        has_any = any(lookup.was_found for host in hosts for lookup in host.tlsa)
+        if not mx.is_secure or not names or has_any or domain in names:
+            return ()
+        return (await self.look_up(f"_25._tcp.{domain}", "TLSA"),)
 
     async def _observe_policy_host(self, domain: Domain) -> PolicyHost:
         host = f"mta-sts.{domain}"

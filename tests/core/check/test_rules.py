@@ -201,6 +201,11 @@ CASES: tuple[tuple[Code, Severity, Facts], ...] = (
         WARNING,
         facts(hosts=(host(tlsa=(found(f"_25._tcp.{MX}", "TLSA", f"3 1 1 {'00' * 32}"),)),)),
     ),
+    (
+        Code.TLSA_MISPLACED,
+        WARNING,
+        facts(elsewhere=(found(f"_25._tcp.{DOMAIN}", "TLSA", f"3 1 1 {'00' * 32}", is_secure=True),)),
+    ),
     (Code.DANE_MX_INSECURE, WARNING, facts(hosts=(signed_host("3 1 1 leaf"),))),
     (
         Code.DANE_PARTIAL,

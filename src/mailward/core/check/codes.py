@@ -104,6 +104,7 @@ class Code(StrEnum):
     TLSA_NEXT_RENEWAL = "tlsa-next-renewal"
     TLSA_INVALID = "tlsa-invalid"
     TLSA_SOME_UNUSABLE = "tlsa-some-unusable"
+    TLSA_MISPLACED = "tlsa-misplaced"
     TLSA_INSECURE = "tlsa-insecure"
     DANE_MX_INSECURE = "dane-mx-insecure"
     DANE_PARTIAL = "dane-partial"

@@ -34,6 +34,7 @@ RULES: tuple[Rule, ...] = (
     ciphers.ciphers,
     dane.dnssec,
     dane.tlsa_records,
+    dane.tlsa_elsewhere,
     dane.tlsa_match,
     tlsrpt.report_record,
     tlsrpt.report_targets,

@@ -49,6 +49,14 @@ def tlsa_records(view: View) -> Iterator[Finding]:
             yield Finding(Code.DANE_PARTIAL, Severity.WARNING, host.name, evidence)
 
 
+def tlsa_elsewhere(view: View) -> Iterator[Finding]:
+    """Records below the domain instead of its MX host: no sender asks there (RFC 7672 section 2.2.3)."""
+    for lookup in view.facts.elsewhere:
+        if lookup.kind == "TLSA" and lookup.was_found:
+            evidence = tuple(f"{lookup.name} TLSA {record[:160]}" for record in lookup.records[:10])
+            yield Finding(Code.TLSA_MISPLACED, Severity.WARNING, lookup.name, evidence)
+
+
 def tlsa_match(view: View) -> Iterator[Finding]:
     for host in view.hosts:
         if host.dane is HostState.USABLE:

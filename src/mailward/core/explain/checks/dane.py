@@ -82,6 +82,21 @@ ENTRIES = (
         section="RFC 7672 section 3.1.3",
     ),
     Explanation(
+        code=Code.TLSA_MISPLACED,
+        title="TLSA records at the wrong name",
+        clause="the TLSA records stand below DOMAIN, not below the MX host",
+        meaning=(
+            "Senders ask for TLSA records below the name of the MX host. There are none, and those below the mail "
+            "domain are not read by anybody: DANE is not in force."
+        ),
+        severity=Severity.WARNING,
+        steps=(
+            "Move them to `_25._tcp.MX_HOST` of each MX host; that zone must be signed.",
+            "Compare with the certificate: `mailward check DOMAIN` does it as soon as they are there.",
+        ),
+        section="RFC 7672 section 2.2.3",
+    ),
+    Explanation(
         code=Code.TLSA_INSECURE,
         title="TLSA records without DNSSEC",
         clause="the TLSA records of MX_HOST are not secured by DNSSEC",
@@ -122,6 +137,6 @@ ENTRIES = (
         ),
         severity=Severity.WARNING,
         steps=("Publish TLSA records for MX_HOST too.", SEE_KEY),
-        section="RFC 7672 section 2.2",
+        section="RFC 7672 section 2.2.3",
     ),
 )
