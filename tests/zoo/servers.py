@@ -92,7 +92,6 @@ class Servers:
 def running_zoo(rows: Sequence[Row]) -> Iterator[Servers]:
     numbers = {f"{mx.name}.{row.domain}": 0 for row in rows for mx in row.mx}
     numbers = {name: FIRST_MX + at for at, name in enumerate(numbers)}
-    assert len(numbers) < 255 - FIRST_MX, "the network has no more addresses"
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="zoo-", dir=find_tree("trixie").parent))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)

@@ -11,7 +11,7 @@ from mailward.core.dane.judge import HostState
 from mailward.core.explain.explanation import Severity
 from mailward.core.mtasts.record import NoRecord, Record, RecordInvalid, SeveralRecords
 
-_VERSION = b"v=stsv1"
+_VERSION = b"v=stsv"  # whatever its number: a record is meant
 _MAX_SHOWN = 10
 _OTHERS = "KumoMTA joins all texts there and finds no policy; go-mtasts takes a second text for no policy."
 
