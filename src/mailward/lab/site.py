@@ -159,8 +159,8 @@ class Site:
         try:
             return {
                 str(each.domain)
-                for day in counts.days()
-                for each in counts.read_day(day)
+                for part in counts.parts()
+                for each in counts.read_part(part)
                 if any(result.summary.total_failure_session_count for result in each.results)
             }
         finally:
