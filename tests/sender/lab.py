@@ -9,7 +9,7 @@ from tests.fakes.certs import Authority
 from tests.fakes.dns import FakeDns
 from tests.fakes.policyhost import PolicyHost, http
 
-from mailward.config import Dns, Sender, Settings
+from mailward.config import Dns, Sender, Settings, Tlsrpt
 from mailward.sender.daemon import Daemon, make_daemon, make_sender_resolver
 from mailward.sender.sqlite import SqliteCache
 
@@ -26,6 +26,7 @@ def policy(mode: str, max_age: int = 604800) -> bytes:
 class Lab:
     def __init__(self, folder: Path, dns: FakeDns, authority: Authority, host: PolicyHost) -> None:
         self.folder, self.dns, self.authority, self.host = folder, dns, authority, host
+        self.tlsrpt = Tlsrpt()
         self.sender = Sender(
             listen=("127.0.0.1:0",),
             cache=str(folder / "cache.sqlite3"),
@@ -41,6 +42,7 @@ class Lab:
             data=str(self.folder),
             dns=Dns(resolvers=(self.dns.address,), allow_private_addresses=True),
             sender=sender,
+            tlsrpt=self.tlsrpt,
         )
 
     def publish(self, policy_id: str = "1", body: bytes = POLICY) -> None:

@@ -25,6 +25,7 @@ from mailward.net.resolver import Resolver
 from mailward.sender import blindspots
 from mailward.sender.blindspots import BlindSpots, own_senders
 from mailward.sender.cache import Entry
+from mailward.sender.signalnumbers import Number, SignalNumbers
 from mailward.sender.sqlite import SqliteCache
 from mailward.sender.verifying import Verifier
 
@@ -45,11 +46,12 @@ class Site:
         self.log = Path(settings.tlsrpt.log)
         self.cache = SqliteCache(settings.sender_cache_path, 1000)
         self.count = 0
+        self.numbers = SignalNumbers()
         self.start(None)
 
     def start(self, place: str | None) -> None:
         resolver = Resolver([self.lab.dns.address], timeout_seconds=1.0)
-        self.spots = BlindSpots(self.settings, self.cache, resolver, place, self.verifier)
+        self.spots = BlindSpots(self.settings, self.cache, resolver, place, self.verifier, self.numbers)
 
     async def learn(self, body: bytes, domain: str = DOMAIN) -> None:
         now = int(clock.now().timestamp())
@@ -251,6 +253,16 @@ async def test_a_restart_counts_nothing_twice_and_loses_nothing(site: Site) -> N
     site.write(SENT)
     site.start(place)
     assert await site.counted() == [CLEAR]
+
+
+async def test_signals_that_postfix_could_not_send_are_told(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        site.write("warning: Could not report TLS handshake result to tlsrpt library: Resource (errno 11)")
+    assert await site.counted() == []
+    assert site.numbers.get(Number.NOT_SENT) == 3
+    assert [record.message for record in caplog.records].count("signals-not-sent") == 1
 
 
 async def test_reports_of_our_own_are_not_reported_on(site: Site) -> None:

@@ -16,12 +16,15 @@ from tests.net.test_webpost import server
 from tests.sender.lab import DOMAIN, Lab
 from tests.sender.test_answers import ask
 
+from mailward.config import Tlsrpt
 from mailward.core.names import Domain
 from mailward.core.sending.notice import MAX_LISTED, Cause, Kind, body, make_override, subject
 from mailward.core.sending.overrides import Action, parse_overrides
 from mailward.net import clock
 from mailward.sender.daemon import Daemon
 from mailward.sender.notices import FORGET_SECONDS, Told
+from mailward.sender.reportrows import Delivery, NewDelivery, NewReport, State
+from mailward.sender.reportstore import ReportStore
 
 TODAY = dt.date(2026, 11, 27)
 
@@ -195,6 +198,46 @@ async def test_a_policy_that_cannot_be_refreshed_for_days_is_told(site: Site) ->
     [raw] = site.read_mails()
     assert f"Subject: Mailward: the policy of {DOMAIN} cannot be refreshed\n".encode() in raw
     assert f"{DOMAIN}: its policy cannot be fetched anew, and ends in ".encode() in raw
+    await daemon.knowledge.close()
+
+
+REPORTS = NewReport(
+    "shop.example", "1", b"", 1, 0, 0, "", [NewDelivery("mailto:tls@a.test", "tls@a.test", 0, 0)]
+)
+
+
+async def test_reports_that_are_not_delivered_are_told_once_and_again_when_their_rua_is_suppressed(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.lab.tlsrpt = Tlsrpt(contact="tls@site.test")
+    daemon = site.daemon(queue_command=())
+    store = ReportStore(site.lab.settings().tlsrpt_reports_path)
+    today, now = clock.today(), int(clock.now().timestamp())
+
+    def deliver(days_ago: int, state: State) -> Delivery:
+        store.add_reports(today - dt.timedelta(days=days_ago), 0, [REPORTS], "z", 0, now, complete=True)
+        [delivery] = store.due(now, 10, by_mail=True)
+        store.finish(delivery, state, "550 5.1.1 no such user")
+        return delivery
+
+    deliver(5, State.DELIVERED)
+    await daemon.notices.look()
+    assert site.read_mails() == []
+    for days_ago in (4, 3):
+        last = deliver(days_ago, State.FAILED)
+        await daemon.notices.look()
+    [raw] = site.read_mails()
+    assert b"Subject: Mailward: TLS reports about shop.example are not delivered\n" in raw
+    assert b"mailto:tls@a.test: the last TLS report about shop.example was not delivered" in raw
+    assert store.suppress_if_bad(last, 2, now + 30 * 86_400 + 3600, now)
+    for _ in range(2):
+        await daemon.notices.look()
+    _, raw = site.read_mails()
+    assert b"nothing is sent there for 30 days" in raw
+    assert b"Cause: 2 days without success, the last: 550 5.1.1 no such user" in raw
+    told = [record.message for record in caplog.records if record.message.startswith("reports-")]
+    assert told == ["reports-undelivered", "reports-suppressed"]
+    store.close()
     await daemon.knowledge.close()
 
 

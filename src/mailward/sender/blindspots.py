@@ -38,6 +38,8 @@ from mailward.net.resolver import Resolver, Status
 from mailward.sender.cache import CacheError, PolicyCache
 from mailward.sender.memory import Generations
 from mailward.sender.postfixlog import PostfixLog, open_log
+from mailward.sender.signalnumbers import Number, SignalNumbers
+from mailward.sender.signals import QUEUE_LENGTH_FIX
 from mailward.sender.verifying import Verifier
 from mailward.sender.watch import read_overrides
 
@@ -54,6 +56,7 @@ FAILED_SECONDS = 30.0
 RETRIES = 3  # of lookups that fail
 OVERRIDES_SECONDS = 60.0
 TELL_SECONDS = 3600.0
+ALARM_SECONDS = 60.0  # between two lines about signals that were not sent
 _OPPORTUNISTIC = (Level.MAY.value, Level.DANE.value)
 
 
@@ -69,9 +72,11 @@ class BlindSpots:
         resolver: Resolver,
         place: str | None,
         verifier: Verifier | None = None,
+        numbers: SignalNumbers | None = None,
     ) -> None:
-        """`place`: of the log, as it was committed last. `cache` is only read."""
+        """`place`: of the log, as it was committed last. `cache` is only read. `numbers`: what metrics show."""
         self._settings, self._cache, self._resolver, self._verifier = settings, cache, resolver, verifier
+        self._numbers = numbers or SignalNumbers()
         self._joiner = Joiner(own_senders(settings))
         self._log: PostfixLog = open_log(settings.tlsrpt.log, place, settings.tlsrpt.journal_command)
         self._is_first = True
@@ -89,6 +94,7 @@ class BlindSpots:
         self._overrides: tuple[Override, ...] | None = ()
         self._overrides_at = float("-inf")
         self._tell_at = clock.monotonic() + TELL_SECONDS
+        self._not_sent_at = float("-inf")
         self.counted: Counter[str] = Counter()
         """By kind of session and what became of it, for the log and metrics."""
 
@@ -136,6 +142,7 @@ class BlindSpots:
                 self._joiner.add_entry(entry, place, now)
             is_full = batch.is_full
         await self._conclude(self._joiner.settle(clock.monotonic()))
+        self._tell_not_sent()
         if self._joiner.place is not None:
             with self._lock:
                 self._place = self._joiner.place
@@ -155,6 +162,14 @@ class BlindSpots:
         counted["without-line"], self._joiner.unjoined = self._joiner.unjoined, 0
         if facts := {name: count for name, count in sorted(counted.items()) if count}:
             logger.info("log-counted", extra=facts)
+
+    def _tell_not_sent(self) -> None:
+        count, self._joiner.not_sent = self._joiner.not_sent, 0
+        self._numbers.add(Number.NOT_SENT, count)
+        self.counted["not-sent"] += count
+        if count and clock.monotonic() >= self._not_sent_at + ALARM_SECONDS:
+            self._not_sent_at = clock.monotonic()
+            logger.error("signals-not-sent", extra={"count": count, "fix": QUEUE_LENGTH_FIX})
 
     async def _conclude(self, sessions: Sequence[Session]) -> None:
         unreported = []

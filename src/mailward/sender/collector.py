@@ -228,7 +228,7 @@ class Collector:
 def run_collector(settings: Settings, signals: Signals) -> int:
     """In a process of its own, until SIGTERM or SIGINT; its exit status."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    observer = LogObserver(settings) if settings.tlsrpt.log else None
+    observer = LogObserver(settings, signals.numbers) if settings.tlsrpt.log else None
     collector = Collector(settings.tlsrpt_counts_path, signals, observer)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: collector.stop())

@@ -17,6 +17,7 @@ from mailward.sender.blindspots import BlindSpots
 from mailward.sender.cache import CacheError
 from mailward.sender.counts import Counts, CountsError
 from mailward.sender.daemon import make_sender_resolver
+from mailward.sender.signalnumbers import SignalNumbers
 from mailward.sender.sqlite import SqliteCache
 from mailward.sender.verifying import Verifier
 
@@ -27,8 +28,9 @@ _STOP_SECONDS = 5.0
 
 
 class LogObserver:
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, numbers: SignalNumbers | None = None) -> None:
+        """`numbers`: what metrics show."""
+        self._settings, self._numbers = settings, numbers
         self._spots: BlindSpots | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: asyncio.Task[None] | None = None
@@ -80,7 +82,7 @@ class LogObserver:
         except (CacheError, CountsError, AuthoritiesUnreadable) as error:
             logger.error("log-not-followed", extra={"reason": str(error)})
             return
-        spots = BlindSpots(settings, cache, make_sender_resolver(settings), place, verifier)
+        spots = BlindSpots(settings, cache, make_sender_resolver(settings), place, verifier, self._numbers)
         self._spots = spots
         logger.info("log-followed", extra={"file": settings.tlsrpt.log, "place": place or "-"})
         try:

@@ -1,7 +1,9 @@
-"""The operator hears, once for each cause, of mail that waits because of us and of policies that cannot be refreshed.
+"""The operator hears, once for each cause, of mail that waits because of us, of policies that cannot be refreshed, and
+of TLS reports that nobody takes.
 
-Every few minutes Postfix's queue is looked at (`postqueue -j`, as it is printed, line by line), and the cache. What is
-new goes to the log, and to mail and webhook where they are configured; what could not be told is told the next time.
+Every few minutes Postfix's queue is looked at (`postqueue -j`, as it is printed, line by line), the cache and the
+deliveries of reports. What is new goes to the log, and to mail and webhook where they are configured; what could not
+be told is told the next time.
 """
 
 import asyncio
@@ -29,6 +31,8 @@ from mailward.sender.cache import CacheError
 from mailward.sender.census import failing_policies
 from mailward.sender.exposition import Deferred
 from mailward.sender.postconf import PostfixError, run_program
+from mailward.sender.reportnotices import report_causes
+from mailward.sender.reportrows import StoreError
 
 logger = logging.getLogger("mailward.sender")
 
@@ -104,7 +108,7 @@ class Notices:
 
     async def look(self) -> None:
         now = int(clock.now().timestamp())
-        causes = [*await self._deferred(now), *await self._failing(now)]
+        causes = [*await self._deferred(now), *await self._failing(now), *await self._reports(now)]
         for name, channel in self._channels.items():
             fresh = [cause for cause in causes if self._told.is_new(name, cause, now)]
             if not fresh:
@@ -169,6 +173,15 @@ class Notices:
             for domain, failure, ends_at in found
         ]
 
+    async def _reports(self, now: int) -> list[Cause]:
+        if not self._settings.tlsrpt.contact:
+            return []
+        try:
+            return await asyncio.to_thread(report_causes, self._settings.tlsrpt_reports_path, now)
+        except StoreError as error:
+            logger.error("reports-unreadable", extra={"reason": str(error)})
+            return []
+
     async def _lifetime(self) -> int | None:
         command = self._settings.sender.queue_command
         instance = command[command.index("-c") :][:2] if "-c" in command else ()
@@ -189,6 +202,8 @@ class Notices:
                     "lifetime_seconds": cause.lifetime_seconds or "-",
                     "override": make_override(cause, clock.today()),
                 }
+            elif cause.rua:
+                facts["rua"] = cause.rua
             else:
                 facts["ends_in_seconds"] = cause.lifetime_seconds
             logger.warning(cause.kind.value, extra=facts)

@@ -14,6 +14,7 @@ from mailward.core.postfix.smtplog import (
     Entry,
     Established,
     Event,
+    NotSent,
     Queued,
     Refused,
     Signalled,
@@ -71,6 +72,12 @@ def test_what_the_lines_say() -> None:
         "Nov 28 23:15:02 sender postfix/qmgr[1]: C3AF6186129: from=<a@b.test>, size=292, nrcpt=1 (queue active)",
         NOW,
     ) == Entry(AT, "postfix/qmgr", 1, Queued("C3AF6186129", "a@b.test"))
+    not_sent = "Could not report TLS handshake result to tlsrpt library: Connection refused (errno 111)"
+    assert [event(f"warning: {not_sent}"), event(not_sent), event(f"x {not_sent}")] == [
+        NotSent(),
+        NotSent(),
+        None,
+    ]
     expected = Delivered("C3AF6186129", Domain("plain.test"), PLAIN, 1, "0/0.03/0.17/0.14", "sent")
     assert delivered() == expected
     assert expected.connected_seconds == pytest.approx(0.31)

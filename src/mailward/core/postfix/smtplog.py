@@ -53,6 +53,8 @@ _SIGNALLED = re.compile(
 _REFUSED = re.compile(
     r"warning: MX name '(?P<host>[^'\s]{1,255})' does not match STS MX pattern for '(?P<domain>[^'\s]{1,255})'$"
 )
+# trw_report_success/failure of 3.10.13, whatever reason and number follow
+_NOT_SENT = re.compile(r"(?:warning: )?Could not report TLS handshake result to tlsrpt library: ")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY = timedelta(days=1)
 MAX_DELAY_SECONDS = 1e6
@@ -109,13 +111,18 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class NotSent:
+    """A datagram that found no room, or nobody who listens: its session is counted by nobody."""
+
+
+@dataclass(frozen=True, slots=True)
 class Queued:
     queue_id: str
     sender: str
     """Of the envelope."""
 
 
-Event = Established | Signalled | Delivered | Refused | Queued
+Event = Established | Signalled | Delivered | Refused | Queued | NotSent
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +173,8 @@ def _read_event(program: str, text: str) -> Event | None:
         relay = _relay(found["relay"])
         domain = parse_domain(found["domain"])
         return Signalled(domain, relay.name, relay.address, found["status"] == "success") if relay else None
+    if _NOT_SENT.match(text):
+        return NotSent()
     if program != "smtp":
         return None
     if found := _REFUSED.match(text):

@@ -20,7 +20,16 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from mailward.core.names import Domain
-from mailward.core.postfix.smtplog import Delivered, Entry, Established, Event, Queued, Refused, Signalled
+from mailward.core.postfix.smtplog import (
+    Delivered,
+    Entry,
+    Established,
+    Event,
+    NotSent,
+    Queued,
+    Refused,
+    Signalled,
+)
 from mailward.core.tlsrpt.counting import Tally
 
 SETTLE_SECONDS = 5.0  # a datagram and its line come by different ways: so long the one waits for the other
@@ -92,6 +101,8 @@ class Joiner:
         """Deliveries over connections that may have been in the clear, where the log does not say it for sure."""
         self.unjoined = 0
         """Signals without a line."""
+        self.not_sent = 0
+        """Signals that Postfix could not send."""
         self._is_ours = is_ours
         self._processes: OrderedDict[int, _Process] = OrderedDict()
         self._pending: deque[_Waiting] = deque()
@@ -181,6 +192,8 @@ class Joiner:
             if signal is None or not event.is_success:
                 return None
             return Session(Kind.TLS, signal.at, event.domain, event.host, event.address, signal)
+        if isinstance(event, NotSent):
+            self.not_sent += 1
         is_new = self._is_new(entry)
         if isinstance(event, Refused) and is_new:
             return Session(Kind.OUTSIDE, entry.at, event.domain, event.host, "")
