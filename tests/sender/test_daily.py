@@ -23,10 +23,10 @@ from tests.sender.reportlab import (
 )
 
 from mailward.core.dkim import KeyAnswer, KeyStatus, Result, find_signatures, verify
-from mailward.core.tlsrpt.counting import Detail
+from mailward.core.tlsrpt.counting import Detail, Origin
 from mailward.core.tlsrpt.mail import read_mail
 from mailward.core.tlsrpt.reading import check_strict
-from mailward.core.tlsrpt.schema import Policy
+from mailward.core.tlsrpt.schema import FailureDetail, Policy
 from mailward.net import clock
 from mailward.sender.dkimkeys import load_key, record_of
 from mailward.sender.signalnumbers import Number
@@ -133,6 +133,24 @@ async def test_sessions_that_were_all_taken_back_are_no_report(lab: ReportLab) -
     lab.count(tally(successes=2), tally(successes=-2), tally("other.example"))
     await lab.once()
     assert [each.domain for each in lab.deliveries()] == ["other.example"]
+
+
+async def test_a_policy_that_could_not_be_refreshed_is_told_without_a_session(lab: ReportLab) -> None:
+    failure = FailureDetail(
+        result_type="sts-policy-fetch-error", failure_reason_code="timeout+fallback-to-cached-policy"
+    )
+    lab.count(tally(successes=0, details=(Detail(failure, 3),))._replace(origin=Origin.DISCOVERY))
+    await lab.once()
+    reading = read_mail(lab.relay.mails[0].content)
+    assert check_strict(reading) == ()
+    [result] = reading.reports[0].policies
+    assert (result.summary.total_successful_session_count, result.summary.total_failure_session_count) == (
+        0,
+        0,
+    )
+    assert [(each.result_type, each.failed_session_count) for each in result.failure_details] == [
+        ("sts-policy-fetch-error", 3)
+    ]
 
 
 async def test_what_a_size_hint_allows_is_not_exceeded_and_what_is_cut_is_said(lab: ReportLab) -> None:

@@ -70,10 +70,6 @@ class DomainState:
     used_at: float = 0.0
     touched_at: float = float("-inf")
     """When the cache was told of the use."""
-    unmet: FetchError | None = None
-    """A fetch that failed, and that no mail has met yet."""
-    was_late: bool = False
-    """Mail was answered before the look that it caused had ended."""
 
 
 @dataclass(slots=True)
@@ -97,7 +93,7 @@ class Knowledge:
         self.on_learned: Callable[[Domain], None] = lambda domain: None
         """Called when the cache has a policy that it had not, before anybody is answered by it."""
         self.on_unmet: Callable[[Unmet], None] = lambda unmet: None
-        """Called when mail met a policy that could not be fetched: once for each fetch that failed."""
+        """Called when a policy could not be fetched: once for each fetch that failed, whether mail has asked or not."""
         self.looks_for_dane = False
         self.validation_seen = asyncio.Event()
         """Set when it is known whether DANE is looked for; until then answers wait, or call it unknown."""
@@ -132,16 +128,13 @@ class Knowledge:
             logger.error("cache-unreadable", extra={"domain": domain, "reason": str(error)})
             return StsFinding(StsState.UNREADABLE, reason=str(error)), 0.0
         state.used_at = clock.monotonic()
-        self._tell_unmet(domain, state)
         if (live := self._live(state)) is not None:
             return live
         if state.fresh_until <= clock.monotonic():
             done = await self._flights.join(domain, lambda: self._discover(domain, state), deadline)
             if not done:
                 self._metrics.late_answers += 1
-                state.was_late = True
                 return _late(state), 0.0
-            self._tell_unmet(domain, state)
         return self._live(state) or (state.finding, state.fresh_until)
 
     async def dane(self, nexthop: NextHop, deadline: float) -> tuple[DaneFinding, float]:
@@ -290,9 +283,7 @@ class Knowledge:
             await self._note_failure(
                 domain, state, Failure(policy_id, self.now(), count, str(error), error.code)
             )
-            state.unmet = error
-            if state.was_late:
-                self._tell_unmet(domain, state)
+            self._tell_unmet(domain, state, error)
             return
         if self._time is not None and fetched.served_at is not None:
             self._time.confirm(fetched.served_at)
@@ -300,7 +291,7 @@ class Knowledge:
         entry = Entry(domain, cached, None, cached.refresh_at(_jitter(domain, cached)))
         before = state.entry
         await self._keep(entry)
-        state.entry, state.failure, state.unmet, state.was_late = entry, None, None, False
+        state.entry, state.failure = entry, None
         if before is None or before.cached.policy != cached.policy or not before.cached.is_live(self.now()):
             self._metrics.policy_changes += 1
             self.on_learned(domain)
@@ -329,12 +320,10 @@ class Knowledge:
             domain, state, finding, max(failure.retry_at(failure.policy_id) - self.now(), FAILED_SECONDS)
         )
 
-    def _tell_unmet(self, domain: Domain, state: DomainState) -> None:
-        error, state.unmet, state.was_late = state.unmet, None, False
-        if error is None:
-            return
+    def _tell_unmet(self, domain: Domain, state: DomainState, error: FetchError) -> None:
         live = self._live(state)
         used = live[0].policy if live else None
+        # RFC 8461 §6: "except if that policy's mode is none"
         if used is None or used.mode is not Mode.NONE:
             self.on_unmet(Unmet(domain, error.result_type, error.code, used))
 

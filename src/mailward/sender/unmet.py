@@ -1,9 +1,10 @@
-"""Policies that could not be had, counted beside the session of the mail that asked for them (RFC 8460, 4.3.2.2).
+"""Policies that could not be had, counted for the reports (RFC 8461 section 6, RFC 8460 section 4.3.2.2).
 
-Postfix's datagram about that mail tells of its session: `no-policy-found` where none was learned before, `sts` where
-one was. Added here is why there was none, or that the one used could not be refreshed: a detail without a session,
-since the session is counted by the datagram. So one look that failed is one detail, when mail has asked, and an entry
-without any session is not reported.
+At first contact, mail has asked; Postfix's datagram about that mail tells of its session, as `no-policy-found`. A
+policy that was learned before is fetched anew every day, and what fails there is reportable whether mail comes or not:
+a datagram, where there is one, says `sts`. Added here is why there was none, or that the one used could not be
+refreshed: a detail without a session. One fetch that failed is one detail; it stands beside the sessions of that
+policy, or alone beside none.
 """
 
 import asyncio

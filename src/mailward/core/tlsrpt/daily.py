@@ -60,8 +60,8 @@ def day_range(day: date) -> DateRange:
 
 
 def make_report(counted: DomainDay, reporter: Reporter) -> Report | None:
-    """None where no session is left, as when all that was counted was taken back."""
-    results = tuple(_result(each) for each in counted.results if _has_sessions(each))
+    """None where nothing is left, as when all that was counted was taken back."""
+    results = tuple(_result(each) for each in counted.results if _has_content(each))
     if not results:
         return None
     return Report(
@@ -93,9 +93,11 @@ def count_sessions(report: Report) -> tuple[int, int]:
     )
 
 
-def _has_sessions(result: PolicyResult) -> bool:
+def _has_content(result: PolicyResult) -> bool:
+    """Sessions, or failures that no session had to meet: RFC 8461 section 6 has a policy fetch that failed reported."""
     summary = result.summary
-    return bool(summary.total_successful_session_count or summary.total_failure_session_count)
+    has_sessions = summary.total_successful_session_count or summary.total_failure_session_count
+    return bool(has_sessions or result.failure_details)
 
 
 def _result(result: PolicyResult) -> PolicyResult:
