@@ -11,7 +11,9 @@ import pytest
 from tests.fakes.relay import FakeRelay
 from tests.sender.reportlab import MORNING, ReportLab, later, tally
 
+from mailward.core.tlsrpt.mail import read_mail
 from mailward.net import clock
+from mailward.sender import clockwatch
 from mailward.sender.pace import MAX_WAIT
 from mailward.sender.reportrows import StoreError
 from mailward.sender.reportstore import ReportStore
@@ -91,18 +93,86 @@ async def test_a_clock_that_jumps_ahead_ends_no_day(lab: ReportLab, running_cloc
         assert report.successes == 10
 
 
+@pytest.mark.parametrize(("is_synchronised", "hours"), [(True, 0.26), (False, 6.1)])
 async def test_a_clock_that_is_ahead_for_good_is_believed_after_a_while(
-    lab: ReportLab, running_clock: None
+    lab: ReportLab, running_clock: None, monkeypatch: pytest.MonkeyPatch, is_synchronised: bool, hours: float
 ) -> None:
+    monkeypatch.setattr(clockwatch, "is_synchronised", lambda: is_synchronised)
     lab.count(tally(day=MORNING.date()))
     with lab.daily() as daily:
         daily.start()
         await daily.make()
         with clock.stepped(timedelta(days=2)):
             await daily.make()
-            clock.shift(MORNING + timedelta(minutes=16) - datetime.now(MORNING.tzinfo))  # noqa: TID251
-            await daily.make()
+            for share in (0.9, 1):
+                assert daily.store.totals() == {}
+                passed = timedelta(hours=hours * share)
+                clock.shift(MORNING + passed - datetime.now(MORNING.tzinfo))  # noqa: TID251
+                await daily.make()
         assert daily.store.totals() == {"waiting": 1}
+
+
+async def test_a_reporter_that_is_started_with_a_clock_days_ahead_makes_no_day_early(
+    lab: ReportLab, running_clock: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(clockwatch, "is_synchronised", lambda: False)
+    for _ in range(2):
+        with lab.daily() as daily:
+            await daily.make()
+            lab.count(tally(day=MORNING.date()))
+        with clock.stepped(timedelta(days=3)), lab.daily() as daily:
+            await daily.make()
+            assert daily.store.totals() == {}
+    assert [record.message for record in caplog.records].count("clock-jumped") == 3, "ahead, back, ahead"
+
+
+@pytest.mark.parametrize(("is_synchronised", "made"), [(False, 0), (True, 1)])
+async def test_after_days_without_power_the_kernel_is_asked_about_its_clock(
+    lab: ReportLab, running_clock: None, monkeypatch: pytest.MonkeyPatch, is_synchronised: bool, made: int
+) -> None:
+    monkeypatch.setattr(clockwatch, "is_synchronised", lambda: is_synchronised)
+    with lab.daily() as daily:
+        await daily.make()
+        lab.count(tally(day=MORNING.date()))
+    boot = lab.folder / "boot_id"
+    boot.write_text("another\n")
+    monkeypatch.setattr(clockwatch, "BOOT_ID", boot)
+    monkeypatch.setattr(clock, "since_boot", lambda: 100.0 + (clock.now() - MORNING).total_seconds() % 86_400)
+    clock.shift(later(3) - datetime.now(MORNING.tzinfo))  # noqa: TID251
+    with lab.daily() as daily:
+        await daily.make()
+        assert len(list(daily.store.listing())) == made
+        hours_later = later(3.3)  # long enough for whoever sets clocks right
+        clock.shift(hours_later - datetime.now(MORNING.tzinfo))  # noqa: TID251
+        await daily.make()
+        assert len(list(daily.store.listing())) == 1
+
+
+async def test_a_day_that_was_made_early_is_told_and_gets_a_supplement(
+    lab: ReportLab, running_clock: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    today = MORNING.date()
+    lab.count(tally(day=today, successes=2))
+    with (
+        clock.stepped(timedelta(days=3)),
+        lab.daily() as daily,
+    ):  # the first start: nothing tells that it is wrong
+        await daily.run_once()
+    assert len(lab.relay.mails) == 1
+    lab.count(tally(day=today, successes=7))
+    with lab.daily() as daily:
+        await daily.make()
+    [alarm] = [record for record in caplog.records if record.message == "days-reported-early"]
+    assert vars(alarm)["days"] == str(today)
+    clock.shift(later(1) - datetime.now(MORNING.tzinfo))  # noqa: TID251
+    with lab.daily() as daily:
+        await daily.run_once()
+    [report] = read_mail(lab.relay.mails[1].content).reports
+    assert (report.day_utc, report.policies[0].summary.total_successful_session_count) == (today, 7)
+
+
+def test_the_kernel_says_whether_its_clock_is_synchronised() -> None:
+    assert clockwatch.is_synchronised() in (True, False)
 
 
 async def test_a_clock_that_goes_back_holds_no_report_up(lab: ReportLab) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import fcntl
 import logging
-import math
 import os
 import signal
 import ssl
@@ -23,6 +22,7 @@ from mailward.core.tlsrpt.errors import Unwritable
 from mailward.net import clock
 from mailward.net.guard import make_guard
 from mailward.net.resolver import make_resolver
+from mailward.sender.clockwatch import ClockWatch
 from mailward.sender.counts import Counts, CountsError
 from mailward.sender.dkimkeys import KeyFileError, load_keys
 from mailward.sender.letters import ContactUnusable, Letters, make_reporter
@@ -40,7 +40,6 @@ MAIL_BATCH, WEB_BATCH = 200, 500
 HOSTS_AT_ONCE = 16
 KEEP_COUNTS = timedelta(days=3)
 """Counts are kept so long after their report is made: for people who ask."""
-CLOCK_JUMP_SECONDS = 600
 _NOT_TRIED_SECONDS = 300
 _MAX_NOT_TRIED = 3
 
@@ -130,8 +129,7 @@ class Daily:
     pace: Pace = field(default_factory=lambda: Pace(clock.since_boot()))
     _unsaved: list[Callable[[], None]] = field(default_factory=list)
     """What the other side has said and the disk had no room for."""
-    _drift: float | None = None
-    _settled_at: float = -math.inf
+    _watch: ClockWatch | None = None
 
     def start(self) -> None:
         cut_off = self.store.recover(_now())
@@ -146,9 +144,11 @@ class Daily:
 
     async def make(self) -> bool:
         """The reports of days that have ended. False: there is nothing more to do now."""
-        if self._clock_jumped():
-            return False
         tlsrpt, now = self.settings.tlsrpt, clock.now()
+        if self._watch is None:
+            self._watch = ClockWatch(self.store, tlsrpt.make_after_minutes * 60)
+        if not self._watch.is_settled():
+            return False
         self.store.pull_in(_now(), int(MAX_WAIT.total_seconds()))
         parts = due_parts(self.counts, self.store, now, timedelta(minutes=tlsrpt.make_after_minutes))
         for part in parts:
@@ -177,17 +177,6 @@ class Daily:
         self.numbers.set(Number.REPORTS_WAITING, self.store.waiting())
         self.numbers.set(Number.RUAS_SUPPRESSED, len(self.store.suppressions(_now())))
         return False
-
-    def _clock_jumped(self) -> bool:
-        """A day that ends because somebody sets the clock has not ended: the clock must stand for a while."""
-        at = clock.since_boot()
-        drift = clock.now().timestamp() - at
-        if self._drift is not None and abs(drift - self._drift) > CLOCK_JUMP_SECONDS:
-            hold = self.settings.tlsrpt.make_after_minutes * 60
-            self._settled_at = at + hold
-            logger.warning("clock-jumped", extra={"seconds": int(drift - self._drift), "hold_seconds": hold})
-        self._drift = drift
-        return at < self._settled_at
 
     def _forget(self) -> None:
         today, complete = clock.today(), self.store.complete_parts()

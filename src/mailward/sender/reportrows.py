@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mailward.sender.durable import open_schema
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _BUSY_SECONDS = 10.0
 EPOCH = date(1970, 1, 1)
 
@@ -57,7 +57,17 @@ CREATE INDEX delivery_due ON delivery (address = '', next_at) WHERE state = 'wai
 CREATE INDEX delivery_sending ON delivery (number) WHERE state = 'sending';
 CREATE INDEX delivery_rua ON delivery (rua, day);
 """
-_SCHEMA = f"""{_TABLES}
+_CLOCK = """
+CREATE TABLE clock (
+    number INTEGER PRIMARY KEY CHECK (number = 1),
+    boot TEXT NOT NULL,
+    since_boot REAL NOT NULL,
+    wall REAL NOT NULL,
+    held_until REAL NOT NULL,
+    is_doubt INTEGER NOT NULL
+) STRICT;
+"""
+_SCHEMA = f"""{_TABLES}{_CLOCK}
 CREATE TABLE suppression (
     rua TEXT PRIMARY KEY,
     since INTEGER NOT NULL,
@@ -81,7 +91,8 @@ INSERT INTO delivery SELECT number, day, domain, 0, rua, address, max_bytes, tok
 DROP TABLE old_day;
 DROP TABLE old_report;
 DROP TABLE old_delivery;
-"""  # noqa: S608 - constants
+""",  # noqa: S608 - constants
+    2: _CLOCK,
 }
 
 
@@ -159,6 +170,19 @@ class Listed(NamedTuple):
     failures: int
     cut: int
     notes: str
+
+
+class SeenClock(NamedTuple):
+    """What the clock said last."""
+
+    boot: str
+    """Which start of the machine it was; empty: not known."""
+    since_boot: float
+    wall: float
+    """Seconds since 1970."""
+    held_until: float
+    """In seconds since the start: before that no day is made."""
+    is_doubt: bool
 
 
 class Suppression(NamedTuple):

@@ -24,6 +24,7 @@ from mailward.sender.reportrows import (
     Delivery,
     Listed,
     NewReport,
+    SeenClock,
     State,
     StoreError,
     Suppression,
@@ -133,6 +134,18 @@ class ReportStore:
             if not report.deliveries:
                 reason = f"no usable rua: {report.notes}"[:_MAX_OUTCOME]
                 yield (day, report.domain, part, "", "", 0, secrets.token_hex(16), State.FAILED, 0, reason)
+
+    def seen_clock(self) -> SeenClock | None:
+        """What the clock said when it was kept last."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT boot, since_boot, wall, held_until, is_doubt FROM clock"
+            ).fetchone()
+        return SeenClock(*row) if row else None
+
+    def keep_clock(self, seen: SeenClock) -> None:
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO clock VALUES (1, ?, ?, ?, ?, ?)", seen)
 
     # Delivering
 
