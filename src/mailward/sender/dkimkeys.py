@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mailward.core.dkim import SigningKey
+from mailward.sender.ownership import give_away, make_folder
 
 FOLDER = "tlsrpt-keys"
 _RSA_BITS = 2048  # RFC 8301 §3.2: what every verifier takes
@@ -44,9 +45,10 @@ def make_key(data: Path, selector: str, kind: str) -> SigningKey:
     )
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(number, "wb") as file:
+            give_away(number, path.parent)
             file.write(pem)
             file.flush()
             os.fsync(file.fileno())

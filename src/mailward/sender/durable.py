@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mailward.net import clock
+from mailward.sender.ownership import make_empty
 
 _AGAIN_SECONDS = 0.01
 
 
 def connect_durably(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    """Made if needed; no transaction is begun by itself. Raises sqlite3.Error."""
+    """Made if needed; no transaction is begun by itself. Raises OSError or sqlite3.Error."""
+    make_empty(path)
     connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     use_write_ahead_log(connection, busy_seconds)
     connection.execute("PRAGMA synchronous = FULL")  # in WAL, NORMAL loses the last commits with the power

@@ -84,7 +84,9 @@ class SqliteCache:
             self._reader = _connect(path)
             self._reader.execute("PRAGMA query_only = 1")
             self._writer = _Writer(path)
-        except (OSError, sqlite3.Error) as error:
+        except OSError as error:
+            raise CacheError(f"{path}: {error.strerror or error}") from error
+        except sqlite3.Error as error:
             raise CacheError(f"{path}: {error}") from error
 
     async def load(self, domain: Domain) -> Entry | None:
