@@ -253,6 +253,8 @@ def _udp_wire(response: dns.message.Message, query: dns.message.Message) -> byte
 
 def _rdata(kind: dns.rdatatype.RdataType, text: str | bytes | tuple[str | bytes, ...]) -> dns.rdata.Rdata:
     if kind != dns.rdatatype.TXT:
+        if isinstance(text, bytes):
+            return dns.rdata.GenericRdata(IN, kind, text)  # whatever it is on the wire
         assert isinstance(text, str)
         return dns.rdata.from_text(IN, kind, text)
     if isinstance(text, tuple):

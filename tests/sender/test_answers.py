@@ -300,6 +300,23 @@ class TestDane:
         lab.dns.set(f"mx2.{DOMAIN}", "A", "192.0.2.2")
         assert await ask(daemon) == "OK dane"
 
+    @pytest.mark.parametrize("malformed", [b"", b"\x03\x01", b"\x03\x01\x01"])
+    @pytest.mark.parametrize("is_alias", [False, True])
+    async def test_a_malformed_tlsa_record_is_an_unusable_one(
+        self, lab: Lab, daemon: Daemon, malformed: bytes, is_alias: bool
+    ) -> None:
+        owner = f"_25._tcp.mx.{DOMAIN}"
+        if is_alias:
+            lab.dns.remove(owner, "TLSA")
+            lab.dns.set(owner, "CNAME", f"tlsa.{DOMAIN}.")
+            owner = f"tlsa.{DOMAIN}"
+        lab.dns.set(owner, "TLSA", malformed)
+        assert await ask(daemon) == "OK dane"
+        lab.dns.set(owner, "TLSA", malformed, f"3 1 1 {SHA256}")
+        daemon.knowledge.forget_dane()
+        daemon.answers.memo.drop_all()
+        assert await ask(daemon) == "OK dane-only"
+
     async def test_partial_dane_hides_no_enforcing_policy(self, lab: Lab, daemon: Daemon) -> None:
         lab.dns.set(DOMAIN, "MX", f"10 mx.{DOMAIN}.", f"20 mx2.{DOMAIN}.")
         lab.dns.set(f"mx2.{DOMAIN}", "A", "192.0.2.2")

@@ -192,8 +192,8 @@ def _present(kind: int, data: bytes) -> str:
     if kind == _KINDS["MX"]:
         return data.decode("ascii")
     if kind == _KINDS["TLSA"]:
-        if len(data) < 4:
-            raise ValueError("a TLSA record without data")
+        if len(data) < 3:
+            return f"\\# {len(data)} {data.hex()}"  # RFC 3597 §5; it is there, and of no use
         return f"{data[0]} {data[1]} {data[2]} {data[3:].hex(' ', -64)}"  # in groups, as dnspython writes it
     return socket.inet_ntop(socket.AF_INET if kind == _KINDS["A"] else socket.AF_INET6, data)
 

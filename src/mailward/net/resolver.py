@@ -151,7 +151,10 @@ class Resolver:
         """What dnspython makes of it: aliases and the like. What it cannot use either is one attempt that failed."""
         qname, server = _parse_name(name), self._servers[0]
         try:
-            response = dns.message.from_wire(wire, ignore_trailing=True, raise_on_truncation=True)
+            # RFC 7672 §2.2: a malformed TLSA record is an unusable one, and no reason to know nothing of the others
+            response = dns.message.from_wire(
+                wire, ignore_trailing=True, raise_on_truncation=True, continue_on_error=rdtype == "TLSA"
+            )
         except dns.message.Truncated:
             query = dns.message.make_query(qname, rdtype, use_edns=0, payload=_EDNS_PAYLOAD)
             query.flags = dns.flags.RD | dns.flags.AD
@@ -163,7 +166,13 @@ class Resolver:
             return await self._lookup_thoroughly(name, rdtype, tried=1)
         if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
             return await self._lookup_thoroughly(name, rdtype, tried=1)
-        return read_answer(response, qname, rdtype)
+        answer = read_answer(response, qname, rdtype)
+        if response.errors and not answer.found:
+            if not answer.chain:
+                return await self._lookup_thoroughly(name, rdtype, tried=1)
+            # behind an alias, and all of them malformed
+            return Answer(Status.FOUND, ("\\# 0",), answer.authenticated, answer.ttl, answer.chain)
+        return answer
 
     async def _lookup_thoroughly(self, name: str, rdtype: str, tried: int = 0) -> Answer[str] | Answer[bytes]:
         qname = _parse_name(name)
