@@ -164,6 +164,7 @@ async def test_a_cache_of_the_first_schema_is_brought_up_to_date(path: Path) -> 
     await cache.close()
     with sqlite3.connect(path) as other:
         other.execute("DROP TABLE dane")
+        other.execute("DROP INDEX policy_fetched_at")
         other.execute("PRAGMA user_version = 1")
     other.close()
     cache = SqliteCache(path, 10)

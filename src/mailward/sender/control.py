@@ -80,7 +80,8 @@ class Journal:
         self._knowledge = knowledge
         self.is_shared = False
         """Whether other processes learn policies on the same cache."""
-        self._heard_at = 0
+        rows = self._read("SELECT coalesce(max(fetched_at), 0), '' FROM policy", ())
+        self._heard_at = int(str(rows[0][0])) if rows else 0  # memory is empty yet: nothing before is news
         rows = self._read("SELECT coalesce(max(number), 0), '' FROM changed", ())
         self._number = int(str(rows[0][0])) if rows else 0
 
@@ -112,7 +113,7 @@ class Journal:
     def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[object, object]]:
         try:
             with contextlib.closing(open_for_reading(self._path)) as connection:
-                if query is not _LEARNED and not connection.execute(_HAS_TABLE).fetchone()[0]:
+                if " FROM changed" in query and not connection.execute(_HAS_TABLE).fetchone()[0]:
                     return []
                 return connection.execute(query, values).fetchall()
         except sqlite3.Error as error:

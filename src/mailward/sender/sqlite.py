@@ -21,7 +21,7 @@ from mailward.core.names import Domain
 from mailward.sender.cache import CacheError, Entry, Version
 from mailward.sender.durable import connect_durably
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MAX_VERSIONS = 20  # of one domain
 MAX_BATCH = 500  # writes of one commit
 _EVICTION_CHECK = 256  # new domains between two looks at their number
@@ -55,6 +55,11 @@ CREATE TABLE dane (
 ) STRICT;
 CREATE INDEX dane_full_at ON dane (full_at);
 """
+_SCHEMA_3 = """
+CREATE INDEX policy_fetched_at ON policy (fetched_at);
+"""  # workers ask every second what others have learned
+_SCHEMAS = (_SCHEMA, _SCHEMA_2, _SCHEMA_3)
+"""Each brings a cache from the version before to its own."""
 _PUT = """
 INSERT INTO policy (domain, policy, policy_id, fetched_at, expires_at, refresh_at, used_at, failure)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -251,8 +256,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("BEGIN IMMEDIATE")
     [(version,)] = connection.execute("PRAGMA user_version").fetchall()
     if version < SCHEMA_VERSION:
-        schema = _SCHEMA_2 if version else _SCHEMA + _SCHEMA_2
-        for statement in schema.split(";")[:-1]:
+        for statement in "".join(_SCHEMAS[version:]).split(";")[:-1]:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
