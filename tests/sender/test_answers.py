@@ -269,7 +269,7 @@ class TestDane:
     @pytest.fixture(autouse=True)
     def _on(self, lab: Lab, daemon: Daemon) -> None:
         lab.sign()
-        daemon.knowledge.looks_for_dane = True
+        daemon.knowledge.dane.is_on = True
 
     async def test_full_dane_comes_first(self, lab: Lab, daemon: Daemon) -> None:
         lab.publish()
@@ -313,7 +313,7 @@ class TestDane:
         lab.dns.set(owner, "TLSA", malformed)
         assert await ask(daemon) == "OK dane"
         lab.dns.set(owner, "TLSA", malformed, f"3 1 1 {SHA256}")
-        daemon.knowledge.forget_dane()
+        daemon.knowledge.dane.forget()
         daemon.answers.memo.drop_all()
         assert await ask(daemon) == "OK dane-only"
 
@@ -331,7 +331,7 @@ class TestDane:
     async def test_a_failing_mx_lookup_names_itself_where_it_must_defer(self, lab: Lab) -> None:
         lab.dns.fail(Fault.SERVFAIL, DOMAIN, "MX")
         daemon = lab.daemon(default_level="")
-        daemon.knowledge.looks_for_dane = True
+        daemon.knowledge.dane.is_on = True
         answer = await ask(daemon)
         assert answer.startswith(
             "TEMP dane-unknown-deferred: DANE cannot be ruled out: MX example.test: 127.0.0.1:"
@@ -342,7 +342,7 @@ class TestDane:
         self, lab: Lab, daemon: Daemon
     ) -> None:
         assert await ask(daemon) == "OK dane-only"
-        for known in daemon.knowledge._dane.values():
+        for known in daemon.knowledge.dane._known.values():
             known.fresh_until = 0.0
         daemon.answers.memo.drop_all()
         lab.dns.fail(Fault.SERVFAIL)

@@ -88,7 +88,7 @@ async def test_dane_goes_on_and_off_as_the_resolver_deserves(
         assert await daemon.look_at_validation()
         lab.dns.fail(Fault.SERVFAIL)
         assert await daemon.look_at_validation()  # whoever can make two lookups fail must not turn DANE off
-    assert daemon.knowledge.looks_for_dane
+    assert daemon.knowledge.dane.is_on
     assert [record.message for record in caplog.records] == ["dane-off", "dane-on", "dane-not-checked"]
     await daemon.knowledge.close()
 
@@ -101,10 +101,10 @@ async def test_a_resolver_that_starts_after_us_is_soon_looked_at_again(
     lab.dns.fail(Fault.SERVFAIL)
     daemon = lab.daemon(dane=True, dnssec_secure_name="secure.test", dnssec_bogus_name="bogus.test")
     turned_on = asyncio.Event()
-    monkeypatch.setattr(daemon.knowledge, "forget_dane", turned_on.set)  # at each change
+    monkeypatch.setattr(daemon.knowledge.dane, "forget", turned_on.set)  # at each change
     watching = asyncio.create_task(daemon.watch_validation())
-    await asyncio.wait_for(daemon.knowledge.validation_seen.wait(), 5)
-    assert not daemon.knowledge.looks_for_dane
+    await asyncio.wait_for(daemon.knowledge.dane.validation_seen.wait(), 5)
+    assert not daemon.knowledge.dane.is_on
     lab.dns.heal()
     lab.dns.fail(Fault.SERVFAIL, "bogus.test")
     async with asyncio.timeout(5):

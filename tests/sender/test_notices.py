@@ -133,7 +133,7 @@ async def test_mail_that_waits_by_dane_is_told_where_dane_is_our_word(
     site.lab.sign()
     site.lab.dns.fail(Fault.SERVFAIL, f"_25._tcp.mx.{DOMAIN}", "TLSA")
     daemon = site.daemon(default_level=level)
-    daemon.knowledge.looks_for_dane = True
+    daemon.knowledge.dane.is_on = True
     site.wait(line((f"a@{DOMAIN}", f"TLSA lookup error for mx.{DOMAIN}:25")))
     await daemon.notices.look()
     assert list(daemon.notices.deferred) == rows

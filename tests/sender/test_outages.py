@@ -192,7 +192,7 @@ class TestDane:
     async def test_last_known_dane_survives_a_restart(self, lab: Lab) -> None:
         lab.sign()
         first = lab.daemon()
-        first.knowledge.looks_for_dane = True
+        first.knowledge.dane.is_on = True
         assert await ask(first) == "OK dane-only"
         await first.knowledge.close()
         lab.dns.fail(Fault.SERVFAIL)

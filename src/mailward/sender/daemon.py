@@ -67,25 +67,25 @@ class Daemon:
         validation = await check_validation(
             knowledge.discovery.resolver, settings.dnssec_secure_name, settings.dnssec_bogus_name
         )
-        was_on = knowledge.looks_for_dane
+        was_on = knowledge.dane.is_on
         if validation.trust is not Trust.NOT_KNOWN:
-            knowledge.looks_for_dane = validation.trust is Trust.VALIDATES
-        elif not was_on and await knowledge.has_seen_dane():
-            knowledge.looks_for_dane = True
-        if knowledge.looks_for_dane != was_on:
-            knowledge.forget_dane()
+            knowledge.dane.is_on = validation.trust is Trust.VALIDATES
+        elif not was_on and await knowledge.dane.was_seen():
+            knowledge.dane.is_on = True
+        if knowledge.dane.is_on != was_on:
+            knowledge.dane.forget()
             self.answers.memo.drop_all()
-        if knowledge.looks_for_dane and validation.trust is Trust.NOT_KNOWN:
+        if knowledge.dane.is_on and validation.trust is Trust.NOT_KNOWN:
             level, event = logging.WARNING, "dane-not-checked"
-        elif knowledge.looks_for_dane:
+        elif knowledge.dane.is_on:
             level, event = logging.INFO, "dane-on"
         else:
             level, event = logging.ERROR, "dane-off"
         if (event, validation.reason) != self.said:  # looked at every half minute, some servers for years
             logger.log(level, event, extra={"reason": validation.reason})
         self.said = event, validation.reason
-        knowledge.validation_seen.set()
-        return knowledge.looks_for_dane
+        knowledge.dane.validation_seen.set()
+        return knowledge.dane.is_on
 
     async def watch_validation(self) -> None:
         """Until cancelled."""
@@ -118,7 +118,7 @@ def make_daemon(
     discovery = make_discovery(settings, resolver)
     knowledge = Knowledge(cache, discovery, metrics, settings.sender.recheck_seconds)
     if not settings.sender.dane:
-        knowledge.validation_seen.set()
+        knowledge.dane.validation_seen.set()
     answers = _make_answers(settings, knowledge, metrics)
     overrides = None
     if settings.sender.overrides:

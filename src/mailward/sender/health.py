@@ -61,7 +61,7 @@ class Health:
         state = {
             "status": "ok" if census is not None else "cache-unreadable",
             "mode": self._mode,
-            "dane": "on" if self._answers.knowledge.looks_for_dane else "off",
+            "dane": "on" if self._answers.knowledge.dane.is_on else "off",
             "policies": census.live if census else None,
             "refreshes_failing": census.failing_refreshes if census else None,
         }
@@ -72,7 +72,7 @@ class Health:
         answers = self._answers
         return Scene(
             answers.metrics,
-            dane_on=answers.knowledge.looks_for_dane,
+            dane_on=answers.knowledge.dane.is_on,
             overrides=answers.override_count,
             mode=self._mode,
             started_at=self._started_at,

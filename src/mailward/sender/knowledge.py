@@ -2,18 +2,17 @@
 
 Reading is instant where something is known; otherwise one discovery a domain runs, whoever asks waits for it,
 and at the deadline everybody is answered with what there is. A live policy answers at once, whatever DNS and
-HTTPS do: its record and its policy are looked at again in the background (`refresh`).
+HTTPS do: its record and its policy are looked at again in the background (`refresh`). DANE is in `daneknowledge`.
 """
 
 import asyncio
-import contextlib
 import logging
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from mailward.core.dane.judge import DaneFinding, DaneState
+from mailward.core.dane.judge import DaneFinding
 from mailward.core.mtasts.decide import BackOff, Cached, Expired, Failure, Fetch, Refresh, Use, decide
 from mailward.core.mtasts.policy import Level, Mode, Problem
 from mailward.core.names import Domain
@@ -23,6 +22,7 @@ from mailward.net import clock
 from mailward.net.fetch import FetchError
 from mailward.sender.believed import BelievedTime
 from mailward.sender.cache import CacheError, Entry, PolicyCache
+from mailward.sender.daneknowledge import DANE_OFF, DaneKnowledge
 from mailward.sender.discovery import Discovery, RecordFinding
 from mailward.sender.flights import Flights
 from mailward.sender.memory import Generations
@@ -40,14 +40,9 @@ FAILED_SECONDS = 30.0  # a failed lookup is tried again soon
 # What the cache held then is not read again where a policy is to be fetched: at worst two workers fetch it
 JUST_READ_SECONDS = 1.0
 TOUCH_SECONDS = 3600.0
-MIN_DANE_SECONDS, MAX_DANE_SECONDS = 30.0, 3600.0
-LAST_GOOD_DANE_SECONDS = 86_400.0  # full DANE is not forgotten because a lookup fails
-NOTE_DANE_SECONDS = 3600.0  # how often the cache is told of it
 MAX_UNWRITTEN = 50_000  # policies that only memory holds while the disk is full
 
 _UNKNOWN_YET = StsFinding(StsState.ABSENT)
-_NOT_VALIDATED_YET = DaneFinding(DaneState.UNKNOWN, "whether the resolver validates is not known yet")
-_DANE_OFF = DaneFinding(DaneState.OFF, "DANE is off")
 
 
 @dataclass(slots=True)
@@ -72,16 +67,6 @@ class DomainState:
     """When the cache was told of the use."""
 
 
-@dataclass(slots=True)
-class DaneKnown:
-    finding: DaneFinding
-    fresh_until: float
-    full_at: float = field(default=float("-inf"))
-    """When it was full for the last time."""
-    noted_at: float = field(default=float("-inf"))
-    """When the cache was told that it is full."""
-
-
 class Knowledge:
     def __init__(
         self, cache: PolicyCache, discovery: Discovery, metrics: Metrics, recheck_seconds: float
@@ -94,13 +79,10 @@ class Knowledge:
         """Called when the cache has a policy that it had not, before anybody is answered by it."""
         self.on_unmet: Callable[[Unmet], None] = lambda unmet: None
         """Called when a policy could not be fetched: once for each fetch that failed, whether mail has asked or not."""
-        self.looks_for_dane = False
-        self.validation_seen = asyncio.Event()
-        """Set when it is known whether DANE is looked for; until then answers wait, or call it unknown."""
+        self.dane = DaneKnowledge(cache, discovery, metrics, self.now)
         self._metrics = metrics
         self._recheck_seconds = recheck_seconds
         self._states: Generations[Domain, DomainState] = Generations(MAX_STATES)
-        self._dane: Generations[NextHop, DaneKnown] = Generations(MAX_STATES)
         self._flights = Flights(MAX_FLIGHTS)
         self._time: BelievedTime | None = None
         self._unwritten: dict[Domain, Entry] = {}
@@ -136,28 +118,6 @@ class Knowledge:
                 self._metrics.late_answers += 1
                 return _late(state), 0.0
         return self._live(state) or (state.finding, state.fresh_until)
-
-    async def dane(self, nexthop: NextHop, deadline: float) -> tuple[DaneFinding, float]:
-        """The finding, and until when it can be kept (monotonic)."""
-        if not self.validation_seen.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.validation_seen.wait(), max(deadline - clock.monotonic(), 0))
-        if not self.validation_seen.is_set():
-            return _NOT_VALIDATED_YET, 0.0
-        if not self.looks_for_dane:
-            return _DANE_OFF, float("inf")
-        known = self._dane.get(nexthop)
-        if known is None or known.fresh_until <= clock.monotonic():
-            if not await self._flights.join(nexthop, lambda: self._discover_dane(nexthop), deadline):
-                self._metrics.late_answers += 1
-                return _last_good(
-                    await self._known_dane(nexthop),
-                    DaneFinding(DaneState.UNKNOWN, f"MX {nexthop.domain}: no answer yet"),
-                ), 0.0
-            known = self._dane.get(nexthop)
-        if known is None:  # forgotten at once: more next hops at a time than memory has room for
-            return DaneFinding(DaneState.UNKNOWN, "too many questions at a time"), 0.0
-        return known.finding, known.fresh_until
 
     async def state(self, domain: Domain) -> DomainState:
         """Raises CacheError."""
@@ -218,19 +178,9 @@ class Knowledge:
         self._unwritten.pop(domain, None)
         self.on_change(domain)
 
-    async def has_seen_dane(self) -> bool:
-        """Whether an earlier process found a domain with full DANE lately: so the resolver validated then."""
-        try:
-            at = await self.cache.last_dane_at()
-        except CacheError:
-            return False
-        return at is not None and self.now() - at < LAST_GOOD_DANE_SECONDS
-
-    def forget_dane(self) -> None:
-        self._dane.clear()
-
     async def close(self) -> None:
         await self._flights.close()
+        await self.dane.close()
         await self.cache.close()
 
     async def _discover(self, domain: Domain, state: DomainState) -> None:
@@ -353,45 +303,6 @@ class Knowledge:
         if changed:
             self.on_change(domain)
 
-    async def _discover_dane(self, nexthop: NextHop) -> None:
-        self._metrics.dane_lookups += 1
-        finding, ttl = await self.discovery.find_dane(nexthop)
-        before = await self._known_dane(nexthop)
-        now = clock.monotonic()
-        full_at = before.full_at if before else float("-inf")
-        if finding.state is DaneState.FULL:
-            full_at = now
-        kept = _last_good(before, finding)
-        seconds = min(max(ttl, MIN_DANE_SECONDS), MAX_DANE_SECONDS)
-        self._dane.put(nexthop, DaneKnown(kept, now + seconds, full_at))
-        if finding.state is DaneState.FULL and (before is None or now - before.noted_at > NOTE_DANE_SECONDS):
-            await self._note_dane(nexthop)
-
-    async def _known_dane(self, nexthop: NextHop) -> DaneKnown | None:
-        """From memory, or what an earlier process has left in the cache: that it was full, and when."""
-        known = self._dane.get(nexthop)
-        if known is not None:
-            return known
-        try:
-            full_at = await self.cache.dane_full_at(str(nexthop))
-        except CacheError:
-            self._metrics.cache_errors += 1
-            return None
-        if full_at is None:
-            return None
-        age = max(self.now() - full_at, 0)
-        return DaneKnown(DaneFinding(DaneState.FULL), 0.0, clock.monotonic() - age)
-
-    async def _note_dane(self, nexthop: NextHop) -> None:
-        try:
-            await self.cache.note_dane(str(nexthop), self.now(), self.now() - int(LAST_GOOD_DANE_SECONDS))
-        except CacheError as error:
-            self._metrics.cache_errors += 1
-            logger.error("cache-not-written", extra={"domain": nexthop.domain, "reason": str(error)})
-            return
-        if (known := self._dane.get(nexthop)) is not None:
-            known.noted_at = clock.monotonic()
-
     def _live(self, state: DomainState) -> tuple[StsFinding, float] | None:
         entry = state.entry
         if entry is None:
@@ -407,17 +318,6 @@ class Knowledge:
         if found.has_failed:
             return FAILED_SECONDS
         return min(max(found.ttl_seconds, MIN_NEGATIVE_SECONDS), MAX_NEGATIVE_SECONDS)
-
-
-def _last_good(known: DaneKnown | None, finding: DaneFinding) -> DaneFinding:
-    """Full DANE that was seen lately, where it cannot be looked up now: an attacker could be why."""
-    if (
-        finding.state is DaneState.UNKNOWN
-        and known is not None
-        and clock.monotonic() - known.full_at < LAST_GOOD_DANE_SECONDS
-    ):
-        return DaneFinding(DaneState.FULL, f"as seen before; now: {finding.reason}", known.finding.hosts)
-    return finding
 
 
 def _late(state: DomainState) -> StsFinding:
@@ -454,10 +354,10 @@ async def gather_facts(
 ) -> tuple[DaneFinding, StsFinding, float]:
     """Both findings within so many seconds, and until when both can be kept (monotonic)."""
     deadline = clock.monotonic() + seconds
-    if knowledge.validation_seen.is_set() and not knowledge.looks_for_dane:
+    if knowledge.dane.is_known_off:
         finding, until = await knowledge.sts(nexthop.domain, deadline)
-        return _DANE_OFF, finding, until
+        return DANE_OFF, finding, until
     (dane, dane_until), (sts, sts_until) = await asyncio.gather(
-        knowledge.dane(nexthop, deadline), knowledge.sts(nexthop.domain, deadline)
+        knowledge.dane.find(nexthop, deadline), knowledge.sts(nexthop.domain, deadline)
     )
     return dane, sts, min(dane_until, sts_until)

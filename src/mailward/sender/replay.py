@@ -195,6 +195,6 @@ async def make_answers(settings: Settings, cache: PolicyCache, resolver: Resolve
         answers.use_overrides(read_overrides(Path(sender.overrides)))
     if sender.dane:
         validation = await check_validation(resolver, sender.dnssec_secure_name, sender.dnssec_bogus_name)
-        knowledge.looks_for_dane = validation.trust is Trust.VALIDATES
-    knowledge.validation_seen.set()
+        knowledge.dane.is_on = validation.trust is Trust.VALIDATES
+    knowledge.dane.validation_seen.set()
     return answers
