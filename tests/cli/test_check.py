@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.fakes.dns import FakeDns, Fault
 from tests.fakes.mailserver import FakeMailServer
 from tests.fakes.policyhost import PolicyHost, http
+from tests.fakes.relay import FakeRelay
 from tests.zoo.certs import Zoo
 from typer.testing import CliRunner, Result
 
@@ -44,6 +47,9 @@ REPORT = {
         }
     ],
 }
+
+
+TESTED = ("example.test", "--report-test", "--contact", "tls@tester.test")
 
 
 class Lab:
@@ -274,6 +280,20 @@ def test_reported_sessions_are_held_against_a_policy_that_is_supposed(lab: Lab, 
     assert lab.document(*arguments)["rehearsal"]["refused"][0]["sessions"] == 12
 
 
+def test_a_test_report_is_sent_only_when_asked_for(lab: Lab, tmp_path: Path) -> None:
+    key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "key.pem").write_bytes(key)
+    with FakeRelay() as relay:
+        through = ["--relay", f"127.0.0.1:{relay.port}", "--dkim-selector", "one"]
+        through += ["--dkim-key", str(tmp_path / "key.pem"), "--contact", "tls@tester.test"]
+        lab.check(*through)
+        assert relay.mails == []
+        result = lab.check("--report-test", *through)
+        assert [mail.recipients for mail in relay.mails] == [(f"tls@{DOMAIN}",)]
+    assert f"test report to mailto:tls@{DOMAIN}: taken; the relay: taken" in result.output
+    assert result.exit_code == 0
+
+
 def test_dead_dns_is_told_and_ends(lab: Lab) -> None:
     lab.dns.fail(Fault.SERVFAIL)
     result = lab.check("--brief")
@@ -287,12 +307,20 @@ def test_dead_dns_is_told_and_ends(lab: Lab) -> None:
     [
         (("not a name",), "is no label"),
         (("user@example.test",), "did you mean example.test?"),
-        (("example.test", "--resolver", "dns.example"), "no DNS server"),
+        (("example.test", "--resolver", "dns.example"), "is not an IP address"),
         (("example.test", "--ca-file", "/nowhere.pem"), "/nowhere.pem has no usable certificate authorities"),
         (("example.test", "--ehlo", "a b"), "is no label"),
         (("example.test", "--from-policy", "/nowhere"), "/nowhere: No such file or directory"),
         (("example.test", "--from-mx", "a b"), "is no label"),
         (("example.test", "--history", "/"), "/: Is a directory"),
+        (("example.test", "--report-test"), "--contact: a report says who sent it"),
+        (("example.test", "--report-test", "--contact", "a b@c.test"), "is no mail address"),
+        ((*TESTED, "--dkim-selector", "one"), "go together"),
+        ((*TESTED, "--dkim-selector", "one", "--dkim-key", "/nowhere"), "/nowhere: No such file"),
+        ((*TESTED, "--dkim-selector", "one", "--dkim-key", "/dev/null"), "holds no private key"),
+        ((*TESTED, "--dkim-selector", "a b", "--dkim-key", "/dev/null"), "is no selector"),
+        ((*TESTED, "--relay", "a:b"), "is not host, host:port or [address]:port"),
+        ((*TESTED, "--relay", "a.test:99999"), "is no port"),
         (("example.test", "--reports", "x"), "--reports goes with --from-policy"),
         (("example.test", "--from-policy", "/dev/null", "--reports", "x"), "senders could not use it"),
     ],

@@ -11,6 +11,7 @@ import typer
 
 from mailward.cli.check_history import Earlier, append_history, read_history
 from mailward.cli.check_reports import rehearse
+from mailward.cli.check_trial import read_sending
 from mailward.cli.domain_argument import read_domain
 from mailward.cli.report_target import open_target
 from mailward.core.check.document import build_document
@@ -26,6 +27,7 @@ from mailward.net.guard import Guard
 from mailward.net.resolver import Resolver
 from mailward.net.tlsdial import TlsFailed, check_authorities
 from mailward.probe.observe import Observer, Ways
+from mailward.probe.trial import Trial
 from mailward.render.check import render_line, render_report
 from mailward.render.visible import make_visible
 
@@ -111,13 +113,30 @@ def check(
             help="Compare with the earlier checks in this file (JSON lines), and add this one to it."
         ),
     ] = None,
+    report_test: Annotated[
+        bool,
+        typer.Option(
+            "--report-test",
+            help="Really send a report without sessions to each rua, marked as a test. Needs --contact; for mail "
+            "--dkim-key and --dkim-selector too.",
+        ),
+    ] = False,
+    contact: Annotated[str, typer.Option(help="The mail address of who sends the test report.")] = "",
+    dkim_key: Annotated[
+        Path | None, typer.Option(help="Private key (PEM) that signs for the domain of --contact.")
+    ] = None,
+    dkim_selector: Annotated[str, typer.Option(help="Where its public key is in the DNS.")] = "",
+    relay: Annotated[
+        str, typer.Option(help="Send the mail through this relay (host:port), not straight to the MX hosts.")
+    ] = "",
     smtp_port: Annotated[int, typer.Option(min=1, max=65535, help="In laboratories.")] = 25,
     https_port: Annotated[int, typer.Option(min=1, max=65535, help="In laboratories.")] = 443,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Connect to private and loopback addresses too.")
     ] = False,
 ) -> None:
-    """Look at domains as senders do: DNS, policy host, every address of every MX host. No mail is sent.
+    """Look at domains as senders do: DNS, policy host, every address of every MX host. No mail is sent, but for
+    --report-test.
 
     Exit status, of the worst domain: 0 OK, 1 WARNING (protection is lost or will be), 2 CRITICAL (senders do not
     deliver), 3 UNKNOWN (nothing that would tell was observed, or a name, file or server given here cannot be used).
@@ -125,7 +144,14 @@ def check(
     ways = Ways(not no_smtp, ca_file, smtp_port, https_port, ehlo, is_deep=deep)
     try:
         names = list(dict.fromkeys(read_domain(text) for text in domains))
-        observer = _make_observer(ways, Guard(allow_private), resolvers or ())
+        resolver, guard = Resolver(resolvers or ()), Guard(allow_private)
+        observer = _make_observer(ways, guard, resolver)
+        trial = None
+        if report_test:
+            sending = read_sending(
+                contact, relay, dkim_key, dkim_selector, ca_file=ca_file, smtp_port=smtp_port
+            )
+            trial = Trial(sending, resolver, guard)
         supposed = _read_supposed(from_policy, from_mx or (), from_tlsa or ())
         earlier = _read_earlier(history, names)
         rehearsed = _rehearse(reports or (), names, supposed)
@@ -133,7 +159,7 @@ def check(
         raise _unknown(str(error)) from error
     except OSError as error:
         raise _unknown(f"{error.filename}: {error.strerror or error}") from error
-    observed = asyncio.run(_observe_all(observer, names, supposed.mx))
+    observed = asyncio.run(_observe_all(observer, names, supposed.mx, trial))
     try:
         judged = [run(_suppose(facts, supposed), earlier.of(facts.domain)) for facts in observed]
     except SuppositionWrong as error:
@@ -182,12 +208,12 @@ def _keep(file: Path | None, reports: Sequence[Report]) -> None:
         raise _unknown(f"{file}: {error.strerror or error}") from error
 
 
-def _make_observer(ways: Ways, guard: Guard, resolvers: Sequence[str]) -> Observer:
+def _make_observer(ways: Ways, guard: Guard, resolver: Resolver) -> Observer:
     """Raises InvalidName, ValueError, TlsFailed."""
     if ways.ehlo_name:
         check_ldh(ways.ehlo_name)
     check_authorities(ways.ca_file)
-    return Observer(Resolver(resolvers), guard, ways)
+    return Observer(resolver, guard, ways)
 
 
 def _read_supposed(policy: Path | None, mx: Sequence[str], tlsa: Sequence[str]) -> _Supposed:
@@ -211,13 +237,14 @@ def _suppose(facts: Facts, supposed: _Supposed) -> Facts:
 
 
 async def _observe_all(
-    observer: Observer, domains: list[Domain], supposed_mx: tuple[Domain, ...]
+    observer: Observer, domains: list[Domain], supposed_mx: tuple[Domain, ...], trial: Trial | None
 ) -> list[Facts]:
     places = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def observe(domain: Domain) -> Facts:
         async with places:
-            return await observer.observe(domain, supposed_mx)
+            facts = await observer.observe(domain, supposed_mx)
+            return facts if trial is None else await trial.send(facts)
 
     return list(await asyncio.gather(*(observe(domain) for domain in domains)))
 

@@ -133,10 +133,14 @@ class RelaySession:
         if relay.security == "starttls":
             client.starttls(context=ssl.create_default_context())
             client.ehlo_or_helo_if_needed()
+        elif relay.security == "opportunistic" and client.has_extn("starttls"):
+            client.starttls(context=_any_certificate())
+            client.ehlo_or_helo_if_needed()
         if relay.username:
-            if relay.security == "none" and not _is_loopback(relay.host):
+            if relay.security in ("none", "opportunistic") and not _is_loopback(relay.host):
                 raise MailerError(
-                    "relay.security is none: the password would be sent in the clear", temporary=False
+                    f"relay.security is {relay.security}: the password would be sent in the clear",
+                    temporary=False,
                 )
             client.login(relay.username, relay.password)
 
@@ -147,7 +151,7 @@ class RelaySession:
             case "tls":
                 context = ssl.create_default_context()
                 client = smtplib.SMTP_SSL(local_hostname=name, timeout=timeout, context=context)
-            case "starttls" | "none":
+            case "starttls" | "none" | "opportunistic":  # the last is ours, to speak to MX hosts of strangers
                 client = smtplib.SMTP(local_hostname=name, timeout=timeout)
             case other:
                 raise MailerError(f"relay.security is {other!r}, not starttls, tls or none", temporary=False)
@@ -176,6 +180,13 @@ class RelaySession:
             with contextlib.suppress(OSError):
                 client.sock.shutdown(socket.SHUT_RDWR)
             client.close()
+
+
+def _any_certificate() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _translated(step: Callable[[], _T]) -> _T:

@@ -123,6 +123,10 @@ def list_seen(report: Report) -> Iterator[str]:
         for session in host.sessions:
             yield from _session(host.name, session)
     yield from _lookup(facts.tlsrpt)
+    for target in facts.targets:
+        if target.trial:
+            took = {True: "taken", False: "refused", None: "not known"}[target.took_trial]
+            yield f"    test report to {target.uri[:200]}: {took}; {target.trial}"
 
 
 def _lookup(lookup: Lookup) -> Iterator[str]:

@@ -235,6 +235,21 @@ CASES: tuple[tuple[Code, Severity, Facts], ...] = (
         WARNING,
         facts(targets=(ReportTarget("https://b.test/x", "b.test", takes_reports=False, reason="refused"),)),
     ),
+    (
+        Code.TLSRPT_TARGET_REFUSES,
+        WARNING,
+        facts(
+            targets=(
+                ReportTarget(
+                    "https://b.test/x",
+                    "b.test",
+                    takes_reports=True,
+                    took_trial=False,
+                    trial="it answered 405",
+                ),
+            )
+        ),
+    ),
 )
 # what never comes alone
 TOGETHER: tuple[tuple[Code, Severity, Facts, set[Code]], ...] = (

@@ -116,6 +116,7 @@ class Code(StrEnum):
     TLSRPT_LOOKUP_FAILED = "tlsrpt-lookup-failed"
     TLSRPT_TARGET_TAKES_NO_MAIL = "tlsrpt-target-takes-no-mail"
     TLSRPT_TARGET_DEAD = "tlsrpt-target-dead"
+    TLSRPT_TARGET_REFUSES = "tlsrpt-target-refuses"
 
 
 _FETCH = (

@@ -211,6 +211,10 @@ class ReportTarget:
     takes_reports: bool | None
     """Mail: it has MX hosts or an address. HTTPS: it does TLS. None: not observed."""
     reason: str = ""
+    took_trial: bool | None = None
+    """Whether it took a test report; None: none was sent, or it may be taken later."""
+    trial: str = ""
+    """What it said to that; empty: none was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,4 +131,6 @@ def _target(target: ReportTarget) -> Json:
         "host": target.host,
         "takes_reports": target.takes_reports,
         "reason": target.reason or None,
+        "took_trial": target.took_trial,
+        "trial": target.trial or None,
     }

@@ -59,6 +59,17 @@ def _unobserved(facts: Facts) -> Iterator[Unobserved]:
     for fetch in facts.policy_host.fetches:
         if fetch.error == UNOBSERVED:
             yield Unobserved(f"{facts.policy_host.name} at {fetch.address}", fetch.message)
+    yield from _unobserved_hosts(facts)
+    if facts.skipped_hosts:
+        yield Unobserved(f"{facts.skipped_hosts} more MX hosts", "only the first are looked at")
+    for target in facts.targets:
+        if target.takes_reports is None:
+            yield Unobserved(f"rua={target.uri}", target.reason)
+        elif target.trial and target.took_trial is None:
+            yield Unobserved(f"a test report to rua={target.uri}", target.trial)
+
+
+def _unobserved_hosts(facts: Facts) -> Iterator[Unobserved]:
     for host in facts.hosts:
         if not facts.has_smtp and host.addresses:
             yield Unobserved(host.name, "SMTP was not asked for")
@@ -70,8 +81,3 @@ def _unobserved(facts: Facts) -> Iterator[Unobserved]:
                 yield Unobserved(
                     f"some cipher suites of {host.name} at {session.address}", ciphers.unfinished
                 )
-    if facts.skipped_hosts:
-        yield Unobserved(f"{facts.skipped_hosts} more MX hosts", "only the first are looked at")
-    for target in facts.targets:
-        if target.takes_reports is None:
-            yield Unobserved(f"rua={target.uri}", target.reason)

@@ -138,6 +138,8 @@ class Target(msgspec.Struct, frozen=True):
     host: str
     takes_reports: bool | None
     reason: str | None
+    took_trial: bool | None = None
+    trial: str | None = None
 
 
 class Facts(msgspec.Struct, frozen=True):

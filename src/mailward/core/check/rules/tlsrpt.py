@@ -39,6 +39,9 @@ def report_targets(view: View) -> Iterator[Finding]:
             code = Code.TLSRPT_TARGET_TAKES_NO_MAIL if is_mail else Code.TLSRPT_TARGET_DEAD
             evidence = (f"rua={target.uri}", f"{target.host}: {target.reason}")
             yield Finding(code, Severity.WARNING, target.host, evidence)
+        elif target.took_trial is False:
+            evidence = (f"rua={target.uri}", f"to a test report: {target.trial}")
+            yield Finding(Code.TLSRPT_TARGET_REFUSES, Severity.WARNING, target.host, evidence)
 
 
 def _fault(view: View, error: RecordError, evidence: tuple[str, ...]) -> Finding:

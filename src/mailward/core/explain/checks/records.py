@@ -219,6 +219,22 @@ ENTRIES = (
         section=_REPORTS,
     ),
     Explanation(
+        code=Code.TLSRPT_TARGET_REFUSES,
+        title="Reports are refused",
+        clause="a place that reports about DOMAIN should go to refuses them",
+        meaning=(
+            "A test report was sent there and refused. So will those of senders be, and you learn nothing from "
+            "them; some senders stop trying."
+        ),
+        severity=Severity.WARNING,
+        steps=(
+            "Read what it answered, in the evidence, and look into its log.",
+            "For mail: does the mailbox exist, and take attachments of `application/tlsrpt+gzip`?",
+            "For HTTPS: does the URL take `POST` from anybody, without redirect, and answer 2xx?",
+        ),
+        section="RFC 8460 section 5.3; RFC 8460 section 5.4",
+    ),
+    Explanation(
         code=Code.TLSRPT_TARGET_DEAD,
         title="Nobody takes the reports",
         clause="nobody answers where the reports about DOMAIN are to be posted",
