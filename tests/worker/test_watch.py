@@ -3,17 +3,24 @@
 import email
 import email.policy
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 from asgiref.sync import async_to_sync
+from tests.core.check.made import facts
 from tests.fakes.certs import Authority
-from tests.fakes.dns import FakeDns
-from tests.fakes.evidence import make_domains, make_organisation
+from tests.fakes.dns import FakeDns, Fault
+from tests.fakes.evidence import make_domains, make_organisation, report_failures, report_success
 from tests.fakes.mailserver import FakeMailServer
 from tests.fakes.relay import FakeRelay
 
-from mailward.config import Dns, Settings, Watch
+from mailward.config import Dns, Problems, Settings, Watch
+from mailward.core.check.codes import Code
+from mailward.core.check.finding import Finding
+from mailward.core.check.run import run
+from mailward.core.explain.explanation import Severity
 from mailward.net import clock
 from mailward.store.models import (
     Check,
@@ -22,10 +29,15 @@ from mailward.store.models import (
     MxLook,
     Organisation,
     Problem,
+    ProblemDomain,
     Role,
     User,
     WatchFinding,
 )
+from mailward.store.models import Watch as WatchRow
+from mailward.store.services import mxlooks, outbox, watching
+from mailward.store.services.findings import Basis, settle
+from mailward.store.services.mxlooks import Claim
 from mailward.worker import run_once
 from mailward.worker.timed import TIMED
 
@@ -174,3 +186,173 @@ def test_an_mx_fault_of_many_domains_is_one_problem_one_mail_and_few_connections
     watch(settings, now, 2)
     assert not {each for each in open_problems() if each[0] == "starttls-not-supported"}
     assert len([subject for subject in subjects(relay) if "STARTTLS" in subject]) == 1
+
+
+def test_what_reports_and_checks_both_see_is_one_problem_and_one_mail(
+    dns: FakeDns, settings: Settings, organisation: Organisation, relay: FakeRelay, server: FakeMailServer
+) -> None:
+    """The check says self-signed; reports have no finer word than not trusted."""
+    [domain] = add(dns, organisation, "one.test")
+    now = watch(settings, NOON, 0.5)
+    for reporter in ("google.test", "microsoft.test"):
+        report_failures([domain], now.date(), reporter, host=MX, result_type="certificate-not-trusted")
+    with clock.frozen(now):
+        outbox.put("assess", str(domain.pk))
+    now = watch(settings, now, 0.5)
+    assert open_problems() == {("certificate-not-trusted", MX, 1)}
+    with clock.frozen(now):
+        _show(domain, "certificate-self-signed", MX)
+    assert open_problems() == {("certificate-self-signed", MX, 1)}
+    assert Problem.objects.get().result_type == "certificate-not-trusted"
+    watch(settings, now, 0.5)
+    assert len(relay.mails) == 1
+
+
+def test_a_problem_of_both_is_over_when_neither_sees_it(
+    dns: FakeDns, settings: Settings, organisation: Organisation
+) -> None:
+    [domain] = make_domains(organisation, ["one.test"])
+    with clock.frozen(NOON):
+        _show(domain, "certificate-expired", MX)
+        report_failures([domain], NOON.date(), "google.test", host=MX)
+        outbox.put("assess", str(domain.pk))
+        async_to_sync(run_once)(settings)
+        touched = ProblemDomain.objects.get()
+        assert (touched.is_reported, touched.is_checked) == (True, True)
+        _show(domain, "certificate-expired", MX, is_there=False)
+    assert open_problems() == {("certificate-expired", MX, 1)}, "reports still tell of it"
+    later = NOON + timedelta(days=2)
+    with clock.frozen(later):
+        report_success([domain], later.date(), "google.test")
+        outbox.put("assess", str(domain.pk))
+        async_to_sync(run_once)(settings)
+    assert open_problems() == set()
+
+
+def test_late_reports_of_the_day_it_was_mended_open_nothing_again(
+    dns: FakeDns, settings: Settings, organisation: Organisation
+) -> None:
+    [domain] = make_domains(organisation, ["one.test"])
+    with clock.frozen(NOON):
+        _show(domain, "certificate-expired", MX)
+        _show(domain, "certificate-expired", MX, is_there=False)
+    assert open_problems() == set()
+    with clock.frozen(NOON + timedelta(days=1)):
+        for reporter in ("google.test", "microsoft.test"):
+            report_failures([domain], NOON.date(), reporter, host=MX)
+        outbox.put("assess", str(domain.pk))
+        async_to_sync(run_once)(settings)
+    assert open_problems() == set()
+
+
+def test_reports_that_are_clean_do_not_end_what_checks_see(
+    dns: FakeDns, settings: Settings, organisation: Organisation
+) -> None:
+    [domain] = make_domains(organisation, ["one.test"])
+    with clock.frozen(NOON):
+        _show(domain, "certificate-expired", MX)
+    for days in range(1, 5):
+        with clock.frozen(NOON + timedelta(days=days)):
+            report_success([domain], (NOON + timedelta(days=days)).date(), "google.test")
+            outbox.put("assess", str(domain.pk))
+            async_to_sync(run_once)(settings)
+    assert open_problems() == {("certificate-expired", MX, 1)}
+
+
+def test_a_server_that_falls_silent_opens_and_ends_nothing_and_the_page_knows_why(
+    dns: FakeDns, settings: Settings, organisation: Organisation, server: FakeMailServer
+) -> None:
+    [domain] = add(dns, organisation, "one.test")
+    server.replies["EHLO"] = b"250 mx.example.net\r\n"
+    now = watch(settings, NOON, 0.5)
+    before = set(Check.objects.values_list("id", flat=True))
+    server.greeting = b"421 4.3.2 come back later\r\n"
+    watch(settings, now + timedelta(hours=26), 1)
+    assert set(Check.objects.values_list("id", flat=True)) == before
+    [[about, reason]] = WatchRow.objects.get(domain=domain).unobserved
+    assert about == f"{MX} at 127.0.0.1"
+    assert "421 4.3.2 come back later; judged by what was seen" in reason
+
+
+def test_a_dns_server_that_drops_one_answer_is_no_news(
+    dns: FakeDns, settings: Settings, organisation: Organisation, relay: FakeRelay
+) -> None:
+    add(dns, organisation, "one.test")
+    now = watch(settings, NOON, 0.5)
+    dns.fail(Fault.SERVFAIL)
+    with clock.frozen(now + timedelta(hours=2)):
+        work(settings, now + timedelta(hours=2))
+    assert WatchFinding.objects.filter(code="mx-lookup-failed").exists()
+    dns.heal()
+    watch(settings, now + timedelta(hours=2), 0.3)
+    assert open_problems() == set()
+    assert relay.mails == []
+
+
+def test_a_new_start_knows_what_was_seen_before(
+    dns: FakeDns, settings: Settings, organisation: Organisation, server: FakeMailServer
+) -> None:
+    add(dns, organisation, "one.test")
+    now = watch(settings, NOON, 0.2)
+    other = msgspec.structs.replace(settings)  # of another process
+    watch(other, now, 2)
+    assert dials(server) == 1
+
+
+def test_an_address_has_so_many_connections_an_hour_whoever_asks() -> None:
+    def claim(host: str = MX) -> Claim:
+        said = mxlooks.claim(host, "192.0.2.1", connections=1, most_an_hour=3, lease=timedelta(minutes=2))
+        if said is Claim.OURS:
+            mxlooks.release(host, "192.0.2.1")
+        return said
+
+    with clock.frozen(NOON):
+        assert [claim(f"mx{number}.example.net") for number in range(4)] == [Claim.OURS] * 3 + [Claim.FULL]
+    with clock.frozen(NOON + timedelta(minutes=61)):
+        assert claim() is Claim.OURS
+
+
+def test_a_host_and_an_address_are_spoken_to_by_one_worker_at_a_time() -> None:
+    def claim(host: str, address: str) -> Claim:
+        return mxlooks.claim(host, address, connections=1, most_an_hour=30, lease=timedelta(minutes=2))
+
+    with clock.frozen(NOON):
+        assert claim(MX, "192.0.2.1") is Claim.OURS
+        assert claim(MX, "192.0.2.2") is Claim.BUSY, "another address of the host"
+        assert claim("other.example.net", "192.0.2.1") is Claim.BUSY, "another name of the address"
+        assert claim("other.example.net", "192.0.2.3") is Claim.OURS
+    with clock.frozen(NOON + timedelta(minutes=3)):
+        assert claim(MX, "192.0.2.1") is Claim.OURS, "a worker that died gives it back"
+
+
+def test_many_new_domains_are_spread_over_an_interval(settings: Settings, organisation: Organisation) -> None:
+    make_domains(organisation, [f"d{number}.test" for number in range(100)])
+    with clock.frozen(NOON):
+        assert watching.plan_new(settings) == 100
+        assert watching.put_due(1000) < 10
+    due = WatchRow.objects.values_list("due_at", flat=True)
+    assert max(due) - min(due) > timedelta(minutes=30)
+
+
+def test_states_and_looks_are_kept_no_longer_than_the_settings_say(
+    dns: FakeDns, settings: Settings, organisation: Organisation, server: FakeMailServer
+) -> None:
+    [domain] = add(dns, organisation, "one.test")
+    few = msgspec.structs.replace(settings, watch=msgspec.structs.replace(settings.watch, keep_changes=3))
+    now = NOON
+    for number in range(6):
+        dns.set(f"_smtp._tls.{domain.name}", "TXT", f"v=TLSRPTv1; rua=mailto:t{number}@one.test")
+        now += timedelta(hours=2)
+        work(few, now)
+    assert Check.objects.count() == 3
+    with clock.frozen(now + timedelta(days=500)):
+        watching.sweep(few)
+    assert Check.objects.count() == 1, "the present state stays"
+
+
+def _show(domain: Domain, code: str, host: str, *, is_there: bool = True) -> None:
+    """As if checks had shown this often enough, and nothing else."""
+    found = [Finding(Code(code), Severity.CRITICAL, host, ("192.0.2.1: seen",))] if is_there else []
+    report = replace(run(facts()), findings=tuple(found))
+    basis = Basis(clock.now(), {}, confirmed=frozenset({host}))
+    settle(domain.organisation_id, domain.pk, report, basis, Problems(settle_minutes=0))

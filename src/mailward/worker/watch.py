@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from mailward.config import Settings
-from mailward.core.check.facts import Facts, Session
+from mailward.core.check.facts import Facts, Reach, Session
 from mailward.core.names import Domain
 from mailward.net.fetch import introduce
 from mailward.net.guard import make_guard
@@ -104,6 +104,8 @@ def _seen(facts: Facts, answers: _Answers) -> Seen:
             looked_at[host] = max(known.looked_at, looked_at.get(host, known.looked_at))
         if answer.look_id is not None:
             ids.append(answer.look_id)
+        elif answer.session.reach in (Reach.SILENT, Reach.TURNED_AWAY):
+            old.append((f"{host} at {address}", answer.session.reason))
         if answer.why_old:
             when = f"{known.observed_at:%Y-%m-%d %H:%M} UTC" if known.observed_at else "before"
             old.append((f"{host} at {address}", f"{answer.why_old}; judged by what was seen {when}"))

@@ -12,6 +12,7 @@ import msgspec
 from mailward.core.check.facts import Facts, Reach, Session
 
 _LEVEL = 6
+_BLIND = (Reach.SILENT, Reach.TURNED_AWAY)
 _FACTS = msgspec.msgpack.Decoder(Facts)
 _SESSION = msgspec.msgpack.Decoder(Session)
 
@@ -33,13 +34,32 @@ def unpack_session(stored: bytes) -> Session:
     return _SESSION.decode(zlib.decompress(stored))
 
 
-def without_sessions(facts: Facts) -> Facts:
-    return replace(facts, hosts=tuple(replace(host, sessions=()) for host in facts.hosts))
+def without_looks(facts: Facts) -> Facts:
+    """Without the sessions that are kept apart."""
+    hosts = (
+        replace(host, sessions=tuple(each for each in host.sessions if not says_something(each)))
+        for host in facts.hosts
+    )
+    return replace(facts, hosts=tuple(hosts))
 
 
-def with_sessions(facts: Facts, sessions: Mapping[str, Sequence[Session]]) -> Facts:
-    """`sessions` by the name of the MX host."""
-    hosts = (replace(host, sessions=tuple(sessions.get(host.name, ()))) for host in facts.hosts)
+def with_looks(facts: Facts, looks: Mapping[str, Sequence[Session]]) -> Facts:
+    """What `without_looks` undid. `looks` by the name of the MX host."""
+    hosts = []
+    for host in facts.hosts:
+        seen = tuple(looks.get(host.name, ()))
+        known = {session.address for session in seen}
+        blind = tuple(each for each in host.sessions if each.address not in known)
+        hosts.append(replace(host, sessions=seen + blind))
+    return replace(facts, hosts=tuple(hosts))
+
+
+def without_blind(facts: Facts) -> Facts:
+    """Without the sessions that showed nothing: what is so now, another day's bad luck left out."""
+    hosts = (
+        replace(host, sessions=tuple(each for each in host.sessions if each.reach not in _BLIND))
+        for host in facts.hosts
+    )
     return replace(facts, hosts=tuple(hosts))
 
 

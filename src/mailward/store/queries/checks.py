@@ -10,7 +10,7 @@ from mailward.core.check.facts import Facts, Session
 from mailward.core.check.history import make_moment
 from mailward.core.check.run import Report, run
 from mailward.core.check.schema import Moment
-from mailward.core.watch.keeping import unpack_facts, unpack_session, with_sessions
+from mailward.core.watch.keeping import unpack_facts, unpack_session, with_looks, without_blind
 from mailward.store.models import AskedCheck, Check, MxLook, Watch
 from mailward.store.scope import Scope
 
@@ -69,13 +69,19 @@ def facts_of(check: Check, at: datetime | None = None) -> Facts:
     """What was seen then, its sessions too; as of `at` where that is given."""
     facts = unpack_facts(bytes(check.facts))
     ids = check.looks.order_by("pk").values_list("pk", flat=True)
-    facts = with_sessions(facts, sessions_of(list(ids)))
+    facts = with_looks(facts, sessions_of(list(ids)))
     return facts if at is None else replace(facts, at=at)
 
 
 def report_of(check: Check, at: datetime | None, lead_days: int) -> Report:
     """Judged by the rules of today, beside what was before. `lead_days`: see core.check.run."""
     return run(facts_of(check, at), moments_of(check.domain_id, before=check.pk), lead_days=lead_days)
+
+
+def report_now(watch: Watch, check: Check, at: datetime, lead_days: int) -> Report:
+    """Of the present state. What the last check did not observe is in `watch.unobserved`."""
+    earlier = moments_of(check.domain_id, seen_at=watch.checked_at)
+    return run(without_blind(facts_of(check, at)), earlier, lead_days=lead_days)
 
 
 def moments_of(domain_id: int, *, before: int | None = None, seen_at: datetime | None = None) -> list[Moment]:

@@ -12,7 +12,7 @@ from mailward.config import Settings
 from mailward.core.check.facts import Facts
 from mailward.core.check.run import Report, run
 from mailward.core.watch import changes
-from mailward.core.watch.keeping import pack_facts, unpack_facts, with_sessions, without_sessions
+from mailward.core.watch.keeping import pack_facts, unpack_facts, with_looks, without_looks
 from mailward.core.watch.sameness import digest
 from mailward.net import clock
 from mailward.store.ids import new_id
@@ -158,7 +158,7 @@ def _add(domain: Domain, watch: Watch, report: Report, found: bytes, seen: Seen,
         domain=domain,
         first_at=now,
         digest=found,
-        facts=pack_facts(without_sessions(seen.facts)),
+        facts=pack_facts(without_looks(seen.facts)),
         findings=[[each.code.value, each.severity.value, each.about] for each in report.findings],
         letter=report.grade.letter if report.grade else "",
         changes=list(told),
@@ -192,7 +192,7 @@ def rejudge(domain_id: int, host: str, settings: Settings) -> Moved | None:
         target = now.get((look.host, look.address))
         ids.append(target.current_id if target is not None and target.current_id else look.pk)
         looked_at[look.host] = (target.looked_at if target else None) or look.last_at
-    facts = with_sessions(facts, sessions_of(ids))
+    facts = with_looks(facts, sessions_of(ids))
     seen = Seen(facts, tuple(ids), looked_at)
     report = _judge(domain_id, facts, settings)
     with transaction.atomic():

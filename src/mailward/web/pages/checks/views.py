@@ -9,6 +9,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
+from mailward.core.explain.explanation import Severity
 from mailward.core.watch.standing import ENOUGH
 from mailward.net import clock
 from mailward.render.visible import make_visible
@@ -30,6 +31,8 @@ class Entry:
     row: StateRow
     changes: tuple[str, ...]
     """Made visible."""
+    counts: str
+    """How many findings, in words."""
     is_first: bool
 
 
@@ -112,7 +115,7 @@ def domain_checks_now(request: ScopedRequest, name: str) -> HttpResponse:
 
 def _show_current(request: ScopedRequest, domain: Domain, watch: Watch, current: Check) -> object:
     at: datetime = watch.checked_at or clock.now()
-    report = checks.report_of(current, at, settings.MAILWARD.watch.certificate_days)
+    report = checks.report_now(watch, current, at, settings.MAILWARD.watch.certificate_days)
     problems = checks.problems_of_findings(request.scope, domain.pk)
     return show(report, problems, watch.unobserved)
 
@@ -130,7 +133,17 @@ def _entries(page: StatePage) -> list[Entry]:
         Entry(
             replace(row, changes=()),
             tuple(make_visible(str(change)) for change in row.changes),
+            _count(row),
             last and at == len(page.rows) - 1,
         )
         for at, row in enumerate(page.rows)
     ]
+
+
+def _count(row: StateRow) -> str:
+    words = []
+    for severity in Severity:
+        if count := row.counts.get(severity):
+            plural = "" if count == 1 or severity is Severity.CRITICAL else "s"
+            words.append(f"{count} {severity}{plural}")
+    return ", ".join(words) or "no findings"

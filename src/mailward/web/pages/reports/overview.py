@@ -155,7 +155,8 @@ def _problems(scope: Scope, domain: Domain) -> list[OpenProblem]:
         OpenProblem(
             row,
             explain_cause(row.cause, row.host, domain.name),
-            explain_standing(row.reported_as or row.result_type, mode),
+            # of a policy that others serve, the check's own words tell
+            explain_standing(row.reported_as or row.result_type, mode) if mode or row.sessions else "",
         )
         for row in problems_of_domain(scope, domain.pk)
     ]

@@ -1,0 +1,168 @@
+"""Pages about checks: what is so, what was, what changed, and any domain that somebody types in."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from tests.core.check.made import MX, facts, found, host, session, tls
+from tests.web.test_strangers_text import assert_harmless
+
+from mailward.core.check.facts import Facts, Reach
+from mailward.net import clock
+from mailward.store.models import AskedCheck, Check, Domain, OutboxItem, Watch
+from mailward.store.services import mxlooks, watching
+from mailward.store.services.watching import Seen
+
+NOON = datetime.fromisoformat("2026-11-24T12:00:00+00:00")
+BAD = "<script>alert(1)</script>\x1b[31m\u202e"
+BROKEN = facts(hosts=(host(session(tls=tls("self-signed", 18))),))
+
+
+def keep(domain: Domain, seen: Facts, at: datetime) -> None:
+    """As a worker does after it has looked."""
+    with clock.frozen(at):
+        kept = [mxlooks.keep(MX, each, was_deep=False) for each in seen.hosts[0].sessions]
+        ids = tuple(look.look_id for look in kept if look.look_id)
+        blind = tuple((MX, each.reason) for each in seen.hosts[0].sessions if each.reach is Reach.SILENT)
+        brought = Seen(replace(seen, at=at), ids, {MX: at}, blind)
+        assert watching.keep(domain.pk, brought, settings.MAILWARD)
+
+
+def page(client: Client, address: str) -> str:
+    answer = client.get(address)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_the_verdict_comes_first_then_the_grade_with_its_sum_then_findings(
+    rita: Client, domain: Domain
+) -> None:
+    keep(domain, BROKEN, NOON)
+    shown = page(rita, "/domains/example.test/checks/")
+    order = [
+        "Senders that enforce MTA-STS do not deliver to you",
+        "Grade",
+        "- 40 certificate-self-signed",
+        "Certificate is self-signed",
+        "OpenSSL 18 at certificate 0",
+        "What to do",
+        "senders report <code>certificate-not-trusted</code>",
+        "The first look.",
+    ]
+    places = [shown.index(words) for words in order]
+    assert places == sorted(places)
+    assert "Check now" not in shown, "Rita may not write"
+
+
+def test_a_domain_that_was_not_looked_at_yet_says_so(alice: Client, domain: Domain) -> None:
+    shown = page(alice, "/domains/example.test/checks/")
+    assert "Not looked at yet" in shown
+    assert "Check now" in shown
+
+
+def test_the_history_tells_what_changed_and_two_states_can_be_compared(rita: Client, domain: Domain) -> None:
+    keep(domain, facts(), NOON)
+    keep(domain, BROKEN, NOON + timedelta(days=1))
+    keep(domain, BROKEN, NOON + timedelta(days=2))
+    first, second = Check.objects.order_by("id")
+    shown = page(rita, "/domains/example.test/checks/")
+    assert "2 states." in shown
+    assert "New: Certificate is self-signed (mx.example.test)" in shown
+    diff = page(rita, f"/domains/example.test/checks/compare/?from={second.pk}&to={first.pk}")
+    assert '<span class="removed">- Grade A (100)</span>' in diff
+    assert '<span class="added">+ critical: Certificate is self-signed (mx.example.test)</span>' in diff
+    old = page(rita, f"/domains/example.test/checks/{first.pk}/")
+    assert "As seen from 24 Nov 2026, 12:00 to 25 Nov 2026, 12:00 UTC" in old
+    assert "Nothing is wrong with what was seen." in old
+
+
+def test_what_was_not_observed_is_said_with_its_reason(rita: Client, domain: Domain) -> None:
+    blind = session("2001:db8::25", reach=Reach.SILENT, reason="no route from here", tls=None)
+    keep(domain, facts(hosts=(host(session(), blind),)), NOON)
+    shown = page(rita, "/domains/example.test/checks/")
+    assert "Not observed from here" in shown
+    assert "no route from here" in shown
+
+
+def test_banners_and_certificates_of_strangers_never_become_markup(rita: Client, domain: Domain) -> None:
+    hostile = session(banner=BAD, extensions=(BAD,), tls=None, tls_error=BAD)
+    keep(domain, facts(), NOON)
+    keep(
+        domain,
+        facts(
+            hosts=(host(hostile),),
+            mx=found("example.test", "MX", f"10 {MX}", f"20 {BAD}"),
+            sts=found("_mta-sts.example.test", "TXT", f"v=STSv1; id={BAD};"),
+        ),
+        NOON + timedelta(days=1),
+    )
+    first, second = Check.objects.order_by("id")
+    for address in ("", f"{second.pk}/", f"compare/?from={first.pk}&to={second.pk}"):
+        shown = page(rita, f"/domains/example.test/checks/{address}")
+        assert_harmless(shown)
+        assert "&lt;script&gt;" in shown
+
+
+def test_check_now_is_put_in_the_queue_once_in_two_minutes(alice: Client, domain: Domain) -> None:
+    for _ in range(3):
+        answer = alice.post("/domains/example.test/checks/now/", follow=True)
+    assert "once in 2 minutes is the most" in answer.content.decode()
+    assert OutboxItem.objects.get(kind="look").key == f"domain {domain.pk}"
+    assert 'http-equiv="refresh"' in answer.content.decode(), "the page waits for it"
+
+
+def test_any_domain_may_be_typed_in_and_the_page_waits_for_the_worker(rita: Client, domain: Domain) -> None:
+    answer = rita.post("/check/", {"name": "bücher.example"}, follow=True)
+    asked = AskedCheck.objects.get()
+    assert asked.name == "xn--bcher-kva.example"
+    assert "The check is under way" in answer.content.decode()
+    assert 'http-equiv="refresh"' in answer.content.decode()
+    watching.keep_asked(asked.pk, BROKEN)
+    shown = page(rita, f"/check/{asked.pk}/")
+    assert "Certificate is self-signed" in shown
+    assert 'http-equiv="refresh"' not in shown
+
+
+@pytest.mark.parametrize("name", ["", "10.0.0.1", "[::1]", "localhost", "-bad-.example", "a" * 2000, BAD[:25]])
+def test_what_is_no_domain_is_not_asked_about(rita: Client, domain: Domain, name: str) -> None:
+    answer = rita.post("/check/", {"name": name})
+    assert answer.status_code == 200
+    assert "errorlist" in assert_harmless(answer.content.decode())
+    assert not AskedCheck.objects.exists()
+
+
+def test_a_person_may_ask_so_many_times_an_hour(rita: Client, bob: Client, domain: Domain) -> None:
+    most = settings.MAILWARD.watch.asks_per_hour
+    for number in range(most + 1):
+        answer = rita.post("/check/", {"name": f"d{number}.example"})
+    assert f"You have asked for {most} checks within an hour" in answer.content.decode()
+    assert AskedCheck.objects.count() == most
+    assert bob.post("/check/", {"name": "another.example"}).status_code == 302
+
+
+def test_who_asks_what_another_has_just_asked_gets_the_same_answer_and_not_the_others_page(
+    rita: Client, charlie: Client, domain: Domain
+) -> None:
+    rita.post("/check/", {"name": "popular.example"})
+    hers = AskedCheck.objects.get()
+    watching.keep_asked(hers.pk, BROKEN)
+    answer = charlie.post("/check/", {"name": "popular.example"}, follow=True)
+    assert "Certificate is self-signed" in answer.content.decode()
+    assert charlie.get(f"/check/{hers.pk}/").status_code == 404
+    assert OutboxItem.objects.filter(kind="look").count() == 1
+
+
+def test_a_machine_without_a_way_out_says_so_on_the_page(rita: Client, domain: Domain) -> None:
+    keep(domain, facts(), NOON)
+    Watch.objects.update(checked_at=clock.now())
+    for number in range(3):
+        silent = session(
+            f"192.0.2.{number}",
+            reach=Reach.SILENT,
+            tls=None,
+            reason="port 25: no connection within 10 seconds",
+        )
+        mxlooks.keep(f"mx{number}.example.net", silent, was_deep=False)
+    assert "This machine reaches no MX host by IPv4" in page(rita, "/domains/example.test/checks/")
