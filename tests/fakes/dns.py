@@ -59,6 +59,8 @@ class FakeDns:
         self.port = 0
         self._data: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], list[dns.rdata.Rdata]] = {}
         self._faults: dict[tuple[dns.name.Name | None, str | None], Fault] = {}
+        self._existing: set[dns.name.Name] | None = None
+        """All names in the data, and those above them; None: not counted since the data changed."""
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
 
@@ -71,6 +73,7 @@ class FakeDns:
         one); every other type takes zone file text. Without texts the records go away."""
         kind = dns.rdatatype.from_text(rdtype)
         key = (dns.name.from_text(name), kind)
+        self._existing = None
         if not texts:
             self._data.pop(key, None)
         else:
@@ -202,7 +205,11 @@ class FakeDns:
         return dns.rrset.from_rdata_list(name, self.ttl, self._data[(name, rdtype)])
 
     def _exists(self, name: dns.name.Name) -> bool:
-        return any(owner.is_subdomain(name) for owner, _ in self._data)
+        if self._existing is None:
+            self._existing = {
+                owner.split(depth)[1] for owner, _ in self._data for depth in range(len(owner) + 1)
+            }
+        return name in self._existing
 
     def _apex(self, name: dns.name.Name) -> dns.name.Name | None:
         while name != dns.name.root:

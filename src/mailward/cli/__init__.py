@@ -34,6 +34,7 @@ COMMANDS = {
     "policy lint": Command("policy", "Tell everything that is wrong with a policy file.", is_group=True),
     "policy show": Command("policy", "Fetch and explain the policy of a live domain.", is_group=True),
     "check": Command("check", "Tell what senders see at a domain, and what they do."),
+    "survey": Command("survey", "Check many domains, and tell what they add up to."),
     "user list": Command("user", "List who has an account, and with which role.", is_group=True),
     "user link": Command("user", "Print a one-time link to set a new password.", is_group=True),
     "sender run": Command("sender", "Answer Postfix: the policy server of the sending side.", is_group=True),

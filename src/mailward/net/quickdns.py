@@ -20,6 +20,8 @@ _MAX_NAME = 253
 _RECURSION_AND_AD = b"\x01\x20"  # RFC 6840 §5.7: AD in a question asks for AD in the answer
 _EDNS = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00"  # 1,232 bytes (DNS flag day 2020)
 _HEADER = 12
+_HEAD = _RECURSION_AND_AD + b"\x00\x01\x00\x00\x00\x00\x00\x01"  # one question, and EDNS
+_LENGTHS = [bytes([length]) for length in range(64)]
 _MAX_SHARING = 64  # questions under way through one socket
 _MAX_LABELS = 127
 _MAX_RESPONSE = 4096  # nobody answers with more to a question for 1,232 bytes
@@ -27,6 +29,7 @@ _QR, _TC, _AD = 0x80, 0x02, 0x20
 _SOA = 6
 _NXDOMAIN = 3
 _IN = b"\x00\x01"
+_TAILS = {kind: b"\0" + kind.to_bytes(2, "big") + _IN + _EDNS for kind in _KINDS.values()}
 _SAME_NAME = b"\xc0\x0c"  # a pointer to the question's name
 
 
@@ -34,10 +37,9 @@ def build_query(name: str, rdtype: str) -> bytes | None:
     kind = _KINDS.get(rdtype)
     if kind is None or len(name) > _MAX_NAME or not _PLAIN_NAME.fullmatch(name):
         return None
-    labels = [label.encode("ascii") for label in name.removesuffix(".").split(".")]
-    qname = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
-    counts = b"\x00\x01\x00\x00\x00\x00\x00\x01"
-    return os.urandom(2) + _RECURSION_AND_AD + counts + qname + kind.to_bytes(2, "big") + _IN + _EDNS
+    labels = name.removesuffix(".").encode("ascii").split(b".")
+    qname = b"".join([_LENGTHS[len(label)] + label for label in labels])
+    return os.urandom(2) + _HEAD + qname + _TAILS[kind]
 
 
 class QuickDns:
@@ -46,7 +48,7 @@ class QuickDns:
     """
 
     def __init__(self) -> None:
-        self._channels: dict[tuple[str, int], list[_Channel]] = {}
+        self._channels: dict[tuple[str, int], list[Channel]] = {}
         """Those with questions under way: none outlives its last question."""
 
     async def exchange(self, query: bytes, address: str, port: int, seconds: float) -> bytes:
@@ -56,7 +58,7 @@ class QuickDns:
         channels = self._channels.setdefault(place, []) if _is_loopback(address) else []
         channel = next((one for one in channels if one.has_room_for(query, loop)), None)
         if channel is None:
-            channel = _Channel(place, loop)
+            channel = Channel(place, loop)
             channels.append(channel)
         timer = None
         try:
@@ -72,13 +74,14 @@ class QuickDns:
                 channels.remove(channel)
 
 
-class _Channel:
+class Channel:
     """A socket, and the questions that were sent through it."""
 
     def __init__(self, place: tuple[str, int], loop: asyncio.AbstractEventLoop) -> None:
         """Raises OSError."""
         self.questions: dict[bytes, tuple[bytes, asyncio.Future[bytes]]] = {}
         """By their ids."""
+        self.asked = 0
         self._loop = loop
         family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -94,8 +97,10 @@ class _Channel:
         return len(self.questions) < _MAX_SHARING and query[:2] not in self.questions and loop is self._loop
 
     def ask(self, query: bytes) -> "asyncio.Future[bytes]":
+        """Raises OSError. Whoever asks ends the waiting, and forgets the query then."""
         future = self._loop.create_future()
         self.questions[query[:2]] = query, future
+        self.asked += 1
         self._socket.send(query)
         return future
 

@@ -27,7 +27,7 @@ from mailward.net import clock, quickdns
 from mailward.net.answers import MAX_CHAIN, Answer, Status, merge_addresses, name_text, read_answer, transpose
 from mailward.net.guard import Guard, make_guard
 
-__all__ = ["Answer", "CachingResolver", "Resolver", "Status", "make_resolver"]
+__all__ = ["Answer", "CachingResolver", "Resolver", "Server", "Status", "make_resolver"]
 
 Kind = Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "PTR", "SOA", "TLSA"]
 
@@ -36,7 +36,7 @@ _MAX_AUTHORITIES = 6  # servers of one zone that are tried
 _EDNS_PAYLOAD = 1232  # DNS flag day 2020: fits every path unfragmented
 
 
-class _Server(NamedTuple):
+class Server(NamedTuple):
     address: str
     port: int
 
@@ -63,8 +63,8 @@ class Resolver:
         `timeout_seconds` bounds one lookup in all; one from a zone's own servers may take twice as long.
         Raises ValueError for what is no server.
         """
-        self._servers = [_Server(*parse_place(text, 53)) for text in servers] or _system_servers()
-        self._override = [_Server(*parse_place(text, 53)) for text in authoritative_override]
+        self._servers = [Server(*parse_place(text, 53)) for text in servers] or _system_servers()
+        self._override = [Server(*parse_place(text, 53)) for text in authoritative_override]
         self._timeout_seconds = timeout_seconds
         self._guard = guard
         self._authority_port = authority_port
@@ -147,9 +147,11 @@ class Resolver:
         except TimeoutError as error:
             raise _NoAnswer(f"no answer within {self._timeout_seconds:g} seconds") from error
 
-    async def _read_unusual(self, wire: bytes, name: str, rdtype: str) -> Answer[str] | Answer[bytes]:
+    async def _read_unusual(
+        self, wire: bytes, name: str, rdtype: str, server: Server | None = None
+    ) -> Answer[str] | Answer[bytes]:
         """What dnspython makes of it: aliases and the like. What it cannot use either is one attempt that failed."""
-        qname, server = _parse_name(name), self._servers[0]
+        qname, server = _parse_name(name), server or self._servers[0]
         try:
             # RFC 7672 §2.2: a malformed TLSA record is an unusable one, and no reason to know nothing of the others
             response = dns.message.from_wire(
@@ -194,7 +196,7 @@ class Resolver:
             qname, chain = last, answer.chain
         raise _NoAnswer(f"more than {MAX_CHAIN} CNAMEs from {name}")
 
-    async def _find_authorities(self, name: dns.name.Name) -> tuple[dns.name.Name | None, list[_Server]]:
+    async def _find_authorities(self, name: dns.name.Name) -> tuple[dns.name.Name | None, list[Server]]:
         """The zone of the name and its servers; with an override, no zone in particular."""
         if self._override:
             return None, self._override
@@ -222,7 +224,7 @@ class Resolver:
             name = name.parent()
         raise _NoAnswer("no zone was found")
 
-    async def _server_addresses(self, host: str) -> list[_Server]:
+    async def _server_addresses(self, host: str) -> list[Server]:
         servers = []
         for rdtype in ("A", "AAAA"):
             try:
@@ -231,13 +233,13 @@ class Resolver:
                 continue
             addresses = [str(record) for record in answer.records]
             servers += [
-                _Server(address, self._authority_port) for address in addresses if self._guard.allows(address)
+                Server(address, self._authority_port) for address in addresses if self._guard.allows(address)
             ]
         return servers
 
     async def _ask(
         self,
-        servers: Sequence[_Server],
+        servers: Sequence[Server],
         name: dns.name.Name,
         rdtype: str,
         *,
@@ -312,7 +314,7 @@ async def _bounded(
         return Answer(Status.FAILED, reason=str(error))
 
 
-async def _exchange(query: dns.message.Message, server: _Server, seconds: float) -> dns.message.Message:
+async def _exchange(query: dns.message.Message, server: Server, seconds: float) -> dns.message.Message:
     # forged or broken packets are passed over until the deadline, not believed and not fatal (RFC 5452)
     response, _ = await dns.asyncquery.udp_with_fallback(
         query, server.address, seconds, server.port, ignore_unexpected=True, ignore_errors=True
@@ -327,12 +329,12 @@ def _parse_name(name: str) -> dns.name.Name:
         raise _NoAnswer(f"{name[:80]!r} is no name that DNS can hold") from error
 
 
-def _system_servers() -> list[_Server]:
+def _system_servers() -> list[Server]:
     try:
         system = dns.resolver.Resolver()
     except dns.exception.DNSException:
         return []  # no /etc/resolv.conf: lookups then say that no server is configured
-    return [_Server(address, system.port) for address in system.nameservers if isinstance(address, str)][:3]
+    return [Server(address, system.port) for address in system.nameservers if isinstance(address, str)][:3]
 
 
 def _describe(error: Exception) -> str:

@@ -79,7 +79,7 @@ class Observer:
         if supposed_mx:
             records = tuple(f"{10 * (at + 1)} {name}" for at, name in enumerate(supposed_mx))
             mx = replace(mx, found=Found.FOUND, records=records, reason="")
-        names = _mx_names(domain, mx)
+        names = mx_names(domain, mx)
         hosts, elsewhere, targets = await asyncio.gather(
             asyncio.gather(*(self._observe_host(name, until) for name in names[:MAX_MX_HOSTS])),
             self._look_elsewhere(domain, sts, tlsrpt),
@@ -178,7 +178,7 @@ class Observer:
                     client=client,
                 )
             except FetchError as error:
-                fetch = _failed_fetch(address, error)
+                fetch = failed_fetch(address, error)
             else:
                 fetch = Fetch(address, body=result.body)
             if client is not Client.MAILWARD:
@@ -228,7 +228,7 @@ class Observer:
             return session
 
 
-def _mx_names(domain: Domain, mx: Lookup) -> list[str]:
+def mx_names(domain: Domain, mx: Lookup) -> list[str]:
     """By preference, then name. RFC 5321 §5.1: the domain itself where there are no MX records."""
     if not mx.was_found:
         return [] if mx.has_failed else [domain]
@@ -245,7 +245,7 @@ def _preference(record: str) -> int:
     return int(number) if number.isdigit() else 65_536
 
 
-def _failed_fetch(address: str, error: FetchError) -> Fetch:
+def failed_fetch(address: str, error: FetchError) -> Fetch:
     if error.code == "policy-invalid":
         return Fetch(address, body=error.body)  # the rules read it, and say what is wrong
     cause = error.__cause__

@@ -5,12 +5,12 @@ would take for a formula begins with an apostrophe. Counts are never to be added
 """
 
 import csv
-import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TextIO
 
 from mailward.core.tlsrpt.schema import FailureDetail, PolicyResult, PolicyType, Report
+from mailward.render.cell import Cell, neutralise
 
 COLUMNS = (
     "file",
@@ -35,9 +35,6 @@ COLUMNS = (
     "failure_reason_code",
     "additional_information",
 )
-Cell = str | int | None
-# Spreadsheets pass over blanks and invisible characters, and some take full-width signs for plain ones
-_FORMULA = re.compile(r"[\s\x00-\x1f\u200b-\u200f\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 
 
 def write_head(file: TextIO) -> None:
@@ -47,7 +44,7 @@ def write_head(file: TextIO) -> None:
 def write_report(file: TextIO, name: str, report: Report, *, domain: str | None = None) -> None:
     """The rows of one report; `name` is the file it came in. With `domain`, other domains are foreign."""
     rows = csv.writer(file, lineterminator="\r\n")
-    rows.writerows([_neutralise(cell) for cell in row] for row in _rows(name, report, domain))
+    rows.writerows([neutralise(cell) for cell in row] for row in _rows(name, report, domain))
 
 
 def _rows(name: str, report: Report, domain: str | None) -> Iterator[Iterable[Cell]]:
@@ -92,11 +89,3 @@ def _say_foreign(result: PolicyResult, domain: str | None) -> str | None:
 
 def _write_time(moment: datetime | None) -> str | None:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
-
-
-def _neutralise(cell: Cell) -> Cell:
-    """A number stays a number; text never becomes a formula, nor breaks the line with a NUL."""
-    if not isinstance(cell, str):
-        return cell
-    cell = cell.replace("\0", "\ufffd")
-    return f"'{cell}" if _FORMULA.match(cell) else cell

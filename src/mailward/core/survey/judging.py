@@ -1,0 +1,119 @@
+"""The rules of core.check over hundreds of thousands of domains.
+
+Most domains have neither policy nor report record nor TLSA records, and differ in their names only, which decides
+nothing there: such facts are judged once for each shape they can have. A test holds both ways together.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from mailward.core.check.codes import Code
+from mailward.core.check.facts import Facts, Lookup, MxHost
+from mailward.core.check.finding import merge
+from mailward.core.check.rules import RULES
+from mailward.core.check.verdict import Outcome, judge
+from mailward.core.check.view import View
+from mailward.core.dane.judge import HostState
+from mailward.core.explain.explanation import Severity
+from mailward.core.mtasts.policy import Mode
+from mailward.core.names import is_address
+
+MAX_SHAPES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    codes: tuple[Code, ...]
+    """The worst first, each once."""
+    worst: Severity | None
+    outcomes: tuple[Outcome, ...]
+    """Of each kind of sender, in the order of core.check.verdict.Kind."""
+    dane: str
+    """How many MX hosts have usable TLSA records that DNSSEC proves: `all`, `some`, `none`; `unusable`: those there are
+    cannot be used; `failed`: looking failed; `not-validated`: the resolver proves nothing; empty: no MX host."""
+    mode: Mode | None
+    """Of the policy that a sender uses who meets the domain for the first time."""
+
+
+class Judge:
+    def __init__(self) -> None:
+        self._known: OrderedDict[object, Judgement] = OrderedDict()
+
+    def judge(self, facts: Facts) -> Judgement:
+        shape = _shape(facts)
+        if shape is None:
+            return judge_facts(facts)
+        known = self._known.get(shape)
+        if known is None:
+            known = self._known[shape] = judge_facts(facts)
+            if len(self._known) > MAX_SHAPES:
+                self._known.popitem(last=False)
+        return known
+
+
+def judge_facts(facts: Facts) -> Judgement:
+    view = View(facts)
+    findings = merge(finding for rule in RULES for finding in rule(view))
+    codes = tuple(dict.fromkeys(finding.code for finding in findings))
+    worst = findings[0].severity if findings else None
+    outcomes = tuple(verdict.outcome for verdict in judge(view))
+    return Judgement(codes, worst, outcomes, _dane(view), view.mode)
+
+
+def _dane(view: View) -> str:
+    if not view.hosts:
+        return ""
+    if not view.facts.validates:
+        return "not-validated"
+    states = [host.dane for host in view.hosts if host.dane is not HostState.DEAD]
+    if HostState.FAILED in states:
+        return "failed"
+    usable = states.count(HostState.USABLE)
+    if usable:
+        return "all" if usable == len(states) else "some"
+    return "unusable" if HostState.UNUSABLE in states else "none"
+
+
+_Shape = tuple[object, ...]
+
+
+def _shape(facts: Facts) -> _Shape | None:
+    """All that the judgement of plain facts depends on; None where names or texts decide."""
+    policy_host = facts.policy_host
+    if facts.sts.texts or facts.tlsrpt.texts or facts.elsewhere or facts.targets or policy_host.fetches:
+        return None
+    if policy_host.caa is not None:
+        return None
+    hosts = []
+    for host in facts.hosts:
+        if host.sessions or any(lookup.records for lookup in host.tlsa):
+            return None
+        hosts.append(_shape_of_host(host))
+    names: dict[str, int] = {}
+    exchangers = [record.partition(" ")[2] for record in facts.mx.records]
+    order = tuple(-1 if name in (".", "") else names.setdefault(name, len(names)) for name in exchangers)
+    return (
+        facts.validates,
+        facts.has_smtp,
+        bool(facts.skipped_hosts),
+        _shape_of_lookup(facts.mx),
+        order,
+        tuple(hosts),
+        _shape_of_lookup(facts.sts),
+        _shape_of_lookup(facts.tlsrpt),
+        _shape_of_lookup(policy_host.v4),
+        _shape_of_lookup(policy_host.v6),
+    )
+
+
+def _shape_of_lookup(lookup: Lookup) -> _Shape:
+    return lookup.found, lookup.is_secure, bool(lookup.chain), bool(lookup.records)
+
+
+def _shape_of_host(host: MxHost) -> _Shape:
+    return (
+        is_address(host.name),
+        _shape_of_lookup(host.v4),
+        _shape_of_lookup(host.v6),
+        tuple(_shape_of_lookup(lookup) for lookup in host.tlsa),
+    )
