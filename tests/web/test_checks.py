@@ -125,7 +125,9 @@ def test_any_domain_may_be_typed_in_and_the_page_waits_for_the_worker(rita: Clie
     assert 'http-equiv="refresh"' not in shown
 
 
-@pytest.mark.parametrize("name", ["", "10.0.0.1", "[::1]", "localhost", "-bad-.example", "a" * 2000, BAD[:25]])
+@pytest.mark.parametrize(
+    "name", ["", "10.0.0.1", "[::1]", "localhost", "-bad-.example", "a" * 2000, BAD[:25]]
+)
 def test_what_is_no_domain_is_not_asked_about(rita: Client, domain: Domain, name: str) -> None:
     answer = rita.post("/check/", {"name": name})
     assert answer.status_code == 200

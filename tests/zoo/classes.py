@@ -131,8 +131,6 @@ CLASSES = {
     ),
 }
 """In their order: the first of `t` is t1."""
-BEYOND = {"m21": "weak cipher suites"}
-"""Classes of ours, which a row marks so: `m21, ours: ...`."""
 _OVER_TIME = "shows only between two checks; tests/core/check/test_history.py has it"
 WITHOUT_ROW = {
     "t9": "NSD refuses a zone with a CNAME beside other data, and unbound never shows both",
@@ -149,14 +147,14 @@ DNS, nginx the policies; the MX hosts are Postfix, Exim and OpenSMTPD. `make tes
 `make test-all` every row. docs/check-compared.md shows two checkers before them.
 
 {built} of {classes} classes are shown by {rows} rows; {sound} more rows have no fault, so that a check must stay
-silent, or nothing at all, so that it must say what is missing. m21 is a class of ours.
+silent, or nothing at all, so that it must say what is missing.
 
 <!-- written by `python -m tests.zoo.classes`: do not edit -->
 
 | class | fault | rows |
 |---|---|---|
 """
-_SHOWN = re.compile(r"[a-z]\d+(?:, [a-z]\d+)*(?=:|, ours:)")
+_SHOWN = re.compile(r"[a-z]\d+(?:, [a-z]\d+)*(?=:)")
 
 
 def classes() -> dict[str, str]:
@@ -173,12 +171,12 @@ def shown_by(row: Row) -> tuple[str, ...]:
 
 
 def page(rows: Sequence[Row]) -> str:
-    built = {each for row in rows for each in shown_by(row)} - set(BEYOND)
+    built = {each for row in rows for each in shown_by(row)}
     sound = sum(not shown_by(row) for row in rows)
     lines = _HEAD.format(
         built=len(built), classes=len(classes()), rows=len(rows) - sound, sound=sound
     ).splitlines()
-    for code, words in (classes() | BEYOND).items():
+    for code, words in classes().items():
         labels = [row.label for row in rows if code in shown_by(row)]
         lines.append(f"| {code} | {words} | {', '.join(labels) or f'none: {WITHOUT_ROW[code]}'} |")
     return "\n".join(lines) + "\n"
