@@ -79,14 +79,11 @@ class Server:
 
     @property
     def memory_mib(self) -> float:
-        """The highest of the process that takes the datagrams."""
+        """The highest of the process that counts, with what it shares with others."""
         assert self.child is not None
-        pids = [
-            self.child.pid,
-            *Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text().split(),
-        ]
-        taking = [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text() == "mw-collector\n"]
-        status = Path(f"/proc/{(taking or pids)[0]}/status").read_text()
+        pids = Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text().split()
+        named = {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in pids}
+        status = Path(f"/proc/{named.get('mw-collector', self.child.pid)}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 

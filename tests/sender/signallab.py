@@ -85,9 +85,13 @@ def children(process: Process) -> list[int]:
 
 
 def find_collector(process: Process) -> int | None:
+    return find_companion(process, "collector")
+
+
+def find_companion(process: Process, name: str) -> int | None:
     for child in children(process):
         try:
-            if Path(f"/proc/{child}/comm").read_text() == "mw-collector\n":
+            if Path(f"/proc/{child}/comm").read_text() == f"mw-{name}\n":
                 return child
         except OSError:
             continue

@@ -26,6 +26,7 @@ from mailward.sender.discovery import make_discovery
 from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.explain import Explanation, Step, TracingResolver
 from mailward.sender.explain import explain as explain_nexthop
+from mailward.sender.receive import run_receiver
 from mailward.sender.signalnumbers import Number, SignalNumbers
 from mailward.sender.signals import Signals, open_signals
 from mailward.sender.sitetable import SiteTableInvalid
@@ -74,10 +75,15 @@ def companions(settings: Settings, signals: Signals | None) -> list[Companion]:
     """The processes beside the workers."""
     if signals is None:
         return []
+    count_start = partial(signals.numbers.add, Number.STARTS, 1)
     found = [
+        # what comes meanwhile has but the kernel's queue
         Companion(
-            "collector", partial(_collect, settings, signals), partial(signals.numbers.add, Number.STARTS, 1)
-        )
+            "receiver",
+            partial(run_receiver, signals, in_order=bool(settings.tlsrpt.log)),
+            first_restart_seconds=0.02,
+        ),
+        Companion("collector", partial(_collect, settings, signals), count_start),
     ]
     if settings.tlsrpt.contact:
         found.append(Companion("reporter", partial(_report, settings, signals.numbers)))

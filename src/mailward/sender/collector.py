@@ -1,15 +1,16 @@
 """The collector: a process of its own that turns Postfix's datagrams into counts on the disk.
 
-One thread takes datagrams from the kernel (`receive`); this one reads what was taken, adds it up (`pending`) and
-commits it, some three times a second. Nobody waits for it, and it can be killed: the socket is the parent's, so that
-what comes meanwhile waits in the kernel's queue, and what is lost is what came since the last commit. What a full or
-locked disk does not take stays in memory and is tried again.
+Another process takes datagrams from the kernel (`receive`), and a thread of this one moves them on (`drain`). Here they
+are read, added up (`pending`) and committed, some three times a second. Nobody waits for it, and it can be killed: what
+comes meanwhile waits in the ring that the parent made, and what is lost is what came since the last commit. What a full
+or locked disk does not take stays in memory and is tried again.
 """
 
+import contextlib
 import gc
 import logging
+import os
 import signal
-import sys
 import threading
 from collections.abc import Sequence
 from datetime import date
@@ -22,11 +23,13 @@ from mailward.core.tlsrpt.counting import Tally
 from mailward.core.tlsrpt.joining import Signal
 from mailward.net import clock
 from mailward.sender.counts import MAX_ODDITY_BYTES, Counts, CountsError, Oddity
+from mailward.sender.drain import Drain, Ordered, Taken
 from mailward.sender.logobserver import LogObserver
 from mailward.sender.pending import Pending, session_tally
-from mailward.sender.receive import Ordered, Receiver, Taken
+from mailward.sender.receive import Intake
 from mailward.sender.signalnumbers import UNREADABLE, Number
-from mailward.sender.signals import Signals
+from mailward.sender.signals import WANTED_QUEUE_LENGTH, Signals
+from mailward.sender.workers import heed_stop
 
 logger = logging.getLogger("mailward.sender")
 
@@ -39,7 +42,7 @@ MAX_READ = 20_000  # datagrams that are remembered as they were read
 MAX_READ_BYTES = 2_048  # of such a one
 TIDY_SECONDS = 60.0
 MAX_ODDITIES_A_STEP = 20
-SWITCH_SECONDS = 0.00005  # so long this thread may keep the other from the next datagrams
+NICE = 5  # who receives goes first, for its queue is short
 
 
 class Observer(Protocol):
@@ -62,7 +65,8 @@ class Collector:
         self._path = path
         self._signals, self._numbers = signals, signals.numbers
         self._observer = observer
-        self._receiver = Receiver(signals.socket, signals.queue_length, in_order=observer is not None)
+        intake = Intake(signals.ring, signals.socket, signals.queue_length)
+        self._drain = Drain(signals.ring, intake, in_order=observer is not None)
         self._counts: Counts | None = None
         self._pending = Pending()
         self._place: str | None = None
@@ -81,16 +85,16 @@ class Collector:
 
     def run(self) -> int:
         """Until `stop`; then takes what is still in the queue. The exit status."""
-        self._receiver.start()
+        self._drain.start()
         if self._observer is not None:
             self._observer.start()
         logger.info("collector-started", extra={"counts": str(self._path)})
         while not self._stopping.wait(STEP_SECONDS):
             self._step()
-            if not self._receiver.is_running:
+            if not self._drain.is_running:
                 self._finish()
                 return 1
-        self._receiver.stop()
+        self._drain.stop()
         if self._observer is not None:
             self._observer.stop()
         self._retry_at = float("-inf")
@@ -107,7 +111,7 @@ class Collector:
         return 0
 
     def _step(self) -> None:
-        taken, day = self._receiver.take(), clock.today()
+        taken, day = self._drain.take(), clock.today()
         self._count(taken, day)
         refused = sum(self._pending.add_tally(tally) for tally in self._signals.inbox.take())
         self._tell_refused(refused, "memory")
@@ -154,9 +158,7 @@ class Collector:
             self._keep_oddity(raw, error, count)
             return None
         if len(raw) <= MAX_READ_BYTES:
-            if (
-                len(self._read) >= MAX_READ
-            ):  # one by one: to free thousands at once keeps the receiver waiting
+            if len(self._read) >= MAX_READ:
                 del self._read[next(iter(self._read))]
             self._read[raw] = datagram
         return datagram
@@ -230,9 +232,10 @@ def run_collector(settings: Settings, signals: Signals) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     observer = LogObserver(settings, signals.numbers) if settings.tlsrpt.log else None
     collector = Collector(settings.tlsrpt_counts_path, signals, observer)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: collector.stop())
-    sys.setswitchinterval(SWITCH_SECONDS)
+    heed_stop(collector.stop)
+    if signals.queue_length < WANTED_QUEUE_LENGTH:
+        with contextlib.suppress(OSError):
+            os.nice(NICE)
     gc.freeze()
-    gc.disable()  # a walk over all objects keeps the receiver waiting: it is made when nothing comes
+    gc.disable()  # a walk over all objects takes long: it is made when nothing comes
     return collector.run()

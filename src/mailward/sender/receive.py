@@ -1,185 +1,202 @@
-"""Datagrams off a unix socket as fast as they come: one system call for all that wait, in a thread that does only that.
+"""Datagrams off a unix socket as fast as they come: a process that does only that, and leaves them in a `ring`.
 
 The kernel keeps few of them (net.unix.max_dgram_qlen, 10 by default), and who sends does not wait: what comes while the
-queue is full is lost. So nothing is decoded here. Equal datagrams are held once with their number, and given away by
-`take`. recvmmsg(2) by ctypes takes what waits without Python's lock, which is then asked for once for all of them.
+queue is full is lost. So nothing is looked at here, and nobody else has this process's Python lock.
 """
 
 import ctypes
 import errno
+import gc
 import logging
-import mmap
 import os
+import signal
 import socket
 import struct
-import threading
-from typing import NamedTuple
+import time
 
-from mailward.core.postfix.datagram import MAX_DATAGRAM_BYTES
 from mailward.net import clock
+from mailward.sender.ring import (
+    ASLEEP,
+    DROPPED,
+    FREED,
+    FULL,
+    HEAD,
+    HEADER_BYTES,
+    HEAVY,
+    LIGHT_BYTES,
+    MAX_HEAVY_BYTES,
+    RELEASED,
+    Ring,
+)
+from mailward.sender.signals import WANTED_QUEUE_LENGTH, Signals
+from mailward.sender.workers import heed_stop
 
 logger = logging.getLogger("mailward.sender")
 
 BATCH = 256
-_CONTROL_BYTES = 32  # CMSG_SPACE(sizeof(struct ucred))
-_SLOT_BYTES = 256 * 1024  # of address space; a page is real when something was written there
-_ROOM = _SLOT_BYTES - _CONTROL_BYTES
-_PID = struct.Struct("i")
-_PID_AT = 16  # in the control message: after cmsghdr comes ucred, its pid first
-_WAIT_FOR_ONE = 0x10000  # MSG_WAITFORONE
-_SO_PASSCRED = 16
+_WAIT_FOR_ONE, _DO_NOT_WAIT = 0x10000, 0x40  # MSG_WAITFORONE, MSG_DONTWAIT
 WAIT_SECONDS = 0.2  # the longest until a stop is seen
-MAX_HELD_BYTES = 64 * 1024 * 1024
-MAX_ORDERED = 200_000
-_HEADER_BYTES = 64  # struct mmsghdr, and so below
-_LENGTH_WORD, _WORDS = 14, 16
-
-assert _ROOM > MAX_DATAGRAM_BYTES  # noqa: S101 - what is cut off must be too large anyway
+PATIENCE_SECONDS = 0.1  # with a full ring: who counts may be about to look
+_PAUSE_SECONDS = 0.001
+MAX_SHARE = 0.9  # of a processor, for one that goes before all others
 
 
-class _IoVec(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+class Intake:
+    """Use `run`, and `stop` from a signal handler; or `take_rest`."""
 
-
-class _MsgHeader(ctypes.Structure):
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("name_length", ctypes.c_uint32),
-        ("vectors", ctypes.c_void_p),
-        ("vector_count", ctypes.c_size_t),
-        ("control", ctypes.c_void_p),
-        ("control_length", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-    )
-
-
-class _MultiHeader(ctypes.Structure):
-    _fields_ = (("header", _MsgHeader), ("length", ctypes.c_uint32))
-
-
-class Ordered(NamedTuple):
-    """One datagram, in the order of arrival."""
-
-    pid: int
-    """Of the process that sent it."""
-    at: float
-    """Seconds since 1970."""
-    raw: bytes
-
-
-class Taken(NamedTuple):
-    counts: dict[bytes, int]
-    """Each datagram, and how often it came."""
-    ordered: list[Ordered]
-    """One by one, where that was asked for."""
-    received: int
-    dropped: int
-    """For want of memory."""
-    full: int
-    """How often the queue was seen full: then some were probably lost."""
-
-
-class Receiver:
-    """Use `start`, `take` from one other thread, `stop`."""
-
-    def __init__(self, source: socket.socket, queue_length: int, *, in_order: bool = False) -> None:
-        """`source`: a datagram socket. `queue_length`: of the kernel's queue. `in_order`: with process and time."""
-        self._source = source
-        self._queue_length = queue_length
-        self._in_order = in_order
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="receive", daemon=True)
-        self._held: dict[bytes, int] = {}
-        self._ordered: list[Ordered] = []
-        self._held_bytes = self._received = self._dropped = self._full = 0
-        self.failure: OSError | None = None
-        """What ended it, if anything did."""
-        self._make_room()
-        source.setblocking(True)
-        source.setsockopt(socket.SOL_SOCKET, _SO_PASSCRED, 1)
-        micro = int(WAIT_SECONDS * 1_000_000)
-        source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, micro))
-
-    def start(self) -> None:
-        self._thread.start()
-
-    @property
-    def is_running(self) -> bool:
-        return self._thread.is_alive()
-
-    def take(self) -> Taken:
-        """All that came since the last call."""
-        with self._lock:
-            taken = Taken(self._held, self._ordered, self._received, self._dropped, self._full)
-            self._held, self._ordered = {}, []
-            self._held_bytes = self._received = self._dropped = self._full = 0
-        return taken
+    def __init__(
+        self,
+        ring: Ring,
+        source: socket.socket,
+        queue_length: int,
+        *,
+        in_order: bool = False,
+        is_first: bool = False,
+    ) -> None:
+        """`source`: a datagram socket. `queue_length`: of the kernel's queue. `in_order`: times of arrival are wanted.
+        `is_first`: go before other processes, where that is permitted.
+        """
+        self._ring, self._source = ring, source
+        self._queue_length, self._in_order = queue_length, in_order
+        self._receive = ctypes.CDLL(None, use_errno=True).recvmmsg
+        self._receive.argtypes = (
+            ctypes.c_int,
+            ctypes.c_void_p,
+            ctypes.c_uint,
+            ctypes.c_int,
+            ctypes.c_void_p,
+        )
+        self._stopping = False
+        self._precedence = Precedence() if is_first else None
+        self._moved_at, self._seen_freed = clock.monotonic(), -1
 
     def stop(self) -> None:
-        """Returns when the queue was seen empty, and all that was in it can be taken."""
-        self._stopping.set()
-        self._thread.join()
+        self._stopping = True
 
-    def _make_room(self) -> None:
-        self._room = mmap.mmap(-1, BATCH * _SLOT_BYTES)
-        start = ctypes.addressof(ctypes.c_char.from_buffer(self._room))
-        self._vectors = (_IoVec * BATCH)()
-        self._headers = (_MultiHeader * BATCH)()
-        for number in range(BATCH):
-            slot = start + number * _SLOT_BYTES
-            # what is with the message stands right before it: one copy takes both
-            self._vectors[number] = _IoVec(slot + _CONTROL_BYTES, _ROOM)
-            vector = ctypes.addressof(self._vectors) + number * ctypes.sizeof(_IoVec)
-            self._headers[number].header = _MsgHeader(None, 0, vector, 1, slot, _CONTROL_BYTES, 0)
-        self._fresh = bytes(self._headers)
-        self._lengths = memoryview(self._headers).cast("B").cast("I")
-
-    def _run(self) -> None:
-        receive = ctypes.CDLL(None, use_errno=True).recvmmsg
-        number = self._source.fileno()
+    def run(self) -> int:
+        """Until `stop`, and the queue was seen empty. The exit status."""
+        while not self._ring.try_to_receive():  # the one before is ending
+            time.sleep(_PAUSE_SECONDS)
+        self._prepare()
         while True:
-            count = receive(number, self._headers, BATCH, _WAIT_FOR_ONE, None)
-            if count > 0:
-                self._hold(count)
-                continue
-            error = ctypes.get_errno()
-            if error in (errno.EAGAIN, errno.EINTR):
-                if self._stopping.is_set() and error == errno.EAGAIN:
-                    return
-                continue
-            self.failure = OSError(error, os.strerror(error))
-            logger.error("receive-failed", extra={"reason": str(self.failure)})
-            return
+            error = self._take_all(_WAIT_FOR_ONE)
+            if error == errno.ENOBUFS:
+                error = self._do_without()
+            if error == errno.EAGAIN:
+                if self._stopping:
+                    return 0
+                if self._precedence is not None:
+                    self._precedence.have()
+            elif error != errno.EINTR:
+                logger.error("receive-failed", extra={"reason": os.strerror(error)})
+                return 1
 
-    def _hold(self, count: int) -> None:
-        """The lock is held for some microseconds, so that `take` gets whole batches."""
-        room, held = self._room, self._held
-        lengths = self._lengths[_LENGTH_WORD : count * _WORDS : _WORDS].tolist()
-        with self._lock:
-            held = self._held
-            at = 0
-            for length in lengths:
-                begin = at + _CONTROL_BYTES
-                raw = room[begin : begin + length]
-                if raw in held:
-                    held[raw] += 1
-                elif self._held_bytes + length > MAX_HELD_BYTES:
-                    self._dropped += 1
-                else:
-                    held[raw] = 1
-                    self._held_bytes += length + 100  # of Python's own
-                at += _SLOT_BYTES
-            self._received += count
-            self._full += count > self._queue_length
+    def take_rest(self) -> bool:
+        """What fits in of what waits; whether there may be more. For who has the right to receive."""
+        self._prepare()
+        return self._take_all(_DO_NOT_WAIT) == errno.ENOBUFS
+
+    def _prepare(self) -> None:
+        source, ring = self._source, self._ring
+        source.setblocking(True)
+        micro = int(WAIT_SECONDS * 1_000_000)
+        source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, micro))
+        words = ring.words
+        head = words[HEAD]
+        while head - words[FREED] < ring.slots and ring.length(head % ring.slots):
+            head += 1  # taken by one who was killed before it could say so
+        words[HEAD] = head
+        if head == words[FREED]:
+            words[HEAVY] = words[RELEASED]  # which may differ where somebody was killed
+
+    def _take_all(self, flags: int) -> int:
+        """Until an error, the errno of which it returns: ENOBUFS where the ring has no room.
+
+        One function and few names: ten datagrams come in a quarter of a millisecond.
+        """
+        ring, receive, number = self._ring, self._receive, self._source.fileno()
+        words, slots, headers_at = ring.words, ring.slots, ring.headers_at
+        head = words[HEAD]
+        while True:
+            place = head % slots
+            room = min(slots - head + words[FREED], slots - place, BATCH)
+            if room <= 0 or words[HEAVY] - words[RELEASED] > MAX_HEAVY_BYTES:
+                return errno.ENOBUFS
+            count = receive(number, headers_at + place * HEADER_BYTES, room, flags, None)
+            if count <= 0:
+                return ctypes.get_errno()
             if self._in_order:
-                self._hold_in_order(lengths)
-        ctypes.memmove(self._headers, self._fresh, count * _HEADER_BYTES)  # the kernel has written into them
+                ring.stamps[place] = clock.now().timestamp()
+            if count == 1:
+                longest = ring.length(place)
+            else:
+                longest = max(ring.lengths(place, count))
+                words[FULL] += count > self._queue_length
+            if longest > LIGHT_BYTES:
+                words[HEAVY] += sum(each for each in ring.lengths(place, count) if each > LIGHT_BYTES)
+            head += count
+            words[HEAD] = head
+            if words[ASLEEP]:
+                ring.wake()
+            if place + count == slots and self._precedence is not None:
+                self._precedence.be_fair()
 
-    def _hold_in_order(self, lengths: list[int]) -> None:
-        room, now = self._room, clock.now().timestamp()
-        for number, length in enumerate(lengths[: MAX_ORDERED - len(self._ordered)]):
-            at = number * _SLOT_BYTES
-            (pid,) = _PID.unpack_from(room, at + _PID_AT)
-            begin = at + _CONTROL_BYTES
-            self._ordered.append(Ordered(pid, now, room[begin : begin + length]))
+    def _do_without(self) -> int:
+        """The ring is full. Who counts is waited for, but not for long; then what comes is dropped, and counted. An
+        errno.
+        """
+        freed, now = self._ring.words[FREED], clock.monotonic()
+        if freed != self._seen_freed:
+            self._seen_freed, self._moved_at = freed, now
+        if now - self._moved_at < PATIENCE_SECONDS:
+            time.sleep(_PAUSE_SECONDS)
+            return errno.EINTR
+        try:
+            while self._ring.words[FREED] == freed:
+                self._source.recv(1)
+                self._ring.words[DROPPED] += 1
+        except OSError as error:
+            return error.errno or errno.EIO
+        return errno.EINTR
+
+
+class Precedence:
+    """Before all processes of normal priority (SCHED_FIFO): else they keep it from a short queue for some milliseconds.
+    A flood that takes nearly all of a processor's time ends it, until there is a pause.
+    """
+
+    def __init__(self) -> None:
+        self._has_it = False
+        self._may = True
+        self._at, self._used = clock.monotonic(), time.process_time()
+        self.have()
+
+    def have(self) -> None:
+        """Where root, CAP_SYS_NICE or RLIMIT_RTPRIO permits it."""
+        if self._may and not self._has_it:
+            try:
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+            except OSError as error:
+                self._may = False
+                logger.info("receiver-without-precedence", extra={"reason": error.strerror})
+            else:
+                self._has_it = True
+
+    def be_fair(self) -> None:
+        at, used = clock.monotonic(), time.process_time()
+        if self._has_it and used - self._used > MAX_SHARE * (at - self._at):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            self._has_it = False
+        self._at, self._used = at, used
+
+
+def run_receiver(signals: Signals, *, in_order: bool) -> int:
+    """In a process of its own, until SIGTERM or SIGINT; its exit status."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    is_short = signals.queue_length < WANTED_QUEUE_LENGTH
+    length = signals.queue_length
+    intake = Intake(signals.ring, signals.socket, length, in_order=in_order, is_first=is_short)
+    heed_stop(intake.stop)
+    gc.freeze()
+    gc.disable()  # it makes no cycles
+    return intake.run()

@@ -32,6 +32,7 @@ from mailward.sender.posting import Outcome, Verdict, make_context, make_mail_po
 from mailward.sender.reportrows import Delivery, State, StoreError
 from mailward.sender.reportstore import ReportStore
 from mailward.sender.signalnumbers import Number, SignalNumbers
+from mailward.sender.workers import STOPS
 
 logger = logging.getLogger("mailward.sender")
 
@@ -83,8 +84,9 @@ async def run(settings: Settings, *, once: bool = False, numbers: SignalNumbers 
 async def _until_told(daily: "Daily") -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPS:
         loop.add_signal_handler(number, stopping.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)  # which a companion begins with kept back
     tasks = [asyncio.create_task(_forever(step, daily.made)) for step in (daily.make, daily.mail, daily.post)]
     try:
         await stopping.wait()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mailward.config import Settings
 from mailward.sender.inbox import Inbox
+from mailward.sender.ring import Ring
 from mailward.sender.signalnumbers import Number, SignalNumbers
 from mailward.sender.sockets import open_datagram_socket, take_datagram_sockets
 
@@ -16,6 +17,7 @@ logger = logging.getLogger("mailward.sender")
 
 WANTED_QUEUE_LENGTH = 512  # no loss at 40,000 datagrams a second
 _PER_SENDER = 64
+_SO_PASSCRED = 16
 QUEUE_LENGTH_FILE = Path("/proc/sys/net/unix/max_dgram_qlen")
 QUEUE_LENGTH_FIX = (
     f"echo net.unix.max_dgram_qlen={WANTED_QUEUE_LENGTH} > /etc/sysctl.d/60-mailward.conf"
@@ -27,6 +29,8 @@ QUEUE_LENGTH_FIX = (
 class Signals:
     socket: socket.socket
     """Where Postfix sends its datagrams."""
+    ring: Ring
+    """Where who takes them leaves them."""
     inbox: Inbox
     numbers: SignalNumbers
     queue_length: int
@@ -42,9 +46,10 @@ def open_signals(settings: Settings) -> Signals | None:
     handed_over = take_datagram_sockets(os.environ)
     mode = int(settings.tlsrpt.socket_mode, 8)
     source = handed_over[0] if handed_over else open_datagram_socket(Path(settings.tlsrpt.socket), mode)
+    source.setsockopt(socket.SOL_SOCKET, _SO_PASSCRED, 1)  # before anything comes: from which process it came
     numbers = SignalNumbers()
     numbers.set(Number.QUEUE_LENGTH, length)
-    return Signals(source, Inbox(), numbers, length)
+    return Signals(source, Ring(), Inbox(), numbers, length)
 
 
 def read_queue_length() -> int:

@@ -58,6 +58,14 @@ class Worker:
 
 
 ALONE = Worker()
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+def heed_stop(stop: Callable[[], None]) -> None:
+    """In a companion that is ready for it: calls `stop` when it is told to end, or was told so since its start."""
+    for number in STOPS:
+        signal.signal(number, lambda *_: stop())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
 @dataclass(slots=True)
@@ -66,10 +74,14 @@ class Companion:
 
     name: str
     work: Callable[[], int]
-    """Until it is told to stop; returns its exit status."""
+    """Until it is told to stop; returns its exit status. It begins with SIGTERM and SIGINT kept back, and lets them in
+    when it can heed them: what others leave to it is not lost because it was told to end at once.
+    """
     on_start: Callable[[], None] = lambda: None
     """In the parent."""
-    restart_seconds: float = RESTART_SECONDS
+    first_restart_seconds: float = RESTART_SECONDS
+    restart_seconds: float = 0.0
+    """The next time."""
     started_at: float = 0.0
 
 
@@ -124,8 +136,8 @@ class Workers:
         now = time.monotonic()
         if isinstance(child, Companion):
             seconds = child.restart_seconds
-            if now - child.started_at > STEADY_SECONDS:
-                seconds = RESTART_SECONDS
+            if not seconds or now - child.started_at > STEADY_SECONDS:
+                seconds = child.first_restart_seconds
             child.restart_seconds = min(2 * seconds, MAX_RESTART_SECONDS)
             facts = {"companion": child.name, "status": status, "restart_seconds": seconds}
             logger.error("companion-died", extra=facts)
@@ -146,10 +158,12 @@ class Workers:
         if isinstance(child, Companion):
             child.started_at = time.monotonic()
             child.on_start()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         pid = os.fork()
         if pid == 0:
             self._become(child)
         self._pids[pid] = child
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if self._stopping:  # told so just now: it may have missed it
             os.kill(pid, signal.SIGTERM)
 
@@ -165,6 +179,7 @@ class Workers:
                 ctypes.CDLL(None).prctl(_PR_SET_NAME, f"mw-{child.name}".encode()[:15])  # as ps shows it
                 status = child.work()
             else:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
                 worker = Worker(child, self._count, self._ready_write, self._hearsay)
                 status = self._work(worker, self._sockets)
         except BaseException:
