@@ -15,6 +15,7 @@ from mailward.net import clock
 
 SCRIPT = Path(__file__).with_name("postfix-tree")
 HOME = "/lab"  # of the instance, inside its tree
+RESOLV_CONF = "nameserver 127.0.0.1\noptions trust-ad edns0 timeout:2\n"
 DELIVERY_SECONDS = 150  # a bound for a busy machine, not a wait
 
 _LOGGED = re.compile(
@@ -129,7 +130,7 @@ class Postfix:
         if self.smtp_port:
             services = [f"127.0.0.1:{self.smtp_port} inet n - n - - smtpd", *services]
         (self.home / "master.cf").write_text(_MASTER + "".join(f"{line}\n" for line in services))
-        (self.root / "etc/resolv.conf").write_text("nameserver 127.0.0.1\noptions trust-ad edns0 timeout:2\n")
+        (self.root / "etc/resolv.conf").write_text(RESOLV_CONF)
         (self.home / "data").mkdir()
         self.command("chown", "postfix", f"{HOME}/data")  # else master says nothing and does nothing
 

@@ -13,16 +13,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.e2e.postfix.receivers import NUMBERS, RECEIVERS, zones
 from tests.e2e.postfix.site import Site
 
 from mailward.lab.certs import Authority
-from mailward.lab.mta import HOME, Delivery, Postfix, find_tree
+from mailward.lab.mta import HOME, RESOLV_CONF, Delivery, Postfix, find_tree
 from mailward.lab.network import Network, address
 from mailward.lab.receivers import Mailboxes
 from mailward.lab.web import WEB, PolicyHosts
@@ -116,7 +117,10 @@ class Bed:
 
 
 @contextmanager
-def running_bed(domains: Sequence[Domain], sites: Sequence[Site]) -> Iterator[Bed]:
+def running_bed(
+    domains: Sequence[Domain], sites: Sequence[Site], main_310: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Bed]:
+    """`main_310`: more of main.cf of the Postfix 3.10."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="bed-", dir=find_tree("trixie").parent))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -125,7 +129,7 @@ def running_bed(domains: Sequence[Domain], sites: Sequence[Site]) -> Iterator[Be
         network = Network(hosts)
         stack.callback(network.close)
         network.set_kernel("sender", "net/unix/max_dgram_qlen", 512)  # as docs/tlsrpt.md asks
-        bed = _prepare(folder, network, domains, sites)
+        bed = _prepare(folder, network, domains, sites, main_310)
         bed.dns.start()
         stack.callback(bed.dns.stop)
         bed.web.start()
@@ -142,7 +146,13 @@ def running_bed(domains: Sequence[Domain], sites: Sequence[Site]) -> Iterator[Be
         yield bed
 
 
-def _prepare(folder: Path, network: Network, domains: Sequence[Domain], sites: Sequence[Site]) -> Bed:
+def _prepare(
+    folder: Path,
+    network: Network,
+    domains: Sequence[Domain],
+    sites: Sequence[Site],
+    main_310: Mapping[str, str],
+) -> Bed:
     (folder / "site").mkdir()
     authority = Authority(folder)
     mailboxes = Mailboxes(folder, network, authority, RECEIVERS)
@@ -157,7 +167,7 @@ def _prepare(folder: Path, network: Network, domains: Sequence[Domain], sites: S
     senders = {}
     for version, suite in SUITES.items():
         postfix = Postfix.unpack(suite, folder / f"sender-{version}", network, "sender")
-        _configure(postfix, version, domains, sites, authority)
+        _configure(postfix, version, domains, sites, authority, main_310)
         assert postfix.version().startswith(f"{version}."), postfix.version()
         senders[version] = postfix
     for site in sites:
@@ -178,6 +188,7 @@ def _configure(
     domains: Sequence[Domain],
     sites: Sequence[Site],
     authority: Authority,
+    main_310: Mapping[str, str],
 ) -> None:
     tls = {
         "smtp_dns_support_level": "dnssec",
@@ -192,20 +203,24 @@ def _configure(
             "smtp_tlsrpt_socket_name": "tlsrpt.sock",
             "smtp_tlsrpt_skip_reused_handshakes": "no",
             "smtp_tls_security_level": "may",  # what tlsproxy goes by
-        }
+        } | dict(main_310)
     postfix.smtp_port = SMTP_PORT + list(SUITES).index(version)
     services = ["tlsproxy unix - - n - 0 tlsproxy"]
     for site in sites:
         place = "unix:mailward.sock" if site.listeners else f"inet:127.0.0.1:{site.port}"
         services += [
-            f"{site.name} unix - - n - - smtp",
+            f"{site.name} unix - - {'y' if site.is_chrooted else 'n'} - - smtp",
             f"  -o smtp_tls_security_level={site.level or 'may'}",
             f"  -o smtp_tls_policy_maps=socketmap:{place}:{MAPS[version]}",
             *(f"  -o {option}" for option in site.options_310 if version == "3.10"),
         ]
     names = [(name, domain) for domain in domains for name in (domain.name, domain.unicode) if name]
     transport = "".join(f"{name} {domain.site}:{domain.nexthop}\n" for name, domain in names)
-    files = {"ca.pem": authority.file.read_bytes(), "transport": transport.encode()}
+    files = {
+        "ca.pem": authority.file.read_bytes(),
+        "transport": transport.encode(),
+        "spool/etc/resolv.conf": RESOLV_CONF.encode(),  # where a chrooted smtp(8) looks, as Debian's scripts copy it
+    }
     postfix.configure(tls, services, files)
 
 

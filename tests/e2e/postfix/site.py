@@ -30,6 +30,8 @@ class Site:
     overrides: str = ""
     options_310: tuple[str, ...] = ()
     """More of main.cf for its transport, where Postfix is 3.10."""
+    is_chrooted: bool = False
+    """Whether its transport is, to the queue directory."""
     listeners: list[socket.socket] = field(default_factory=list)
     """To hand over as systemd does, instead of the port."""
     process: subprocess.Popen[bytes] | None = None

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +24,8 @@ from mailward.sender.counts import Counts
 
 pytestmark = pytest.mark.timeout(600)
 
+WAIT_SECONDS = 90  # a bound for a busy machine
+
 SUB = "sub.good.test"
 SUB_RECORD = f"v=TLSRPTv1; rua=mailto:tls@{SUB}"
 DOMAINS = (
@@ -33,8 +36,28 @@ DOMAINS = (
     ),
     Domain("broken", mx=("plain",), policy=policy("enforce", "plain.mx.test")),
     Domain("takes-none", mx=(), extra=("@ MX 0 .",)),
-    Domain("back"),
+    Domain("back", site="tlsrpt-bounce"),
 )
+# what docs/tlsrpt-reports.md says, but for the user
+PIPE = (
+    "tlsrpt-bounce unix - n n - 1 pipe user=nobody"
+    " argv=/opt/mailward/bin/mailward sender bounce --config /etc/mailward.toml ${recipient}"
+)
+BOUNCES = (
+    ("postconf", "-c", HOME, "-e", "recipient_delimiter = +"),
+    ("postconf", "-c", HOME, "-M", f"tlsrpt-bounce/unix={PIPE}"),
+    ("postfix", "-c", HOME, "reload"),
+)
+# Mailward is not in Postfix's tree: this stands in its place there, and hands on what pipe(8) gives and wants
+STAND_IN = """#!/bin/sh
+set -e
+call=$(mktemp -d /lab/calls/XXXXXX)
+cat > "$call/stdin"
+printf '%s\\n' "$@" > "$call/words"
+mv "$call/words" "$call/ready"
+while [ ! -e "$call/done" ]; do sleep 0.1; done
+exit "$(cat "$call/done")"
+"""
 # what docs/tlsrpt-reports.md says: a transport of its own, chosen by the envelope sender
 TRANSPORT = (
     ("postconf", "-c", HOME, "-e", "sender_dependent_default_transport_maps=inline:{{@back.test = tlsrpt:}}"),
@@ -95,6 +118,20 @@ class House:
             except BlockingIOError:
                 return found
 
+    def answer_pipe(self) -> list[str]:
+        """What pipe(8) has started, done in its place; its arguments."""
+        calls = self.bed.senders["3.10"].home / "calls"
+        ends = time.monotonic() + WAIT_SECONDS
+        while not (ready := list(calls.glob("*/ready"))):
+            assert time.monotonic() < ends, self.bed.senders["3.10"].log()
+            time.sleep(0.1)
+        [call] = [path.parent for path in ready]
+        words = (call / "ready").read_text().splitlines()
+        said = self.command(*words[1:2], words[-1], stdin=(call / "stdin").read_bytes())
+        assert said.startswith("Came back: takes-none.test")
+        (call / "done").write_text("0\n")
+        return words
+
     def deliver(self, recipient: str, sender: str = "alice@sender.test") -> None:
         """An ordinary mail, until it has left."""
         postfix = self.bed.senders["3.10"]
@@ -118,6 +155,12 @@ def house(root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hous
                 'envelope_sender = "bounces+*@back.test"\nsmtp_host = "127.0.0.1"\n'
                 f"smtp_port = {SMTP_PORT + 1}\nspread_minutes = 0\nsuppress_after_days = 1\n"
             )
+            tree = bed.senders["3.10"].root
+            (tree / "opt/mailward/bin").mkdir(parents=True)
+            (tree / "opt/mailward/bin/mailward").write_text(STAND_IN)
+            (tree / "opt/mailward/bin/mailward").chmod(0o755)
+            (tree / "lab/calls").mkdir()
+            (tree / "lab/calls").chmod(0o777)
             yield House(bed, datagrams, folder)
 
 
@@ -138,21 +181,25 @@ def test_g4_no_report_is_about_the_delivery_of_reports(house: House) -> None:
     assert house.signals("good.test") == 1
 
 
-def test_mail_that_comes_back_is_understood_and_suppresses_its_rua(house: House) -> None:
+def test_mail_that_comes_back_through_pipe_is_understood_and_suppresses_its_rua(house: House) -> None:
+    for command in BOUNCES:
+        house.bed.senders["3.10"].command(*command)
     house.report("takes-none.test")
     row = json.loads(house.command("reports", "takes-none.test", "--json"))
     assert row["state"] == "delivered"
     recipient = f"bounces+{row['token']}@back.test"
-    house.bed.mailboxes.wait_for(recipient, 1)
-    [raw] = [
-        path.read_bytes()
-        for path in house.bed.mailboxes.postfix.home.glob("mail/box/new/*")
-        if f"Delivered-To: {recipient}".encode() in path.read_bytes()
-    ]
-    assert "Came back: takes-none.test" in house.command("bounce", stdin=raw)
+    assert house.answer_pipe() == ["sender", "bounce", "--config", "/etc/mailward.toml", recipient]
+    house.bed.senders["3.10"].wait_for_count(f"to=<{recipient}>, relay=tlsrpt-bounce,", 1)
+    assert house.bed.senders["3.10"].deliveries()[recipient].status == "sent"
     row = json.loads(house.command("reports", "takes-none.test", "--json"))
     assert (row["state"], "nullMX" in row["outcome"]) == ("bounced", True), row
     assert "mailto:tls@takes-none.test" in house.command("reports", "--suppressed")
+    house.report("takes-none.test")
+    states = [
+        json.loads(line)["state"]
+        for line in house.command("reports", "takes-none.test", "--json").splitlines()
+    ]
+    assert sorted(states) == ["bounced", "suppressed"]
 
 
 def test_a_transport_of_its_own_sends_no_signals_whatever_the_header(house: House) -> None:
