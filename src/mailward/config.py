@@ -233,6 +233,10 @@ class Tlsrpt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """They go out at random times within so many minutes."""
     keep_days: Annotated[int, msgspec.Meta(ge=2)] = 30
     """How long reports and what became of them are kept."""
+    give_up_days: Annotated[int, msgspec.Meta(ge=1)] = 7
+    """A report that has waited for so long is not sent any more."""
+    keep_counts_days: Annotated[int, msgspec.Meta(ge=1)] = 3
+    """How long counts are kept after their day: for people who ask."""
     dkim_selectors: tuple[str, ...] = ()
     """Keys that sign report mail, made by `mailward sender key`; empty: the mail server signs."""
     envelope_sender: str = ""

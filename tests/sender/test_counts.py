@@ -1,6 +1,6 @@
 import sqlite3
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from mailward.core.names import parse_domain
 from mailward.core.tlsrpt.counting import Detail, Origin, Tally
 from mailward.core.tlsrpt.schema import FailureDetail, Policy
-from mailward.sender.counts import Counts, CountsError, Oddity, Part
+from mailward.sender.counts import MAX_DAYS, Counts, CountsError, Oddity, Part
 from mailward.sender.countswriter import Limits
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "stores"
@@ -141,6 +141,18 @@ def test_counts_of_the_version_before_are_taken_over(tmp_path: Path) -> None:
     counts.add([tally(1, policy=TLSA)])
     assert sums(counts) == {"sts": (3, 2), "tlsa": (1, 0)}
     counts.close()
+
+
+def test_counts_that_nobody_reports_are_kept_for_sixty_days(counts: Counts) -> None:
+    for number in range(MAX_DAYS + 40):
+        counts.add([tally(1, day=DAY + timedelta(days=number))])
+    counts.add([tally(1, day=DAY + timedelta(days=number))])
+    assert counts.days() == [DAY + timedelta(days=40 + n) for n in range(MAX_DAYS)]
+    ahead = DAY + timedelta(days=9999)  # a clock that is wrong costs one day at most
+    for _ in range(3):
+        counts.add([tally(1, day=ahead)])
+    assert len(counts.days()) == MAX_DAYS
+    assert counts.days()[-1] == ahead
 
 
 def test_a_batch_that_fails_counts_nothing(counts: Counts) -> None:

@@ -273,6 +273,16 @@ async def test_the_counts_are_kept_for_three_days_and_the_reports_for_thirty(lab
     assert lab.deliveries() == []
 
 
+async def test_what_waits_for_a_week_is_given_up_and_forgotten_in_the_end(lab: ReportLab) -> None:
+    lab.changes["smtp_port"] = 9  # nobody takes report mail
+    lab.count(tally())
+    for days, states in ((0, ["waiting"]), (6.9, ["waiting"]), (7.1, ["failed"]), (29, ["failed"]), (31, [])):
+        await lab.once(later(days))
+        assert [each.state for each in lab.deliveries()] == states, days
+        if days == 7.1:
+            assert lab.deliveries()[0].outcome.startswith("given up after 7 days; before: ")
+
+
 async def test_a_day_that_has_not_ended_waits_whatever_the_clock_said_when_it_was_counted(
     lab: ReportLab,
 ) -> None:

@@ -28,6 +28,10 @@ SCHEMA_VERSION = 2
 BUSY_SECONDS = 10.0
 MAX_ODDITIES, MAX_ODDITY_BYTES = 200, 8192
 _SLICE = 500  # domains
+MAX_DAYS = 60
+"""Beyond it the first ones go, reported or not: who counts and never reports must not fill the disk. By their number,
+not by the clock, which may be wrong.
+"""
 _EPOCH = date(1970, 1, 1)
 
 _TABLES = """
@@ -157,6 +161,8 @@ class Counts:
         """
         self._writer = CountsWriter(limits)
         self._forgotten = -1
+        self._newest: date | None = None
+        self._is_to_look = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._connection = _connect(path, busy_seconds)
@@ -167,6 +173,7 @@ class Counts:
         """All of them, or none; how many sessions found no room: there are too many domains. `place`: in Postfix's log,
         up to which they hold. Raises CountsError.
         """
+        self._make_room(max((tally.day_utc for tally in tallies), default=None))
         try:
             with self._transaction() as connection:
                 [(change, forgotten)] = connection.execute(
@@ -181,6 +188,17 @@ class Counts:
         except BaseException:
             self._writer.forget()  # it may remember what was rolled back
             raise
+
+    def _make_room(self, newest: date | None) -> None:
+        """Some of the days beyond MAX_DAYS, so that no commit takes long. Raises CountsError."""
+        if newest == self._newest and not self._is_to_look:
+            return
+        days = self.days()
+        is_beyond = len(days) > MAX_DAYS
+        # a new day is there only after this commit
+        self._is_to_look, self._newest = is_beyond or newest != self._newest, newest
+        if is_beyond and not self._forget_some(last := (days[-MAX_DAYS - 1] - _EPOCH).days):
+            self.forget(_EPOCH + timedelta(days=last))
 
     def place(self) -> str | None:
         """In Postfix's log, up to which all is counted. Raises CountsError."""

@@ -39,8 +39,6 @@ logger = logging.getLogger("mailward.sender")
 LOOK_SECONDS = 20.0
 MAIL_BATCH, WEB_BATCH = 200, 500
 HOSTS_AT_ONCE = 16
-KEEP_COUNTS = timedelta(days=3)
-"""Counts are kept so long after their report is made: for people who ask."""
 _NOT_TRIED_SECONDS = 300
 _MAX_NOT_TRIED = 3
 
@@ -181,12 +179,14 @@ class Daily:
         return False
 
     def _forget(self) -> None:
-        today, complete = clock.today(), self.store.complete_parts()
-        if gone := self.store.forget(today - timedelta(days=self.settings.tlsrpt.keep_days)):
+        today, complete, tlsrpt = clock.today(), self.store.complete_parts(), self.settings.tlsrpt
+        for delivery in self.store.waiting_since(_now() - tlsrpt.give_up_days * 86_400):
+            self._fail(delivery, f"given up after {tlsrpt.give_up_days} days; before: {delivery.outcome}")
+        if gone := self.store.forget(today - timedelta(days=tlsrpt.keep_days), _now()):
             logger.info("reports-forgotten", extra={"deliveries": gone})
         parts = self.counts.parts()
         kept = {part.day for part in parts if (part.day, part.number) not in complete}
-        first = min([*kept, today - KEEP_COUNTS + timedelta(days=1)])
+        first = min([*kept, today - timedelta(days=tlsrpt.keep_counts_days - 1)])
         if gone_days := [part.day for part in parts if part.day < first]:
             self.counts.forget(max(gone_days))  # and what is before
 

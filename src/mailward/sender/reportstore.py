@@ -32,6 +32,8 @@ from mailward.sender.reportrows import (
 )
 
 _MAX_OUTCOME = 300
+_MAX_GIVEN_UP = 10_000
+_KEEP_DAY_ROWS = 400  # days: so long it is known that they were reported
 _COLUMNS = """
 delivery.number, delivery.day, delivery.domain, delivery.part, delivery.rua, delivery.address, delivery.max_bytes,
 delivery.token, delivery.state, delivery.attempts, delivery.next_at, delivery.tried_at, delivery.outcome,
@@ -172,6 +174,16 @@ class ReportStore:
                 f"SELECT {_COLUMNS} FROM delivery WHERE state = 'waiting' AND (address = '') = ?"  # noqa: S608
                 " AND next_at <= ? ORDER BY next_at LIMIT ?",
                 (not by_mail, now, limit),
+            ).fetchall()
+        return [Delivery(*row) for row in rows]
+
+    def waiting_since(self, made_before: int) -> list[Delivery]:
+        """What waits, of reports that were made before that; some at a time."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM delivery JOIN day USING (day, part)"  # noqa: S608 - constant
+                " WHERE state = 'waiting' AND made_at < ? LIMIT ?",
+                (made_before, _MAX_GIVEN_UP),
             ).fetchall()
         return [Delivery(*row) for row in rows]
 
@@ -330,8 +342,8 @@ class ReportStore:
                 {"to": to, "now": now, "domain": domain, "day": None if day is None else _number(day)},
             ).rowcount
 
-    def forget(self, before: date) -> int:
-        """Reports of earlier days that nothing waits for: a clock set wrong costs no report. How many deliveries."""
+    def forget(self, before: date, now: int) -> int:
+        """Reports of earlier days that nothing waits for, and suppressions that have ended. How many deliveries."""
         number = _number(before)
         with self._transaction() as connection:
             gone = connection.execute(
@@ -342,6 +354,8 @@ class ReportStore:
                 " WHERE delivery.day = report.day AND delivery.domain = report.domain AND delivery.part = report.part)",
                 (number,),
             )
+            connection.execute("DELETE FROM day WHERE day < ?", (number - _KEEP_DAY_ROWS,))
+            connection.execute("DELETE FROM suppression WHERE until <= ?", (now,))
         return gone
 
     @contextlib.contextmanager
