@@ -96,11 +96,11 @@ MISTAKES = [
     (
         '[dns]\nresolvers = ["one.one.one.one"]\n',
         {},
-        "'one.one.one.one' is not an IP address",
+        "'one.one.one.one' is no server",
         "a server by name",
     ),
     ('[dns]\nresolvers = ["192.0.2.1:0"]\n', {}, "192.0.2.1:0", "a port that nothing can be asked at"),
-    ('[sender]\nmetrics_listen = "8462"\n', {}, "'8462' is not address:port", "half a place"),
+    ('[sender]\nmetrics_listen = "8462"\n', {}, "'8462' is no server", "half a place"),
     ('[sender]\nnotice_webhook = "ftp://x"\n', {}, "sender.notice_webhook", "no URL that can be posted to"),
     (
         "",

@@ -307,7 +307,7 @@ def test_dead_dns_is_told_and_ends(lab: Lab) -> None:
     [
         (("not a name",), "is no label"),
         (("user@example.test",), "did you mean example.test?"),
-        (("example.test", "--resolver", "dns.example"), "is not an IP address"),
+        (("example.test", "--resolver", "dns.example"), "is no server"),
         (("example.test", "--ca-file", "/nowhere.pem"), "/nowhere.pem has no usable certificate authorities"),
         (("example.test", "--ehlo", "a b"), "is no label"),
         (("example.test", "--from-policy", "/nowhere"), "/nowhere: No such file or directory"),

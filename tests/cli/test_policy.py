@@ -208,7 +208,7 @@ def test_a_full_disk_and_closed_streams_are_one_sentence(tmp_path: Path) -> None
     "arguments, words",
     [
         (("not a name",), "is no label"),
-        (("example.test", "--resolver", "dns.example"), "no DNS server"),
+        (("example.test", "--resolver", "dns.example"), "is no server"),
         (("user@example.test",), "did you mean example.test?"),
         (("https://example.test:443/x",), "did you mean example.test?"),
         (("a@b@/",), "is no domain name"),

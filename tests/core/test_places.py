@@ -30,5 +30,7 @@ def test_places_as_settings_say_them(text: str, default: int | None, place: tupl
 
 @pytest.mark.parametrize(("text", "default"), BAD)
 def test_what_is_none_is_named_in_a_sentence(text: str, default: int | None) -> None:
-    with pytest.raises(ValueError, match=r"^'.*' is not (an IP address, or )?address:port$"):
+    with pytest.raises(
+        ValueError, match=r"^'.*' is no server: it must be (an IP address, or )?address:port$"
+    ):
         parse_place(text, default)

@@ -155,7 +155,7 @@ async def test_a_name_that_dns_cannot_hold_is_an_answer_too(resolver: Resolver, 
     "server", ["dns.example", "127.0.0.1:0", "127.0.0.1:x", "127.0.0.1:65536", "", "[::1]:"]
 )
 def test_what_is_no_server_is_refused_at_once(server: str) -> None:
-    with pytest.raises(ValueError, match="is not an IP address, or address:port"):
+    with pytest.raises(ValueError, match="is no server: it must be an IP address, or address:port"):
         Resolver([server])
 
 

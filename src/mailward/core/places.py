@@ -17,5 +17,5 @@ def parse_place(text: str, default_port: int | None = None) -> tuple[str, int]:
     lowest = 0 if default_port is None else 1  # to listen on port 0 is to let the kernel choose
     if number is None or not lowest <= number < 65536:
         wanted = "address:port" if default_port is None else "an IP address, or address:port"
-        raise ValueError(f"{text[:100]!r} is not {wanted}")
+        raise ValueError(f"{text[:100]!r} is no server: it must be {wanted}")
     return host, number
