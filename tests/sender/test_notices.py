@@ -187,6 +187,16 @@ async def test_a_queue_that_cannot_be_seen_is_said_once(site: Site, caplog: pyte
     await daemon.knowledge.close()
 
 
+async def test_why_a_queue_cannot_be_seen_is_what_its_program_says(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = "echo 'postqueue: fatal: mail system is down' >&2; exit 69"
+    daemon = site.daemon(queue_command=("sh", "-c", program))
+    await daemon.notices.look()
+    assert vars(caplog.records[-1])["reason"].endswith(": postqueue: fatal: mail system is down")
+    await daemon.knowledge.close()
+
+
 async def test_a_policy_that_cannot_be_refreshed_for_days_is_told(site: Site) -> None:
     site.lab.publish()
     daemon = site.daemon(queue_command=())

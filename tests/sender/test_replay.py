@@ -54,7 +54,6 @@ JUDGED = [
     ([sent(), tls("Untrusted"), ELSEWHERE], DANE, "not-seen", "TLSA"),
     ([sent(), tls("Verified")], DANE, "protected", ""),
     ([sent()], Decision(Row.NOTHING), "same", ""),
-    ([sent()], Decision(Row.DANE_PARTIAL, "", Level.DANE), "same", ""),
     ([sent()], Decision(Row.RECORD_FAILED_DEFERRED, "TXT x", is_deferral=True), "deferred", "TXT x"),
 ]
 
@@ -68,6 +67,17 @@ def test_a_destination_is_judged_by_its_hosts(
     assert met.outcome == outcome
     assert reason in "; ".join(met.reasons)
     assert bool(met.reasons) == bool(reason)
+
+
+def test_dane_that_is_our_word_asks_for_something_and_the_sites_own_does_not() -> None:
+    seen = observe(sent(), tls("Untrusted"))
+    decision = Decision(Row.DANE_PARTIAL, "x", Level.DANE)
+    met = judge(NAME, seen.destinations[NAME], decision, seen, Level.MAY)
+    assert (met.outcome, met.reasons) == (
+        "not-seen",
+        ("hosts with TLSA records must fit them, which the log does not tell",),
+    )
+    assert judge(NAME, seen.destinations[NAME], decision, seen, Level.DANE).outcome == "same"
 
 
 async def replayed(lab: Lab, seen: Observed) -> list[Met]:

@@ -12,6 +12,7 @@ from mailward.cli.sender_replay import SAID, read_logs
 from mailward.config import load_settings
 from mailward.net import clock
 from mailward.sender.cache import CacheError
+from mailward.sender.daemon import make_site
 from mailward.sender.replay import Outcome, judge_shadowed
 from mailward.sender.shadow import Shadowed, read_journal, would_matter
 from mailward.sender.transfer import show_time
@@ -36,7 +37,8 @@ def shadow(
     Mail that is told `secure` or `dane-only` would wait where the hosts cannot show what is asked for: with
     --maillog, each is judged by what the log shows of them, and --deferred lists those that would have waited.
     """
-    path = load_settings(config).sender_shadow_path
+    settings = load_settings(config)
+    path = settings.sender_shadow_path
     if not path.exists():
         raise Problem(f'There is nothing at {path}: has the daemon run with mode = "shadow"?')
     since = int(clock.now().timestamp()) - days * 86_400 if days else 0
@@ -47,7 +49,7 @@ def shadow(
     rows = found if everything else would_matter(found)
     observed = read_logs(maillog or [])
     for row in rows:
-        outcome, reasons = judge_shadowed(row, observed)
+        outcome, reasons = judge_shadowed(row, observed, make_site(settings).default_level)
         if deferred and outcome is not Outcome.DEFERRED:
             continue
         seen = f"  {SAID[outcome]}: {'; '.join(reasons)}" if maillog and reasons else ""

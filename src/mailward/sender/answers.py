@@ -123,7 +123,7 @@ class Answers:
                 "nexthop": str(nexthop),
                 "row": decision.row.value,
                 "was": before.value if before else "-",
-                "answer": reply[:200].decode("ascii", "replace"),
+                "answer": reply[:200].decode("ascii", "replace") + ("..." if len(reply) > 200 else ""),
                 "reason": decision.reason,
             },
         )

@@ -242,13 +242,15 @@ async def read_queue(command: Sequence[str]) -> dict[Domain, _Tally]:
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
             limit=MAX_LINE,
         )
     except OSError as error:
         raise PostfixError(f"{command[0]}: {error.strerror or error}") from error
     found: dict[Domain, _Tally] = {}
     assert process.stdout is not None  # noqa: S101 - it is a pipe
+    assert process.stderr is not None  # noqa: S101 - it is a pipe
+    complaint = asyncio.create_task(_read_end(process.stderr))
     try:
         async with asyncio.timeout(QUEUE_SECONDS):
             async for line in process.stdout:
@@ -260,9 +262,20 @@ async def read_queue(command: Sequence[str]) -> dict[Domain, _Tally]:
         if process.returncode is None:
             process.kill()
             await process.wait()
+        said = ""
+        with contextlib.suppress(TimeoutError):  # a child of its may hold the pipe
+            said = await asyncio.wait_for(complaint, 1.0)
     if process.returncode:
-        raise PostfixError(f"{' '.join(command)}: exit status {process.returncode}")
+        raise PostfixError(f"{' '.join(command)}: {said or f'exit status {process.returncode}'}")
     return found
+
+
+async def _read_end(stream: asyncio.StreamReader) -> str:
+    """The last of what a program complains of, such as that the mail system is down."""
+    end = b""
+    while data := await stream.read(4096):
+        end = (end + data)[-300:]
+    return "".join(char for char in end.decode("utf-8", "replace").strip() if char.isprintable())
 
 
 def _tally(line: bytes, found: dict[Domain, _Tally]) -> None:

@@ -116,20 +116,29 @@ async def replay(observed: Observed, answers: Answers, on_done: Callable[[], Non
         decisions = await asyncio.gather(*(answers.decide(NextHop(domain)) for domain, _ in chunk))
         for (domain, destination), (decision, _) in zip(chunk, decisions, strict=True):
             on_done()
-            yield judge(domain, destination, decision, observed)
+            yield judge(domain, destination, decision, observed, answers.site.default_level)
 
 
-def judge(domain: Domain, destination: Destination, decision: Decision, observed: Observed) -> Met:
+def judge(
+    domain: Domain,
+    destination: Destination,
+    decision: Decision,
+    observed: Observed,
+    default_level: Level | None = None,
+) -> Met:
+    """`default_level`: Postfix's own, as we are told."""
     answer = render(decision, Dialect.PLAIN).decode("ascii", "replace")
-    outcome, reasons = _judge(destination, decision, observed)
+    outcome, reasons = _judge(destination, decision, observed, default_level)
     return Met(domain, destination, decision, answer, outcome, tuple(reasons))
 
 
-def judge_shadowed(row: Shadowed, observed: Observed) -> tuple[Outcome, list[str]]:
+def judge_shadowed(
+    row: Shadowed, observed: Observed, default_level: Level | None = None
+) -> tuple[Outcome, list[str]]:
     """What shadow mode wrote down, judged by what the log shows of the hosts of that domain."""
     decision = _decision_of(row)
     destination = observed.destinations.get(Domain(row.nexthop), Destination())
-    return _judge(destination, decision, observed)
+    return _judge(destination, decision, observed, default_level)
 
 
 def _decision_of(row: Shadowed) -> Decision:
@@ -145,9 +154,13 @@ def _decision_of(row: Shadowed) -> Decision:
     return Decision(Row(row.row), row.reason, Level(words[0]), match=match)
 
 
-def _judge(destination: Destination, decision: Decision, observed: Observed) -> tuple[Outcome, list[str]]:
+def _judge(
+    destination: Destination, decision: Decision, observed: Observed, default_level: Level | None
+) -> tuple[Outcome, list[str]]:
     if decision.is_deferral:
         return Outcome.DEFERRED, [decision.reason]
+    if decision.level is Level.DANE and default_level is not Level.DANE:
+        return Outcome.NOT_SEEN, ["hosts with TLSA records must fit them, which the log does not tell"]
     if decision.level not in (Level.SECURE, Level.DANE_ONLY, Level.ENCRYPT):
         return Outcome.SAME, []
     if not destination.relays:
