@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= var
 
-.PHONY: run test test-all lint format bench lock clean
+.PHONY: run lab test test-all lint format bench lock clean
 
 run: $(VENV)/.run-ready  ## set up if needed, migrate, start; data in ./var
 	@exec $(BIN)/mailward serve --data $(DATA)
+
+lab: $(VENV)/.run-ready  ## attacks on mail between real servers; ARGS as for `mailward lab`
+	@exec $(BIN)/mailward lab $(ARGS)
 
 test: $(VENV)/.dev-ready  ## every test but the long ones
 	@scripts/test-needs

@@ -23,28 +23,28 @@ from mailward.lab.experiment import Result
 from mailward.lab.scenarios import Cell, Lie, Protection
 
 _TABLE = """
-peace                     encrypted           encrypted                 encrypted                encrypted
-starttls-stripped         clear!:-            clear!:starttls/=         refused:starttls         refused:starttls
-starttls-refused          clear!:-            clear!:starttls/=         refused:starttls         refused:starttls
-tls-broken                clear!:invalid      clear!:invalid/starttls   refused:invalid          refused:invalid
-reply-injected            encrypted           encrypted                 encrypted                encrypted
-mitm-self-signed          encrypted!:invalid  encrypted!:invalid        refused:invalid          refused:untrusted
-mitm-other-name           encrypted!          encrypted!:host           refused:host             refused:untrusted
-mitm-misissued            encrypted!          encrypted!                encrypted!               refused:untrusted
-mx-forged                 encrypted!          encrypted!:invalid        refused:invalid          refused
-policy-blocked-first      clear!:-            clear!:-                  clear!:-                 refused
-policy-blocked-later      clear!              clear!:starttls+fetch/=   refused:starttls+fetch   refused
-record-removed-first      clear!:-            clear!:-                  clear!:-                 refused
-record-unanswered-first   clear!:-            clear!:-                  clear!:-                 refused
-record-removed-later      clear!              clear!:starttls/=         refused:starttls         refused
-record-forged-later       encrypted!:invalid  encrypted!:invalid        refused:invalid          refused
-expired                   encrypted:expired   encrypted:expired         refused:expired          encrypted
-tls-1.0                   encrypted           encrypted                 refused:invalid          refused:invalid
-policy-certificate-first  clear!:-            clear!:-                  clear!:-                 refused:starttls
-policy-certificate-later  clear!              clear!:starttls+webpki/=  refused:starttls+webpki  refused:starttls
-tlsa-wrong                encrypted           encrypted                 encrypted                refused:untrusted
-tlsa-rollover             encrypted           encrypted                 encrypted                encrypted
-policy-without-mx         encrypted           encrypted:invalid         refused:invalid          encrypted
+peace                     encrypted                encrypted                 encrypted                 encrypted
+starttls-stripped         clear!:starttls/=        clear!:starttls/=         refused:starttls          refused:starttls
+starttls-refused          clear!:starttls/=        clear!:starttls/=         refused:starttls          refused:starttls
+tls-broken                clear!:invalid/starttls  clear!:invalid/starttls   refused:invalid           refused:invalid
+reply-injected            encrypted                encrypted                 encrypted                 encrypted
+mitm-self-signed          encrypted!:invalid       encrypted!:invalid        refused:invalid           refused:untrusted
+mitm-other-name           encrypted!               encrypted!:host           refused:host              refused:untrusted
+mitm-misissued            encrypted!               encrypted!                encrypted!                refused:untrusted
+mx-forged                 encrypted!               encrypted!:invalid        refused:invalid           refused
+policy-blocked-first      clear!:starttls/=        clear!:starttls+fetch/=   clear!:starttls+fetch/=   refused
+policy-blocked-later      clear!:starttls/=        clear!:starttls+fetch/=   refused:starttls+fetch    refused
+record-removed-first      clear!:starttls/=        clear!:starttls/=         clear!:starttls/=         refused
+record-unanswered-first   clear!:starttls/=        clear!:starttls/=         clear!:starttls/=         refused
+record-removed-later      clear!:starttls/=        clear!:starttls/=         refused:starttls          refused
+record-forged-later       encrypted!:invalid       encrypted!:invalid        refused:invalid           refused
+expired                   encrypted:expired        encrypted:expired         refused:expired           encrypted
+tls-1.0                   encrypted                encrypted                 refused:invalid           refused:invalid
+policy-certificate-first  clear!:starttls/=        clear!:starttls+webpki/=  clear!:starttls+webpki/=  refused:starttls
+policy-certificate-later  clear!:starttls/=        clear!:starttls+webpki/=  refused:starttls+webpki   refused:starttls
+tlsa-wrong                encrypted                encrypted                 encrypted                 refused:untrusted
+tlsa-rollover             encrypted                encrypted                 encrypted                 encrypted
+policy-without-mx         encrypted                encrypted:invalid         refused:invalid           encrypted
 """
 _TYPES = {
     "starttls": ResultType.STARTTLS_NOT_SUPPORTED,

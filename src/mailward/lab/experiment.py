@@ -15,9 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from mailward.core.sending.facts import Row
 from mailward.lab.attacker import Event
-from mailward.lab.evidence import Act, Outcome, Window, judge, make_window, problems_of, read_act
+from mailward.lab.evidence import Act, Fate, Outcome, Window, judge, make_window, problems_of, read_act
 from mailward.lab.faults import LabFault
 from mailward.lab.mta import HOME
 from mailward.lab.owner import Known, Told
@@ -54,11 +53,21 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnersPage:
+    """What the platform shows the owner of a domain the next day."""
+
+    domain: str
+    html: str
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     version: str
     """Of the sending Postfix, in full."""
     tried: tuple[Tried, ...]
     seconds: float
+    page: OwnersPage | None = None
+    """Of one domain that there is something to say of, if there is one."""
 
 
 def run_experiment(cells: Sequence[Cell], version: str, tell: Tell, keep: Path | None = None) -> Result:
@@ -87,7 +96,16 @@ def run_experiment(cells: Sequence[Cell], version: str, tell: Tell, keep: Path |
         tried = tuple(
             _put_together(cell, letters[cell.label], (before, attack, afterwards), told) for cell in cells
         )
-    return Result(full, tried, clock.monotonic() - begins)
+        page = _owners_page(world, tried)
+    return Result(full, tried, clock.monotonic() - begins, page)
+
+
+def _owners_page(world: World, tried: Sequence[Tried]) -> OwnersPage | None:
+    """Of a domain whose mail was kept back, sooner than of another."""
+    told = sorted(
+        (each for each in tried if each.problems), key=lambda each: each.outcome.fate != Fate.REFUSED
+    )
+    return OwnersPage(told[0].cell.domain, world.platform.page(told[0].cell.domain)) if told else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,22 +279,16 @@ def _wait_for_counts(world: World, cells: Sequence[Cell]) -> None:
     """What Postfix signals is counted at once; what only its log tells some seconds later. Where it is not counted at
     all, the comparison will say so.
     """
-    log, rows = world.site.postfix.log(), {name: each.row for name, each in world.site.decisions().items()}
-    successes = dict(world.site.successes())
-    wanted = {
-        cell.domain
-        for cell in cells
-        if (
-            f"STS MX pattern for '{cell.domain}'" in log
-            or (
-                rows.get(cell.domain) == Row.STS_TESTING
-                and (
-                    successes.get(cell.domain, cell.policy_mx) != cell.policy_mx
-                    or f"established to {cell.mx}[" not in log
-                )
-            )
-        )
-    }
+    log, successes = world.site.postfix.log(), dict(world.site.successes())
+    deliveries = world.site.postfix.deliveries()
+    wanted = set()
+    for cell in cells:
+        in_clear = deliveries[cell.recipient].status == "sent" and f"established to {cell.mx}[" not in log
+        went_to = successes.get(cell.domain)
+        outside = cell.protection is Protection.TESTING and went_to not in (None, cell.policy_mx)
+        passed_over = f"STS MX pattern for '{cell.domain}'" in log
+        if outside or passed_over or (in_clear and went_to is None):
+            wanted.add(cell.domain)
     ends = clock.monotonic() + _COUNT_SECONDS
     while wanted - world.site.with_failures() and clock.monotonic() < ends:
         time.sleep(0.5)

@@ -2,11 +2,13 @@
 
     python -m mailward.lab.owner publish < wishes       # domains and policies; prints what to put into the DNS
     python -m mailward.lab.owner read                   # prints the reports that came, and the open problems
+    python -m mailward.lab.owner page DOMAIN            # prints what its page shows, as HTML that stands alone
 
-Both speak JSON, and know the installation from MAILWARD_CONFIG and MAILWARD_DATA, as `mailward serve` does.
+The first two speak JSON. All know the installation from MAILWARD_CONFIG and MAILWARD_DATA, as `mailward serve` does.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -73,6 +75,11 @@ class Known(msgspec.Struct, frozen=True):
 
 
 _MAX_AGE = 604_800
+_MAIN = re.compile(r"<main\b.*</main>", re.DOTALL)
+# the hash of its content stands in the name that is served, not in the file's
+_STYLESHEET = re.compile(r'<link rel="stylesheet" href="/static/([^"]+?)(?:\.[0-9a-f]{12})?\.css"')
+_FORM = re.compile(r"<form\b.*?</form>|<script\b.*?</script>|<img\b[^>]*>", re.DOTALL)
+_ELSEWHERE = re.compile(r' (?:href|action)="[^"]*"')
 
 
 def _publish(wishes: Wishes) -> list[Published]:
@@ -148,17 +155,46 @@ def _told(domain: str, reporter: str, trust: str, result: PolicyResult) -> Told:
     )
 
 
-def main(action: str) -> None:
+def _page(domain: str) -> str:
+    """The middle of the page: what leads elsewhere leads nowhere here."""
+    from django.contrib.auth import get_user_model
+    from django.test import Client
+    from django.urls import reverse
+
+    client = Client(SERVER_NAME="localhost")
+    client.force_login(get_user_model().objects.get())
+    text = client.get(reverse("domain-home", args=[domain])).content.decode()
+    found = _MAIN.search(text)
+    if found is None:
+        raise SystemExit(f"{domain} has no page")
+    styles = "".join(f"<style>{_stylesheet(name)}</style>" for name in _STYLESHEET.findall(text))
+    body = _ELSEWHERE.sub("", _FORM.sub("", found[0]))
+    head = f'<meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>{domain}</title>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}{styles}</head><body>{body}</body></html>'
+
+
+def _stylesheet(name: str) -> str:
+    from django.contrib.staticfiles import finders
+
+    path = finders.find(f"{name}.css")
+    if not isinstance(path, str):
+        raise SystemExit(f"there is no {name}.css")
+    return Path(path).read_text(encoding="utf-8")
+
+
+def main(action: str, *words: str) -> None:
     import django
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mailward.web.settings")
     django.setup()
     if action == "publish":
         answer = msgspec.json.encode(_publish(msgspec.json.decode(sys.stdin.buffer.read(), type=Wishes)))
+    elif action == "page":
+        answer = _page(*words).encode()
     else:
         answer = msgspec.json.encode(_read())
     sys.stdout.buffer.write(answer)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -1,6 +1,7 @@
 """The lab as an HTML page that stands alone: no script, nothing from elsewhere; light, dark, and for phones."""
 
 from collections.abc import Sequence
+from html import escape
 from importlib import resources
 
 from mailward.lab.diagram import draw, draw_network
@@ -52,6 +53,7 @@ def render_lab(result: Result) -> str:
         element("p", _summary(result), class_="lab-summary"),
         _differences(result),
         *_lessons(result),
+        *_owners_page(result),
         element("h2", "Who is where"),
         draw_network(),
         element("h2", "How each word of the table is found"),
@@ -89,6 +91,20 @@ def _lessons(result: Result) -> list[Markup]:
     return [element("h2", "What this shows"), element("ul", *items, class_="lab-lessons")]
 
 
+def _owners_page(result: Result) -> list[Markup]:
+    if result.page is None:
+        return []
+    domain = result.page.domain
+    words = (
+        f"This is the page of {domain} at the owner's platform, the next day. The report that it rests on came by"
+        " mail, with a signature that the platform has verified."
+    )
+    # not by element(), which makes line ends visible
+    source, title = escape(result.page.html, quote=True), escape(domain, quote=True)
+    frame = f'<iframe srcdoc="{source}" sandbox="" title="The page of {title}" class="lab-owner"></iframe>'
+    return [element("h2", "What the owner sees the next day"), element("p", words), Markup(frame)]
+
+
 def _how() -> list[Markup]:
     return [join([element("dt", word), element("dd", meaning)]) for word, meaning in _HOW]
 
@@ -100,7 +116,7 @@ def _table(groups: Sequence[tuple[Scenario, list[Tried]]]) -> Markup:
         name = element("a", scenario.title, href=f"#{_anchor(scenario)}")
         cells = [_cell(tried) for tried in tries]
         rows.append(element("tr", element("th", name, scope="row"), *cells))
-    head = element("thead", element("tr", element("th", "", scope="col"), *heads))
+    head = element("thead", element("tr", element("th", "Attack or fault", scope="col"), *heads))
     return element("table", head, element("tbody", *rows), class_="lab-table")
 
 

@@ -21,6 +21,7 @@ NUMBER = 200
 HOST = "platform"
 REPORTS = "reports.platform.test"
 _READY = (" policy-host serving ", " doors serving ")
+# nobody watches: what is a problem here is one because of reports
 _SETTINGS = """\
 data = "{folder}/data"
 [console]
@@ -40,6 +41,8 @@ development_ca = false
 [dns]
 resolvers = ["127.0.0.1"]
 allow_private_addresses = true
+[watch]
+enabled = false
 [problems]
 min_reporters = 1
 settle_minutes = 0
@@ -61,6 +64,7 @@ class Platform:
             "MAILWARD_CONFIG": str(self.folder / "mailward.toml"),
             "MAILWARD_DATA": str(self.folder / "data"),
             "MAILWARD_CLOCK_OFFSET_SECONDS": str(self.offset.total_seconds()),
+            "SSL_CERT_FILE": str(self.authority.file),  # it looks at policy hosts itself
         }
 
     def prepare(self, wishes: list[Wish]) -> list[Published]:
@@ -108,6 +112,10 @@ class Platform:
     def read(self) -> Known:
         """The reports that have come, and the problems that were opened."""
         return msgspec.json.decode(self._command("mailward.lab.owner", "read"), type=Known)
+
+    def page(self, domain: str) -> str:
+        """The domain's page, as its owner sees it, as HTML that stands alone."""
+        return self._command("mailward.lab.owner", "page", domain).decode()
 
     def zone(self) -> Zone:
         here = address(NUMBER)

@@ -22,6 +22,7 @@ from mailward.lab.telling import (
 from mailward.render.visible import make_visible
 
 _STYLES = {Tone.GOOD: "green", Tone.BAD: "bold red", Tone.WAITS: "yellow"}
+_WIDE = 140  # columns; the longest result type has 25 letters
 _PARTIES = {
     "wire": "On the wire",
     "sender": "The sender",
@@ -67,6 +68,26 @@ def _print_act(act: Act, console: Console) -> None:
 
 
 def print_table(result: Result, console: Console) -> None:
+    """What became of each; below one another where side by side the words would be broken."""
+    (_print_wide if console.width >= _WIDE else _print_narrow)(result, console)
+
+
+def _print_narrow(result: Result, console: Console) -> None:
+    for scenario, tries in by_scenario(result):
+        console.print()
+        console.print(Text(scenario.title, "bold"))
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column()
+        for tried in tries:
+            said = say(tried)
+            text = Text(said.text, _STYLES[said.tone]).append(f"; {said.reported}", "not bold default")
+            table.add_row(f"  {tried.cell.protection.words}", text)
+        console.print(table)
+    console.print()
+
+
+def _print_wide(result: Result, console: Console) -> None:
     table = Table(box=SIMPLE_HEAD, show_lines=True)
     table.add_column("", ratio=5)
     for protection in Protection:
