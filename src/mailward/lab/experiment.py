@@ -21,7 +21,7 @@ from mailward.lab.faults import LabFault
 from mailward.lab.mta import HOME
 from mailward.lab.owner import Known, Told
 from mailward.lab.scenarios import Cell, Grip, Lie, Protection
-from mailward.lab.site import ANSWER_SECONDS, Sent
+from mailward.lab.site import Sent
 from mailward.lab.wire import read_capture
 from mailward.lab.world import ATTACKER, ORDINARY, Tell, World, running_world
 from mailward.net import clock
@@ -81,12 +81,11 @@ def run_experiment(cells: Sequence[Cell], version: str, tell: Tell, keep: Path |
         for cell in known:  # else a busy machine is late with a first answer now and then: a first-use gap
             world.site.ask(cell.domain)
         before = _send_before(world, first, {cell.label: letters[cell.label][0] for cell in first})
-        answers_end = clock.monotonic() + ANSWER_SECONDS
         _wait_for_policies(world, sum(1 for cell in known if cell.protection.has_policy))
         tell("The attack begins; mail to every domain")
         world.attack(cells)
         secret = {cell.label: letters[cell.label][1] for cell in cells}
-        attack = _send_under_attack(world, cells, secret, answers_end)
+        attack = _send_under_attack(world, cells, secret)
         tell("The attack ends; what waits is tried again")
         world.end_attack()
         waiting = [cell for cell in cells if attack.deliveries[cell.recipient].status == "deferred"]
@@ -148,28 +147,14 @@ def _send_before(world: World, cells: Sequence[Cell], secrets: dict[str, str]) -
     return _end(world, begin, cells)
 
 
-def _send_under_attack(
-    world: World, cells: Sequence[Cell], secrets: dict[str, str], answers_end: float
-) -> Window:
-    """Where a new policy is announced, mail comes after the sender has tried to fetch it: it would have to be told
-    that this failed, and `answers_end` is when Postfix's questions are no longer answered by what was said before.
-    """
+def _send_under_attack(world: World, cells: Sequence[Cell], secrets: dict[str, str]) -> Window:
     begin = _begin(world)
-    announced = [cell for cell in cells if Lie.NEW_ID in cell.scenario.lies]
-    _post(world, [cell for cell in cells if cell not in announced], secrets)
-    wanted = {cell.domain for cell in announced if cell.protection.has_policy}
-    _wait_until(
-        lambda: wanted <= world.site.not_refreshed(),
-        _LEARN_SECONDS,
-        lambda: f"not tried to fetch: {wanted - world.site.not_refreshed()}",
-    )
+    _post(world, cells, secrets)
     broken = [cell.recipient for cell in cells if cell.scenario.grip is Grip.BREAK]
     if broken:
         time.sleep(_BACKOFF_SECONDS)
         world.site.postfix.try_again(broken)
-    if announced:
-        time.sleep(max(answers_end - clock.monotonic(), 0))
-        _post(world, announced, secrets)
+    _wait_for_refreshes(world, cells)
     _wait_for_looks(world, cells)
     _wait_for_counts(world, cells)
     return _end(world, begin, cells)
@@ -260,6 +245,19 @@ def _wait_for_arrivals(world: World, cells: Sequence[Cell]) -> None:
         if deliveries[cell.recipient].status == "sent":
             world.mailboxes.wait_for(cell.recipient, 1)
     time.sleep(_SETTLE_SECONDS)
+
+
+def _wait_for_refreshes(world: World, cells: Sequence[Cell]) -> None:
+    """`mailward sender` looks at the records of domains again that had mail lately: until it has tried to fetch every
+    policy that the attacker announces.
+    """
+    announced = [cell for cell in cells if Lie.NEW_ID in cell.scenario.lies and cell.protection.has_policy]
+    wanted = {cell.domain for cell in announced}
+    _wait_until(
+        lambda: wanted <= world.site.not_refreshed(),
+        _LEARN_SECONDS,
+        lambda: f"not tried to fetch: {sorted(wanted - world.site.not_refreshed())}",
+    )
 
 
 def _wait_for_looks(world: World, cells: Sequence[Cell]) -> None:

@@ -10,7 +10,6 @@ from mailward.lab.faults import LabFault
 from mailward.lab.mta import HOME, Postfix
 from mailward.lab.network import Network
 from mailward.lab.program import Program
-from mailward.sender import daneknowledge
 from mailward.sender.counts import Counts
 from mailward.sender.dkimkeys import make_key, zone_line
 from mailward.sender.reportstore import ReportStore
@@ -27,9 +26,7 @@ _DECISION = re.compile(r" decision-changed nexthop=(?P<nexthop>\S+) row=(?P<row>
 _LOOKED = re.compile(r" (?:mx-looked-at|mx-not-met) host=(\S+) ")
 _NOT_REFRESHED = re.compile(r" refresh-failed domain=(\S+) ")
 _SUCCESS = re.compile(r" TLSRPT: status=success, domain=(\S+), receiving_mx=([^\s\[]+)\[")
-ANSWER_SECONDS = daneknowledge.MIN_SECONDS + 2
-"""So long Postfix gets the same answer about a domain, whatever has happened since."""
-_RECHECK_SECONDS = 10  # it is looked at again for ten times as long after it was asked for
+_RECHECK_SECONDS = 5  # for ten times as long after a domain was asked for
 _ANSWER = re.compile(r' answer=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>\S+))')
 
 
