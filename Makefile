@@ -16,7 +16,7 @@ test: $(VENV)/.dev-ready  ## every test but the long ones
 	@scripts/test-needs
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" $(ARGS)
 
-test-all: $(VENV)/.dev-ready  ## every test, the long ones too
+test-all: $(VENV)/.dev-ready $(VENV)-zoo/.ready  ## every test, the long ones too
 	@scripts/test-needs
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
@@ -54,8 +54,12 @@ $(VENV)-bench-collector/.ready: requirements/bench-collector.txt scripts/venv
 	@scripts/venv $(VENV)-bench-collector requirements/bench-collector.txt --no-project
 	@touch $@
 
+$(VENV)-zoo/.ready: requirements/zoo.txt scripts/venv  ## the zoo makes it where a row needs it
+	@scripts/venv $(VENV)-zoo requirements/zoo.txt --no-project
+	@touch $@
+
 lock:  ## write the hash-locked requirements anew (needs uv)
 	@scripts/lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-bench-sender $(VENV)-bench-collector .cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-bench-sender $(VENV)-bench-collector $(VENV)-zoo .cache

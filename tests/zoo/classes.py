@@ -136,7 +136,6 @@ WITHOUT_ROW = {
     "t9": "NSD refuses a zone with a CNAME beside other data, and unbound never shows both",
     "t11": _OVER_TIME,
     "t12": _OVER_TIME,
-    "m17": "no server of today can be set so; tests/net/test_smtpdial.py has one of our own that can",
     **dict.fromkeys(("l1", "l2", "l3", "l4"), _OVER_TIME),
 }
 _HEAD = """\

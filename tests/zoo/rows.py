@@ -26,6 +26,8 @@ class Mx:
     """Options of its smtpd."""
     tlsa: tuple[str, ...] = ()
     is_listening: bool = True
+    is_injectable: bool = False
+    """The server of injectable.py instead of Postfix."""
     has_v6: bool = False
     """An IPv6 address too."""
     v6_certificate: str = ""

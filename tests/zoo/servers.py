@@ -26,6 +26,7 @@ WEBS = (80, 81, 82, 83)
 """The usual web server, another one, an address where nobody listens, and one for a row that needs it for itself."""
 _NOBODY = 2
 READY_SECONDS = 90
+_ROOT = Path(__file__).parents[2]
 _ASK = """
 from dns import message, query
 print(query.udp(message.make_query("test", "SOA", want_dnssec=True), "127.0.0.1", 2))
@@ -108,6 +109,7 @@ def running_zoo(rows: Sequence[Row]) -> Iterator[Servers]:
         servers = Servers(folder, network, certs.Zoo(folder), dns, postfix, mtas, numbers)
         _give_v6(servers, rows)
         _start_mail(servers, rows)
+        _start_injectable(servers, rows, stack)
         _start_web(servers, rows, stack)
         servers.dns.start()
         stack.callback(servers.dns.stop)
@@ -141,7 +143,7 @@ def _start_mail(servers: Servers, rows: Sequence[Row]) -> None:
             lines += _host_lines(servers, mx, name, chain)
             if mx is row.mx[0] and (row.exim or row.opensmtpd):
                 _add_other(servers, row, name, chain)
-            else:
+            elif not mx.is_injectable:
                 services += _services(servers, mx, name)
             if mx.v6_certificate:
                 files[f"tls/{name}-v6.pem"] = servers.zoo.issue(mx.v6_certificate, name).pem
@@ -162,6 +164,19 @@ def _add_other(servers: Servers, row: Row, name: str, chain: certs.Chain) -> Non
     add = servers.mtas.add_exim if row.exim else servers.mtas.add_opensmtpd
     text = _fill(row.exim or row.opensmtpd, servers, row)
     add(name, address(servers.numbers[name]), text, chain.pem)
+
+
+def _start_injectable(servers: Servers, rows: Sequence[Row], stack: ExitStack) -> None:
+    names = [f"{mx.name}.{row.domain}" for row in rows for mx in row.mx if mx.is_injectable]
+    if names:
+        run("make", "-s", "-C", _ROOT, ".venv-zoo/.ready")
+    for name in names:
+        pem = servers.postfix.home / "tls" / f"{name}.pem"
+        arguments = [address(servers.numbers[name]), name, str(pem)]
+        python = [str(_ROOT / ".venv-zoo/bin/python"), str(Path(__file__).with_name("injectable.py"))]
+        process = subprocess.Popen([*servers.network.inside("receiver"), *python, *arguments])
+        stack.callback(process.wait)
+        stack.callback(process.terminate)
 
 
 def _records(row: Row) -> Iterator[str]:
