@@ -31,7 +31,7 @@ format: $(VENV)/.dev-ready
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
-bench: $(VENV)/.dev-ready $(VENV)-bench/.ready $(VENV)-bench-sender/.ready $(VENV)-bench-collector/.ready  ## figures against peers; see docs/benchmarks.md
+bench: $(VENV)/.dev-ready $(VENV)-bench/.ready $(VENV)-bench-sender/.ready $(VENV)-bench-collector/.ready $(VENV)-bench-check/.ready  ## figures against peers; see docs/benchmarks.md
 	@bench/run $(ARGS)
 
 $(VENV)/.run-ready: requirements/run.txt pyproject.toml scripts/venv
@@ -54,6 +54,10 @@ $(VENV)-bench-collector/.ready: requirements/bench-collector.txt scripts/venv
 	@scripts/venv $(VENV)-bench-collector requirements/bench-collector.txt --no-project
 	@touch $@
 
+$(VENV)-bench-check/.ready: requirements/bench-check.txt scripts/venv
+	@scripts/venv $(VENV)-bench-check requirements/bench-check.txt --no-project
+	@touch $@
+
 $(VENV)-zoo/.ready: requirements/zoo.txt scripts/venv  ## the zoo makes it where a row needs it
 	@scripts/venv $(VENV)-zoo requirements/zoo.txt --no-project
 	@touch $@
@@ -62,4 +66,4 @@ lock:  ## write the hash-locked requirements anew (needs uv)
 	@scripts/lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-bench-sender $(VENV)-bench-collector $(VENV)-zoo .cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-bench-sender $(VENV)-bench-collector $(VENV)-bench-check $(VENV)-zoo .cache
