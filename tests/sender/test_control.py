@@ -1,5 +1,7 @@
 """What a command changes in the cache reaches a daemon that runs."""
 
+import asyncio
+import contextlib
 import sqlite3
 
 import pytest
@@ -7,6 +9,7 @@ from tests.sender.lab import DOMAIN, SECURE, Lab
 from tests.sender.test_answers import ask
 
 from mailward.core.names import Domain
+from mailward.sender import control
 from mailward.sender.cache import CacheError
 from mailward.sender.control import change, purge_domains
 from mailward.sender.daemon import Daemon
@@ -46,3 +49,21 @@ async def test_a_change_that_fails_changes_nothing(lab: Lab, daemon: Daemon) -> 
     with pytest.raises(CacheError):
         change(lab.settings().sender_cache_path, work, 100)
     assert await daemon.knowledge.cache.load(NAME) is not None
+
+
+async def test_a_cache_that_is_gone_is_said_once(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = 0
+
+    async def fail() -> None:
+        nonlocal looks
+        looks += 1
+        raise CacheError("gone" if looks < 3 else "locked")
+
+    monkeypatch.setattr(control, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(daemon.journal, "look", fail)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(daemon.journal.run(), 0.5)
+    assert looks > 3
+    assert [vars(record)["reason"] for record in caplog.records] == ["gone", "locked"]

@@ -87,12 +87,16 @@ class Journal:
 
     async def run(self) -> None:
         """Until cancelled."""
+        said = ""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 await self.look()
+                said = ""
             except CacheError as error:
-                logger.error("cache-unreadable", extra={"reason": str(error)})
+                if str(error) != said:  # once, not every second
+                    logger.error("cache-unreadable", extra={"reason": str(error)})
+                said = str(error)
 
     async def look(self) -> None:
         """Forget what others have changed, and hear of what they have learned. Raises CacheError."""
