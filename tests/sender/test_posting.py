@@ -196,7 +196,7 @@ async def test_nothing_is_posted_to_a_private_address(lab: ReportLab) -> None:
     await lab.once()
     assert {(each.state, each.outcome) for each in lab.deliveries()} == {
         ("failed", "10.1.2.3 is a private or reserved address, which is not connected to"),
-        ("waiting", "127.0.0.1 has no address: nxdomain"),
+        ("failed", "127.0.0.1 is a loopback address, which is not connected to"),
     }
 
 
