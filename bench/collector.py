@@ -7,10 +7,12 @@ In a network namespace, since the length of the kernel's queue is one of each. D
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import statistics
 import subprocess
@@ -33,6 +35,7 @@ COUNT, DOMAINS = 100_000, 10_000
 LOSS_SECONDS = 2
 RATES = (10_000, 40_000)
 SETTLE_SECONDS = 30
+HAND_OVER = 'exec 3<&{}; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"'
 Counted = tuple[int, int]
 """All sessions, and those that failed."""
 
@@ -44,14 +47,28 @@ class Server:
     socket: Path
     database: Path
     query: str
+    ready: str = ""
+    """In its log."""
+    is_plain: bool = False
+    """The socket is handed over, so that its queue is as long as the kernel says."""
     child: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
         for path in (self.socket, *self.database.parent.glob(f"{self.database.name}*")):
             path.unlink(missing_ok=True)
-        with (FOLDER / f"{self.name}.log").open("ab") as log:
-            self.child = subprocess.Popen(pinned(SERVER_CORE, self.command), stdout=log, stderr=log)
+        command = pinned(SERVER_CORE, self.command)
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context((FOLDER / f"{self.name}.log").open("wb"))
+            if self.is_plain:
+                source = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+                source.bind(str(self.socket))
+                command = ["bash", "-c", HAND_OVER.format(source.fileno()), "bash", *command]
+                fds = [source.fileno()]
+            else:
+                fds = []
+            self.child = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=fds)
         wait_until(self.socket.exists)
+        wait_until(lambda: self.ready in (FOLDER / f"{self.name}.log").read_text())
         time.sleep(1.5)
 
     def stop(self) -> None:
@@ -92,32 +109,33 @@ def _cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def ours() -> Server:
+def ours(*, is_plain: bool = True) -> Server:
     """All of `mailward sender run`, metrics and policy server too; a commit is on the disk (synchronous = FULL)."""
-    config, socket, database = FOLDER / "ours.toml", FOLDER / "ours.sock", FOLDER / "ours.sqlite3"
+    config, place, database = FOLDER / "ours.toml", FOLDER / "ours.sock", FOLDER / "ours.sqlite3"
     config.write_text(f"""
 data = "{FOLDER}"
 [sender]
 dane = false
 queue_command = []
 [tlsrpt]
-socket = "{socket}"
+socket = "{place}"
 counts = "{database}"
 """)
     command = [sys.executable, "-m", "mailward", "sender", "run", "--config", str(config)]
     query = "SELECT coalesce(sum(successes + failures), 0), coalesce(sum(failures), 0) FROM session"
-    return Server("mailward", command, socket, database, query)
+    name = "mailward" if is_plain else "mailward, own queue"
+    return Server(name, command, place, database, query, " collector-started ", is_plain)
 
 
 def peer() -> Server:
     """With its own defaults: a commit each 1,000 datagrams."""
-    socket, database = FOLDER / "peer.sock", FOLDER / "peer.sqlite"
-    options = ["--storage", f"sqlite://{database}", "--socketname", str(socket), "--socketmode", "0666"]
+    place, database = FOLDER / "peer.sock", FOLDER / "peer.sqlite"
+    options = ["--storage", f"sqlite://{database}", "--socketname", str(place), "--socketmode", "0666"]
     options += ["--pidfilename", "", "--logfilename", str(FOLDER / "peer-own.log"), "--log_level", "warning"]
     options += ["--socketuser", "", "--socketgroup", ""]
     options += ["--dump_path_for_invalid_datagram", str(FOLDER / "peer-invalid")]
     query = "SELECT coalesce(sum(cntrtotal), 0), coalesce(sum(cntrfailure), 0) FROM finalresults"
-    return Server("tlsrpt-collectd", [str(PEER), *options], socket, database, query)
+    return Server("tlsrpt-collectd", [str(PEER), *options], place, database, query)
 
 
 def has_counted(server: Server, truth: Counted) -> bool:
@@ -205,9 +223,10 @@ def loss(servers: list[Server], rounds: int, lengths: list[int]) -> None:
             for name, shares in lost.items():
                 shown = ", ".join(f"{100 * share:.2f} %" for share in shares)
                 print(f"  {name:16} median {100 * statistics.median(shares):.2f} % ({shown})", flush=True)
-            mine, its = (statistics.median(shares) for shares in lost.values())
+            *mine, its = (statistics.median(shares) for shares in lost.values())
             if its:
-                print(f"  ours loses {mine / its:.3f} of it")
+                shown = " and ".join(f"{share / its:.4f}" for share in mine)
+                print(f"  ours loses {shown} of what the peer does")
 
 
 def main() -> None:
@@ -224,11 +243,11 @@ def main() -> None:
     if not DATAGRAMS.exists():
         sys.exit(f"bench collector: {DATAGRAMS} is not there (MAILWARD_SHARED names its folder)")
     enter_namespace(FOLDER, "bench.collector")
-    servers = [ours(), peer()]
+    servers = [ours(), ours(is_plain=False), peer()]
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs")
     try:
         if options.only != "loss":
-            absorb(servers, options.rounds)
+            absorb([servers[0], servers[2]], options.rounds)
         if options.only != "absorb":
             loss(servers, options.rounds, options.queue or [10, 512])
     finally:

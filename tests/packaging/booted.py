@@ -10,8 +10,10 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import sys
+import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -22,6 +24,9 @@ from tests.fakes.policyhost import PolicyHost, http
 from tests.fakes.socketmap import Client
 
 SERVICE, SOCKET = "mailward-sender.service", "mailward-sender.socket"
+SIGNAL_SOCKET, SIGNAL_PLACE = "mailward-tlsrpt.socket", "/var/spool/postfix/mailward/tlsrpt.sock"
+BURST = 500
+SIGNAL = (Path(__file__).parents[1] / "fixtures/datagrams/sts-success-sts.json").read_bytes()
 PLACE = "/var/spool/postfix/mailward/sender.sock"
 PORT = 8461
 SETTINGS, OVERRIDES, MAIL_LOG = "/etc/mailward.toml", "/etc/mailward-overrides.toml", "/var/log/mail.log"
@@ -126,7 +131,7 @@ def write_settings(policy_port: int, authority: Path) -> None:
         f'data = "/var/lib/mailward"\n[dns]\nresolvers = ["127.0.0.1"]\nallow_private_addresses = true\n'
         f'[sender]\nlisten = ["unix:{PLACE}"]\ndefault_level = "may"\noverrides = "{OVERRIDES}"\n'
         f'policy_port = {policy_port}\nca_file = "{authority}"\nnotice_minutes = 1\n'
-        'notice_mail = ["ops@example.test"]\n',
+        f'notice_mail = ["ops@example.test"]\n[tlsrpt]\nsocket = "{SIGNAL_PLACE}"\n',
     )
     also_tcp = Path("/etc/systemd/system") / f"{SOCKET}.d" / "tcp.conf"
     also_tcp.parent.mkdir()
@@ -153,8 +158,8 @@ async def look_at_the_first_question() -> None:
     """Only the socket is there: the question starts the service, and waits for it."""
     await run("systemd-sysusers")
     await run("systemctl", "daemon-reload")
-    await run("systemctl", "enable", SOCKET, SERVICE)
-    await run("systemctl", "start", SOCKET)
+    await run("systemctl", "enable", SOCKET, SIGNAL_SOCKET, SERVICE)
+    await run("systemctl", "start", SOCKET, SIGNAL_SOCKET)
     seen("the service is not started before a question", await show("ActiveState") == "inactive")
     async with await Client.connect_unix(PLACE) as client, asyncio.timeout(WAIT_SECONDS):
         seen(
@@ -184,6 +189,38 @@ async def look_at_postfix(mailbox: Mailbox) -> None:
     doctor = await run("/opt/mailward/bin/mailward", "sender", "doctor", "--config", SETTINGS, status=None)
     found = "ok      Postfix 3." in doctor and "does not lead to us" not in doctor
     seen("doctor finds Postfix and its way to us", found, doctor)
+
+
+def metrics() -> str:
+    with urllib.request.urlopen("http://127.0.0.1:8462/metrics", timeout=10) as page:
+        return str(page.read().decode())
+
+
+async def look_at_signals() -> None:
+    """The socket has a longer queue than the kernel gives, which stays as it is; a burst waits in it."""
+    length = read("/proc/sys/net/unix/max_dgram_qlen").strip()
+    seen("the kernel lets 10 datagrams wait", length == "10", length)
+    seen("and 512 or more in our socket", "\nmailward_sender_signal_queue_length 512\n" in metrics())
+    [receiver] = (await run("pgrep", "--exact", "mw-receiver")).split()
+    sent = 0
+    with contextlib.ExitStack() as stack:
+        os.kill(int(receiver), signal.SIGSTOP)
+        while sent < BURST:
+            if sent % 50 == 0:
+                sender = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+                sender.setblocking(False)
+                sender.connect(SIGNAL_PLACE)
+            sender.send(SIGNAL)
+            sent += 1
+        os.kill(int(receiver), signal.SIGCONT)
+    for _ in range(WAIT_SECONDS * 5):
+        if f"\nmailward_sender_signal_sessions_total {BURST}\n" in metrics():
+            break
+        await asyncio.sleep(0.2)
+    counted = re.findall(r"^mailward_sender_signal_\w+ [1-9]\d*$", metrics(), re.MULTILINE)
+    seen("a burst is counted", f"mailward_sender_signal_sessions_total {BURST}" in counted, " ".join(counted))
+    said = await run("/opt/mailward/bin/mailward", "sender", "doctor", "--config", SETTINGS, status=None)
+    seen("doctor knows the socket's own queue", "the socket's queue takes 512 datagrams" in said, said)
 
 
 async def look_at_notices(mailbox: Mailbox) -> None:
@@ -312,7 +349,7 @@ async def look_at_the_rest() -> None:
         told is not None and float(exposure) <= float(told[1]),
         exposure,
     )
-    await run("systemctl", "stop", SOCKET, SERVICE)
+    await run("systemctl", "stop", SOCKET, SIGNAL_SOCKET, SERVICE)
     result = await show("Result"), await show("ExecMainStatus")
     seen("it stops when told", result == ("success", "0"), result)
 
@@ -323,6 +360,7 @@ async def main() -> None:
     async with running_world(mailbox):
         await look_at_the_first_question()
         await look_at_postfix(mailbox)
+        await look_at_signals()
         await look_at_notices(mailbox)
         await look_at_restarts(mailbox)
         await look_at_mistakes()

@@ -1,18 +1,21 @@
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from mailward.config import Settings, Tlsrpt
+from mailward.config import Sender, Settings, Tlsrpt
 from mailward.core.postfix.checkup import Finding
 from mailward.core.postfix.maincf import Instance
 from mailward.sender import signals
 from mailward.sender.signaldoctor import is_built_with_tlsrpt, look_at_signals
 
 
-def look(path: Path) -> dict[str, Finding]:
-    return {each.code: each for each in look_at_signals(Settings(tlsrpt=Tlsrpt(socket=str(path))))}
+def look(path: Path, listen: str = "") -> dict[str, Finding]:
+    settings = Settings(sender=Sender(metrics_listen=listen), tlsrpt=Tlsrpt(socket=str(path)))
+    return {each.code: each for each in look_at_signals(settings)}
 
 
 def test_without_reports_nothing_is_looked_at() -> None:
@@ -34,6 +37,30 @@ def test_the_queue_is_measured_where_proc_is_hidden(tmp_path: Path, monkeypatch:
     told = signals.read_queue_length()
     monkeypatch.setattr(signals, "QUEUE_LENGTH_FILE", tmp_path / "hidden")
     assert signals.read_queue_length() == min(told, 512)
+
+
+def test_a_socket_of_another_network_namespace_is_not_judged_by_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "qlen").write_text("10")
+    monkeypatch.setattr(signals, "QUEUE_LENGTH_FILE", tmp_path / "qlen")
+    path = tmp_path / "t.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as source:
+        source.bind(str(path))
+        assert look(path)["queue-length"].grade == "problem"
+    path.unlink()
+    bind = (
+        "import socket, sys; from mailward.sender.ownqueue import make_socket; made = make_socket(600);"
+        "made.bind(sys.argv[1]); sys.stdout.write('.'); sys.stdout.flush(); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", bind, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.read(1) == b"."
+        assert look(path)["queue-length"].grade == "good"
+        assert signals._fill(str(path)) == 512
+        owner.communicate(b"")
+    assert look(path)["queue-length"].grade == "problem"
 
 
 def test_a_socket_is_tried_without_sending_anything(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from mailward.sender.discovery import make_discovery
 from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.explain import Explanation, Step, TracingResolver
 from mailward.sender.explain import explain as explain_nexthop
-from mailward.sender.receive import run_receiver
+from mailward.sender.receiver import run_receiver
 from mailward.sender.signalnumbers import Number, SignalNumbers
 from mailward.sender.signals import Signals, open_signals
 from mailward.sender.sitetable import SiteTableInvalid

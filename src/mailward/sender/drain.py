@@ -9,7 +9,7 @@ import time
 from typing import NamedTuple
 
 from mailward.net import clock
-from mailward.sender.receive import Intake
+from mailward.sender.receive import PROBE, Intake
 from mailward.sender.ring import (
     CONTROL_BYTES,
     DROPPED,
@@ -84,7 +84,8 @@ class Drain:
         words = self._ring.words
         lost, full = words[DROPPED] - words[DROPPED_TOLD], words[FULL] - words[FULL_TOLD]
         with self._lock:
-            received, dropped = self._received + lost, self._dropped + lost
+            received = self._received + lost - self._held.pop(PROBE, 0)
+            dropped = self._dropped + lost
             taken = Taken(self._held, self._ordered, received, dropped, full)
             self._held, self._ordered = {}, []
             self._held_bytes = self._received = self._dropped = 0
@@ -163,6 +164,6 @@ class Drain:
             stamp = ring.stamps[number]
             if stamp:
                 self._stamp, ring.stamps[number] = stamp, 0.0
-            if number - place < free:
+            if number - place < free and raw != PROBE:
                 (pid,) = _PID.unpack_from(ring.room, ring.slots_at + number * SLOT_BYTES + _PID_AT)
                 self._ordered.append(Ordered(pid, self._stamp, raw))

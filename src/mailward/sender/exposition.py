@@ -18,7 +18,7 @@ _SIGNAL_HELP = {
     Number.DROPPED: "Datagrams that were dropped for want of memory.",
     Number.REFUSED: "Sessions not counted since there are too many different ones.",
     Number.QUEUE_FULL: "How often the kernel's queue of datagrams was found full: some were probably lost.",
-    Number.QUEUE_LENGTH: "Datagrams that the kernel's queue takes (net.unix.max_dgram_qlen).",
+    Number.QUEUE_LENGTH: "Datagrams that the kernel's queue takes.",
     Number.NOT_SENT: "Datagrams that Postfix's log says it could not send.",
     Number.COMMITS: "Commits of counts.",
     Number.COMMIT_ERRORS: "Commits of counts that failed; they are tried again.",

@@ -6,10 +6,8 @@ queue is full is lost. So nothing is looked at here, and nobody else has this pr
 
 import ctypes
 import errno
-import gc
 import logging
 import os
-import signal
 import socket
 import struct
 import time
@@ -28,12 +26,12 @@ from mailward.sender.ring import (
     RELEASED,
     Ring,
 )
-from mailward.sender.signals import WANTED_QUEUE_LENGTH, Signals
-from mailward.sender.workers import heed_stop
 
 logger = logging.getLogger("mailward.sender")
 
 BATCH = 256
+PROBE = b"mailward asks how long the queue is"
+"""Counted nowhere."""
 _WAIT_FOR_ONE, _DO_NOT_WAIT = 0x10000, 0x40  # MSG_WAITFORONE, MSG_DONTWAIT
 WAIT_SECONDS = 0.2  # the longest until a stop is seen
 PATIENCE_SECONDS = 0.1  # with a full ring: who counts may be about to look
@@ -188,15 +186,3 @@ class Precedence:
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
             self._has_it = False
         self._at, self._used = at, used
-
-
-def run_receiver(signals: Signals, *, in_order: bool) -> int:
-    """In a process of its own, until SIGTERM or SIGINT; its exit status."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    is_short = signals.queue_length < WANTED_QUEUE_LENGTH
-    length = signals.queue_length
-    intake = Intake(signals.ring, signals.socket, length, in_order=in_order, is_first=is_short)
-    heed_stop(intake.stop)
-    gc.freeze()
-    gc.disable()  # it makes no cycles
-    return intake.run()

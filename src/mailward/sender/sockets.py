@@ -66,10 +66,10 @@ def open_socket(place: str, unix_mode: int) -> socket.socket:
         raise ListenError(f"{place}: {error.strerror or error}") from error
 
 
-def open_datagram_socket(path: Path, mode: int) -> socket.socket:
-    """One that takes datagrams at that path. Raises ListenError."""
+def bind_datagram_socket(made: socket.socket, path: Path, mode: int) -> None:
+    """It then takes datagrams at that path. Raises ListenError."""
     try:
-        return _bind_unix(path, mode, socket.SOCK_DGRAM)
+        _bind_unix(made, path, mode)
     except OSError as error:
         raise ListenError(f"{path}: {error.strerror or error}") from error
 
@@ -106,13 +106,14 @@ def _open_tcp(place: str) -> socket.socket:
 
 
 def _open_unix(path: Path, mode: int) -> socket.socket:
-    return _listening(_bind_unix(path, mode, socket.SOCK_STREAM))
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    _bind_unix(made, path, mode)
+    return _listening(made)
 
 
-def _bind_unix(path: Path, mode: int, kind: int) -> socket.socket:
-    _remove_stale(path, kind)
-    made = socket.socket(socket.AF_UNIX, kind)
+def _bind_unix(made: socket.socket, path: Path, mode: int) -> None:
     try:
+        _remove_stale(path, made.type)
         made.bind(str(path))
         path.chmod(mode)
     except OSError as error:
@@ -120,7 +121,6 @@ def _bind_unix(path: Path, mode: int, kind: int) -> socket.socket:
         if isinstance(error, FileNotFoundError):
             raise OSError(f"its folder does not exist: mkdir {path.parent}") from error
         raise
-    return made
 
 
 def _listening(listener: socket.socket) -> socket.socket:
