@@ -14,6 +14,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dns.exception
@@ -30,6 +31,7 @@ from mailward.net import clock
 IP_TRANSPARENT = 19  # <linux/in.h>; Python has no name for it
 _SECONDS = 60.0
 _DNS_SECONDS = 2.0
+_QUESTIONS = 32
 _MAX_LINE = 64 * 1024
 _INJECTED = b"250-mx.injected.test\r\n250 ENHANCEDSTATUSCODES\r\n250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n"
 _HANDSHAKE_FAILURE = bytes.fromhex("15 0303 0002 02 28")  # RFC 8446 §6: a fatal alert
@@ -315,10 +317,14 @@ class Attacker:
                 server.close()
 
     def _take_questions(self, questions: socket.socket) -> None:
-        while True:
-            wire, peer = questions.recvfrom(4096)
-            with contextlib.suppress(dns.exception.DNSException, OSError):
-                questions.sendto(self._answer(wire), peer)
+        # side by side: one that is lost must not keep the others waiting
+        with ThreadPoolExecutor(_QUESTIONS) as pool:
+            while True:
+                pool.submit(self._take_question, questions, *questions.recvfrom(4096))
+
+    def _take_question(self, questions: socket.socket, wire: bytes, peer: tuple[str, int]) -> None:
+        with contextlib.suppress(dns.exception.DNSException, OSError):
+            questions.sendto(self._answer(wire), peer)
 
     def _answer(self, wire: bytes) -> bytes:
         """Raises DNSException and OSError."""

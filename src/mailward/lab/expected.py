@@ -23,31 +23,31 @@ from mailward.lab.experiment import Result
 from mailward.lab.scenarios import Cell, Lie, Protection
 
 _TABLE = """
-peace                     encrypted                encrypted                 encrypted                 encrypted
-starttls-stripped         clear!:starttls/=        clear!:starttls/=         refused:starttls          refused:starttls
-starttls-refused          clear!:starttls/=        clear!:starttls/=         refused:starttls          refused:starttls
-tls-broken                clear!:invalid/starttls  clear!:invalid/starttls   refused:invalid           refused:invalid
-reply-injected            encrypted                encrypted                 encrypted                 encrypted
-mitm-self-signed          encrypted!:invalid       encrypted!:invalid        refused:invalid           refused:untrusted
-mitm-other-name           encrypted!               encrypted!:host           refused:host              refused:untrusted
-mitm-misissued            encrypted!               encrypted!                encrypted!                refused:untrusted
-mx-forged                 encrypted!               encrypted!:invalid        refused:invalid           refused
-policy-blocked-first      clear!:starttls/=        clear!:starttls+fetch/=   clear!:starttls+fetch/=   refused
-policy-blocked-later      clear!:starttls/=        clear!:starttls+fetch/=   refused:starttls+fetch    refused
-record-removed-first      clear!:starttls/=        clear!:starttls/=         clear!:starttls/=         refused
-record-unanswered-first   clear!:starttls/=        clear!:starttls/=         clear!:starttls/=         refused
-record-removed-later      clear!:starttls/=        clear!:starttls/=         refused:starttls          refused
-record-forged-later       encrypted!:invalid       encrypted!:invalid        refused:invalid           refused
-expired                   encrypted:expired        encrypted:expired         refused:expired           encrypted
-tls-1.0                   encrypted                encrypted                 refused:invalid           refused:invalid
-policy-certificate-first  clear!:starttls/=        clear!:starttls+webpki/=  clear!:starttls+webpki/=  refused:starttls
-policy-certificate-later  clear!:starttls/=        clear!:starttls+webpki/=  refused:starttls+webpki   refused:starttls
-tlsa-wrong                encrypted                encrypted                 encrypted                 refused:untrusted
-tlsa-rollover             encrypted                encrypted                 encrypted                 encrypted
-policy-without-mx         encrypted                encrypted:invalid         refused:invalid           encrypted
+peace                     encrypted             encrypted              encrypted                    encrypted
+starttls-stripped         clear!:notls/=        clear!:notls/=         refused:notls                refused:notls
+starttls-refused          clear!:notls/=        clear!:notls/=         refused:notls                refused:notls
+tls-broken                clear!:invalid/notls  clear!:invalid/notls   refused:invalid              refused:invalid
+reply-injected            encrypted             encrypted              encrypted                    encrypted
+mitm-self-signed          encrypted!:invalid    encrypted!:invalid     refused:invalid              refused:untrusted
+mitm-other-name           encrypted!            encrypted!:host        refused:host                 refused:untrusted
+mitm-misissued            encrypted!            encrypted!             encrypted!                   refused:untrusted
+mx-forged                 encrypted!            encrypted!:invalid     refused:invalid              refused
+policy-blocked-first      clear!:notls/=        clear!:notls+fetch/=   clear!:notls+fetch/=         refused
+policy-blocked-later      clear!:notls/=        clear!:notls+fetch/=   refused:notls+fetch/fetch    refused
+record-removed-first      clear!:notls/=        clear!:notls/=         clear!:notls/=               refused
+record-unanswered-first   clear!:notls/=        clear!:notls/=         clear!:notls/=               refused
+record-removed-later      clear!:notls/=        clear!:notls/=         refused:notls                refused
+record-forged-later       encrypted!:invalid    encrypted!:invalid     refused:invalid              refused
+expired                   encrypted:expired     encrypted:expired      refused:expired              encrypted
+tls-1.0                   encrypted             encrypted              refused:invalid              refused:invalid
+policy-certificate-first  clear!:notls/=        clear!:notls+webpki/=  clear!:notls+webpki/=        refused:notls
+policy-certificate-later  clear!:notls/=        clear!:notls+webpki/=  refused:notls+webpki/webpki  refused:notls
+tlsa-wrong                encrypted             encrypted              encrypted                    refused:untrusted
+tlsa-rollover             encrypted             encrypted              encrypted                    encrypted
+policy-without-mx         encrypted             encrypted:invalid      refused:invalid              encrypted
 """
 _TYPES = {
-    "starttls": ResultType.STARTTLS_NOT_SUPPORTED,
+    "notls": ResultType.STARTTLS_NOT_SUPPORTED,
     "host": ResultType.CERTIFICATE_HOST_MISMATCH,
     "untrusted": ResultType.CERTIFICATE_NOT_TRUSTED,
     "expired": ResultType.CERTIFICATE_EXPIRED,
