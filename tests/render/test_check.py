@@ -1,9 +1,13 @@
 """A check's report in a terminal."""
 
+import re
+
+import pytest
 from tests.core.check.made import MX, facts, host, session, tls
 
 from mailward.core.check.run import run
-from mailward.render.check import WIDTH, render_line, render_report
+from mailward.render.check import render_line, render_report
+from mailward.render.paper import WIDTH, Paper, Style
 
 EXPIRED = run(facts(hosts=(host(session(tls=tls("expired", 10))),)))
 
@@ -20,9 +24,27 @@ def test_commands_can_be_copied() -> None:
     assert command.endswith("openssl x509 -noout -subject -issuer -dates -ext subjectAltName")
 
 
-def test_prose_fits_a_terminal() -> None:
-    lines = render_report(EXPIRED, details=False).splitlines()
-    assert all(len(line) <= WIDTH for line in lines if "openssl" not in line)
+@pytest.mark.parametrize("width", [60, 80, WIDTH, 120])
+def test_prose_fits_a_terminal(width: int) -> None:
+    lines = render_report(EXPIRED, details=False, width=width).splitlines()
+    assert all(len(line) <= width for line in lines if "openssl" not in line)
+
+
+def test_colours_are_only_added() -> None:
+    coloured = render_report(EXPIRED, with_colours=True)
+    assert "\x1b[1;31m  CRITICAL\x1b[0m  Certificate expired" in coloured
+    assert "\x1b[1;31m  *\x1b[0m Senders that enforce MTA-STS do not deliver" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == render_report(EXPIRED)
+
+
+def test_a_stranger_cannot_end_a_colour() -> None:
+    paper = Paper(with_colours=True)
+    paper.line("a\x1b[0mb", Style.BAD)
+    assert str(paper).count("\x1b") == 2
+
+
+def test_the_grade_is_a_sum() -> None:
+    assert "  Grade C: 100 - 40 certificate-expired = 60\n" in render_report(EXPIRED)
 
 
 def test_one_line_has_everything_that_weighs() -> None:

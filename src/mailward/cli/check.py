@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +32,7 @@ from mailward.net.tlsdial import TlsFailed, check_authorities
 from mailward.probe.observe import Observer, Ways
 from mailward.probe.trial import Trial
 from mailward.render.check import render_line, render_report
+from mailward.render.paper import WIDTH
 from mailward.render.visible import make_visible
 
 app = typer.Typer(name="check", help="Tell what senders see at a domain, and what they do.")
@@ -44,6 +48,7 @@ _STATUS = {
 _WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 _WORST = (EXIT_CRITICAL, EXIT_WARNING, EXIT_UNKNOWN, EXIT_OK)
 MAX_AT_ONCE = 8
+MIN_WIDTH, MAX_WIDTH = 60, 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +259,17 @@ def _present(report: Report, status: int, *, as_json: bool, one_line: bool, brie
         return json.dumps(build_document(report))
     if one_line:
         return render_line(report, _WORDS[status])
-    return render_report(report, details=not brief) + "\n"
+    width, with_colours = _look_of_terminal()
+    return render_report(report, details=not brief, width=width, with_colours=with_colours) + "\n"
+
+
+def _look_of_terminal() -> tuple[int, bool]:
+    """How wide, and whether coloured; a pipe is as wide as always, and has no colours."""
+    if not sys.stdout.isatty():
+        return WIDTH, False
+    columns = shutil.get_terminal_size((WIDTH, 24)).columns
+    has_colours = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return min(max(columns, MIN_WIDTH), MAX_WIDTH), has_colours
 
 
 def _status(report: Report) -> int:

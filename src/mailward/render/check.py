@@ -1,52 +1,86 @@
 """A check's report for a terminal: the verdict first, then findings with what to do, then what was seen."""
 
-import textwrap
 from collections.abc import Iterator
 
 from mailward.core.certificate import read_chain
 from mailward.core.check.facts import Fetch, Lookup, Session
 from mailward.core.check.finding import Finding
+from mailward.core.check.grade import Grade
 from mailward.core.check.history import History
 from mailward.core.check.run import Report
+from mailward.core.check.verdict import Outcome
 from mailward.core.explain.checks import explain_finding
 from mailward.core.explain.explanation import Severity
 from mailward.core.explain.verdicts import say_verdict
+from mailward.render.paper import WIDTH, Paper, Style, hold_commands, wrap
 from mailward.render.rehearsal import render_rehearsal
 from mailward.render.visible import make_visible
-from mailward.render.wording import split_code
 
-WIDTH = 100
 _MAX_EVIDENCE = 300
-_HELD = "\u00a0"
-"""Holds the words of a command together while lines are made; never seen."""
-_WORDS = {Severity.CRITICAL: "CRITICAL", Severity.WARNING: "WARNING", Severity.NOTICE: "notice"}
+_WORDS = {
+    Severity.CRITICAL: ("CRITICAL", Style.BAD),
+    Severity.WARNING: ("WARNING", Style.DOUBTFUL),
+    Severity.NOTICE: ("notice", Style.NOTICE),
+}
+_OUTCOMES = {
+    Outcome.DELIVERS: Style.GOOD,
+    Outcome.PARTLY: Style.DOUBTFUL,
+    Outcome.UNPROTECTED: Style.DOUBTFUL,
+    Outcome.REFUSES: Style.BAD,
+}
 
 
-def render_report(report: Report, *, details: bool = True) -> str:
+def render_report(
+    report: Report, *, details: bool = True, width: int = WIDTH, with_colours: bool = False
+) -> str:
     """Lines for people. Whatever strangers wrote is made visible; nothing of it can steer the terminal."""
-    lines = [f"{report.facts.domain}", ""]
-    if report.facts.supposed:
-        lines += [*_wrap(f"If {'; and if '.join(report.facts.supposed)}:", "  "), ""]
-    for verdict in report.verdicts:
-        lines += _wrap(say_verdict(verdict, report.facts.at), "    ", first="  * ")
-    if report.grade is not None:
-        lines += ["", *_wrap(f"Grade {report.grade.letter}: {'; '.join(report.grade.sum)}", "  ")]
-    if report.rehearsed is not None:
-        lines += ["", *render_rehearsal(report.rehearsed)]
-    if told := _history(report.history):
-        lines += ["", *_wrap(told, "  ")]
+    paper = Paper(width, with_colours=with_colours)
+    paper.line(report.facts.domain, Style.BOLD)
+    paper.line()
+    _summary(report, paper)
     for finding in report.findings:
-        lines += ["", *_finding(finding, report.facts.domain)]
+        paper.line()
+        _finding(finding, report.facts.domain, paper)
     if not report.findings:
-        lines += ["", "  Nothing is wrong with what was seen."]
+        paper.line()
+        rest = "; not everything was" if report.unobserved else ""
+        paper.line(f"  Nothing is wrong with what was seen{rest}.")
     if report.unobserved:
-        lines += ["", "  Not observed from here:"]
-        lines += [
-            f"    {make_visible(each.about)}: {make_visible(each.reason)}" for each in report.unobserved
-        ]
+        paper.line()
+        paper.line("  Not observed from here:")
+        for each in report.unobserved:
+            paper.prose(f"{each.about}: {each.reason}", "      ", first="    ")
     if details:
-        lines += ["", "  Seen:", *(f"    {line}" for line in list_seen(report))]
-    return "\n".join(make_visible(line) for line in lines)
+        paper.line()
+        paper.line("  Seen:")
+        for line in list_seen(report):
+            paper.line(f"    {line}")
+    return str(paper)
+
+
+def _summary(report: Report, paper: Paper) -> None:
+    if report.facts.supposed:
+        paper.prose(f"If {'; and if '.join(report.facts.supposed)}:", "  ")
+        paper.line()
+    for verdict in report.verdicts:
+        style = _OUTCOMES.get(verdict.outcome, Style.PLAIN)
+        paper.prose(say_verdict(verdict, report.facts.at), "    ", "  * ", style, painted=3)
+    if report.grade is not None:
+        paper.line()
+        paper.prose(f"Grade {report.grade.letter}: {_say_sum(report.grade)}", "  ")
+    if report.rehearsed is not None:
+        paper.line()
+        for line in render_rehearsal(report.rehearsed):
+            paper.line(line)
+    if told := _history(report.history):
+        paper.line()
+        paper.prose(told, "  ")
+
+
+def _say_sum(graded: Grade) -> str:
+    """`100 - 40 tlsa-mismatch = 60`."""
+    parts = [f" {each}" if each[0] in "-=" else f"; {each};" for each in graded.sum[1:]]
+    return "".join((graded.sum[0], *parts))
 
 
 def render_line(report: Report, word: str) -> str:
@@ -73,37 +107,19 @@ def _weighs(finding: Finding) -> bool:
     return finding.severity is not Severity.NOTICE
 
 
-def _finding(finding: Finding, domain: str) -> Iterator[str]:
+def _finding(finding: Finding, domain: str, paper: Paper) -> None:
     entry = explain_finding(finding.code).filled(mx=finding.about, domain=domain)
-    yield from _wrap(f"{_WORDS[finding.severity]}  {entry.title}: {finding.about}", "    ", first="  ")
+    word, style = _WORDS[finding.severity]
+    paper.prose(f"{word}  {entry.title}: {finding.about}", "    ", "  ", style, painted=2 + len(word))
     told = f", senders report {finding.result_type}" if finding.result_type else ""
-    yield from _wrap(f"[{finding.code}, {entry.section}{told}]", "     ", first="    ")
+    paper.prose(f"[{finding.code}, {entry.section}{told}]", "     ", "    ", Style.DIM)
     for each in finding.evidence:
-        yield from _wrap(make_visible(each)[:_MAX_EVIDENCE], "        ", first="      seen: ")
-    yield from _wrap(entry.meaning, "    ")
+        paper.prose(make_visible(each)[:_MAX_EVIDENCE], "        ", "      seen: ")
+    paper.prose(entry.meaning, "    ")
     for note in finding.notes:
-        yield from _wrap(f"In the wild: {note}", "    ")
+        paper.prose(f"In the wild: {note}", "    ")
     for number, step in enumerate(entry.steps, 1):
-        yield from _wrap(_hold_commands(step), "       ", first=f"    {number}. ")
-
-
-def _hold_commands(step: str) -> str:
-    """Commands lose their backticks and are not broken over lines: a person copies them."""
-    pieces = split_code(step)
-    return "".join(text.replace(" ", _HELD) if is_code else text for text, is_code in pieces)
-
-
-def _wrap(text: str, indent: str, first: str | None = None) -> list[str]:
-    start = indent if first is None else first
-    lines = textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=start,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [line.replace(_HELD, " ") for line in lines] or [start.rstrip()]
+        paper.prose(hold_commands(step), "       ", f"    {number}. ")
 
 
 def list_seen(report: Report) -> Iterator[str]:
@@ -116,7 +132,7 @@ def list_seen(report: Report) -> Iterator[str]:
     for fetch in facts.policy_host.fetches:
         yield from _fetch(fetch)
     if other := facts.policy_host.as_others:
-        yield f"    policy from {other.address}, {other.client}: {other.message or f'{len(other.body)} bytes'}"
+        yield f"policy from {other.address}, {other.client}: {other.message or f'{len(other.body)} bytes'}"
     for host in facts.hosts:
         for lookup in (host.v4, host.v6, *host.tlsa):
             yield from _lookup(lookup)
@@ -126,7 +142,7 @@ def list_seen(report: Report) -> Iterator[str]:
     for target in facts.targets:
         if target.trial:
             took = {True: "taken", False: "refused", None: "not known"}[target.took_trial]
-            yield f"    test report to {target.uri[:200]}: {took}; {target.trial}"
+            yield f"test report to {target.uri[:200]}: {took}; {target.trial}"
 
 
 def _lookup(lookup: Lookup) -> Iterator[str]:
@@ -155,4 +171,4 @@ def _session(host: str, session: Session) -> Iterator[str]:
         names = ", ".join(certificate.names[:5]) or certificate.subject
         yield f"  {names}; {certificate.key}; until {certificate.not_after:%Y-%m-%d}; by {certificate.issuer}"
     for version, suites in session.depth.ciphers.accepted if session.depth and session.depth.ciphers else ():
-        yield from _wrap(f"accepts {version} with {', '.join(suites)}", "    ", first="  ")
+        yield from wrap(f"accepts {version} with {', '.join(suites)}", "    ", "  ")

@@ -43,9 +43,8 @@ def say_verdict(verdict: Verdict, now: datetime) -> str:
         case Outcome.NO_MAIL:
             text = f"{who} have nowhere to deliver: the domain takes no mail."
         case Outcome.UNKNOWN:
-            text = (
-                f"Not known: what {_inside(verdict.kind)} do. {_sentence(why or 'the DNS does not answer')}"
-            )
+            reason = _sentence(why or "the DNS does not answer")
+            text = f"Not known: what {_inside(verdict.kind)} {_do(verdict)}. {reason}"
     return f"{text} {_change(verdict, now)}".strip()
 
 
@@ -64,6 +63,10 @@ def _verb(verdict: Verdict, *, negated: bool = False) -> str:
     if negated:
         return "does not deliver" if is_one else "do not deliver"
     return "delivers" if is_one else "deliver"
+
+
+def _do(verdict: Verdict) -> str:
+    return "does" if verdict.kind is Kind.POSTFIX else "do"
 
 
 def _except(verdict: Verdict) -> str:

@@ -55,8 +55,11 @@ def policy_host(view: View) -> Iterator[Finding]:
 def _compare(name: str, fetch: Fetch, other: Fetch) -> Iterator[Finding]:
     if other.has_body and other.body == fetch.body:
         return
-    seen = other.message or f"another policy, {other.body[:500]!r}"
-    evidence = (f"{fetch.address}: {fetch.body[:500]!r}", f"{other.address}, {other.client}: {seen}")
+    if other.has_body:
+        seen = (f": {fetch.body[:500]!r}", f": {other.body[:500]!r}")
+    else:
+        seen = (f": a policy of {len(fetch.body)} bytes", f": {other.message}")
+    evidence = (f"{fetch.address}{seen[0]}", f"{other.address}, {other.client}{seen[1]}")
     yield Finding(Code.POLICY_CLIENT_DIFFERS, Severity.WARNING, name, evidence)
 
 

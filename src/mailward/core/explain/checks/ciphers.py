@@ -4,7 +4,8 @@ from mailward.core.check.codes import Code
 from mailward.core.explain.explanation import Explanation, Severity
 
 _POSTFIX = (
-    "Postfix: `smtpd_tls_exclude_ciphers = aNULL, eNULL, EXPORT, DES, 3DES, RC4, IDEA, kRSA` leaves out all."
+    "To leave out all that are weak (Postfix): "
+    "`smtpd_tls_exclude_ciphers = aNULL, eNULL, EXPORT, DES, 3DES, RC4, IDEA, kRSA`"
 )
 _MEDIUM = (
     "Postfix: set `smtpd_tls_ciphers = medium`, its default, and leave `tls_medium_cipherlist` as it comes."

@@ -39,7 +39,10 @@ ENTRIES = (
         ),
         severity=Severity.WARNING,
         steps=(
-            "Compare: `curl -sSi https://mta-sts.DOMAIN/.well-known/mta-sts.txt` and the same with `-A ''`",
+            (
+                "Compare `curl -sSi https://mta-sts.DOMAIN/.well-known/mta-sts.txt` and, without User-Agent, "
+                "`curl -sSi -A '' https://mta-sts.DOMAIN/.well-known/mta-sts.txt`"
+            ),
             "Take mta-sts.DOMAIN out of bot filters, challenges and firewalls in front of the web server.",
             "Serve the file to everybody, whatever the headers of the request.",
         ),
