@@ -131,7 +131,7 @@ CLASSES = {
     ),
 }
 """In their order: the first of `t` is t1."""
-_OVER_TIME = "shows only between two checks; tests/core/check/test_history.py has it"
+_OVER_TIME = "shows only between two checks; tests/zoo/days has it, with real servers"
 WITHOUT_ROW = {
     "t9": "NSD refuses a zone with a CNAME beside other data, and unbound never shows both",
     "t11": _OVER_TIME,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "rows"
+DAYS = Path(__file__).parent / "days"
 RECORD = "v=STSv1; id=20160831085700Z;"
 POLICY = "version: STSv1\nmode: enforce\nmx: mx.DOMAIN\nmax_age: 2419200\n"
 REPORTS = "v=TLSRPTv1; rua=mailto:tls@DOMAIN"
@@ -79,6 +80,14 @@ class Row:
 
 def read_rows() -> tuple[Row, ...]:
     return tuple(_read(path) for path in sorted(FOLDER.glob("*/row.toml")))
+
+
+def read_days() -> tuple[tuple[Row, ...], ...]:
+    """Domains that change: for each day that there is, the rows of that day."""
+    days: dict[str, list[Row]] = {}
+    for path in sorted(DAYS.glob("*/*.toml")):
+        days.setdefault(path.stem, []).append(_read(path))
+    return tuple(tuple(rows) for _, rows in sorted(days.items()))
 
 
 def _read(path: Path) -> Row:
