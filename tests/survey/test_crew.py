@@ -51,7 +51,7 @@ def test_a_domain_that_workers_die_with_has_a_row_that_says_so(
     dns = make_dns(5)
     with dns.threaded(), Journal(tmp_path, 5) as journal:
         Crew(SurveyWays((dns.address,), concurrency=1), 1, journal).run(tasks(5), lambda _: None)
-    errors = {row[AT["domain"]]: row[AT["error"]] for rows in read_rows(tmp_path) for row in rows}
+    errors = {row[AT["domain"]]: row[AT["error"]] for rows, _ in read_rows(tmp_path) for row in rows}
     assert "worker processes died" in str(errors.pop("d00003.test"))
     assert errors == {f"d{at:05}.test": None for at in (0, 1, 2, 4)}
 

@@ -23,7 +23,7 @@ def write(folder: Path, *frames: list[int]) -> bytes:
 
 def test_rows_come_back_in_the_order_in_which_they_were_finished(tmp_path: Path) -> None:
     write(tmp_path, [4, 2], [7])
-    assert [row[0] for rows in read_rows(tmp_path) for row in rows] == [4, 2, 7]
+    assert [row[0] for rows, _ in read_rows(tmp_path) for row in rows] == [4, 2, 7]
     with Journal(tmp_path, NAMES) as journal:
         assert [place for place in range(NAMES) if place in journal.done] == [2, 4, 7]
         assert (journal.done.count, journal.cut_bytes) == (3, 0)
@@ -38,7 +38,7 @@ def test_whatever_is_left_of_a_frame_is_cut_off(tmp_path: Path) -> None:
         with Journal(tmp_path, NAMES) as journal:
             assert (journal.done.count, journal.cut_bytes) == (1, size - first)
             journal.append(encode_frame([5], [row(5)]))
-        assert [row[0] for rows in read_rows(tmp_path) for row in rows] == [1, 5]
+        assert [row[0] for rows, _ in read_rows(tmp_path) for row in rows] == [1, 5]
 
 
 def test_a_frame_with_a_wrong_bit_is_no_frame(tmp_path: Path) -> None:

@@ -46,7 +46,11 @@ class BulkResolver(Resolver):
         for attempt in range(self._retries + 1):
             server = self._next_server()
             try:
-                wire = await self._exchange(server).ask(query, self._attempt_seconds)
+                channel, future = self._exchange(server).ask(query, self._attempt_seconds)
+                try:
+                    wire = await future
+                finally:
+                    channel.forget(query)
             except TimeoutError:
                 reason = f"{server}: no answer in time"
                 continue
@@ -91,17 +95,20 @@ class _Exchange:
         self._deadlines: deque[tuple[float, asyncio.Future[bytes]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def ask(self, query: bytes, seconds: float) -> bytes:
-        """Raises OSError; TimeoutError is one."""
+    def ask(self, query: bytes, seconds: float) -> "tuple[quickdns.Channel, asyncio.Future[bytes]]":
+        """The response is to come, or OSError, of which TimeoutError is one. Whoever asks lets the channel forget the
+        query then. Raises OSError.
+        """
         channel = self._pick(query)
         try:
             future = channel.ask(query)
-            self._deadlines.append((self._loop.time() + seconds, future))
-            if self._timer is None:
-                self._timer = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
-            return await future
-        finally:
+        except OSError:
             channel.forget(query)
+            raise
+        self._deadlines.append((self._loop.time() + seconds, future))
+        if self._timer is None:
+            self._timer = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+        return channel, future
 
     def close(self) -> None:
         if self._timer is not None:

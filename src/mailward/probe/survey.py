@@ -26,11 +26,11 @@ from mailward.core.survey.row import make_error_row, make_row, unasked_policy_ho
 from mailward.core.survey.suffixes import Suffixes
 from mailward.core.tlsrpt.record import RecordError, parse_record
 from mailward.net import clock
+from mailward.net.answers import Answer, Status
 from mailward.net.bulkdns import BulkResolver
 from mailward.net.fetch import MAX_ADDRESSES as MAX_POLICY_ADDRESSES
 from mailward.net.fetch import FetchError, fetch_policy_at
 from mailward.net.guard import Guard
-from mailward.net.resolver import Answer
 from mailward.probe.mxsessions import MxSessions
 from mailward.probe.observe import MAX_ADDRESSES, MAX_MX_HOSTS, MAX_RECORDS, failed_fetch, mx_names
 from mailward.probe.once import Once, Politeness
@@ -39,7 +39,8 @@ MAX_HOSTS_KNOWN = 20_000  # of one process; about a kilobyte each
 MAX_TARGETS = 10
 SUFFIX_LIST = Path("/usr/share/publicsuffix/public_suffix_list.dat")
 _TRY_NEXT = ("connect", "connect-timeout", "unobserved")
-_STS = b"stsv1"
+_STS = b"stsv"
+_FOUND = {status: Found(status.value) for status in Status}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,12 @@ class Surveyor:
         if mx.found is Found.NXDOMAIN:  # RFC 8020: then nothing is there
             hosts = [MxHost(name, replace(mx, kind="A"), replace(mx, kind="AAAA")) for name in names]
         else:
-            hosts = [await self._host(name, validates=validates) for name in names[:MAX_MX_HOSTS]]
+            hosts = [
+                await self._look_at_host(name, validates=validates)
+                if name.endswith(domain)  # nobody else's: no need to remember it
+                else await self._host(name, validates=validates)
+                for name in names[:MAX_MX_HOSTS]
+            ]
         if self._sessions is not None:
             hosts = [await self._sessions.add_to(host) for host in hosts]
         if any(_STS in text[:200].lower() for text in sts.texts):
@@ -184,14 +190,14 @@ class Surveyor:
     async def _look_up(self, name: str, kind: str) -> Lookup:
         answer: Answer[str] = await self._resolver.lookup(name, kind)  # type: ignore[call-overload]  # of Kind
         shown = answer.records[:MAX_RECORDS]
-        found = Found(answer.status.value)
+        found = _FOUND[answer.status]
         return Lookup(name, kind, found, shown, (), answer.authenticated, answer.chain, answer.reason)
 
     async def _look_up_txt(self, name: str) -> Lookup:
         answer = await self._resolver.txt(name)
         texts = answer.records[:MAX_RECORDS]
         shown = tuple(text.decode("ascii", "backslashreplace") for text in texts)
-        found = Found(answer.status.value)
+        found = _FOUND[answer.status]
         return Lookup(name, "TXT", found, shown, texts, answer.authenticated, answer.chain, answer.reason)
 
     async def _host(self, name: str, *, validates: bool) -> MxHost:

@@ -48,9 +48,9 @@ def export(folder: Path, origin: Origin, report: Callable[[int], None]) -> Total
 def _groups(folder: Path) -> Iterator[list[Row]]:
     group: list[Row] = []
     size = 0
-    for rows in read_rows(folder):
+    for rows, taken in read_rows(folder):
         group += rows
-        size += sum(len(cell) for row in rows for cell in row if isinstance(cell, str))
+        size += taken
         if len(group) >= GROUP_ROWS or size >= _GROUP_BYTES:
             yield group
             group, size = [], 0

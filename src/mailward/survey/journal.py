@@ -109,11 +109,12 @@ class Done:
         self._bits[place >> 3] |= 1 << (place & 7)
 
 
-def read_rows(folder: Path) -> Iterator[list[Row]]:
-    """The rows of one frame after the other, in the order in which they were finished."""
+def read_rows(folder: Path) -> Iterator[tuple[list[Row], int]]:
+    """The rows of one frame after the other, in the order in which they were finished, and how many bytes they take."""
     with (folder / JOURNAL).open("rb") as file:
         for places, body in _frames(file):
-            yield msgspec.msgpack.decode(zlib.decompress(body[4 * len(places) :]), type=list[Row])
+            data = zlib.decompress(body[4 * len(places) :])
+            yield msgspec.msgpack.decode(data, type=list[Row]), len(data)
 
 
 def _frames(file: BinaryIO) -> Iterator[tuple["array[int]", bytes]]:

@@ -22,7 +22,7 @@ ENTRY = Entry(3, 17, DOMAIN)
 def as_surveyed(whole: Facts) -> Facts:
     """Without what a survey does not look at."""
     hosts = tuple(replace(host, sessions=()) for host in whole.hosts)
-    policy_host = replace(whole.policy_host, caa=None, fetches=whole.policy_host.fetches[-1:])
+    policy_host = replace(whole.policy_host, caa=None, as_others=None, fetches=whole.policy_host.fetches[-1:])
     fetches = tuple(replace(fetch, tls=None) for fetch in policy_host.fetches)
     return replace(
         whole,
@@ -30,6 +30,7 @@ def as_surveyed(whole: Facts) -> Facts:
         hosts=hosts,
         policy_host=replace(policy_host, fetches=fetches),
         elsewhere=(),
+        targets=tuple(replace(target, took_trial=None, trial="") for target in whole.targets),
         has_smtp=False,
     )
 
@@ -82,7 +83,7 @@ lookups = st.builds(
     st.sampled_from([(), ("alias.example.test",)]),
     st.just(""),
 ).map(lambda each: each if each.was_found else replace(each, records=()))
-names = st.sampled_from(["a.example.test", "b.example.test", "192.0.2.9", DOMAIN])
+names = st.sampled_from(["a.example.test", "b.example.test", "_c.example.test", "192.0.2.9", DOMAIN])
 hosts = st.lists(st.builds(MxHost, names, lookups, lookups), max_size=3, unique_by=lambda host: host.name)
 
 
@@ -95,7 +96,8 @@ def test_judging_by_shape_says_what_the_rules_say(
     """Two domains of the same shape and other names, one after the other."""
     judge = Judge()
     for suffix in ("", ".other"):
-        records = tuple(f"10 {name}{suffix}" for name in order) if null else ("0 .",)
+        records = tuple(f"10 {name}{suffix}" for name in order)
+        records = (*records, null) if null else records
         made = Facts(
             DOMAIN,
             facts().at,

@@ -65,6 +65,8 @@ _CODES: Mapping[ErrorClass, tuple[Code, ...]] = {
         Code.MX_NOWHERE,
         Code.MX_HOST_UNRESOLVABLE,
         Code.MX_HOST_ADDRESS,
+        Code.MX_HOST_SYNTAX,
+        Code.MX_NULL_MISUSED,
         Code.MX_HOST_PRIVATE,
         Code.MX_CONNECTION_REFUSED,
     ),

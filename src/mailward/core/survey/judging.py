@@ -1,9 +1,10 @@
 """The rules of core.check over hundreds of thousands of domains.
 
-Most domains have neither policy nor report record nor TLSA records, and differ in their names only, which decides
-nothing there: such facts are judged once for each shape they can have. A test holds both ways together.
+Most domains have neither a policy nor TLSA records, and differ in their names only, which decides nothing there:
+such facts are judged once for each shape they can have. A test holds both ways together.
 """
 
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ from mailward.core.mtasts.policy import Mode
 from mailward.core.names import is_address
 
 MAX_SHAPES = 20_000
+_PLAIN_HOST = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +82,9 @@ _Shape = tuple[object, ...]
 
 
 def _shape(facts: Facts) -> _Shape | None:
-    """All that the judgement of plain facts depends on; None where names or texts decide."""
+    """All that the judgement of plain facts depends on; None where names, a policy or TLSA records decide."""
     policy_host = facts.policy_host
-    if facts.sts.texts or facts.tlsrpt.texts or facts.elsewhere or facts.targets or policy_host.fetches:
-        return None
-    if policy_host.caa is not None:
+    if facts.elsewhere or policy_host.fetches or policy_host.caa is not None:
         return None
     hosts = []
     for host in facts.hosts:
@@ -90,17 +92,23 @@ def _shape(facts: Facts) -> _Shape | None:
             return None
         hosts.append(_shape_of_host(host))
     names: dict[str, int] = {}
-    exchangers = [record.partition(" ")[2] for record in facts.mx.records]
-    order = tuple(-1 if name in (".", "") else names.setdefault(name, len(names)) for name in exchangers)
+    order = []
+    for record in facts.mx.records:
+        preference, _, name = record.partition(" ")
+        is_root = name in (".", "")
+        order.append((is_root, preference == "0") if is_root else names.setdefault(name, len(names)))
     return (
         facts.validates,
         facts.has_smtp,
         bool(facts.skipped_hosts),
         _shape_of_lookup(facts.mx),
-        order,
+        tuple(order),
         tuple(hosts),
         _shape_of_lookup(facts.sts),
+        facts.sts.texts,
         _shape_of_lookup(facts.tlsrpt),
+        facts.tlsrpt.texts,
+        tuple([(target.uri, target.takes_reports, target.took_trial) for target in facts.targets]),
         _shape_of_lookup(policy_host.v4),
         _shape_of_lookup(policy_host.v6),
     )
@@ -113,6 +121,7 @@ def _shape_of_lookup(lookup: Lookup) -> _Shape:
 def _shape_of_host(host: MxHost) -> _Shape:
     return (
         is_address(host.name),
+        "" if _PLAIN_HOST.fullmatch(host.name) else host.name,  # what is odd about a name is judged
         _shape_of_lookup(host.v4),
         _shape_of_lookup(host.v6),
         tuple(_shape_of_lookup(lookup) for lookup in host.tlsa),

@@ -35,7 +35,6 @@ def make_error_row(entry: Entry, at: datetime, took_ms: int, error: str) -> Row:
 def make_row(entry: Entry, facts: Facts, judged: Judgement, took_ms: int, providers: Iterable[str]) -> Row:
     mx, sts, tlsrpt = facts.mx, facts.sts, facts.tlsrpt
     exchangers = [record.partition(" ")[2] for record in mx.records]
-    outcomes = judged.outcomes
     return (
         entry.line,
         entry.rank,
@@ -45,7 +44,7 @@ def make_row(entry: Entry, facts: Facts, judged: Judgement, took_ms: int, provid
         "ok",
         None,
         facts.validates,
-        mx.found.value,
+        mx.found,
         mx.reason or None,
         "; ".join(mx.records) or None,
         " ".join(mx.chain) or None,
@@ -54,13 +53,13 @@ def make_row(entry: Entry, facts: Facts, judged: Judgement, took_ms: int, provid
         facts.skipped_hosts,
         " ".join(dict.fromkeys(providers)) or None,
         _dump([_write_host(host) for host in facts.hosts]),
-        sts.found.value,
+        sts.found,
         sts.reason or None,
         _write_texts(sts),
         " ".join(sts.chain) or None,
         sts.is_secure,
         *_policy_cells(facts),
-        tlsrpt.found.value,
+        tlsrpt.found,
         tlsrpt.reason or None,
         _write_texts(tlsrpt),
         " ".join(tlsrpt.chain) or None,
@@ -70,9 +69,9 @@ def make_row(entry: Entry, facts: Facts, judged: Judgement, took_ms: int, provid
         _say_starttls(facts),
         _write_sessions(facts),
         " ".join(judged.codes) or None,
-        judged.worst.value if judged.worst else None,
+        judged.worst,
         " ".join(classify(judged.codes)) or None,
-        *(outcome.value for outcome in outcomes),
+        *judged.outcomes,
     )
 
 
@@ -143,7 +142,7 @@ def _write_targets(facts: Facts) -> str | None:
 
 def _write_lookup(lookup: Lookup) -> dict[str, object]:
     """Without what is empty."""
-    written: dict[str, object] = {"status": lookup.found.value}
+    written: dict[str, object] = {"status": lookup.found}
     if lookup.records:
         written["records"] = lookup.records
     if lookup.is_secure:
