@@ -1,0 +1,290 @@
+"""The nameserver's sockets: UDP and TCP, in front of the answers that `core.dns` makes.
+
+RFC 1035 section 4.2, RFC 7766 (TCP), RFC 5936 (transfers), RFC 1996 (NOTIFY).
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from mailward.core.dns.answer import Reply, Unusual, answer, truncate
+from mailward.core.dns.ratelimit import RateLimiter, Verdict
+from mailward.core.dns.wire import Type
+from mailward.core.dns.zone import Authority
+from mailward.hosting.transfer import (
+    Keys,
+    Question,
+    answer_ixfr_by_udp,
+    answer_signed,
+    read_question,
+    refuse_transfer,
+    transfer,
+)
+from mailward.net import clock
+
+_log = logging.getLogger("mailward.nameserver")
+
+BATCH = 64
+"""So many datagrams before other work has its turn."""
+_MAX_QUERY = 4096
+_RECEIVE_BUFFER = 4 * 1024 * 1024
+TCP_IDLE_SECONDS = 10.0
+TCP_CONNECTIONS = 500
+TCP_CONNECTIONS_AN_ADDRESS = 20
+TCP_WAITING_BYTES = 64 * 1024
+TRANSFER_SECONDS = 300.0
+TRANSFERS = 4
+
+
+class TransferAccess:
+    """Who may have a whole zone: who signs with one of the keys, or asks from one of the networks."""
+
+    def __init__(self, keys: Keys, networks: Sequence[IPv4Network | IPv6Network] = ()) -> None:
+        self.keys = keys
+        self._networks = tuple(networks)
+
+    def allows(self, question: Question, address: str) -> bool:
+        if question.signature is not None:
+            return True
+        asker = ip_address(address.partition("%")[0])
+        return any(asker in network for network in self._networks if network.version == asker.version)
+
+
+class Nameserver:
+    """Answers for the authority that is set at the moment."""
+
+    def __init__(self, limiter: RateLimiter, access: TransferAccess) -> None:
+        self.authority = Authority()
+        self.limiter = limiter
+        self.access = access
+        self.transfers = 0
+        self.replies = 0
+        self._datagrams: list[socket.socket] = []
+        self._listeners: list[asyncio.Server] = []
+        self._connections: set[TcpConnection] = set()
+        self.by_address: Counter[str] = Counter()
+
+    async def listen(self, addresses: Sequence[str], port: int) -> int:
+        """Start on UDP and TCP of each address; the port, where 0 was asked for. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        for address in addresses:
+            listener = await loop.create_server(
+                lambda: TcpConnection(self, loop), address, port, backlog=512, reuse_address=True
+            )
+            self._listeners.append(listener)
+            port = port or listener.sockets[0].getsockname()[1]
+            datagrams = _bind(address, port)
+            self._datagrams.append(datagrams)
+            loop.add_reader(datagrams, self._read, datagrams)
+        return port
+
+    async def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        for datagrams in self._datagrams:
+            loop.remove_reader(datagrams)
+            datagrams.close()
+        for listener in self._listeners:
+            listener.close()
+        for connection in tuple(self._connections):
+            connection.abort()
+        await asyncio.sleep(0)
+
+    def enter(self, connection: "TcpConnection", address: str) -> bool:
+        """Whether there is room for another connection."""
+        if (
+            len(self._connections) >= TCP_CONNECTIONS
+            or self.by_address[address] >= TCP_CONNECTIONS_AN_ADDRESS
+        ):
+            return False
+        self._connections.add(connection)
+        self.by_address[address] += 1
+        return True
+
+    def leave(self, connection: "TcpConnection", address: str) -> None:
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self.by_address[address] -= 1
+            if not self.by_address[address]:
+                del self.by_address[address]
+
+    def _read(self, datagrams: socket.socket) -> None:
+        second = int(clock.monotonic())
+        authority, judge = self.authority, self.limiter.judge
+        receive, send = datagrams.recvfrom, datagrams.sendto
+        for _ in range(BATCH):
+            try:
+                query, peer = receive(_MAX_QUERY)
+            except BlockingIOError:
+                return
+            except OSError:  # of an earlier reply: nobody listens there
+                continue
+            reply = answer(query, authority, udp=True)
+            if reply.__class__ is Unusual:
+                reply = self._answer_unusual(query)
+            if not isinstance(reply, Reply):
+                continue
+            verdict = judge(peer[0], reply.topic, second)
+            if verdict is Verdict.DROP:
+                continue
+            self.replies += 1
+            with contextlib.suppress(OSError):  # a full buffer or an unreachable asker: they ask again
+                send(reply.wire if verdict is Verdict.SEND else truncate(reply), peer)
+
+    def _answer_unusual(self, query: bytes) -> Reply | None:
+        """By UDP: what is signed, and IXFR. A question in earnest costs some 100 us, so that the rate of those
+        counts as one topic.
+        """
+        question = read_question(query, self.access.keys)
+        if not isinstance(question, Question):
+            return question
+        now = int(clock.now().timestamp())
+        if question.type == Type.IXFR:
+            zone = self.authority.zones.get(question.name)
+            wire = refuse_transfer(question, now) if zone is None else answer_ixfr_by_udp(question, zone, now)
+        elif question.type == Type.AXFR:  # RFC 5936 §4.2: not by UDP
+            wire = refuse_transfer(question, now)
+        else:
+            wire = answer_signed(question, self.authority, now, udp=True) or b""
+        return Reply(wire, b"", 12) if wire else None
+
+
+class TcpConnection(asyncio.Protocol):
+    """Questions one after another, each with its length in front (RFC 7766); answered in their order."""
+
+    def __init__(self, server: Nameserver, loop: asyncio.AbstractEventLoop) -> None:
+        self._server = server
+        self._loop = loop
+        self._buffer = b""
+        self._address = ""
+        self._transport: asyncio.Transport
+        self._timer: asyncio.TimerHandle | None = None
+        self._transfer: asyncio.Task[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a TCP server makes no other
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self._address = peer[0] if peer else ""
+        if not self._server.enter(self, self._address):
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(high=TCP_WAITING_BYTES)
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transfer is not None:
+            self._transfer.cancel()
+        self._server.leave(self, self._address)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+        if self._transfer is None:
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        self._serve()
+
+    def _serve(self) -> None:
+        while self._transfer is None and len(self._buffer) >= 2:
+            length = int.from_bytes(self._buffer[:2], "big")
+            if length > _MAX_QUERY:
+                self._transport.abort()
+                return
+            if len(self._buffer) < 2 + length:
+                return
+            query, self._buffer = self._buffer[2 : 2 + length], self._buffer[2 + length :]
+            self._arm()
+            reply = answer(query, self._server.authority, udp=False)
+            if isinstance(reply, Reply):
+                self._write(reply.wire)
+            elif isinstance(reply, Unusual):
+                self._answer_unusual(query)
+            else:
+                self._transport.abort()
+                return
+
+    def _answer_unusual(self, query: bytes) -> None:
+        server, now = self._server, int(clock.now().timestamp())
+        question = read_question(query, server.access.keys)
+        if not isinstance(question, Question):
+            self._write(question.wire if question else b"")
+        elif question.type in (Type.AXFR, Type.IXFR):
+            zone = server.authority.zones.get(question.name)
+            if (
+                zone is None
+                or not server.access.allows(question, self._address)
+                or server.transfers >= TRANSFERS
+            ):
+                _log.warning("transfer-refused", extra={"peer": self._address})
+                self._write(refuse_transfer(question, now))
+                return
+            self._transport.pause_reading()
+            self._transfer = self._loop.create_task(self._send_zone(transfer(question, zone, now)))
+            self._transfer.add_done_callback(self._finish_transfer)
+        else:
+            self._write(answer_signed(question, server.authority, now, udp=False) or b"")
+
+    async def _send_zone(self, messages: Iterator[bytes]) -> None:
+        self._server.transfers += 1
+        count = 0
+        try:
+            async with asyncio.timeout(TRANSFER_SECONDS):
+                for message in messages:
+                    self._arm()
+                    self._write(message)
+                    count += 1
+                    await asyncio.sleep(0)
+                    await self._writable.wait()
+            _log.info("zone-transferred", extra={"peer": self._address, "messages": count})
+        except TimeoutError:
+            self._transport.abort()
+        finally:
+            self._server.transfers -= 1
+
+    def _finish_transfer(self, task: "asyncio.Task[None]") -> None:
+        self._transfer = None
+        if not task.cancelled() and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._serve()
+
+    def _write(self, wire: bytes) -> None:
+        if wire:
+            self._transport.write(len(wire).to_bytes(2, "big") + wire)
+        else:
+            self._transport.abort()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(TCP_IDLE_SECONDS, self._transport.abort)
+
+
+def _bind(address: str, port: int) -> socket.socket:
+    """Raises OSError."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    datagrams = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        if family == socket.AF_INET6:
+            datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        datagrams.bind((address, port))
+    except OSError:
+        datagrams.close()
+        raise
+    return datagrams

@@ -1,0 +1,163 @@
+"""The nameserver over real sockets, asked by dnspython; and a real NSD that takes the zone from it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from ipaddress import ip_network
+
+import dns.asyncquery
+import dns.flags
+import dns.message
+import dns.query
+import dns.rcode
+import dns.tsig
+import dns.zone
+import pytest
+from tests.core.dns.zones import RECORDS, sample_authority
+
+from mailward.core.dns.ratelimit import RateLimiter
+from mailward.core.dns.wire import Type
+from mailward.core.dns.zone import Authority, Record, Soa, make_zone
+from mailward.hosting.authdns import TCP_CONNECTIONS_AN_ADDRESS, Nameserver, TransferAccess
+from mailward.hosting.transfer import parse_keys
+
+KEY_TEXT = "secondary.:hmac-sha256:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+KEYS = parse_keys([KEY_TEXT])
+KEY = next(iter(KEYS.values()))
+QUESTION = dns.message.make_query("_mta-sts.abc.sts.example", "TXT")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[tuple[Nameserver, int]]:
+    nameserver = Nameserver(RateLimiter(per_topic=50, per_address=0), TransferAccess(KEYS))
+    nameserver.authority = sample_authority()
+    port = await nameserver.listen(["127.0.0.1"], 0)
+    yield nameserver, port
+    await nameserver.close()
+
+
+async def test_udp_and_tcp_give_the_same_answer(server: tuple[Nameserver, int]) -> None:
+    _, port = server
+    by_udp = await dns.asyncquery.udp(QUESTION, "127.0.0.1", 5, port)
+    by_tcp = await dns.asyncquery.tcp(QUESTION, "127.0.0.1", 5, port)
+    assert by_udp.answer == by_tcp.answer != []
+
+
+async def test_what_is_too_long_for_udp_comes_by_tcp(server: tuple[Nameserver, int]) -> None:
+    _, port = server
+    query = dns.message.make_query("many.sts.example", "TXT")
+    response, used_tcp = await dns.asyncquery.udp_with_fallback(query, "127.0.0.1", 5, port)
+    assert used_tcp
+    assert len(response.answer[0]) == 10
+
+
+async def test_a_flood_is_cut_and_asked_to_come_by_tcp(server: tuple[Nameserver, int]) -> None:
+    nameserver, port = server
+    wire, loop = QUESTION.to_wire(), asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.connect(("127.0.0.1", port))
+        asker.setblocking(False)
+        for _ in range(400):
+            await loop.sock_sendall(asker, wire)
+        got: list[dns.message.Message] = []
+        while len(got) < nameserver.replies or not got:
+            got.append(dns.message.from_wire(await loop.sock_recv(asker, 4096)))
+    truncated = sum(bool(message.flags & dns.flags.TC) for message in got)
+    assert nameserver.limiter.limited > 0
+    assert 0 < truncated < len(got) < 400
+
+
+async def test_several_questions_come_down_one_connection(server: tuple[Nameserver, int]) -> None:
+    _, port = server
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    wire = QUESTION.to_wire(prepend_length=True)
+    writer.write(wire[:1])
+    await writer.drain()
+    await asyncio.sleep(0)
+    writer.write(wire[1:] + wire + wire[:5])
+    for _ in range(2):
+        length = int.from_bytes(await reader.readexactly(2), "big")
+        assert dns.message.from_wire(await reader.readexactly(length)).answer
+    writer.close()
+
+
+@pytest.mark.parametrize("hostile", [b"\xff\xff", b"\x00\x03abc", b"\x00\x0c" + b"\0\0\x80" + b"\0" * 9])
+async def test_nonsense_by_tcp_ends_the_connection(server: tuple[Nameserver, int], hostile: bytes) -> None:
+    _, port = server
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(hostile)
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await asyncio.wait_for(reader.readexactly(1), 10)
+    writer.close()
+
+
+async def test_one_address_has_a_bounded_number_of_connections(server: tuple[Nameserver, int]) -> None:
+    nameserver, port = server
+    writers = []
+    for _ in range(TCP_CONNECTIONS_AN_ADDRESS):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(QUESTION.to_wire(prepend_length=True))
+        await reader.readexactly(2)
+        writers.append(writer)
+    assert nameserver.by_address["127.0.0.1"] == TCP_CONNECTIONS_AN_ADDRESS
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await asyncio.wait_for(reader.readexactly(1), 10)
+    for each in (*writers, writer):
+        each.close()
+
+
+async def test_a_signed_question_gets_a_signed_answer(server: tuple[Nameserver, int]) -> None:
+    _, port = server
+    query = dns.message.make_query("sts.example", "SOA", use_edns=0)
+    query.use_tsig(KEY)
+    response = await dns.asyncquery.udp(query, "127.0.0.1", 5, port)
+    assert response.had_tsig
+    assert response.answer[0][0].serial == 7
+
+
+async def test_a_wrong_signature_is_told_so(server: tuple[Nameserver, int]) -> None:
+    _, port = server
+    query = dns.message.make_query("sts.example", "AXFR")
+    query.use_tsig(dns.tsig.Key(KEY.name, b"another secret, as long", "hmac-sha256."))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(query.to_wire(prepend_length=True))
+    reply = await reader.readexactly(14)
+    assert dns.message.from_wire(reply[2:]).rcode() == dns.rcode.NOTAUTH
+    writer.close()
+
+
+def _transfer(port: int, key: dns.tsig.Key | None) -> dns.zone.Zone:
+    zone = dns.zone.Zone("sts.example")
+    query = dns.message.make_query("sts.example", "AXFR")
+    if key is not None:
+        query.use_tsig(key)
+    dns.query.inbound_xfr("127.0.0.1", zone, query, port=port, timeout=10)
+    return zone
+
+
+async def test_the_whole_zone_is_for_who_has_the_key(server: tuple[Nameserver, int]) -> None:
+    _, port = server
+    zone = await asyncio.to_thread(_transfer, port, KEY)
+    assert zone.find_rdataset("_mta-sts.abc", "TXT")[0].strings == (b"v=STSv1; id=1;",)
+    with pytest.raises(dns.query.TransferError, match="REFUSED"):
+        await asyncio.to_thread(_transfer, port, None)
+
+
+async def test_the_whole_zone_is_for_the_networks_that_may(server: tuple[Nameserver, int]) -> None:
+    nameserver, port = server
+    nameserver.access = TransferAccess({}, [ip_network("127.0.0.0/8"), ip_network("::1")])
+    zone = await asyncio.to_thread(_transfer, port, None)
+    assert len(zone.nodes) >= 8
+
+
+async def test_a_big_zone_is_transferred_in_many_signed_messages(server: tuple[Nameserver, int]) -> None:
+    nameserver, port = server
+    soa = Soa("ns1.sts.example", "hostmaster@sts.example", serial=8)
+    many = [
+        Record(f"_mta-sts.t{number}.sts.example", Type.TXT, f"v=STSv1; id={number};")
+        for number in range(3000)
+    ]
+    nameserver.authority = Authority([make_zone("sts.example", soa, [*RECORDS, *many])])
+    zone = await asyncio.to_thread(_transfer, port, KEY)
+    assert len(zone.nodes) > 3000
