@@ -38,6 +38,35 @@ class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """0 means 443 as root and 8443 otherwise."""
     public_name: str = "localhost"
     """What customers point `mta-sts.<domain>` at by CNAME."""
+    nodes: tuple[str, ...] = ()
+    """`address:port` of every server of our policies, asked before a new id is announced; empty: this one."""
+
+
+class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The authoritative nameserver for what customers delegate to us by CNAME."""
+
+    zone: str = ""
+    """The zone that it serves, delegated to it by its parent; empty: there is no nameserver."""
+    listen: tuple[str, ...] = ("127.0.0.1",)
+    port: Port = 0
+    """0 means 53 as root and 5300 otherwise."""
+    servers: tuple[str, ...] = ()
+    """The NS records: `name`, or `name=address,address` for names inside the zone."""
+    contact: str = ""
+    """A mail address for the SOA record; empty means hostmaster@<zone>."""
+    policy_addresses: tuple[str, ...] = ()
+    """Addresses of the policy host, for `mta-sts`; empty: a CNAME to policy_host.public_name."""
+    ttl_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 300
+    secondaries: tuple[str, ...] = ()
+    """`address` or `address:port` of servers that are told of changes (NOTIFY)."""
+    transfer_networks: tuple[str, ...] = ()
+    """Who may have the whole zone without a key."""
+    transfer_keys: tuple[str, ...] = ()
+    """TSIG keys, `name:algorithm:secret`; who signs with one may have the whole zone. The first signs NOTIFY."""
+    replies_per_second: Annotated[int, msgspec.Meta(ge=0)] = 20
+    """About one name to one network; 0: no limit."""
+    replies_per_second_an_address: Annotated[int, msgspec.Meta(ge=0)] = 5_000
+    """Whatever they are about; 0: no limit."""
 
 
 class Certificates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -263,6 +292,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The folder of the database, keys and certificates."""
     console: Console = Console()
     policy_host: PolicyHost = PolicyHost()
+    nameserver: Nameserver = Nameserver()
     certificates: Certificates = Certificates()
     reports: Reports = Reports()
     dns: Dns = Dns()
@@ -298,6 +328,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def policy_port(self) -> int:
         return self.policy_host.port or (443 if os.geteuid() == 0 else 8443)
+
+    @property
+    def policy_nodes(self) -> tuple[tuple[str, int], ...]:
+        """Address and port of each server of our policies."""
+        if self.policy_host.nodes:
+            return tuple(parse_place(text, 443) for text in self.policy_host.nodes)
+        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1", "localhost": "127.0.0.1"}  # noqa: S104
+        return ((anywhere.get(self.policy_host.listen, self.policy_host.listen), self.policy_port),)
+
+    @property
+    def nameserver_port(self) -> int:
+        return self.nameserver.port or (53 if os.geteuid() == 0 else 5300)
 
     @property
     def smtp_port(self) -> int:

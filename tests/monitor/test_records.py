@@ -50,11 +50,43 @@ def test_a_customer_is_told_what_to_publish() -> None:
         ("_mta-sts.example.test", RecordData("TXT", "v=STSv1; id=20261124;")),
         ("_smtp._tls.example.test", RecordData("TXT", "v=TLSRPTv1; rua=mailto:abc@reports.test")),
     ]
-    assert [record.delegated for record in records[2:]] == [
-        RecordData("CNAME", "example.test._mta-sts.reports.test"),
-        RecordData("CNAME", "example.test._smtp._tls.reports.test"),
-    ]
+    assert [record.delegated for record in records[2:]] == [None, None]
     assert [record.offers_delegation for record in records] == [False, True, False, False]
+
+
+DELEGATED = replace(FACTS, delegation="tok3n.sts.test")
+
+
+def test_where_we_have_a_nameserver_three_cnames_are_all_for_ever() -> None:
+    records = expected_records(replace(DELEGATED, policy_id=None))
+    assert [(record.key, record.recommended) for record in records[1:]] == [
+        (RecordKey.POLICY_HOST, RecordData("CNAME", "mta-sts.tok3n.sts.test")),
+        (RecordKey.STS, RecordData("CNAME", "_mta-sts.tok3n.sts.test")),
+        (RecordKey.TLSRPT, RecordData("CNAME", "_tlsrpt.tok3n.sts.test")),
+    ]
+
+
+def delegate(dns: FakeDns, token: str = "tok3n") -> None:
+    dns.set("mta-sts.example.test", "CNAME", f"mta-sts.{token}.sts.test.")
+    dns.set("_mta-sts.example.test", "CNAME", f"_mta-sts.{token}.sts.test.")
+    dns.set("_smtp._tls.example.test", "CNAME", f"_tlsrpt.{token}.sts.test.")
+    dns.set(f"mta-sts.{token}.sts.test", "A", "127.0.0.1")
+    dns.set(f"_tlsrpt.{token}.sts.test", "TXT", "v=TLSRPTv1; rua=mailto:abc@reports.test")
+
+
+async def test_delegated_records_are_right_and_prove_the_domain(dns: FakeDns) -> None:
+    delegate(dns)
+    states = await check(dns, DELEGATED)
+    assert {key: state.state for key, state in states.items()} == dict.fromkeys(RecordKey, State.RIGHT)
+    assert states["claim"].observed == ("CNAME mta-sts.tok3n.sts.test",)
+    assert states["_mta-sts"].detail == "the policy is not announced yet"
+
+
+async def test_the_label_of_another_domain_proves_nothing(dns: FakeDns) -> None:
+    delegate(dns, "an0ther")
+    states = await check(dns, DELEGATED)
+    assert states["claim"].state is State.MISSING
+    assert states["_mta-sts"].state is State.WRONG
 
 
 def test_p12_nothing_announces_a_policy_that_is_not_served() -> None:

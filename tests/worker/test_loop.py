@@ -146,6 +146,7 @@ def test_each_kind_has_one_handler() -> None:
         "mail",
         "verify",
         "records",
+        "announce",
         "orphans",
         "watch",
         "look",

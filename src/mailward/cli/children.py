@@ -72,6 +72,12 @@ def _policy_host(settings: Settings) -> int:
     return _run_until_terminated(policyweb.run, settings)
 
 
+def _nameserver(settings: Settings) -> int:
+    from mailward.hosting import nameserver
+
+    return _run_until_terminated(nameserver.run, settings)
+
+
 def _worker(settings: Settings) -> int:
     from mailward import worker
 
@@ -83,6 +89,7 @@ _CHILDREN: dict[str, Callable[[Settings], int]] = {
     "console": _console,
     "doors": _doors,
     "policy-host": _policy_host,
+    "nameserver": _nameserver,
     "worker": _worker,
 }
 

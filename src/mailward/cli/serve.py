@@ -87,8 +87,17 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def _children(settings: Settings) -> tuple[str, ...]:
+    return (*CHILDREN, "nameserver") if settings.nameserver.zone else CHILDREN
+
+
 def _doors(settings: Settings) -> tuple[Door, ...]:
+    own = settings.nameserver
     return (
+        *(
+            Door("nameserver.port", each, settings.nameserver_port)
+            for each in (own.listen if own.zone else ())
+        ),
         Door("console.port", settings.console.listen, settings.console.port),
         Door("policy_host.port", settings.policy_host.listen, settings.policy_port),
         Door("reports.smtp_port", settings.reports.smtp_listen, settings.smtp_port),
@@ -133,7 +142,7 @@ def _command(name: str) -> tuple[str, ...]:
 
 
 async def _supervise(settings: Settings, environment: dict[str, str], start_token: str | None) -> None:
-    supervisor = Supervisor([Child(name, _command(name)) for name in CHILDREN], environment)
+    supervisor = Supervisor([Child(name, _command(name)) for name in _children(settings)], environment)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stop)
@@ -180,6 +189,9 @@ def describe(settings: Settings, start_token: str | None) -> str:
         f"  Report POST   https://{reports.https_listen}:{settings.https_port}/ (as {settings.https_name})",
         f"  Data          {settings.data_path}",
     ]
+    if settings.nameserver.zone:
+        where = ", ".join(f"{each}:{settings.nameserver_port}" for each in settings.nameserver.listen)
+        lines.insert(-1, f"  Nameserver    {where} (zone {settings.nameserver.zone})")
     if settings.certificates.development_ca:
         ca, port = settings.data_path / "ca" / "ca.pem", settings.policy_port
         lines += [

@@ -47,6 +47,8 @@ class DomainFacts:
     """What `mta-sts.<domain>` is pointed at."""
     organisation_address: str | None = None
     """The one for all domains of the organisation, accepted in place of the domain's."""
+    delegation: str | None = None
+    """`<token>.<zone>` of our nameserver, below which the domain's records stand; None: there is none."""
     policy_text: str | None = None
     """The body that is served now, to recognise it behind somebody's reverse proxy."""
 
@@ -86,24 +88,27 @@ def record_name(key: RecordKey, domain: Domain) -> str:
 def expected_records(facts: DomainFacts) -> tuple[ExpectedRecord, ...]:
     """What to publish, in the order in which it is best done.
 
-    Without a policy there is no `_mta-sts` record: it would announce what is not there (RFC 8461 section
-    8.1).
+    Without a policy there is no `_mta-sts` text: it would announce what is not there (RFC 8461 section 8.1). A
+    CNAME to our nameserver can stand there before, and announces nothing.
     """
     records = [_claim(facts), _policy_host(facts), _tlsrpt(facts)]
-    if facts.policy_id is not None:
-        # RFC 8461 §8.1: the body first, then the record that announces it
-        records.insert(2, _sts(facts, facts.policy_id))
+    if facts.policy_id is not None or facts.delegation is not None:
+        # RFC 8461 §8.1: the body first, then the record that announces it; a CNAME may lead to nothing until then
+        records.insert(2, _sts(facts, facts.policy_id or ""))
     return tuple(records)
 
 
 def _claim(facts: DomainFacts) -> ExpectedRecord:
     data = RecordData("TXT", CLAIM_PREFIX + facts.claim_token)
     name = record_name(RecordKey.CLAIM, facts.name)
-    return ExpectedRecord(RecordKey.CLAIM, name, None, data, data, "Proves that the domain is yours.")
+    purpose = "Proves that the domain is yours."
+    if facts.delegation is not None:
+        purpose += " Not needed once one of the CNAMEs below stands: only you know where they lead."
+    return ExpectedRecord(RecordKey.CLAIM, name, None, data, data, purpose)
 
 
 def _policy_host(facts: DomainFacts) -> ExpectedRecord:
-    delegated = RecordData("CNAME", facts.policy_host_name)
+    delegated = delegation_of(RecordKey.POLICY_HOST, facts) or RecordData("CNAME", facts.policy_host_name)
     self_managed = RecordData(
         "A / AAAA", f"the addresses of {facts.policy_host_name}, or of your reverse proxy to it"
     )
@@ -113,10 +118,13 @@ def _policy_host(facts: DomainFacts) -> ExpectedRecord:
 
 
 def _sts(facts: DomainFacts, policy_id: str) -> ExpectedRecord:
-    text = RecordData("TXT", sts.serialise_record(sts.Record(policy_id)))
+    text = (
+        RecordData("TXT", sts.serialise_record(sts.Record(policy_id))) if policy_id else RecordData("TXT", "")
+    )
     name = record_name(RecordKey.STS, facts.name)
     purpose = "Tells senders that there is a policy, and by its id when it has changed."
-    return ExpectedRecord(RecordKey.STS, name, _delegation(RecordKey.STS, facts), text, text, purpose)
+    delegated = delegation_of(RecordKey.STS, facts)
+    return ExpectedRecord(RecordKey.STS, name, delegated, text, delegated or text, purpose)
 
 
 def _tlsrpt(facts: DomainFacts) -> ExpectedRecord:
@@ -124,9 +132,15 @@ def _tlsrpt(facts: DomainFacts) -> ExpectedRecord:
     text = RecordData("TXT", tlsrpt.serialise_record(tlsrpt.Record((target,))))
     name = record_name(RecordKey.TLSRPT, facts.name)
     purpose = "Asks senders for reports about encrypted delivery to you."
-    return ExpectedRecord(RecordKey.TLSRPT, name, _delegation(RecordKey.TLSRPT, facts), text, text, purpose)
+    delegated = delegation_of(RecordKey.TLSRPT, facts)
+    return ExpectedRecord(RecordKey.TLSRPT, name, delegated, text, delegated or text, purpose)
 
 
-def _delegation(key: RecordKey, facts: DomainFacts) -> RecordData:
-    zone = facts.report_address.rpartition("@")[2]
-    return RecordData("CNAME", f"{facts.name}.{key.value}.{zone}")
+_DELEGATED_LABELS = {RecordKey.POLICY_HOST: "mta-sts", RecordKey.STS: "_mta-sts", RecordKey.TLSRPT: "_tlsrpt"}
+
+
+def delegation_of(key: RecordKey, facts: DomainFacts) -> RecordData | None:
+    """The CNAME that hands this record to our nameserver, once and for all."""
+    if facts.delegation is None or key not in _DELEGATED_LABELS:
+        return None
+    return RecordData("CNAME", f"{_DELEGATED_LABELS[key]}.{facts.delegation}")

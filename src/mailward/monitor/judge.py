@@ -1,9 +1,11 @@
 """Judges what DNS answered about a customer's records. Pure: answers in, states out."""
 
+from collections.abc import Sequence
+
 from mailward.core.mtasts import record as sts
 from mailward.core.tlsrpt import record as tlsrpt
 from mailward.core.txt import NoRecord, RecordError, SeveralRecords
-from mailward.monitor.expected import CLAIM_PREFIX, DomainFacts, RecordKey, RecordState, State
+from mailward.monitor.expected import CLAIM_PREFIX, DomainFacts, RecordKey, RecordState, State, delegation_of
 from mailward.net.resolver import Answer, Status
 
 _MAX_OBSERVED = 20
@@ -24,10 +26,33 @@ def judge_claim(facts: DomainFacts, answer: Answer[bytes]) -> RecordState:
     return RecordState(key, State.MISSING, f"no TXT record begins with {CLAIM_PREFIX}", seen)
 
 
+def is_delegated(key: RecordKey, facts: DomainFacts, answer: Answer[bytes] | Answer[str]) -> bool:
+    """Whether a CNAME leads to the domain's own label of our zone, which nobody else knows."""
+    delegation = delegation_of(key, facts)
+    return delegation is not None and delegation.value in answer.chain
+
+
+def prove_by_delegation(states: Sequence[RecordState], facts: DomainFacts) -> tuple[RecordState, ...]:
+    """A CNAME to the domain's own label proves the claim as the TXT record does, which is then not missed."""
+    targets = {f"CNAME {data.value}" for key in RecordKey if (data := delegation_of(key, facts)) is not None}
+    proof = next((seen for state in states for seen in state.observed if seen in targets), None)
+    if proof is None:
+        return tuple(states)
+    proved = RecordState(RecordKey.CLAIM, State.RIGHT, f"proved by {proof}", (proof,))
+    is_open = {RecordKey.CLAIM: {State.MISSING, State.UNKNOWN}}
+    return tuple(proved if state.state in is_open.get(state.key, set()) else state for state in states)
+
+
 def judge_sts(facts: DomainFacts, answer: Answer[bytes], alias: Answer[str]) -> RecordState:
     """`alias` is the answer to a CNAME query for the same name, to notice text that stands beside one."""
     key, seen = RecordKey.STS, _observe(answer, alias)
-    expected = f"expected v=STSv1; id={facts.policy_id};"
+    if is_delegated(key, facts, answer) and answer.status is not Status.FAILED:
+        # what stands there is ours to say: the id of a policy once each host serves it
+        waits = not answer.found and facts.policy_id is not None
+        return RecordState(key, State.RIGHT, "the policy is not announced yet" if waits else "", seen)
+    expected = (
+        f"expected v=STSv1; id={facts.policy_id};" if facts.policy_id else _expected_delegation(key, facts)
+    )
     early = _judge_absence(key, answer, expected) or _judge_beside(key, answer, alias)
     if early is not None:
         return early
@@ -46,6 +71,8 @@ def judge_sts(facts: DomainFacts, answer: Answer[bytes], alias: Answer[str]) -> 
 def judge_tlsrpt(facts: DomainFacts, answer: Answer[bytes], alias: Answer[str]) -> RecordState:
     """Right if our address is among the targets: others beside it are the customer's choice."""
     key, seen = RecordKey.TLSRPT, _observe(answer, alias)
+    if is_delegated(key, facts, answer) and answer.found:
+        return RecordState(key, State.RIGHT, "", seen)
     expected = f"expected rua=mailto:{facts.report_address}"
     early = _judge_absence(key, answer, expected) or _judge_beside(key, answer, alias)
     if early is not None:
@@ -74,9 +101,9 @@ def judge_policy_host(
     """
     key, target = RecordKey.POLICY_HOST, facts.policy_host_name.lower().removesuffix(".")
     seen = _observe(answer, alias)
-    if target in answer.chain:
+    if target in answer.chain or is_delegated(key, facts, answer):
         return RecordState(key, State.RIGHT, "" if answer.found else f"{target} itself has no address", seen)
-    early = _judge_absence(key, answer, f"expected CNAME {target}")
+    early = _judge_absence(key, answer, _expected_delegation(key, facts) or f"expected CNAME {target}")
     if early is not None:
         return early
     if alias.found and not answer.chain:
@@ -93,6 +120,11 @@ def judge_policy_host(
         f"it leads to another server; expected CNAME {target}, or a reverse proxy that serves this policy"
     )
     return RecordState(key, State.WRONG, f"{detail} ({served})" if served else detail, seen)
+
+
+def _expected_delegation(key: RecordKey, facts: DomainFacts) -> str:
+    delegation = delegation_of(key, facts)
+    return f"expected CNAME {delegation.value}" if delegation is not None else ""
 
 
 def judge_misplaced(state: RecordState, name: str, answer: Answer[bytes], start: bytes) -> RecordState:

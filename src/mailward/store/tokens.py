@@ -17,5 +17,10 @@ def make_claim_token() -> str:
     return _make(CLAIM_LETTERS)
 
 
+def make_delegation_token() -> str:
+    """A label of our zone (RFC 1035: up to 63 octets, without regard to case)."""
+    return _make(ADDRESS_LETTERS)
+
+
 def _make(letters: int) -> str:
     return "".join(secrets.choice(_LETTERS) for _ in range(letters))

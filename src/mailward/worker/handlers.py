@@ -85,6 +85,14 @@ async def records(settings: Settings, items: Sequence[Claimed]) -> Failures:
     return await _each(items, lambda domain_id: check_domain(settings, domain_id))
 
 
+async def announce(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are domain ids: of those whose policy has changed."""
+    from mailward.worker.announcing import announce_domain
+
+    reasons = await asyncio.gather(*(announce_domain(settings, int(item.key)) for item in items))
+    return {item.id: Failure(reason) for item, reason in zip(items, reasons, strict=True) if reason}
+
+
 async def orphans(_settings: Settings, items: Sequence[Claimed]) -> Failures:
     """One key. A window at a time: the payload says where it begins."""
     for item in items:
@@ -126,6 +134,7 @@ HANDLERS = (
     Handler("mail", mail, batch=10, lease=timedelta(minutes=30), longest_wait=timedelta(minutes=10)),
     Handler("verify", verify, batch=20),
     Handler("records", records, batch=20),
+    Handler("announce", announce, batch=20, longest_wait=timedelta(minutes=5)),
     Handler("orphans", orphans, batch=1),
     # four minutes for the MX hosts of a domain, and as long for what began late
     Handler("watch", watch, batch=25, lease=timedelta(minutes=15), lanes=6),

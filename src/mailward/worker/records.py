@@ -40,6 +40,9 @@ def facts_of(settings: Settings, domain_id: int) -> DomainFacts | None:
         policy_id=version.policy_id if version else None,
         organisation_address=f"{domain.organisation.report_token}@{settings.reports.domain}",
         policy_host_name=settings.policy_host.public_name,
+        delegation=f"{domain.delegation_token}.{settings.nameserver.zone}"
+        if settings.nameserver.zone
+        else None,
         policy_text=version.text if version else None,
     )
 

@@ -4,6 +4,7 @@ from django.db import models
 
 from mailward.net import clock
 from mailward.store.models.accounts import Organisation, User
+from mailward.store.tokens import make_delegation_token
 
 
 class Domain(models.Model):
@@ -15,11 +16,17 @@ class Domain(models.Model):
     report_token = models.CharField(max_length=64, unique=True)
     """Local part of the domain's report address, and the token in the path of its HTTPS door."""
     claim_token = models.CharField(max_length=64)
+    delegation_token = models.CharField(max_length=63, unique=True, default=make_delegation_token)
+    """The label of our zone below which this domain's records stand. Who makes a CNAME to it holds the domain."""
     claim_verified_at = models.DateTimeField(null=True)
     current_version = models.ForeignKey(
         "PolicyVersion", null=True, on_delete=models.SET_NULL, related_name="+"
     )
     """The policy that is served; None: none."""
+    announced_version = models.ForeignKey(
+        "PolicyVersion", null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    """The one whose id our nameserver tells: every policy host was seen to serve it."""
     records_checked_at = models.DateTimeField(null=True)
     test_report_nonce = models.CharField(max_length=64, blank=True)
     test_report_sent_at = models.DateTimeField(null=True)

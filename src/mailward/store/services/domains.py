@@ -75,6 +75,7 @@ def create_domains(scope: Scope, wanted: Iterable[names.Domain]) -> Added:
         for name in distinct
         if name not in there
     )
+    bump_generation()
     return Added(tuple(created), tuple(name for name in distinct if name in there))
 
 
@@ -86,7 +87,7 @@ def delete_domain(scope: Scope, domain_id: int) -> None:
     """
     domain = scope.domains().get(pk=domain_id)
     with transaction.atomic():
-        Domain.objects.filter(pk=domain.pk).update(current_version=None)
+        Domain.objects.filter(pk=domain.pk).update(current_version=None, announced_version=None)
         bump_generation()
     while _delete_some_reports(domain.pk):
         pass

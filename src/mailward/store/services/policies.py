@@ -74,8 +74,21 @@ def publish_policy(
         state="unknown", detail="not asked since the policy changed", observed=[]
     )
     outbox.put("records", str(domain.pk))
+    outbox.put("announce", str(domain.pk))
     bump_generation()
     return version
+
+
+@transaction.atomic
+def announce_version(domain_id: int, version_id: int) -> bool:
+    """Every policy host was seen to serve this version: its id may be told. False where it is not the current
+    one any more.
+    """
+    current = Domain.objects.filter(pk=domain_id, current_version_id=version_id)
+    if not current.update(announced_version_id=version_id):
+        return False
+    bump_generation()
+    return True
 
 
 def policy_of(version: PolicyVersion) -> Policy:

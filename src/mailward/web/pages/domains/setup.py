@@ -36,12 +36,8 @@ class Row:
     def other(self) -> RecordData | None:
         """The way that is not recommended here, where there is one."""
         ways = (self.record.delegated, self.record.self_managed)
-        return next((way for way in ways if way is not None and way != self.record.recommended), None)
-
-    @property
-    def needs_zone(self) -> bool:
-        """The other way is a CNAME into a zone that the operator of this installation would have to serve."""
-        return self.other is not None and self.other.rdtype == "CNAME"
+        others = (way for way in ways if way is not None and way.value and way != self.record.recommended)
+        return next(others, None)
 
     @property
     def is_policy_host(self) -> bool:
@@ -130,6 +126,7 @@ def _render(request: ScopedRequest, domain: Domain, form: RecipientForm) -> Http
         "report_address": f"{domain.report_token}@{configured.reports.domain}",
         "https_door": f"https://{configured.https_authority}{https.PATH}{domain.report_token}",
         "fetch_command": fetch_command(configured, domain.name),
+        "delegates": bool(configured.nameserver.zone),
         "development_ca": configured.certificates.development_ca,
         "recipients": request.scope.recipients().filter(domain=domain).order_by("email"),
         "form": form,

@@ -1,0 +1,150 @@
+"""Something in memory that is kept in step with the database, and able to live without it."""
+
+import asyncio
+import logging
+import os
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from mailward.net import clock
+from mailward.store.queries.hosting import hosting_generation
+
+_log = logging.getLogger("mailward.hosting")
+
+POLL_SECONDS = 0.2
+FULL_RELOAD_SECONDS = 30.0
+"""Also without a new generation, and over a fresh connection: a restored database is seen."""
+
+
+class Generated(Protocol):
+    @property
+    def generation(self) -> int: ...
+
+
+Held = TypeVar("Held", bound=Generated)
+Saved = TypeVar("Saved", bound=msgspec.Struct)
+
+
+class Keeper(ABC, Generic[Held]):
+    """Holds what was read last. `follow` replaces it whenever the database has a newer one; it is replaced as a
+    whole, never changed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """`path`: where the last one is saved."""
+        self._path = path
+        self.current: Held = self.load_saved(path)
+        self._loaded_at = float("-inf")
+        self._seen = self.current.generation
+        self._database_ok = True
+        # one thread: Django keeps a connection for each
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot")
+
+    @abstractmethod
+    def load_saved(self, path: Path) -> Held:
+        """An empty one where there is none or it cannot be read."""
+
+    @abstractmethod
+    def read(self) -> Held:
+        """What the database has. Runs in the thread."""
+
+    @abstractmethod
+    def save(self, held: Held, path: Path) -> None:
+        """Whole or not at all. Raises OSError."""
+
+    @abstractmethod
+    def count(self, held: Held) -> int:
+        """How much it is, for the log."""
+
+    def replaced(self) -> None:
+        """Called on the loop after `current` became another one."""
+
+    async def follow(self) -> None:
+        """Poll the database until cancelled. Its errors are logged once; what is held is served on."""
+        try:
+            while True:
+                await self.refresh()
+                await asyncio.sleep(POLL_SECONDS)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        self._thread.submit(connection.close)
+        self._thread.shutdown(wait=False)
+
+    async def refresh(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            fresh = await loop.run_in_executor(self._thread, self._read)
+        except DatabaseError as error:
+            if self._database_ok:
+                _log.error(
+                    "database-unavailable",
+                    extra={"reason": error, "still-serving": self.count(self.current)},
+                )
+            self._database_ok = False
+            return
+        if not self._database_ok:
+            _log.info("database-back")
+            self._database_ok = True
+        if fresh is not None and fresh != self.current:
+            self.current = fresh
+            self.replaced()
+
+    def _read(self) -> Held | None:
+        """One, if it may differ from the current one. Runs in the thread."""
+        try:
+            due = clock.monotonic() - self._loaded_at >= FULL_RELOAD_SECONDS
+            if due:
+                connection.close()
+            elif hosting_generation() == self._seen:
+                return None
+            return self._load()
+        except DatabaseError:
+            connection.close()  # the next try starts afresh
+            raise
+
+    def _load(self) -> Held:
+        started = clock.monotonic()
+        generation = hosting_generation()  # before: a change meanwhile is then loaded again
+        fresh = self.read()
+        self._seen = generation
+        self._loaded_at = clock.monotonic()
+        if fresh != self.current:
+            milliseconds = round((self._loaded_at - started) * 1000, 1)
+            _log.info(
+                "snapshot-loaded",
+                extra={"generation": fresh.generation, "count": self.count(fresh), "ms": milliseconds},
+            )
+            try:
+                self.save(fresh, self._path)
+            except OSError as error:
+                _log.error("snapshot-not-saved", extra={"file": self._path, "reason": error.strerror})
+        return fresh
+
+
+def write_whole(content: bytes, path: Path) -> None:
+    """Whole or not at all. Raises OSError."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def read_saved(path: Path, kind: type[Saved]) -> Saved | None:
+    """What `write_whole` wrote as JSON; None where there is none or it cannot be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        _log.error("saved-snapshot-unreadable", extra={"file": path, "reason": error})
+        return None
