@@ -13,6 +13,7 @@ import dns.rcode
 import dns.tsig
 import dns.zone
 import pytest
+import uvloop
 from tests.core.dns.zones import RECORDS, sample_authority
 
 from mailward.core.dns.ratelimit import RateLimiter
@@ -161,3 +162,17 @@ async def test_a_big_zone_is_transferred_in_many_signed_messages(server: tuple[N
     nameserver.authority = Authority([make_zone("sts.example", soa, [*RECORDS, *many])])
     zone = await asyncio.to_thread(_transfer, port, KEY)
     assert len(zone.nodes) > 3000
+
+
+def test_the_loop_of_the_real_process_serves_as_well() -> None:
+    async def ask() -> dns.message.Message:
+        nameserver = Nameserver(RateLimiter(per_topic=0, per_address=0), TransferAccess(KEYS))
+        nameserver.authority = sample_authority()
+        port = await nameserver.listen(["127.0.0.1"], 0)
+        try:
+            await dns.asyncquery.udp(QUESTION, "127.0.0.1", 5, port)
+            return await dns.asyncquery.tcp(QUESTION, "127.0.0.1", 5, port)
+        finally:
+            await nameserver.close()
+
+    assert uvloop.run(ask()).answer

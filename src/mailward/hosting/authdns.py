@@ -10,6 +10,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import cast
 
 from mailward.core.dns.answer import Reply, Unusual, answer, truncate
 from mailward.core.dns.ratelimit import RateLimiter, Verdict
@@ -167,14 +168,14 @@ class TcpConnection(asyncio.Protocol):
         self._writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a TCP server makes no other
-        self._transport = transport
+        # stream sockets alone; uvloop's transport is of no class of asyncio's
+        self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if peer else ""
         if not self._server.enter(self, self._address):
-            transport.abort()
+            self._transport.abort()
             return
-        transport.set_write_buffer_limits(high=TCP_WAITING_BYTES)
+        self._transport.set_write_buffer_limits(high=TCP_WAITING_BYTES)
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
