@@ -11,7 +11,7 @@ from tests.web.test_strangers_text import assert_harmless
 
 from mailward.core.check.facts import Facts, Reach
 from mailward.net import clock
-from mailward.store.models import AskedCheck, Check, Domain, OutboxItem, Watch
+from mailward.store.models import AskedCheck, Check, Domain, OutboxItem, Problem, Watch
 from mailward.store.services import mxlooks, watching
 from mailward.store.services.watching import Seen
 
@@ -45,7 +45,7 @@ def test_the_verdict_comes_first_then_the_grade_with_its_sum_then_findings(
         "Senders that enforce MTA-STS do not deliver to you",
         "Grade",
         "- 40 certificate-self-signed",
-        "Certificate is self-signed",
+        '<h3 id="finding-1">Certificate is self-signed',
         "OpenSSL 18 at certificate 0",
         "What to do",
         "senders report <code>certificate-not-trusted</code>",
@@ -168,3 +168,18 @@ def test_a_machine_without_a_way_out_says_so_on_the_page(rita: Client, domain: D
         )
         mxlooks.keep(f"mx{number}.example.net", silent, was_deep=False)
     assert "This machine reaches no MX host by IPv4" in page(rita, "/domains/example.test/checks/")
+
+
+def test_what_was_seen_once_is_said_and_nobody_is_told_yet(rita: Client, domain: Domain) -> None:
+    keep(domain, BROKEN, NOON)
+    assert "Seen once: Certificate is self-signed" in page(rita, "/domains/example.test/checks/")
+    assert not Problem.objects.exists()
+    with clock.frozen(NOON + timedelta(minutes=6)):
+        keep(domain, BROKEN, NOON + timedelta(minutes=6))
+    shown = page(rita, "/domains/example.test/checks/")
+    assert "Seen once" not in shown
+    problem = Problem.objects.get()
+    assert f'<a href="/problems/{problem.pk}/">An open problem</a>' in shown
+    told = page(rita, f"/problems/{problem.pk}/")
+    for words in ("What our check saw", "OpenSSL 18", "No report tells of it", "certificate-not-trusted"):
+        assert words in told

@@ -1,7 +1,7 @@
 """When each domain is looked at, and what is kept of it: states in a row, of which only a new one is a new row."""
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -266,8 +266,3 @@ def sweep(settings: Settings) -> None:
     Check.objects.filter(last_at__lt=keep_until).delete()
     AskedCheck.objects.filter(asked_at__lt=clock.now() - _KEEP_ASKED).delete()
     mxlooks.sweep(keep_until)
-
-
-def hasten(domain_ids: Iterable[int]) -> None:
-    """Look at these soon: something about them has changed here."""
-    Watch.objects.filter(domain_id__in=list(domain_ids)).update(due_at=clock.now())

@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from mailward.core.explain.explanation import Severity
+from mailward.core.explain.problem import explain_problem
 from mailward.core.watch.standing import ENOUGH
 from mailward.net import clock
 from mailward.render.visible import make_visible
@@ -54,9 +55,7 @@ def domain_checks(request: ScopedRequest, name: str) -> HttpResponse:
     }
     if watch is not None and watch.current is not None:
         context["shown"] = _show_current(request, domain, watch, watch.current)
-        context["pending"] = scope.watch_findings().filter(
-            domain=domain, is_open=False, is_baseline=False, seen__lt=ENOUGH
-        )
+        context["pending"] = _pending(request, domain)
     return render(request, "checks/domain.html", context)
 
 
@@ -111,6 +110,16 @@ def domain_checks_now(request: ScopedRequest, name: str) -> HttpResponse:
         minutes = int(watching.ASK_PAUSE.total_seconds() // 60)
         messages.info(request, f"It was asked for moments ago: once in {minutes} minutes is the most.")
     return redirect("domain-checks", domain.name)
+
+
+def _pending(request: ScopedRequest, domain: Domain) -> list[tuple[str, str]]:
+    """What was seen once, and nobody was told of yet: title and host."""
+    rows = request.scope.watch_findings().filter(
+        domain=domain, is_open=False, is_baseline=False, seen__lt=ENOUGH
+    )
+    return [
+        (explain_problem(code).title, make_visible(host)) for code, host in rows.values_list("code", "host")
+    ]
 
 
 def _show_current(request: ScopedRequest, domain: Domain, watch: Watch, current: Check) -> object:
