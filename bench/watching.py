@@ -3,8 +3,8 @@
     bench/run watching [--domains 10000] [--hosts 30]
 
 Rounds over all domains, each as the worker keeps a check (store.services.watching.keep): the first look, looks that
-see the same, a round in which one domain in a hundred has changed; then an MX host's certificate breaks, and all domains
-that have it are judged anew. Told are processor time and time in SQL a check, and the growth of the database.
+see the same, a round in which one domain in a hundred has changed; then an MX host's certificate breaks, and all
+domains that have it are judged anew. Told are processor time and time in SQL a check, and how the database grows.
 """
 
 import argparse

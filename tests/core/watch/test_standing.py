@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from tests.core.check.made import facts, host, session
+from tests.core.check.made import DOMAIN, MX, facts, host, policy_host, record, session
 
 from mailward.core.check.codes import Code
-from mailward.core.check.facts import Found, Lookup, Reach, Session
+from mailward.core.check.facts import Fetch, Found, Lookup, Reach, Session
 from mailward.core.check.finding import Finding
 from mailward.core.explain.explanation import Severity
 from mailward.core.watch.standing import Standing, Step, advance, begin, is_observed
@@ -90,3 +90,16 @@ def test_where_the_dns_fails_no_fault_is_over() -> None:
     failed = Lookup("example.test", "MX", Found.FAILED)
     assert not is_observed(facts(mx=failed, hosts=()), Code.CERTIFICATE_EXPIRED, "mx.example.test", ())
     assert is_observed(facts(mx=failed, hosts=()), Code.MX_LOOKUP_FAILED, "example.test", ())
+
+
+def test_while_the_policy_cannot_be_fetched_nothing_has_become_better() -> None:
+    away = policy_host(Fetch("192.0.2.80", "connect", "refused"))
+    text = f"https://mta-sts.{DOMAIN}/.well-known/mta-sts.txt"
+    for code, about in (
+        (Code.CERTIFICATE_EXPIRED, MX),
+        (Code.MX_NOT_IN_POLICY, MX),
+        (Code.STS_POLICY_INVALID, text),
+    ):
+        assert not is_observed(facts(policy_host=away), code, about, ())
+        assert is_observed(facts(), code, about, ())
+    assert is_observed(facts(policy_host=away, **record()), Code.CERTIFICATE_EXPIRED, MX, ()), "it is removed"

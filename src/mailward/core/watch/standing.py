@@ -12,7 +12,9 @@ from mailward.core.check.codes import Code
 from mailward.core.check.facts import Facts, Lookup, Reach, Session
 from mailward.core.check.finding import Finding
 from mailward.core.check.rules.policyhost import UNOBSERVED
+from mailward.core.check.view import View
 from mailward.core.explain.explanation import Severity
+from mailward.core.mtasts.record import Record
 from mailward.core.watch.keeping import says_something
 
 ENOUGH = 2
@@ -90,7 +92,8 @@ def is_observed(facts: Facts, code: str, about: str, evidence: Sequence[str]) ->
         return False
     host = next((host for host in facts.hosts if host.name == about), None)
     if host is not None:
-        if any(lookup.has_failed for lookup in (host.v4, host.v6, *host.tlsa)):
+        # how much a host's fault weighs, the policy says: while it cannot be fetched, nothing has become better
+        if _lacks_policy(facts) or any(lookup.has_failed for lookup in (host.v4, host.v6, *host.tlsa)):
             return False
         blind = {session.address for session in host.sessions if not _is_settled(session)}
         # where it was seen, it has to be looked at again
@@ -102,11 +105,19 @@ def is_observed(facts: Facts, code: str, about: str, evidence: Sequence[str]) ->
         return not facts.tlsrpt.has_failed and all(each.takes_reports is not None for each in facts.targets)
     if code.startswith(("sts-", "policy-")):
         policy = facts.policy_host
+        if about.startswith("https://") and not any(fetch.has_body for fetch in policy.fetches):
+            return False  # it is about the text
         lookups: tuple[Lookup, ...] = (facts.sts, policy.v4, policy.v6)
         return not any(each.has_failed for each in lookups) and not any(
             fetch.error == UNOBSERVED for fetch in policy.fetches
         )
     return True
+
+
+def _lacks_policy(facts: Facts) -> bool:
+    """Whether a policy is announced, or may be, and was not seen."""
+    view = View(facts)
+    return facts.sts.has_failed or (isinstance(view.record, Record) and view.served is None)
 
 
 def _is_settled(session: Session) -> bool:
