@@ -166,7 +166,8 @@ def _session(host: str, session: Session) -> Iterator[str]:
         seen = session.tls_error or session.starttls_reply or session.reason
         yield f"{host} at {session.address}: {session.reach}; {seen or 'no STARTTLS'}"
         return
-    yield f"{host} at {session.address}: {session.tls.version}, {session.tls.cipher}"
+    requires = ", REQUIRETLS" if "REQUIRETLS" in map(str.upper, session.extensions_in_tls) else ""  # RFC 8689
+    yield f"{host} at {session.address}: {session.tls.version}, {session.tls.cipher}{requires}"
     for certificate in read_chain(session.tls.chain):
         names = ", ".join(certificate.names[:5]) or certificate.subject
         yield f"  {names}; {certificate.key}; until {certificate.not_after:%Y-%m-%d}; by {certificate.issuer}"

@@ -242,6 +242,17 @@ def test_a_renewal_that_keeps_the_key_breaks_nothing() -> None:
     assert judge_history([before], now).findings == ()
 
 
+def test_a_max_age_without_end_in_an_old_document_is_a_year() -> None:
+    endless = at(day(**TWO), 1)
+    assert endless.facts.policy is not None
+    facts_of_then = msgspec.structs.replace(
+        endless.facts, policy=msgspec.structs.replace(endless.facts.policy, max_age=10**30)
+    )
+    moments = [at(day(**ONE), 9), msgspec.structs.replace(endless, facts=facts_of_then)]
+    told = judge_history(moments, at(day(**TWO, **serving(WIDER)), 0))
+    assert told.longest_max_age == 31557600
+
+
 def test_others_do_not_count() -> None:
     now = at(day(**TWO), 0)
     dry = at(replace(day(**ONE), supposed=("this policy is served",)), 1)
@@ -299,7 +310,7 @@ def test_what_is_no_document_is_refused(text: bytes, words: str) -> None:
 def test_a_time_without_zone_is_refused() -> None:
     document = build_document(run(facts()))
     document["at"] = datetime(2026, 11, 29, 12, 0).isoformat()  # noqa: DTZ001
-    with pytest.raises(DocumentUnreadable, match="no zone"):
+    with pytest.raises(DocumentUnreadable, match="timezone"):
         read_moment(document)
 
 

@@ -126,7 +126,7 @@ CASES: tuple[tuple[Code, Severity, Facts], ...] = (
     ),
     (
         Code.POLICY_CLIENT_DIFFERS,
-        WARNING,
+        NOTICE,
         facts(
             policy_host=policy_host(as_others=Fetch("192.0.2.80", "status", "status 403", 403, client="bare"))
         ),

@@ -8,7 +8,7 @@ documents stay readable. docs/check-schema.json is made of these types (`scripts
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -18,6 +18,7 @@ from mailward.core.check.verdict import Kind, Outcome, Why
 from mailward.core.explain.explanation import Severity
 from mailward.core.tlsrpt.results import ResultType
 
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 
 
@@ -41,8 +42,8 @@ class Certificate(msgspec.Struct, frozen=True):
     subject: str
     issuer: str
     names: list[str]
-    not_before: datetime
-    not_after: datetime
+    not_before: Time
+    not_after: Time
     key: str
     sha256: str = ""
     """Of the certificate, in hexadecimal."""
@@ -160,7 +161,7 @@ class Moment(msgspec.Struct, frozen=True):
 
     format: Literal[1]
     domain: str
-    at: datetime
+    at: Time
     supposed: list[str]
     facts: Facts
 
@@ -179,7 +180,7 @@ class Verdict(msgspec.Struct, frozen=True):
     accepted: list[str]
     refused: list[str]
     not_observed: list[str]
-    changes_at: datetime | None
+    changes_at: Time | None
     changing: int
 
 
@@ -207,10 +208,10 @@ class History(msgspec.Struct, frozen=True):
 
     checks: int
     """How many earlier ones were looked at."""
-    since: datetime | None
+    since: Time | None
     longest_max_age: int | None
     """Seconds: the longest of any policy that was seen, whether in force or not."""
-    copies_until: datetime | None
+    copies_until: Time | None
     """When the last copy of a policy ends that is known to have been served: last seen, plus its max_age."""
 
 
@@ -240,7 +241,7 @@ class Rehearsal(msgspec.Struct, frozen=True):
 class Document(msgspec.Struct, frozen=True):
     format: Literal[1]
     domain: str
-    at: datetime
+    at: Time
     supposed: list[str]
     worst: Severity | None
     grade: Grade | None
@@ -258,14 +259,10 @@ _decoder = msgspec.json.Decoder(Moment)
 def read_moment(document: bytes | str | Mapping[str, object]) -> Moment:
     """Of a document as JSON, or already read. Raises DocumentUnreadable."""
     try:
-        if isinstance(document, bytes | str):
-            if len(document) > MAX_DOCUMENT_BYTES:
-                raise DocumentUnreadable(f"it is larger than {MAX_DOCUMENT_BYTES} bytes")
-            moment = _decoder.decode(document)
-        else:
-            moment = msgspec.convert(document, Moment)
+        if not isinstance(document, bytes | str):
+            return msgspec.convert(document, Moment)
+        if len(document) > MAX_DOCUMENT_BYTES:
+            raise DocumentUnreadable(f"it is larger than {MAX_DOCUMENT_BYTES} bytes")
+        return _decoder.decode(document)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise DocumentUnreadable(f"it is no document of a check: {error}"[:200]) from error
-    if moment.at.tzinfo is None:
-        raise DocumentUnreadable("its time has no zone")
-    return moment

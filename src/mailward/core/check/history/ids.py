@@ -9,6 +9,7 @@ from mailward.core.check.codes import Code
 from mailward.core.check.finding import Finding
 from mailward.core.check.schema import Moment, Policy
 from mailward.core.explain.explanation import Severity
+from mailward.core.mtasts.policy import MAX_AGE_LIMIT
 
 _PATIENCE = timedelta(days=1)  # between a new policy and its new id: the record's TTL has to pass, not more
 _MEMORY = timedelta(days=30)  # how long an id that changed alone is told
@@ -41,7 +42,7 @@ def judge_ids(moments: Sequence[Moment]) -> Iterator[Finding]:
     if others:
         shown = tuple(str(step) for step in (others[0], _first_like(current, last)))
         if before and all(_same(step, before[-1]) for step in others):
-            if now.at < others[-1].at + timedelta(seconds=others[-1].policy.max_age):
+            if now.at < others[-1].at + timedelta(seconds=min(others[-1].policy.max_age, MAX_AGE_LIMIT)):
                 yield Finding(Code.STS_ID_BEFORE_POLICY, Severity.WARNING, name, (str(before[-1]), *shown))
             return
         is_fresh = now.at - _first_like(current, last).at < _PATIENCE

@@ -60,7 +60,9 @@ def _compare(name: str, fetch: Fetch, other: Fetch) -> Iterator[Finding]:
     else:
         seen = (f": a policy of {len(fetch.body)} bytes", f": {other.message}")
     evidence = (f"{fetch.address}{seen[0]}", f"{other.address}, {other.client}{seen[1]}")
-    yield Finding(Code.POLICY_CLIENT_DIFFERS, Severity.WARNING, name, evidence)
+    # that a client without User-Agent is turned away shows a filter, and not yet that senders are
+    severity = Severity.WARNING if other.has_body else Severity.NOTICE
+    yield Finding(Code.POLICY_CLIENT_DIFFERS, severity, name, evidence)
 
 
 def _without_address(view: View) -> Finding:

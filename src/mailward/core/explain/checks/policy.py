@@ -35,7 +35,7 @@ ENTRIES = (
         clause="mta-sts.DOMAIN serves the policy to some programs only",
         meaning=(
             "mta-sts.DOMAIN answers one program otherwise than the next, by User-Agent or Accept. Senders are programs "
-            "of all kinds: those that are turned away have no policy."
+            "of all kinds: those that are turned away have no policy. A notice where only one without User-Agent is."
         ),
         severity=Severity.WARNING,
         steps=(
