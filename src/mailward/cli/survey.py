@@ -34,7 +34,7 @@ def survey(
     list_file: Annotated[
         str | None,
         typer.Argument(
-            metavar="[LIST]",
+            metavar="LIST",
             help="Domains, one a line or as CSV (name, or rank and name); - is stdin. Not needed to go on.",
             show_default=False,
         ),

@@ -23,6 +23,8 @@ from mailward.survey.worker import Task
 
 MANIFEST = "survey.json"
 SESSIONS = "sessions.sqlite3"
+_BEFORE = ("names", "names.new", "names.sample", "rejected.csv", "survey.json.new")
+"""What a kill may leave while the list is read."""
 
 
 class SurveyProblem(Exception):
@@ -70,9 +72,7 @@ def open_survey(folder: Path, asked: Asked) -> tuple[Manifest, bool]:
         return manifest, True
     if asked.source is None:
         raise SurveyProblem(f"{folder} holds no survey to go on with: name the list")
-    strange = next(
-        (each for each in folder.iterdir() if each.name not in ("names.new", "rejected.csv", "names")), None
-    )
+    strange = next((each for each in folder.iterdir() if each.name not in _BEFORE), None)
     if strange is not None:
         raise SurveyProblem(
             f"{folder} holds other files, {strange.name} for one: a survey needs a directory of its own"
