@@ -95,6 +95,7 @@ class Collector:
                 self._finish()
                 return 1
         self._drain.stop()
+        self._signals.socket.close()  # without the parent, who sends now is told that nobody takes it
         if self._observer is not None:
             self._observer.stop()
         self._retry_at = float("-inf")

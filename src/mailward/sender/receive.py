@@ -36,6 +36,7 @@ _WAIT_FOR_ONE, _DO_NOT_WAIT = 0x10000, 0x40  # MSG_WAITFORONE, MSG_DONTWAIT
 WAIT_SECONDS = 0.2  # the longest until a stop is seen
 PATIENCE_SECONDS = 0.1  # with a full ring: who counts may be about to look
 _PAUSE_SECONDS = 0.001
+LONG_QUEUE = 512  # no loss at 40,000 a second; it lets several come before one looks, which costs much less
 MAX_SHARE = 0.9  # of a processor, for one that goes before all others
 
 
@@ -115,6 +116,7 @@ class Intake:
         ring, receive, number = self._ring, self._receive, self._source.fileno()
         words, slots, headers_at = ring.words, ring.slots, ring.headers_at
         head = words[HEAD]
+        nap_below = self._queue_length // 8 if self._queue_length >= LONG_QUEUE else 0
         while True:
             place = head % slots
             room = min(slots - head + words[FREED], slots - place, BATCH)
@@ -136,6 +138,8 @@ class Intake:
             words[HEAD] = head
             if words[ASLEEP]:
                 ring.wake()
+            if count < nap_below and flags == _WAIT_FOR_ONE:
+                time.sleep(_PAUSE_SECONDS)
             if place + count == slots and self._precedence is not None:
                 self._precedence.be_fair()
 

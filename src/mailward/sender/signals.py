@@ -10,14 +10,14 @@ from pathlib import Path
 from mailward.config import Settings
 from mailward.sender import ownqueue
 from mailward.sender.inbox import Inbox
-from mailward.sender.receive import PROBE, Intake
+from mailward.sender.receive import LONG_QUEUE, PROBE, Intake
 from mailward.sender.ring import Ring
 from mailward.sender.signalnumbers import Number, SignalNumbers
 from mailward.sender.sockets import bind_datagram_socket, take_datagram_sockets
 
 logger = logging.getLogger("mailward.sender")
 
-WANTED_QUEUE_LENGTH = 512  # no loss at 40,000 datagrams a second
+WANTED_QUEUE_LENGTH = LONG_QUEUE
 OWN_QUEUE_LENGTH = 4096
 _PER_SENDER = 64
 _SO_PASSCRED = 16
