@@ -12,7 +12,7 @@ from tests.fakes.policyhost import GOOD_POLICY, PolicyHost, Script, http
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.core.names import Domain
 from mailward.core.tlsrpt.results import ResultType
-from mailward.net.fetch import FetchError, FetchResult, fetch_policy
+from mailward.net.fetch import FetchError, FetchResult, fetch_policy, introduce
 from mailward.net.guard import Guard
 from mailward.net.resolver import Resolver
 
@@ -319,3 +319,18 @@ async def test_an_unusable_ca_file_is_named(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(FetchError) as caught:
         await fetch(lab, 1)
     assert caught.value.code == "ca-file"
+
+
+async def test_policy_hosts_are_told_where_to_read_who_asks(lab: Lab) -> None:
+    host = PolicyHost(lab.authority.issue(HOST), http())
+    try:
+        for contact in ("https://probe.example.net/who", "x\r\nEvil: 1", "a)b", ""):
+            introduce(contact)
+            await lab.fetch_from(host)
+    finally:
+        introduce("")
+    agents = [
+        line for head in host.requests for line in head.split(b"\r\n") if line.startswith(b"User-Agent")
+    ]
+    plain = b"User-Agent: Mailward (MTA-STS policy fetch)"
+    assert agents == [plain[:-1] + b"; +https://probe.example.net/who)", plain, plain, plain]

@@ -180,3 +180,18 @@ async def test_a_command_slipped_in_before_tls(zoo: Zoo, tmp_path: Path, is_inje
 
 async def test_without_starttls_nothing_is_slipped_in(zoo: Zoo) -> None:
     assert await look_deep(FakeMailServer(ehlo=b"250 mx\r\n"), zoo) == Depth()
+
+
+async def test_it_connects_from_the_address_that_is_wanted(zoo: Zoo) -> None:
+    seen = []
+
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(writer.get_extra_info("peername")[0])
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        wanted = Caller("probe.example.test", Guard(allow_private=True), port=port, sources=("127.0.0.9", ""))
+        await dial(MX, "127.0.0.1", wanted)
+    assert seen == ["127.0.0.9"]
