@@ -110,9 +110,9 @@ def installation() -> Iterator[Installation]:
             ).fetchone()
             database.executemany(
                 "INSERT INTO store_domain"
-                " (organisation_id, name, report_token, claim_token, test_report_nonce, created_at)"
-                " VALUES (?, ?, ?, 'claim', '', '2026-11-24')",
-                [(organisation, name, f"token-{name}") for name in domain_names()],
+                " (organisation_id, name, report_token, claim_token, delegation_token, test_report_nonce, created_at)"
+                " VALUES (?, ?, ?, 'claim', ?, '', '2026-11-24')",
+                [(organisation, name, f"token-{name}", name) for name in domain_names()],
             )
         yield fresh
 

@@ -27,9 +27,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("example.test", "second.test"):
             database.execute(
                 "INSERT INTO store_domain"
-                " (organisation_id, name, report_token, claim_token, test_report_nonce, created_at)"
-                " VALUES (?, ?, ?, 'claim', '', '2026-11-24')",
-                (organisation, name, name),
+                " (organisation_id, name, report_token, claim_token, delegation_token, test_report_nonce, created_at)"
+                " VALUES (?, ?, ?, 'claim', ?, '', '2026-11-24')",
+                (organisation, name, name, name),
             )
     return folder
 

@@ -57,8 +57,8 @@ class Installation:
             ).fetchone()[0]
             database.execute(
                 "INSERT INTO store_domain"
-                " (organisation_id, name, report_token, claim_token, test_report_nonce, created_at)"
-                " VALUES (?, 'example.test', ?, 'claim', '', '2026-11-24')",
+                " (organisation_id, name, report_token, claim_token, delegation_token, test_report_nonce, created_at)"
+                " VALUES (?, 'example.test', ?, 'claim', 'label', '', '2026-11-24')",
                 (organisation, TOKEN),
             )
 
