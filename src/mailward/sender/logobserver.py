@@ -84,8 +84,9 @@ class LogObserver:
             return
         spots = BlindSpots(settings, cache, make_sender_resolver(settings), place, verifier, self._numbers)
         self._spots = spots
-        logger.info("log-followed", extra={"file": settings.tlsrpt.log, "place": place or "-"})
         try:
+            await spots.step()  # from here on: what is logged later is read
+            logger.info("log-followed", extra={"file": settings.tlsrpt.log, "place": place or "-"})
             await spots.run()
         except Exception:  # a mistake of ours: said, and it goes on
             logger.exception("log-observer-crashed")
