@@ -169,8 +169,17 @@ def _change(store: ReportStore, domain: str, day: date | None, *, is_retry: bool
 def _list(store: ReportStore, day: date | None, domain: str, state: str, *, as_json: bool) -> None:
     if state and state not in list(State):
         raise Problem(f"{state!r} is no state of a report: {', '.join(State)}.")
+    is_empty = True
     for each in store.listing(day=day, domain=domain, states=[state] if state else ()):
+        is_empty = False
         typer.echo(json.dumps(_as_dict(each)) if as_json else _row(each))
+    if is_empty:
+        # not on standard output, which programs read
+        typer.echo(
+            "No such report. The reports of a day are made after its end, in UTC;"
+            " --preview DOMAIN shows what is counted for one so far.",
+            err=True,
+        )
 
 
 def _row(listed: Listed) -> str:
