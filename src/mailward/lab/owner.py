@@ -118,10 +118,16 @@ def _records(domain: str, domain_id: int) -> Published:
 
 
 def _read() -> Known:
+    from django.db.models import Q
+
     from mailward.net import clock
     from mailward.store.models import OutboxItem, ProblemDomain, Report
     from mailward.store.packed import unpack
 
+    # what a worker is at has its time moved to the end of the lease
+    now = clock.now()
+    due = Q(available_at__lte=now) | Q(claimed_until__gt=now)
+    is_idle = not OutboxItem.objects.exclude(kind="records").filter(due).exists()
     told = []
     for report in Report.objects.select_related("domain"):
         if report.domain is None:
@@ -130,8 +136,7 @@ def _read() -> Known:
         told += [_told(report.domain.name, report.reporter, report.trust, each) for each in content.policies]
     touched = ProblemDomain.objects.filter(gone_at=None).select_related("problem", "domain")
     problems = [Open(each.domain.name, each.problem.result_type, each.problem.host) for each in touched]
-    due = OutboxItem.objects.exclude(kind="records").filter(available_at__lte=clock.now())
-    return Known(tuple(told), tuple(problems), not due.exists())
+    return Known(tuple(told), tuple(problems), is_idle)
 
 
 def _told(domain: str, reporter: str, trust: str, result: PolicyResult) -> Told:
