@@ -151,6 +151,14 @@ def test_a_limited_reply_says_to_come_by_tcp() -> None:
     assert response.edns == 0
 
 
+def test_a_limited_refusal_of_what_could_not_be_read_is_a_sound_message() -> None:
+    reply = answer(dns.message.make_query("sts.example", "SOA").to_wire()[:-1], AUTHORITY, udp=True)
+    assert isinstance(reply, Reply)
+    response = dns.message.from_wire(truncate(reply))
+    assert response.flags & dns.flags.TC
+    assert response.question == []
+
+
 @pytest.mark.parametrize(
     ("change", "rcode"),
     [

@@ -1,7 +1,7 @@
 """The authoritative side of DNS: what we answer for names that customers delegate to us.
 
-RFC 1034 and 1035, RFC 2308 (negative answers), RFC 6891 (EDNS), RFC 8482 (ANY), RFC 9471 and RFC 8020 do not
-apply: there are no delegations below our zones, and no wildcards. Bytes in, bytes out.
+RFC 1034 and 1035, RFC 2308 (negative answers), RFC 6891 (EDNS), RFC 8020 (names that only have others below
+them), RFC 8482 (ANY). There are no delegations below our zones, and no wildcards. Bytes in, bytes out.
 
     authority = Authority([make_zone("sts.example.", soa, records)])
     reply = answer(query, authority, udp=True)

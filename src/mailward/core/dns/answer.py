@@ -120,7 +120,8 @@ def truncate(reply: Reply) -> bytes:
 
 
 def _shorten(wire: bytes, end: int, opt: bytes) -> bytes:
-    counts = b"\0\1" + _NOTHING * 2 + (b"\0\1" if opt else _NOTHING)
+    asked = b"\0\1" if end > HEADER else _NOTHING  # what could not be read is not repeated
+    counts = asked + _NOTHING * 2 + (b"\0\1" if opt else _NOTHING)
     return wire[:2] + bytes((wire[2] | _TC, wire[3])) + counts + wire[HEADER:end] + opt
 
 

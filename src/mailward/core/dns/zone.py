@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from mailward.core.dns.wire import CLASS_IN, Type, encode_name, is_below
+from mailward.core.dns.wire import CLASS_IN, Type, decode_name, encode_name, is_below
 
 MAX_CHAIN = 8
 _OWNER = b"\xc0\x0c"  # a pointer to the question's name, which every response repeats at octet 12
@@ -148,12 +148,11 @@ def _record(kind: Type, ttl: int, data: bytes) -> bytes:
 
 def _pack(gathered: Mapping[bytes, Mapping[Type, list[bytes]]]) -> dict[bytes, NodeSets]:
     nodes: dict[bytes, NodeSets] = {}
-    alike: dict[
-        tuple[tuple[Type, bytes], ...], NodeSets
-    ] = {}  # the addresses of 100,000 policy hosts are one set
+    # the addresses of 100,000 policy hosts are one set
+    alike: dict[tuple[tuple[Type, bytes], ...], NodeSets] = {}
     for name, sets in gathered.items():
         if Type.CNAME in sets and (len(sets) > 1 or len(sets[Type.CNAME]) > 1):
-            raise ValueError(f"a CNAME stands beside other data at {name!r}")
+            raise ValueError(f"a CNAME stands beside other data at {decode_name(name)}")
         packed = tuple(
             (kind, len(wires).to_bytes(2, "big") + b"".join(wires)) for kind, wires in sets.items()
         )
@@ -174,7 +173,7 @@ def _resolve_aliases(nodes: dict[bytes, NodeSets]) -> frozenset[bytes]:
             links.extend(_spell_out(target, nodes[target][Type.CNAME]))
             target = targets[target]
             if len(links) > MAX_CHAIN:
-                raise ValueError(f"the CNAMEs that begin at {name!r} do not end")
+                raise ValueError(f"the CNAMEs that begin at {decode_name(name)} do not end")
         answers = {Type.CNAME.value: nodes[name][Type.CNAME]}
         for kind, packed in nodes.get(target, {}).items():
             wires = [*links, *_spell_out(target, packed)]
