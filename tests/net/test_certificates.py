@@ -206,7 +206,7 @@ def test_a_broken_file_is_named_and_the_others_serve(
     certificates = Certificates(data, is_ours=lambda _: False)
     assert certificates.context_for("good.test") is not None, reason
     [record] = [record for record in caplog.records if record.getMessage() == "certificate-unusable"]
-    assert vars(record)["file"] == path
+    assert vars(record)["file"] == str(path)
     assert str(vars(record)["reason"])
 
 
@@ -261,3 +261,64 @@ def test_contexts_leave_no_descriptors_open(data: Settings) -> None:
     for number in range(20):
         assert certificates.context_for(f"mta-sts.d{number}.test") is not None
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+class Issued:
+    """A source in memory, as one of issued certificates is."""
+
+    def __init__(self, **held: tuple[bytes, int]) -> None:
+        self.held = {f"{label}.test": entry for label, entry in held.items()}
+        self.loads: list[str] = []
+
+    def version_for(self, name: str) -> int | None:
+        return self.held[name][1] if name in self.held else None
+
+    def load(self, name: str) -> tuple[bytes, int] | None:
+        self.loads.append(name)
+        return self.held.get(name)
+
+
+def test_names_of_one_certificate_share_a_context_that_is_made_once(data: Settings) -> None:
+    pem = make_pem("a.test", "b.test")
+    issued = Issued(a=(pem, 7), b=(pem, 7))
+    certificates = Certificates(data, is_ours=lambda _: False, issued=[issued])
+    assert certificates.context_for("a.test") is certificates.context_for("B.test.") is not None
+    assert issued.loads == ["a.test"]
+
+
+def test_contexts_are_bounded_and_what_was_used_last_stays(data: Settings) -> None:
+    issued = Issued(a=(make_pem("a.test"), 1), b=(make_pem("b.test"), 2), c=(make_pem("c.test"), 3))
+    certificates = Certificates(data, is_ours=lambda _: False, issued=[issued], max_contexts=2)
+    for label in "abaca":
+        assert certificates.context_for(f"{label}.test") is not None
+    assert issued.loads == ["a.test", "b.test", "c.test"]
+    assert certificates.context_for("b.test") is not None
+    assert issued.loads[3:] == ["b.test"]
+
+
+def test_an_issued_certificate_that_openssl_refuses_gives_way_to_the_next_source_and_is_tried_once(
+    data: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    issued = Issued(a=(b"no PEM", 1))
+    certificates = Certificates(data, is_ours=lambda name: name == "a.test", issued=[issued])
+    assert certificates.context_for("a.test") is certificates.context_for("a.test") is not None
+    assert issued.loads == ["a.test"]
+    assert [record.getMessage() for record in caplog.records] == ["certificate-unusable"]
+
+
+async def test_a_new_version_is_served_at_once_and_drops_no_connection(data: Settings) -> None:
+    issued = Issued(a=(make_pem("a.test"), 1))
+    context = Certificates(data, is_ours=lambda _: False, issued=[issued]).server_context()
+    server = await serve_http(hello, listen="127.0.0.1", port=0, ssl_context=context)
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", server.port, ssl=client, server_hostname="a.test"
+    )
+    old = await served_certificate(server, "a.test")
+    issued.held["a.test"] = make_pem("a.test"), 2
+    assert await served_certificate(server, "a.test") != old
+    writer.write(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+    writer.close()
+    await server.close()

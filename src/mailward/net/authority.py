@@ -6,8 +6,6 @@
 import fcntl
 import os
 import secrets
-import ssl
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,12 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mailward.net import clock
-from mailward.net.tlscontext import make_server_context
 
 CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=90)
 RENEW_AFTER = LEAF_LIFETIME * 2 / 3
-MAX_CONTEXTS = 10_000  # about 20 KiB each
 _CLOCK_SKEW = timedelta(hours=1)
 _MAX_COMMON_NAME = 64  # RFC 5280, upper bound ub-common-name
 
@@ -85,26 +81,29 @@ def load_authority(folder: Path) -> Authority:
 
 
 class AuthoritySource:
-    """Certificates by the development authority, for the names that `is_ours` accepts."""
+    """Certificates by the development authority, for the names that `is_ours` accepts (a `CertificateSource`).
+
+    Nothing is kept: a certificate whose context has gone is issued again.
+    """
 
     def __init__(self, authority: Authority, is_ours: Callable[[str], bool]) -> None:
         self._authority, self._is_ours = authority, is_ours
-        self._contexts: OrderedDict[str, tuple[ssl.SSLContext, datetime]] = OrderedDict()
+        self._began: datetime | None = None
 
-    def context_for(self, name: str) -> ssl.SSLContext | None:
+    def version_for(self, name: str) -> tuple[str, int] | None:
+        return (name, self._period(clock.now())) if self._is_ours(name) else None
+
+    def load(self, name: str) -> tuple[bytes, tuple[str, int]] | None:
         if not self._is_ours(name):
-            self._contexts.pop(name, None)
             return None
         now = clock.now()
-        if (held := self._contexts.get(name)) and now < held[1]:
-            self._contexts.move_to_end(name)
-            return held[0]
-        context = make_server_context(self._authority.issue(name, now))
-        self._contexts[name] = (context, now + RENEW_AFTER)
-        self._contexts.move_to_end(name)
-        if len(self._contexts) > MAX_CONTEXTS:
-            self._contexts.popitem(last=False)
-        return context
+        return self._authority.issue(name, now), (name, self._period(now))
+
+    def _period(self, now: datetime) -> int:
+        """A name gets a new certificate in each: none comes near its end."""
+        if self._began is None:
+            self._began = now
+        return (now - self._began) // RENEW_AFTER
 
 
 def _make_authority(now: datetime) -> Authority:

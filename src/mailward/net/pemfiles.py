@@ -1,11 +1,9 @@
 """Certificates that the operator keeps: folders of `*.pem` files, each a chain (leaf first) with its key."""
 
 import logging
-import ssl
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -13,26 +11,25 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from mailward.net import clock
-from mailward.net.tlscontext import make_server_context
 
 _log = logging.getLogger("mailward.certificates")
 
 RESCAN_SECONDS = 2.0
 MAX_FILE_BYTES = 256 * 1024
-MAX_CONTEXTS = 10_000
 
 _Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class PemFile:
-    path: Path
-    pem: bytes
-    names: tuple[str, ...]
-    not_before: datetime
-    not_after: datetime
+    """What is kept of a file: not its octets, for there may be a hundred thousand."""
 
-    def is_valid(self, now: datetime) -> bool:
+    names: tuple[str, ...]
+    not_before: float
+    """Seconds since 1970, as `not_after`."""
+    not_after: float
+
+    def is_valid(self, now: float) -> bool:
         return self.not_before <= now < self.not_after
 
 
@@ -40,8 +37,8 @@ class PemUnusable(Exception):
     """A PEM file that cannot serve; the text says why."""
 
 
-def read_pem(path: Path) -> PemFile:
-    """Raises PemUnusable."""
+def read_pem(path: Path) -> tuple[PemFile, bytes]:
+    """With the octets that it was read from. Raises PemUnusable."""
     try:
         with path.open("rb") as file:
             pem = file.read(MAX_FILE_BYTES + 1)
@@ -59,7 +56,8 @@ def read_pem(path: Path) -> PemFile:
     names = _names(leaf)
     if not names:
         raise PemUnusable("the certificate names no DNS name (subjectAltName)")
-    return PemFile(path, pem, names, leaf.not_valid_before_utc, leaf.not_valid_after_utc)
+    until = leaf.not_valid_after_utc.timestamp()
+    return PemFile(names, leaf.not_valid_before_utc.timestamp(), until), pem
 
 
 def _names(leaf: x509.Certificate) -> tuple[str, ...]:
@@ -72,49 +70,57 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
 
 
 class PemSource:
-    """Looks into its folders again every two seconds. A file that turns bad keeps its last good state."""
+    """Certificates from `folders` (a `CertificateSource`), which are looked into again every two seconds.
+
+    A file that turns bad keeps its last good state for as long as its context is in memory. The version of a
+    certificate is the file and how it was when it was read.
+    """
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = tuple(folders)
-        self._files: dict[Path, PemFile] = {}
-        self._stamps: dict[Path, _Stamp] = {}
-        self._by_name: dict[str, list[PemFile]] = {}
-        self._contexts: OrderedDict[Path, ssl.SSLContext] = OrderedDict()
-        self._expired_told: set[Path] = set()
+        self._files: dict[str, tuple[PemFile, _Stamp]] = {}
+        self._stamps: dict[str, _Stamp] = {}
+        self._by_name: dict[str, list[str]] = {}
+        self._expired_told: set[str] = set()
         self._scan_at = 0.0
 
-    def context_for(self, name: str) -> ssl.SSLContext | None:
+    def version_for(self, name: str) -> tuple[str, _Stamp] | None:
         self._rescan()
+        path = self._best(name)
+        return (path, self._files[path][1]) if path is not None else None
+
+    def load(self, name: str) -> tuple[bytes, tuple[str, _Stamp]] | None:
+        path = self._best(name)
+        if path is None:
+            return None
+        try:
+            # the stamp first: what is written meanwhile is a new version at the next look
+            version = path, _stamp(path)
+            _, pem = read_pem(Path(path))
+        except (OSError, PemUnusable) as error:
+            _log.error("certificate-unusable", extra={"file": path, "reason": error})
+            return None
+        return pem, version
+
+    def _best(self, name: str) -> str | None:
         # RFC 8461 §3.3: a wildcard is the whole left-most label
         wildcard = "*." + name.partition(".")[2]
-        files = self._by_name.get(name, []) + self._by_name.get(wildcard, [])
-        if not files:
+        paths = self._by_name.get(name, []) + self._by_name.get(wildcard, [])
+        if not paths:
             return None
-        now = clock.now()
-        best = max(files, key=lambda file: (file.is_valid(now), name in file.names, file.not_after))
-        if not best.is_valid(now) and best.path not in self._expired_told:
-            self._expired_told.add(best.path)
-            _log.warning(
-                "certificate-not-valid",
-                extra={"file": best.path, "host": name, "until": best.not_after.isoformat()},
-            )
-        return self._context(best)
+        now = clock.now().timestamp()
 
-    def _context(self, file: PemFile) -> ssl.SSLContext | None:
-        context = self._contexts.get(file.path)
-        if context is None:
-            try:
-                context = make_server_context(file.pem)
-            except ssl.SSLError as error:  # such as a key that is too short for OpenSSL's security level
-                _log.error(
-                    "certificate-unusable", extra={"file": file.path, "reason": error.reason or str(error)}
-                )
-                return None
-            self._contexts[file.path] = context
-            if len(self._contexts) > MAX_CONTEXTS:
-                self._contexts.popitem(last=False)
-        self._contexts.move_to_end(file.path)
-        return context
+        def rank(path: str) -> tuple[bool, bool, float]:
+            file = self._files[path][0]
+            return file.is_valid(now), name in file.names, file.not_after
+
+        best = max(paths, key=rank)
+        file = self._files[best][0]
+        if not file.is_valid(now) and best not in self._expired_told:
+            self._expired_told.add(best)
+            until = datetime.fromtimestamp(file.not_after, UTC).isoformat()
+            _log.warning("certificate-not-valid", extra={"file": best, "host": name, "until": until})
+        return best
 
     def _rescan(self) -> None:
         if (now := clock.monotonic()) < self._scan_at:
@@ -125,38 +131,41 @@ class PemSource:
             return
         for path, stamp in found.items():
             if self._stamps.get(path) != stamp:
-                self._read(path)
+                self._read(path, stamp)
         for path in self._files.keys() - found.keys():
             del self._files[path]
-            self._contexts.pop(path, None)
         self._stamps = found
         self._by_name = {}
-        for file in self._files.values():
+        for path, (file, _) in self._files.items():
             for name in file.names:
-                self._by_name.setdefault(name, []).append(file)
+                self._by_name.setdefault(name, []).append(path)
 
-    def _read(self, path: Path) -> None:
+    def _read(self, path: str, stamp: _Stamp) -> None:
         try:
-            file = read_pem(path)
+            file, _ = read_pem(Path(path))
         except PemUnusable as error:
             _log.error("certificate-unusable", extra={"file": path, "reason": error})
             return
-        self._files[path] = file
-        self._contexts.pop(path, None)
+        self._files[path] = file, stamp
         self._expired_told.discard(path)
         _log.info("certificate-loaded", extra={"file": path, "names": ",".join(file.names)})
 
 
-def _stamps(folders: Sequence[Path]) -> Iterable[tuple[Path, _Stamp]]:
+def _stamp(path: str) -> _Stamp:
+    status = Path(path).stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _stamps(folders: Sequence[Path]) -> Iterable[tuple[str, _Stamp]]:
     for folder in folders:
         try:
-            paths = sorted(folder.glob("*.pem"))
+            paths = sorted(str(path) for path in folder.glob("*.pem"))
         except OSError as error:
             _log.error("certificate-folder-unreadable", extra={"folder": folder, "reason": error.strerror})
             continue
         for path in paths:
             try:
-                status = path.stat()
+                stamp = _stamp(path)
             except OSError:  # gone since, or a link to nowhere
                 continue
-            yield path, (status.st_mtime_ns, status.st_size, status.st_ino)
+            yield path, stamp
