@@ -40,6 +40,8 @@ class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What customers point `mta-sts.<domain>` at by CNAME."""
     nodes: tuple[str, ...] = ()
     """`address:port` of every server of our policies, asked before a new id is announced; empty: this one."""
+    keep_fetches_days: Annotated[int, msgspec.Meta(ge=30)] = 400
+    """How long the counts of who fetched which policy are kept."""
 
 
 class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,6 +1,6 @@
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -8,9 +8,11 @@ import pytest
 
 from mailward.config import PolicyHost as PolicyHostSettings
 from mailward.config import Settings
+from mailward.hosting.fetchcounts import FetchCounter
 from mailward.hosting.policyweb import PolicyHost, serve_policies
 from mailward.hosting.snapshot import Snapshot, SnapshotKeeper, save_snapshot
 from mailward.net.httpserver import Request, Server
+from mailward.store.services.fetches import FetchCount
 
 HOST = "mta-sts.example.test"
 URL_PATH = "/.well-known/mta-sts.txt"
@@ -163,3 +165,29 @@ def test_health_is_told_to_this_machine_alone(keeper: SnapshotKeeper) -> None:
     for peer, status in (("127.0.0.1", 200), ("::1", 200), ("192.0.2.1", 404), ("", 404)):
         request = Request("GET", "/.well-known/mailward-health", "", HOST, {}, b"", peer, HOST, secure=True)
         assert host.answer(request).status == status, peer
+
+
+async def test_who_fetches_a_hosted_policy_is_counted(settings: Settings, keeper: SnapshotKeeper) -> None:
+    booked: list[FetchCount] = []
+
+    def book(counts: Sequence[FetchCount]) -> int:
+        booked.extend(counts)
+        return len(counts)
+
+    counter = FetchCounter(book)
+    server = await serve_policies(settings, keeper, port=0, counter=counter)
+    try:
+        for _ in range(2):
+            await curl(server, settings)
+        await curl(server, settings, "--user-agent", "Google-SMTP-STS")
+        await curl(server, settings, path="/")
+        await curl(server, settings, host="policies.provider.test")
+    finally:
+        await server.close(grace_seconds=0)
+    await counter.flush()
+    found = {(count.domain, count.fetcher, count.network, count.status): count.fetches for count in booked}
+    assert found == {
+        ("example.test", "curl", "127.0.0.0/24", 200): 2,
+        ("example.test", "google", "127.0.0.0/24", 200): 1,
+        ("example.test", "curl", "127.0.0.0/24", 404): 1,
+    }

@@ -8,7 +8,7 @@ from mailward.store.scope import Scope, scope_of
 
 QUERIES = (
     "domains", "policy_versions", "record_checks", "recipients", "reports", "receipts", "raw_messages",
-    "quarantined", "daily_sessions", "daily_failures", "problems", "problem_domains",
+    "quarantined", "daily_sessions", "daily_failures", "daily_fetches", "problems", "problem_domains",
     "notifications", "memberships", "invitations", "watches", "checks", "watch_findings", "asked_checks",
 )  # fmt: skip
 

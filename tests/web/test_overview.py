@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from mailward.net import clock
-from mailward.store.models import DailyFailures, DailySessions, Domain
+from mailward.store.models import DailyFailures, DailyFetches, DailySessions, Domain
 from mailward.store.queries.daily import Day, Timeline
 from mailward.web.pages.reports.overview import judge
 
@@ -104,3 +104,19 @@ def test_absurd_queries_are_ignored(alice: Client, domain: Domain, query: str) -
 
 def test_a_stranger_finds_nothing(charlie: Client, domain: Domain) -> None:
     assert charlie.get(f"/domains/{domain.name}/").status_code == 404
+
+
+def test_who_fetched_the_policy_is_told_as_they_call_themselves(rita: Client, domain: Domain) -> None:
+    moment = clock.now()
+    for fetcher, agent, status, number in (
+        ("google", "google-smtp-sts", 200, 1234),
+        ("", "exim&", 404, 5),
+    ):
+        DailyFetches.objects.create(
+            organisation_id=domain.organisation_id, domain=domain, day=moment.date(), fetcher=fetcher, agent=agent,
+            network="192.0.2.0/24", status=status, fetches=number, first_at=moment, last_at=moment,
+        )  # fmt: skip
+    text = page(rita)
+    assert "Policy fetches" in text
+    assert "1,234" in text
+    assert "<code>exim&amp;</code>" in text

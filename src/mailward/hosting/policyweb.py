@@ -4,10 +4,12 @@ RFC 8461 section 3.3: GET over HTTPS, status 200, `text/plain`, no redirects. Ev
 short.
 """
 
+import asyncio
 import ipaddress
 import logging
 
 from mailward.config import Settings
+from mailward.hosting.fetchcounts import FetchCounter
 from mailward.hosting.snapshot import SnapshotKeeper
 from mailward.net.certificates import Certificates
 from mailward.net.httpserver import Finished, HttpLimits, Request, Response, Server, refusal, serve_http
@@ -33,6 +35,10 @@ class PolicyHost:
         """Whether a certificate may be made for this name."""
         return name in self._keeper.current.policies or name == self._public_name
 
+    def serves(self, name: str) -> bool:
+        """Whether a policy is hosted under this name."""
+        return name in self._keeper.current.policies
+
     def answer(self, request: Request) -> Response:
         # RFC 9110 §15.5.20: a host other than the one whose certificate the client checked is misdirected
         if request.server_name is not None and request.host != request.server_name:
@@ -57,7 +63,13 @@ class PolicyHost:
         )
 
 
-async def serve_policies(settings: Settings, keeper: SnapshotKeeper, *, port: int | None = None) -> Server:
+async def serve_policies(
+    settings: Settings,
+    keeper: SnapshotKeeper,
+    *,
+    port: int | None = None,
+    counter: FetchCounter | None = None,
+) -> Server:
     """Start serving what the keeper holds, on `port` or the settings'. Raises OSError and the like."""
     host = PolicyHost(keeper, settings.policy_host.public_name)
     certificates = Certificates(settings, is_ours=host.is_ours)
@@ -67,7 +79,7 @@ async def serve_policies(settings: Settings, keeper: SnapshotKeeper, *, port: in
         port=settings.policy_port if port is None else port,
         ssl_context=certificates.server_context(),
         limits=LIMITS,
-        on_finished=_log_request,
+        on_finished=_Finishing(host, counter),
     )
 
 
@@ -75,27 +87,37 @@ async def run(settings: Settings) -> None:
     """Serve until cancelled. Django must be set up."""
     keeper = SnapshotKeeper(settings.data_path / "snapshot.json")
     # policies are served from the saved snapshot at once: the database may be locked, slow or gone
-    server = await serve_policies(settings, keeper)
+    counter = FetchCounter()
+    server = await serve_policies(settings, keeper, counter=counter)
     _log.info("serving", extra={"port": server.port, "policies": len(keeper.current.policies)})
     try:
-        await keeper.follow()
+        await asyncio.gather(keeper.follow(), counter.follow())
     finally:
         await server.close()
 
 
-def _log_request(finished: Finished) -> None:
-    request = finished.request
-    _log.info(
-        "request",
-        extra={
-            "peer": finished.peer,
-            "host": request.host if request else "",
-            "method": request.method if request else "",
-            "path": request.path[:200] if request else "",
-            "status": finished.status,
-            "ms": round(finished.seconds * 1000, 2),
-        },
-    )
+class _Finishing:
+    """What is done about each answer after it was written: it is counted, and logged."""
+
+    def __init__(self, host: PolicyHost, counter: FetchCounter | None) -> None:
+        self._host, self._counter = host, counter
+
+    def __call__(self, finished: Finished) -> None:
+        request = finished.request
+        if self._counter and request and self._host.serves(request.host):
+            user_agent = request.headers.get("user-agent", "")
+            self._counter.count(request.host, user_agent, finished.peer, finished.status)
+        _log.info(
+            "request",
+            extra={
+                "peer": finished.peer,
+                "host": request.host if request else "",
+                "method": request.method if request else "",
+                "path": request.path[:200] if request else "",
+                "status": finished.status,
+                "ms": round(finished.seconds * 1000, 2),
+            },
+        )
 
 
 def _is_loopback(address: str) -> bool:

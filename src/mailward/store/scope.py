@@ -14,6 +14,7 @@ from mailward.store.models import (
     AskedCheck,
     Check,
     DailyFailures,
+    DailyFetches,
     DailySessions,
     Domain,
     DomainRecipient,
@@ -90,6 +91,9 @@ class Scope:
 
     def daily_failures(self) -> QuerySet[DailyFailures]:
         return self._of(DailyFailures)
+
+    def daily_fetches(self) -> QuerySet[DailyFetches]:
+        return self._of(DailyFetches)
 
     def problems(self) -> QuerySet[Problem]:
         return self._of(Problem)

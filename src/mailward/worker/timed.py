@@ -9,7 +9,7 @@ from mailward.config import Settings
 from mailward.net import clock
 from mailward.notify import deliver
 from mailward.store.aio import in_store
-from mailward.store.services import housekeeping, notifications, watching
+from mailward.store.services import fetches, housekeeping, notifications, watching
 from mailward.worker.handlers import HANDLERS
 from mailward.worker.introduction import check_introduction
 
@@ -55,6 +55,11 @@ async def sweep(_settings: Settings) -> None:
     await in_store(housekeeping.sweep, [handler.kind for handler in HANDLERS])
 
 
+async def sweep_fetches(settings: Settings) -> None:
+    while await in_store(fetches.sweep_fetches, settings.policy_host.keep_fetches_days):
+        pass
+
+
 async def remove_orphans(_settings: Settings) -> None:
     await in_store(housekeeping.put_orphans)
 
@@ -73,6 +78,7 @@ TIMED = (
     Timed("watch-sweep", timedelta(hours=1), sweep_watching),
     Timed("verify", timedelta(hours=1), verify_again),
     Timed("sweep", timedelta(hours=1), sweep),
+    Timed("fetches-sweep", timedelta(hours=1), sweep_fetches),
     Timed("orphans", timedelta(hours=1), remove_orphans),
     Timed("relay", timedelta(minutes=5), check_relay),
 )

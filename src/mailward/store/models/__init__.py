@@ -8,6 +8,7 @@ from mailward.store.models.domains import (
     PolicyVersion,
     RecordCheck,
 )
+from mailward.store.models.fetches import DailyFetches
 from mailward.store.models.problems import Notification, Problem, ProblemDomain
 from mailward.store.models.queue import OutboxItem, ServiceState
 from mailward.store.models.reports import (
@@ -34,6 +35,7 @@ __all__ = [
     "AskedCheck",
     "Check",
     "DailyFailures",
+    "DailyFetches",
     "DailySessions",
     "Domain",
     "DomainRecipient",

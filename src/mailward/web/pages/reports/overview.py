@@ -8,11 +8,12 @@ from django.shortcuts import render
 
 from mailward.core.explain.catalogue import Explanation, explain_policy_type, explain_result
 from mailward.core.explain.policies import explain_standing
+from mailward.core.fetchers import find_fetcher
 from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
 from mailward.core.tlsrpt.schema import PolicyType
 from mailward.net import clock
 from mailward.store.models import Domain
-from mailward.store.queries import daily
+from mailward.store.queries import daily, fetches
 from mailward.store.queries.problems import ProblemRow, problems_of_domain
 from mailward.store.queries.reports import Filters, ReportRow, Tab, count_tabs, list_reports
 from mailward.store.scope import Scope
@@ -97,6 +98,7 @@ def domain_home(request: ScopedRequest, name: str) -> HttpResponse:
         "lines": [(line.policy_type, policy_name(line.policy_type), line) for line in lines],
         "problems": _problems(scope, domain),
         "recent": _recent(scope, domain),
+        "fetchers": _fetchers(scope, domain),
         "not_counted": count_tabs(scope, domain).not_counted,
         "line": line,
     }
@@ -164,6 +166,13 @@ def _problems(scope: Scope, domain: Domain) -> list[OpenProblem]:
 
 def _recent(scope: Scope, domain: Domain) -> tuple[ReportRow, ...]:
     return list_reports(scope, Filters(tab=Tab.COUNTED, domain=domain), rows=_RECENT).rows
+
+
+def _fetchers(scope: Scope, domain: Domain) -> daily.Top[tuple[str, fetches.FetcherRow]]:
+    """Who asked for the policy that we serve, by the title of who they say they are (empty: unknown)."""
+    found = fetches.fetchers(scope, domain.pk, clock.today())
+    titled = ((find_fetcher(row.fetcher), row) for row in found.rows)
+    return daily.Top(tuple((known.title if known else "", row) for known, row in titled), found.more)
 
 
 def _figures(scope: Scope, domain: Domain, line: daily.Timeline, period: Period) -> dict[str, object]:
