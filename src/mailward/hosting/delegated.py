@@ -10,50 +10,70 @@ from ipaddress import ip_address
 
 from mailward.config import Settings, SettingsError
 from mailward.core.dns.wire import Type
-from mailward.core.dns.zone import Authority, Record, Soa, make_zone
+from mailward.core.dns.zone import NodeSets, Record, Soa, Zone, make_zone, prepare
 from mailward.core.mtasts import record as sts
 from mailward.core.tlsrpt import record as tlsrpt
-from mailward.store.queries.hosting import Delegation, Delegations
+from mailward.store.queries.hosting import Delegation
 
+SERIAL_RANGE = 2**32
+Change = tuple[Delegation | None, Delegation | None]
+"""What was known of a domain, and what is known now."""
 POLICY_HOST, STS, TLSRPT = "mta-sts", "_mta-sts", "_tlsrpt"
 
 
-def make_authority(settings: Settings, known: Delegations) -> Authority:
-    """Raises SettingsError where the settings make no zone."""
-    own = settings.nameserver
-    servers = [_split_server(text) for text in own.servers] or [(f"ns1.{own.zone}", ())]
-    soa = Soa(
-        servers[0][0],
-        own.contact or f"hostmaster@{own.zone}",
+class ZoneMaker:
+    """The settings' zone, and what one domain adds to it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        own = settings.nameserver
+        self._servers = [_split_server(text) for text in own.servers] or [(f"ns1.{own.zone}", ())]
+
+    def make_zone(self, generation: int) -> Zone:
+        """The zone without any domain. Raises SettingsError where the settings make none."""
+        try:
+            return make_zone(self._settings.nameserver.zone, self.soa(generation), self._own_records())
+        except ValueError as error:
+            raise SettingsError(f"settings: nameserver: {error}") from error
+
+    def soa(self, generation: int) -> Soa:
+        own = self._settings.nameserver
         # RFC 1982: it may wrap around, and a secondary goes on following
-        serial=known.generation % 2**32,
-    )
-    try:
-        return Authority([make_zone(own.zone, soa, _records(settings, servers, known.delegations))])
-    except ValueError as error:
-        raise SettingsError(f"settings: nameserver: {error}") from error
+        return Soa(
+            self._servers[0][0], own.contact or f"hostmaster@{own.zone}", serial=generation % SERIAL_RANGE
+        )
 
-
-def _records(
-    settings: Settings, servers: list[tuple[str, tuple[str, ...]]], known: Iterable[Delegation]
-) -> Iterator[Record]:
-    own, ttl = settings.nameserver, settings.nameserver.ttl_seconds
-    for name, addresses in servers:
-        yield Record(own.zone, Type.NS, name, 3600)
-        for address in addresses:
-            yield _address(name, address, 3600)
-    for each in known:
+    def records_of(self, each: Delegation) -> Iterator[Record]:
+        """All that stands below the domain's label."""
+        own, ttl = self._settings.nameserver, self._settings.nameserver.ttl_seconds
         below = f"{each.token}.{own.zone}"
         if own.policy_addresses:
             for address in own.policy_addresses:
                 yield _address(f"{POLICY_HOST}.{below}", address, ttl)
         else:
-            yield Record(f"{POLICY_HOST}.{below}", Type.CNAME, settings.policy_host.public_name, ttl)
-        target = tlsrpt.mailto_target(f"{each.report_token}@{settings.reports.domain}")
+            yield Record(f"{POLICY_HOST}.{below}", Type.CNAME, self._settings.policy_host.public_name, ttl)
+        target = tlsrpt.mailto_target(f"{each.report_token}@{self._settings.reports.domain}")
         yield Record(f"{TLSRPT}.{below}", Type.TXT, tlsrpt.serialise_record(tlsrpt.Record((target,))), ttl)
         if each.policy_id is not None:
             text = sts.serialise_record(sts.Record(each.policy_id))
             yield Record(f"{STS}.{below}", Type.TXT, text, ttl)
+
+    def _own_records(self) -> Iterator[Record]:
+        for name, addresses in self._servers:
+            yield Record(self._settings.nameserver.zone, Type.NS, name, 3600)
+            for address in addresses:
+                yield _address(name, address, 3600)
+
+
+def change_zone(zone: Zone, maker: ZoneMaker, changes: Iterable[Change]) -> None:
+    """What was known of each domain gives way to what is known now. Raises ValueError."""
+    names: dict[bytes, NodeSets] = {}
+    for before, after in changes:
+        gone = prepare(zone.apex, maker.records_of(before)) if before is not None else {}
+        names |= {name: {} for name in gone}
+        if after is not None:
+            names |= prepare(zone.apex, maker.records_of(after))
+    zone.put(names)
 
 
 def _address(name: str, address: str, ttl: int) -> Record:

@@ -12,57 +12,115 @@ from mailward.core.dns.ratelimit import RateLimiter
 from mailward.core.dns.zone import Authority
 from mailward.core.places import parse_place
 from mailward.hosting.authdns import Nameserver, TransferAccess
-from mailward.hosting.delegated import make_authority
+from mailward.hosting.delegated import SERIAL_RANGE, Change, ZoneMaker, change_zone
 from mailward.hosting.following import Keeper, read_saved, write_whole
 from mailward.hosting.secondaries import Secondaries
 from mailward.hosting.transfer import KeyInvalid, parse_keys
-from mailward.store.queries.hosting import Delegation, Delegations, delegations
+from mailward.net import clock
+from mailward.store.queries.hosting import (
+    Delegation,
+    HostingState,
+    changed_domains,
+    delegations,
+    hosting_state,
+)
+from mailward.store.services.hosting import raise_serial
 
 _log = logging.getLogger("mailward.nameserver")
 
 
+SAVE_SECONDS = 10.0
+"""What is saved is behind by so much at most; it catches up from the database, whatever it missed."""
+_SAVED_AT_ONCE = 1_000
+"""So few domains are saved with each change."""
+CHANGES_AT_ONCE = 100
+"""Domains: 2 ms or so, then questions have their turn."""
+_NOTHING_READ = HostingState(generation=-1)
+
+
 class _Saved(msgspec.Struct, frozen=True):
-    generation: int
-    delegations: tuple[tuple[str, str, str | None], ...]
+    state: HostingState
+    domains: dict[int, Delegation]
 
 
-class ZoneKeeper(Keeper[Delegations]):
-    """Makes a new authority of each change, in the reading thread, and gives it to the server."""
+class ZoneKeeper(Keeper[HostingState]):
+    """Reads what changed in the thread, and changes the zone on the loop, which alone answers from it."""
 
     def __init__(self, path: Path, settings: Settings, server: Nameserver, secondaries: Secondaries) -> None:
         """Raises SettingsError where the settings make no zone."""
-        self._settings = settings
-        self._server = server
+        self._domains: dict[int, Delegation] = {}
+        self._changes: list[Change] = []
+        self._saved_at = float("-inf")
+        self._is_saved = True
         self._secondaries = secondaries
+        self._maker = ZoneMaker(settings)
         super().__init__(path)
-        server.authority = make_authority(settings, self.current)
-        self._made: Authority = server.authority
+        self._zone = self._maker.make_zone(self.current.serial_generation)
+        change_zone(self._zone, self._maker, ((None, each) for each in self._domains.values()))
+        server.authority = Authority([self._zone])
 
-    def load_saved(self, path: Path) -> Delegations:
+    def load_saved(self, path: Path) -> HostingState:
         saved = read_saved(path, _Saved)
         if saved is None:
-            return Delegations(0, ())
-        return Delegations(saved.generation, tuple(Delegation(*row) for row in saved.delegations))
+            return _NOTHING_READ
+        self._domains = saved.domains
+        return saved.state
 
-    def read(self) -> Delegations:
-        fresh = delegations()
-        # another serial for what is the same would send every secondary for the whole zone
-        if fresh.delegations == self.current.delegations:
-            return self.current
-        self._made = make_authority(self._settings, fresh)
+    def read(self) -> HostingState:
+        held, fresh = self.current, hosting_state()
+        if fresh == held:
+            if not self._is_saved:
+                self.save(held, self._path)
+            return held
+        changed = changed_domains(held) if fresh.must_prove == held.must_prove else None
+        domains = delegations(changed, must_prove=fresh.must_prove)
+        pairs = [
+            (pk, self._domains.get(pk), domains.get(pk))
+            for pk in (self._domains.keys() | domains.keys() if changed is None else changed)
+        ]
+        different = [(pk, before, after) for pk, before, after in pairs if before != after]
+        if _goes_back(held, fresh, has_changed=bool(different)):
+            # an older backup was restored; what then has another serial is read in the next round
+            _log.warning("serial-raised", extra={"serial": held.serial_generation % SERIAL_RANGE})
+            raise_serial(held.serial_generation % SERIAL_RANGE)
+            return held
+        for pk, _, after in different:
+            if after is None:
+                self._domains.pop(pk, None)
+            else:
+                self._domains[pk] = after
+        self._changes += [(before, after) for _, before, after in different]
         return fresh
 
-    def save(self, held: Delegations, path: Path) -> None:
-        rows = tuple((row.token, row.report_token, row.policy_id) for row in held.delegations)
-        write_whole(msgspec.json.encode(_Saved(held.generation, rows)), path)
+    def save(self, held: HostingState, path: Path) -> None:
+        now = clock.monotonic()
+        if len(self._domains) > _SAVED_AT_ONCE and now - self._saved_at < SAVE_SECONDS:
+            self._is_saved = False
+            return
+        write_whole(msgspec.json.encode(_Saved(held, self._domains)), path)
+        self._saved_at, self._is_saved = now, True
 
-    def count(self, held: Delegations) -> int:
-        return len(held.delegations)
+    def count(self, held: HostingState) -> int:
+        return len(self._domains)
 
-    def replaced(self) -> None:
-        self._server.authority = self._made
-        for apex in self._made.zones:
-            self._secondaries.tell(apex)
+    async def refresh(self) -> None:
+        await super().refresh()
+        while self._changes:
+            some, self._changes = self._changes[:CHANGES_AT_ONCE], self._changes[CHANGES_AT_ONCE:]
+            change_zone(self._zone, self._maker, some)
+            await asyncio.sleep(0)
+        serial = self.current.serial_generation
+        if serial % SERIAL_RANGE != self._zone.serial:
+            self._zone.set_soa(self._maker.soa(serial))
+            self._secondaries.tell(self._zone.apex)
+
+
+def _goes_back(held: HostingState, fresh: HostingState, *, has_changed: bool) -> bool:
+    """Whether what we serve differs and its serial would not be newer than the one that secondaries have."""
+    if held == _NOTHING_READ:
+        return False
+    ahead = fresh.serial_generation - held.serial_generation
+    return ahead < 0 or (has_changed and ahead == 0)
 
 
 def make_nameserver(settings: Settings) -> tuple[Nameserver, Secondaries]:

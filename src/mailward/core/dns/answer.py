@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from mailward.core.dns.wire import HEADER, MAX_LABEL, MAX_NAME, Rcode, Type
-from mailward.core.dns.zone import Authority
+from mailward.core.dns.zone import Authority, Zone
 
 UDP_PAYLOAD = 1232
 """What we take and send at most by UDP: fits into the smallest IPv6 packet (DNS flag day 2020)."""
@@ -98,11 +98,14 @@ def _look_up(
     if query[at + 3 : end] != _CLASS_IN:
         return _fail(query, end, Rcode.REFUSED, opt)
     if sets is None:
-        return _deny(query, end, name, authority, opt)
+        zone = authority.zone_of(name)
+        sets = None if zone is None else zone.nodes.get(name)
+        if sets is None:
+            return _deny(query, end, name, zone, opt)
     packed = sets.get(kind) or sets.get(Type.ALIAS)
     if packed is None:
         if kind != Type.ANY or not sets:
-            return _deny(query, end, name, authority, opt, exists=True)
+            return _deny(query, end, name, authority.zone_of(name), opt, exists=True)
         packed = _ANY
     wire = b"".join((
         query[:2], bytes((_QR | _AA | query[2] & _RD, query[3] & _CD)), b"\0\1", packed[:2],
@@ -126,10 +129,9 @@ def _shorten(wire: bytes, end: int, opt: bytes) -> bytes:
 
 
 def _deny(
-    query: bytes, end: int, name: bytes, authority: Authority, opt: bytes, *, exists: bool = False
+    query: bytes, end: int, name: bytes, zone: Zone | None, opt: bytes, *, exists: bool = False
 ) -> Reply:
     """No data, no such name, or not our zone. The first two with the SOA (RFC 2308 section 3)."""
-    zone = authority.zone_of(name)
     if zone is None:
         return _fail(query, end, Rcode.REFUSED, opt)
     rcode = Rcode.NOERROR if exists else Rcode.NXDOMAIN

@@ -76,6 +76,21 @@ class HostingGeneration(models.Model):
     """One row (id 1) that counts up with every change of what is hosted, for snapshots to reload by."""
 
     value = models.BigIntegerField(default=0)
+    mark = models.BigIntegerField(default=0)
+    """Random, another one with each change: a restored backup that counts to the same value has another."""
+    zone_value = models.BigIntegerField(default=0)
+    """The value of the last change that our nameserver's zone may show: its serial."""
+
+
+class HostingChange(models.Model):
+    """What changed, so that a snapshot takes up a change without reading everything. Thrown away after a while:
+    who is further behind reads everything.
+    """
+
+    generation = models.BigIntegerField(db_index=True)
+    mark = models.BigIntegerField()
+    domain_id = models.BigIntegerField(null=True)
+    """Also of a domain that is gone by now; None: anything may have changed."""
 
 
 class RecordCheck(models.Model):

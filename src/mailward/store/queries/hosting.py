@@ -1,8 +1,13 @@
 """What the policy host serves."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from mailward.store.models import Domain, HostingGeneration, Organisation
+from mailward.store.models import Domain, HostingChange, HostingGeneration, Organisation
+from mailward.store.queries.evidence import chunks
+
+_MAX_CHANGES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +22,39 @@ def hosting_generation() -> int:
     return HostingGeneration.objects.filter(pk=1).values_list("value", flat=True).first() or 0
 
 
-@dataclass(frozen=True, slots=True)
-class Delegation:
+class HostingState(NamedTuple):
+    """How far somebody has read. Of two equal ones the same is hosted."""
+
+    generation: int = 0
+    mark: int = 0
+    serial_generation: int = 0
+    """Modulo 2^32 the serial of our nameserver's zone."""
+    must_prove: bool = False
+    """Several organisations: only proved claims are hosted."""
+
+
+def hosting_state() -> HostingState:
+    row = HostingGeneration.objects.filter(pk=1).values_list("value", "mark", "zone_value").first()
+    must_prove = Organisation.objects.count() > 1
+    return HostingState(0, 0, 0, must_prove) if row is None else HostingState(*row, must_prove)
+
+
+def changed_domains(since: HostingState) -> frozenset[int] | None:
+    """The domains of which something that is hosted changed since then; they may be gone. None: anything may have
+    changed, or what was then is not what this database remembers.
+    """
+    rows = list(
+        HostingChange.objects.filter(generation__gte=since.generation)
+        .order_by("generation")
+        .values_list("generation", "mark", "domain_id")[:_MAX_CHANGES]
+    )
+    later = [domain_id for generation, _, domain_id in rows if generation > since.generation]
+    is_our_past = bool(rows) and rows[0][:2] == (since.generation, since.mark)
+    named = frozenset(domain_id for domain_id in later if domain_id is not None)
+    return named if is_our_past and len(rows) < _MAX_CHANGES and None not in later else None
+
+
+class Delegation(NamedTuple):
     """What our nameserver says for one domain."""
 
     token: str
@@ -27,26 +63,22 @@ class Delegation:
     """None: no policy is announced."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delegations:
-    generation: int
-    delegations: tuple[Delegation, ...]
-
-
-def delegations() -> Delegations:
-    """Of every domain. An id is told for those alone whose policy is served: see `hosted_policies`."""
-    generation = hosting_generation()
-    must_prove = Organisation.objects.count() > 1
-    rows = Domain.objects.order_by("pk").values_list(
-        "delegation_token", "report_token", "announced_version__policy_id", "claim_verified_at"
+def delegations(domain_ids: Collection[int] | None = None, *, must_prove: bool) -> dict[int, Delegation]:
+    """Of these domains, or of every one. An id is told for those alone whose policy is served: see
+    `hosted_policies`.
+    """
+    domains = Domain.objects.order_by("pk")
+    parts = (
+        [domains]
+        if domain_ids is None
+        else [domains.filter(pk__in=part) for part in chunks(list(domain_ids))]
     )
-    return Delegations(
-        generation,
-        tuple(
-            Delegation(token, report_token, None if must_prove and proved is None else policy_id)
-            for token, report_token, policy_id, proved in rows.iterator(chunk_size=5_000)
-        ),
-    )
+    columns = ("pk", "delegation_token", "report_token", "announced_version__policy_id", "claim_verified_at")
+    return {
+        pk: Delegation(token, report_token, None if must_prove and proved is None else policy_id)
+        for part in parts
+        for pk, token, report_token, policy_id, proved in part.values_list(*columns).iterator(5_000)
+    }
 
 
 def hosted_policies() -> Hosted:

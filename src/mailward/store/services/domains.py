@@ -75,7 +75,8 @@ def create_domains(scope: Scope, wanted: Iterable[names.Domain]) -> Added:
         for name in distinct
         if name not in there
     )
-    bump_generation()
+    if created:
+        bump_generation(*(domain.pk for domain in created))
     return Added(tuple(created), tuple(name for name in distinct if name in there))
 
 
@@ -88,11 +89,12 @@ def delete_domain(scope: Scope, domain_id: int) -> None:
     domain = scope.domains().get(pk=domain_id)
     with transaction.atomic():
         Domain.objects.filter(pk=domain.pk).update(current_version=None, announced_version=None)
-        bump_generation()
+        bump_generation(domain.pk)
     while _delete_some_reports(domain.pk):
         pass
     with transaction.atomic():
         Domain.objects.filter(pk=domain.pk).delete()
+        bump_generation(domain.pk)
 
 
 @transaction.atomic
@@ -125,7 +127,7 @@ def verify_claim(domain_id: int) -> bool:
             raise ClaimHeld(domain.name)
         Domain.objects.filter(pk=holder.pk).update(claim_verified_at=None)
     Domain.objects.filter(pk=domain_id).update(claim_verified_at=clock.now())
-    bump_generation()
+    bump_generation(domain_id, *([holder.pk] if holder is not None else []))
     return True
 
 

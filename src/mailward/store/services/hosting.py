@@ -1,11 +1,56 @@
-"""Telling the policy host that what it serves has changed."""
+"""Telling policy host and nameserver that what they serve has changed."""
 
+import secrets
+
+from django.db import transaction
 from django.db.models import F
 
-from mailward.store.models import HostingGeneration
+from mailward.store.models import HostingChange, HostingGeneration
+
+_MAX_NAMED = 5_000
+"""Beyond that, reading everything is the same work."""
+KEEP_GENERATIONS = 20_000
+_MARK_BITS = 62
+_SERIALS = 2**32
 
 
-def bump_generation() -> None:
-    """Count up in the transaction of the change: once that is committed, the policy host reloads."""
-    if not HostingGeneration.objects.filter(pk=1).update(value=F("value") + 1):
-        HostingGeneration.objects.get_or_create(pk=1, defaults={"value": 1})
+@transaction.atomic
+def bump_generation(*domain_ids: int, zone: bool = True) -> None:
+    """Count up in the transaction of the change: once that is committed, policy host and nameserver take it up.
+
+    Named domains alone are read again, which costs the same however many there are; without names, all. `zone`:
+    whether anything changes that our nameserver says (another serial sends every secondary for the whole zone).
+    """
+    mark = secrets.randbits(_MARK_BITS)
+    # the row is ours from here to the commit, so that generations are committed in their order
+    values = {"zone_value": F("value") + 1} if zone else {}
+    if not HostingGeneration.objects.filter(pk=1).update(value=F("value") + 1, mark=mark, **values):
+        HostingGeneration.objects.create(pk=1, value=1, mark=mark, zone_value=int(zone))
+    _note(mark, domain_ids)
+
+
+@transaction.atomic
+def raise_serial(past: int) -> None:
+    """Secondaries have seen the serial `past`, and the database does not know of it: a backup was restored. Count
+    on from there, so that the next serial is newer for them (RFC 1982), on every node.
+    """
+    row = HostingGeneration.objects.select_for_update().get_or_create(pk=1)[0]
+    row.value += (past - row.value) % _SERIALS + 1
+    row.zone_value = row.value
+    row.mark = secrets.randbits(_MARK_BITS)
+    row.save()
+    _note(row.mark, ())
+
+
+def forget_old_changes() -> None:
+    """Who is so far behind reads everything."""
+    current = HostingGeneration.objects.filter(pk=1).values_list("value", flat=True).first() or 0
+    HostingChange.objects.filter(generation__lt=current - KEEP_GENERATIONS).delete()
+
+
+def _note(mark: int, domain_ids: tuple[int, ...]) -> None:
+    generation = HostingGeneration.objects.values_list("value", flat=True).get(pk=1)
+    named: tuple[int | None, ...] = domain_ids if 0 < len(domain_ids) <= _MAX_NAMED else (None,)
+    HostingChange.objects.bulk_create(
+        HostingChange(generation=generation, mark=mark, domain_id=domain_id) for domain_id in named
+    )

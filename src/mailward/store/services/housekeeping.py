@@ -20,6 +20,7 @@ from mailward.store.models import (
 )
 from mailward.store.queries.evidence import chunks
 from mailward.store.services import outbox
+from mailward.store.services.hosting import forget_old_changes
 from mailward.store.services.problems import close_gone
 
 RECORDS_EVERY = timedelta(days=1)
@@ -66,6 +67,7 @@ def sweep(kinds: Iterable[str]) -> None:
     Invitation.objects.filter(expires_at__lt=now - _KEEP_INVITATIONS).delete()
     strays = OutboxItem.objects.exclude(kind__in=list(kinds))
     strays.filter(available_at__lt=now - _KEEP_STRAYS).delete()
+    forget_old_changes()
     close_gone()
 
 

@@ -75,7 +75,7 @@ def publish_policy(
     )
     outbox.put("records", str(domain.pk))
     outbox.put("announce", str(domain.pk))
-    bump_generation()
+    bump_generation(domain.pk, zone=False)
     return version
 
 
@@ -87,7 +87,7 @@ def announce_version(domain_id: int, version_id: int) -> bool:
     current = Domain.objects.filter(pk=domain_id, current_version_id=version_id)
     if not current.update(announced_version_id=version_id):
         return False
-    bump_generation()
+    bump_generation(domain_id)
     return True
 
 

@@ -1,0 +1,158 @@
+"""The nameserver's zone in step with the database: by what changed alone, and after a restored backup."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from mailward.config import Nameserver as NameserverSettings
+from mailward.config import Settings
+from mailward.core.dns.wire import Type, encode_name
+from mailward.core.dns.zone import Zone
+from mailward.hosting.nameserver import ZoneKeeper, make_nameserver
+from mailward.store.aio import in_store
+from mailward.store.models import Domain, HostingChange, HostingGeneration, Organisation
+from mailward.store.queries.hosting import changed_domains, delegations, hosting_state
+from mailward.store.services import hosting
+from mailward.store.services.hosting import bump_generation, forget_old_changes, raise_serial
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def organisation() -> Organisation:
+    return Organisation.objects.create(name="One", report_token="0rganisation")
+
+
+def add_domain(organisation: Organisation, number: int) -> Domain:
+    domain = Domain.objects.create(
+        organisation=organisation,
+        name=f"example{number}.test",
+        report_token=f"rep0rt{number}",
+        claim_token="c",
+        delegation_token=f"t0ken{number}",
+    )
+    bump_generation(domain.pk)
+    return domain
+
+
+@pytest.fixture
+async def keeper(tmp_path: Path, organisation: Organisation) -> AsyncIterator[ZoneKeeper]:
+    settings = Settings(data=str(tmp_path), nameserver=NameserverSettings(zone="sts.test"))
+    server, secondaries = make_nameserver(settings)
+    keeper = ZoneKeeper(tmp_path / "zone.json", settings, server, secondaries)
+    yield keeper
+    keeper.close()
+
+
+def zone_of(keeper: ZoneKeeper) -> Zone:
+    return keeper._zone
+
+
+def has(keeper: ZoneKeeper, number: int) -> bool:
+    return Type.TXT in zone_of(keeper).nodes.get(encode_name(f"_tlsrpt.t0ken{number}.sts.test"), {})
+
+
+async def test_a_change_of_one_domain_reads_that_one(keeper: ZoneKeeper, organisation: Organisation) -> None:
+    for number in range(3):
+        await in_store(add_domain, organisation, number)
+    await keeper.refresh()
+    before = await in_store(hosting_state)
+    domain = await in_store(add_domain, organisation, 3)
+    assert await in_store(changed_domains, before) == {domain.pk}
+    await keeper.refresh()
+    assert [has(keeper, number) for number in range(4)] == [True] * 4
+    assert zone_of(keeper).serial == keeper.current.generation
+
+
+def test_what_changed_costs_as_many_questions_however_many_domains_there_are(
+    organisation: Organisation,
+) -> None:
+    for number in range(50):
+        domain = add_domain(organisation, number)
+    with CaptureQueriesContext(
+        connection,
+    ) as asked:
+        found = delegations([domain.pk], must_prove=False)
+    assert list(found) == [domain.pk]
+    assert len(asked) == 1
+
+
+def test_a_change_without_names_and_one_that_is_forgotten_are_anything(
+    organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_domain(organisation, 1)
+    before = hosting_state()
+    add_domain(organisation, 2)
+    assert changed_domains(before) is not None
+    bump_generation()
+    assert changed_domains(before) is None
+    before = hosting_state()
+    monkeypatch.setattr(hosting, "KEEP_GENERATIONS", 2)
+    for number in range(3, 8):
+        add_domain(organisation, number)
+    forget_old_changes()
+    assert changed_domains(before) is None
+    assert HostingChange.objects.count() == 3
+
+
+def test_a_policy_that_is_not_announced_yet_leaves_the_serial(organisation: Organisation) -> None:
+    domain = add_domain(organisation, 1)
+    before = hosting_state()
+    bump_generation(domain.pk, zone=False)
+    after = hosting_state()
+    assert after.serial_generation == before.serial_generation
+    assert after.generation == before.generation + 1
+
+
+async def test_after_a_restored_backup_the_serial_goes_on(
+    keeper: ZoneKeeper, organisation: Organisation
+) -> None:
+    await in_store(add_domain, organisation, 1)
+    backup = await in_store(HostingGeneration.objects.values("value", "mark", "zone_value").get)
+    for number in (2, 3):
+        await in_store(add_domain, organisation, number)
+    await keeper.refresh()
+    serial = zone_of(keeper).serial
+
+    def restore() -> None:
+        Domain.objects.exclude(name="example1.test").delete()
+        HostingChange.objects.filter(generation__gt=backup["value"]).delete()
+        HostingGeneration.objects.update(**backup)
+        # as many changes as before, and others: the same count says nothing
+        for number in (4, 5):
+            add_domain(organisation, number)
+
+    await in_store(restore)
+    keeper._loaded_at = float("-inf")  # as after FULL_RELOAD_SECONDS
+    await keeper.refresh()
+    await keeper.refresh()
+    assert [has(keeper, number) for number in range(1, 6)] == [True, False, False, True, True]
+    assert zone_of(keeper).serial == serial + 1 == (await in_store(hosting_state)).generation
+
+
+@pytest.mark.parametrize(("past", "serial"), [(7, 8), (2**32 - 1, 0), (2, 3)])
+def test_a_serial_that_secondaries_have_seen_is_passed(db: None, past: int, serial: int) -> None:
+    for _ in range(5):
+        bump_generation()
+    raise_serial(past)
+    state = hosting_state()
+    assert state.generation > 5
+    assert state.serial_generation % 2**32 == serial
+    assert changed_domains(state) == frozenset()
+
+
+async def test_what_was_saved_late_is_caught_up(
+    keeper: ZoneKeeper, organisation: Organisation, tmp_path: Path
+) -> None:
+    await in_store(add_domain, organisation, 1)
+    await keeper.refresh()
+    await in_store(add_domain, organisation, 2)
+    settings = Settings(data=str(tmp_path), nameserver=NameserverSettings(zone="sts.test"))
+    again = ZoneKeeper(tmp_path / "zone.json", settings, *make_nameserver(settings))
+    assert [has(again, number) for number in (1, 2)] == [True, False]
+    await again.refresh()
+    assert has(again, 2)
+    again.close()
