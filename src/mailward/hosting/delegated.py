@@ -5,12 +5,12 @@ _tlsrpt.<token>.<zone>      TXT    v=TLSRPTv1; rua=...
 mta-sts.<token>.<zone>      A, AAAA of the policy host, or a CNAME to it
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 
 from mailward.config import Settings, SettingsError
-from mailward.core.dns.wire import Type
-from mailward.core.dns.zone import NodeSets, Record, Soa, Zone, make_zone, prepare
+from mailward.core.dns.wire import Type, encode_label, encode_name
+from mailward.core.dns.zone import NodeSets, Record, Soa, Zone, make_zone, pack_texts, prepare
 from mailward.core.mtasts import record as sts
 from mailward.core.tlsrpt import record as tlsrpt
 from mailward.store.queries.hosting import Delegation
@@ -19,15 +19,27 @@ SERIAL_RANGE = 2**32
 Change = tuple[Delegation | None, Delegation | None]
 """What was known of a domain, and what is known now."""
 POLICY_HOST, STS, TLSRPT = "mta-sts", "_mta-sts", "_tlsrpt"
+_POLICY_HOST, _STS, _TLSRPT = (encode_label(label) for label in (POLICY_HOST, STS, TLSRPT))
+_NO_SETS: NodeSets = {}
+_SAMPLE = "x" * 32  # as long as an id may be (RFC 8461 §3.1)
 
 
 class ZoneMaker:
     """The settings' zone, and what one domain adds to it."""
 
     def __init__(self, settings: Settings) -> None:
+        """Raises SettingsError where the settings make no zone."""
         self._settings = settings
         own = settings.nameserver
         self._servers = [_split_server(text) for text in own.servers] or [(f"ns1.{own.zone}", ())]
+        self._ttl = own.ttl_seconds
+        self._report_text = _Template(self._write_report_text)
+        self._sts_text = _Template(_write_sts_text)
+        try:
+            self._apex = encode_name(own.zone)
+            (self._host,) = prepare(self._apex, self._host_records()).values()
+        except ValueError as error:
+            raise SettingsError(f"settings: nameserver: {error}") from error
 
     def make_zone(self, generation: int) -> Zone:
         """The zone without any domain. Raises SettingsError where the settings make none."""
@@ -43,20 +55,28 @@ class ZoneMaker:
             self._servers[0][0], own.contact or f"hostmaster@{own.zone}", serial=generation % SERIAL_RANGE
         )
 
-    def records_of(self, each: Delegation) -> Iterator[Record]:
-        """All that stands below the domain's label."""
-        own, ttl = self._settings.nameserver, self._settings.nameserver.ttl_seconds
-        below = f"{each.token}.{own.zone}"
-        if own.policy_addresses:
-            for address in own.policy_addresses:
-                yield _address(f"{POLICY_HOST}.{below}", address, ttl)
-        else:
-            yield Record(f"{POLICY_HOST}.{below}", Type.CNAME, self._settings.policy_host.public_name, ttl)
-        target = tlsrpt.mailto_target(f"{each.report_token}@{self._settings.reports.domain}")
-        yield Record(f"{TLSRPT}.{below}", Type.TXT, tlsrpt.serialise_record(tlsrpt.Record((target,))), ttl)
+    def sets_of(self, each: Delegation) -> dict[bytes, NodeSets]:
+        """All names below the domain's label, with what they hold. Some 10 us: there are 100,000 domains."""
+        below = encode_label(each.token) + self._apex
+        sets = {
+            _POLICY_HOST + below: self._host,
+            _TLSRPT + below: pack_texts(self._ttl, self._report_text.fill(each.report_token)),
+        }
         if each.policy_id is not None:
-            text = sts.serialise_record(sts.Record(each.policy_id))
-            yield Record(f"{STS}.{below}", Type.TXT, text, ttl)
+            sets[_STS + below] = pack_texts(self._ttl, self._sts_text.fill(each.policy_id))
+        return sets
+
+    def _write_report_text(self, token: str) -> str:
+        target = tlsrpt.mailto_target(f"{token}@{self._settings.reports.domain}")
+        return tlsrpt.serialise_record(tlsrpt.Record((target,)))
+
+    def _host_records(self) -> Iterator[Record]:
+        """Of the policy host, as every domain has them."""
+        own, name = self._settings.nameserver, f"{POLICY_HOST}.{self._settings.nameserver.zone}"
+        for address in own.policy_addresses:
+            yield _address(name, address, self._ttl)
+        if not own.policy_addresses:
+            yield Record(name, Type.CNAME, self._settings.policy_host.public_name, self._ttl)
 
     def _own_records(self) -> Iterator[Record]:
         for name, addresses in self._servers:
@@ -65,14 +85,31 @@ class ZoneMaker:
                 yield _address(name, address, 3600)
 
 
+def _write_sts_text(policy_id: str) -> str:
+    return sts.serialise_record(sts.Record(policy_id))
+
+
+class _Template:
+    """What a strict writer wrote once serves every value of letters and digits: writing costs 50 us."""
+
+    def __init__(self, write: Callable[[str], str]) -> None:
+        self._write = write
+        self._head, _, self._tail = write(_SAMPLE).partition(_SAMPLE)
+
+    def fill(self, value: str) -> str:
+        if value.isascii() and value.isalnum() and len(value) <= len(_SAMPLE):
+            return self._head + value + self._tail
+        return self._write(value)
+
+
 def change_zone(zone: Zone, maker: ZoneMaker, changes: Iterable[Change]) -> None:
     """What was known of each domain gives way to what is known now. Raises ValueError."""
     names: dict[bytes, NodeSets] = {}
     for before, after in changes:
-        gone = prepare(zone.apex, maker.records_of(before)) if before is not None else {}
-        names |= {name: {} for name in gone}
+        if before is not None:
+            names |= dict.fromkeys(maker.sets_of(before), _NO_SETS)
         if after is not None:
-            names |= prepare(zone.apex, maker.records_of(after))
+            names |= maker.sets_of(after)
     zone.put(names)
 
 

@@ -51,6 +51,14 @@ def encode_name(name: str) -> bytes:
     return wire
 
 
+def encode_label(label: str) -> bytes:
+    """The beginning of a name in wire form, lower case. Raises ValueError."""
+    octets = label.lower().encode("ascii")
+    if not 0 < len(octets) <= MAX_LABEL:
+        raise ValueError(f"{label} is an empty or too long label")
+    return bytes((len(octets),)) + octets
+
+
 def decode_name(wire: bytes) -> str:
     """For people: `a.example.`, with anything unusual escaped."""
     labels, at = [], 0

@@ -14,6 +14,8 @@ _HEAD = struct.Struct("!HHIH")
 _TARGET = 14
 """Where in a packed CNAME its target begins: a count, a pointer, a type, a class, a TTL and a length."""
 _MAX_SHARED = 1000
+_SOA, _TXT, _CNAME, _ALIAS = (kind.value for kind in (Type.SOA, Type.TXT, Type.CNAME, Type.ALIAS))
+"""As plain numbers, whose hashes cost nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +80,23 @@ class Zone:
         self._soa = b"\0\1" + _record(Type.SOA, soa.ttl, data)
         # the SOA for the authority section, without its owner
         self.negative = _record(Type.SOA, min(soa.negative, soa.ttl), data)[2:]
-        self.nodes[self.apex] = {**self.nodes.get(self.apex, {}), Type.SOA: self._soa}
+        self.nodes[self.apex] = {**self.nodes.get(self.apex, {}), _SOA: self._soa}
         self.serial = soa.serial
 
     def put(self, changed: Mapping[bytes, NodeSets]) -> None:
         """These names now have these sets and no others; a name without any is removed. All are in the zone
         (see `prepare`). Raises ValueError for CNAMEs without end.
         """
-        aliases = [name for name, sets in changed.items() if Type.CNAME in sets]
+        aliases = [name for name, sets in changed.items() if _CNAME in sets]
         for name, sets in changed.items():
             if name == self.apex:
-                sets = {**sets, Type.SOA: self._soa}
+                sets = {**sets, _SOA: self._soa}
             if sets:
                 self._set(name, sets)
             else:
                 self._remove(name)
         if self._targets and not self._targets.keys().isdisjoint(changed):
-            aliases = [name for name, sets in self.nodes.items() if Type.CNAME in sets]
+            aliases = [name for name, sets in self.nodes.items() if _CNAME in sets]
         for name in aliases:
             self.nodes[name] = self._share(self._resolve(name))
 
@@ -108,9 +110,9 @@ class Zone:
         yield soa
         for name, sets in zip(names, nodes, strict=True):
             # the other sets of an alias are answers put together, not records
-            kinds = (Type.CNAME,) if Type.CNAME in sets else sets
+            kinds = (_CNAME,) if _CNAME in sets else sets
             for kind in kinds:
-                if kind != Type.SOA:
+                if kind != _SOA:
                     yield from _spell_out(name, sets[kind])
         yield soa
 
@@ -118,9 +120,9 @@ class Zone:
         before = self.nodes.get(name)
         if before is None:
             self._enter(name)
-        elif Type.CNAME in before:
+        elif _CNAME in before:
             self._forget_target(before)
-        if Type.CNAME in sets and is_below(target := sets[Type.CNAME][_TARGET:], self.apex):
+        if _CNAME in sets and is_below(target := sets[_CNAME][_TARGET:], self.apex):
             self._targets[target] += 1
         self.nodes[name] = self._share(sets)
 
@@ -128,7 +130,7 @@ class Zone:
         before = self.nodes.get(name)
         if before is None:
             return
-        if Type.CNAME in before:
+        if _CNAME in before:
             self._forget_target(before)
         self.nodes[name] = _NO_SETS
         self._leave(name)
@@ -152,7 +154,7 @@ class Zone:
                 del self._below[name]
 
     def _forget_target(self, sets: NodeSets) -> None:
-        target = sets[Type.CNAME][_TARGET:]
+        target = sets[_CNAME][_TARGET:]
         if target in self._targets:
             self._targets[target] -= 1
             if not self._targets[target]:
@@ -160,7 +162,7 @@ class Zone:
 
     def _share(self, sets: NodeSets) -> NodeSets:
         """The addresses of 100,000 policy hosts are one set; texts are each name's own."""
-        if Type.TXT in sets or Type.SOA in sets:
+        if _TXT in sets or _SOA in sets:
             return sets
         key = tuple(sorted(sets.items()))
         if key not in self._shared and len(self._shared) >= _MAX_SHARED:
@@ -171,18 +173,18 @@ class Zone:
         """Where a CNAME leads to a name of the same zone, the answer holds what is found there (RFC 1034 section
         4.3.2).
         """
-        own = self.nodes[name][Type.CNAME]
+        own = self.nodes[name][_CNAME]
         links, target = [own[2:]], own[_TARGET:]
-        while (sets := self.nodes.get(target, _NO_SETS)) and Type.CNAME in sets:
-            links.extend(_spell_out(target, sets[Type.CNAME]))
-            target = sets[Type.CNAME][_TARGET:]
+        while (sets := self.nodes.get(target, _NO_SETS)) and _CNAME in sets:
+            links.extend(_spell_out(target, sets[_CNAME]))
+            target = sets[_CNAME][_TARGET:]
             if len(links) > MAX_CHAIN:
                 raise ValueError(f"the CNAMEs that begin at {decode_name(name)} do not end")
-        answers: dict[int, bytes] = {Type.CNAME.value: own}
+        answers: dict[int, bytes] = {_CNAME: own}
         for kind, packed in sets.items():
             wires = [*links, *_spell_out(target, packed)]
             answers[kind] = len(wires).to_bytes(2, "big") + b"".join(wires)
-        answers[Type.ALIAS] = len(links).to_bytes(2, "big") + b"".join(links)
+        answers[_ALIAS] = len(links).to_bytes(2, "big") + b"".join(links)
         return answers
 
 
@@ -257,14 +259,18 @@ def prepare(apex: bytes, records: Iterable[Record]) -> dict[bytes, NodeSets]:
     return {name: _pack(sets) for name, sets in gathered.items()}
 
 
+def pack_texts(ttl: int, *texts: str) -> NodeSets:
+    """A name's only set: these texts. Raises ValueError for what is not ASCII."""
+    wires = (_record(Type.TXT, ttl, _strings(text.encode("ascii"))) for text in texts)
+    return {_TXT: len(texts).to_bytes(2, "big") + b"".join(wires)}
+
+
 def encode_data(kind: Type, data: str | bytes) -> bytes:
     """Rdata. Raises ValueError."""
     if isinstance(data, bytes):
         return data
     if kind is Type.TXT:
-        text = data.encode("ascii")
-        strings = [text[at : at + 255] for at in range(0, len(text), 255)] or [b""]
-        return b"".join(bytes([len(string)]) + string for string in strings)
+        return _strings(data.encode("ascii"))
     if kind in (Type.A, Type.AAAA):
         address = ip_address(data)
         if (address.version == 4) is not (kind is Type.A):
@@ -273,6 +279,13 @@ def encode_data(kind: Type, data: str | bytes) -> bytes:
     if kind in (Type.CNAME, Type.NS):
         return encode_name(data)
     raise ValueError(f"the data of {kind.name} is given as octets")
+
+
+def _strings(text: bytes) -> bytes:
+    if len(text) < 256:
+        return bytes((len(text),)) + text
+    strings = (text[at : at + 255] for at in range(0, len(text), 255))
+    return b"".join(bytes((len(string),)) + string for string in strings)
 
 
 def _soa(soa: Soa) -> bytes:
