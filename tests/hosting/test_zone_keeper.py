@@ -61,7 +61,7 @@ async def test_a_change_of_one_domain_reads_that_one(keeper: ZoneKeeper, organis
     await keeper.refresh()
     before = await in_store(hosting_state)
     domain = await in_store(add_domain, organisation, 3)
-    assert await in_store(changed_domains, before) == {domain.pk}
+    assert await in_store(changed_domains, before) == frozenset({domain.pk})
     await keeper.refresh()
     assert [has(keeper, number) for number in range(4)] == [True] * 4
     assert zone_of(keeper).serial == keeper.current.generation

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("store", "0004_delegation")]
+    dependencies = [("store", "0005_fetches")]
 
     operations = [
         migrations.AddField("hostinggeneration", "mark", models.BigIntegerField(default=0)),
