@@ -6,9 +6,11 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import msgspec
+from django.db import Error as DatabaseError
 
 from mailward.config import Settings, SettingsError
 from mailward.core.dns.ratelimit import RateLimiter
+from mailward.core.dns.wire import is_newer_serial
 from mailward.core.dns.zone import Authority
 from mailward.core.places import parse_place
 from mailward.hosting.authdns import Nameserver, TransferAccess
@@ -17,6 +19,7 @@ from mailward.hosting.following import Keeper, read_saved, write_whole
 from mailward.hosting.secondaries import Secondaries
 from mailward.hosting.transfer import KeyInvalid, parse_keys
 from mailward.net import clock
+from mailward.store.aio import in_store
 from mailward.store.queries.hosting import (
     Delegation,
     HostingState,
@@ -33,6 +36,7 @@ SAVE_SECONDS = 10.0
 """What is saved is behind by so much at most; it catches up from the database, whatever it missed."""
 _SAVED_AT_ONCE = 1_000
 """So few domains are saved with each change."""
+ASK_AGAIN_SECONDS = 300.0
 CHANGES_AT_ONCE = 100
 """Domains: 2 ms or so, then questions have their turn."""
 _NOTHING_READ = HostingState(generation=-1)
@@ -50,6 +54,7 @@ class ZoneKeeper(Keeper[HostingState]):
         """Raises SettingsError where the settings make no zone."""
         self._domains: dict[int, Delegation] = {}
         self._changes: list[Change] = []
+        self._refreshing = asyncio.Lock()
         self._saved_at = float("-inf")
         self._is_saved = True
         self._secondaries = secondaries
@@ -103,7 +108,19 @@ class ZoneKeeper(Keeper[HostingState]):
     def count(self, held: HostingState) -> int:
         return len(self._domains)
 
+    @property
+    def apex(self) -> bytes:
+        return self._zone.apex
+
+    @property
+    def serial(self) -> int:
+        return self._zone.serial
+
     async def refresh(self) -> None:
+        async with self._refreshing:
+            await self._take_up()
+
+    async def _take_up(self) -> None:
         await super().refresh()
         while self._changes:
             some, self._changes = self._changes[:CHANGES_AT_ONCE], self._changes[CHANGES_AT_ONCE:]
@@ -136,6 +153,30 @@ def make_nameserver(settings: Settings) -> tuple[Nameserver, Secondaries]:
     return Nameserver(limiter, TransferAccess(keys, networks)), secondaries
 
 
+async def pass_secondaries(keeper: ZoneKeeper, secondaries: Secondaries) -> None:
+    """Where a secondary has a newer serial than ours, count on from there, or it would never take our zone again: an
+    older backup was restored on a machine that does not remember what it served.
+
+    Ends once every secondary was heard.
+    """
+    while True:
+        await keeper.refresh()
+        serials = await secondaries.serials(keeper.apex)
+        newest = keeper.serial
+        for serial in serials.values():
+            newest = serial if is_newer_serial(serial, newest) else newest
+        if newest != keeper.serial:
+            _log.warning("serial-raised", extra={"serial": newest, "ours": keeper.serial})
+            try:
+                await in_store(raise_serial, newest)
+            except DatabaseError as error:
+                _log.error("serial-not-raised", extra={"reason": error})
+                serials = {}
+        if len(serials) == len(secondaries):
+            return
+        await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+
 async def run(settings: Settings) -> None:
     """Serve until cancelled. Django must be set up."""
     server, secondaries = make_nameserver(settings)
@@ -146,7 +187,9 @@ async def run(settings: Settings) -> None:
         extra={"zone": settings.nameserver.zone, "port": port, "domains": keeper.count(keeper.current)},
     )
     try:
-        await keeper.follow()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(keeper.follow())
+            group.create_task(pass_secondaries(keeper, secondaries))
     finally:
         secondaries.close()
         await server.close()

@@ -1,4 +1,7 @@
-"""Telling secondaries that the zone has changed (RFC 1996); what they make of it is theirs: they ask for the SOA."""
+"""Telling secondaries that the zone has changed (RFC 1996); what they make of it is theirs: they ask for the SOA.
+
+And asking them what they have.
+"""
 
 import asyncio
 import logging
@@ -6,12 +9,20 @@ import secrets
 from collections.abc import Sequence
 from functools import partial
 
+import dns.asyncquery
+import dns.exception
+import dns.message
+import dns.name
+import dns.rdataclass
+import dns.rdatatype
+
 from mailward.hosting.transfer import Keys, make_notify
 from mailward.net import clock
 
 _log = logging.getLogger("mailward.nameserver")
 
 FIRST_WAIT_SECONDS = 2.0
+_ASK_SECONDS = 5.0
 ATTEMPTS = 6
 """RFC 1996 section 3.6: again until answered, less and less often; the SOA's refresh is what remains after that."""
 
@@ -28,6 +39,18 @@ class Secondaries:
             earlier.cancel()
         if self._addresses:
             self._telling[apex] = asyncio.create_task(self._tell_all(apex))
+
+    async def serials(self, apex: bytes) -> dict[tuple[str, int], int]:
+        """What each has now of our zone; without those that do not answer, or do not have it."""
+        answers = await asyncio.gather(*(_ask_serial(address, apex) for address in self._addresses))
+        return {
+            address: serial
+            for address, serial in zip(self._addresses, answers, strict=True)
+            if serial is not None
+        }
+
+    def __len__(self) -> int:
+        return len(self._addresses)
 
     def close(self) -> None:
         for task in self._telling.values():
@@ -62,6 +85,19 @@ class Secondaries:
             finally:
                 transport.close()
         _log.warning("secondary-not-told", extra={"secondary": f"{address[0]}:{address[1]}"})
+
+
+async def _ask_serial(address: tuple[str, int], apex: bytes) -> int | None:
+    question = dns.message.make_query(dns.name.from_wire(apex, 0)[0], "SOA")
+    try:
+        # by TCP, which nobody answers in its place
+        response = await dns.asyncquery.tcp(question, address[0], _ASK_SECONDS, address[1])
+    except (OSError, EOFError, dns.exception.DNSException):
+        return None
+    answer = response.get_rrset(
+        response.answer, question.question[0].name, dns.rdataclass.IN, dns.rdatatype.SOA
+    )
+    return None if answer is None else int(answer[0].serial)
 
 
 class _Waiter(asyncio.DatagramProtocol):

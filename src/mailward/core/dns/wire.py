@@ -75,3 +75,8 @@ def is_below(name: bytes, apex: bytes) -> bool:
     while len(name) - at > len(apex):
         at += name[at] + 1
     return name[at:] == apex
+
+
+def is_newer_serial(one: int, other: int) -> bool:
+    """Whether a secondary that has `other` would take `one` (RFC 1982 section 3.2)."""
+    return 0 < (one - other) % 2**32 < 2**31

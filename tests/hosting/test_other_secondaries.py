@@ -1,0 +1,210 @@
+"""The real Knot and BIND take our zone by AXFR, signed, and follow it by NOTIFY; Knot also signs it."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import dns.flags
+import msgspec
+import pytest
+from tests.hosting.daemons import Tree, ask_until, free_port, make_tree
+from tests.hosting.test_authdns import KEY_TEXT, KEYS
+from tests.hosting.test_secondaries import APEX, authority
+
+from mailward.config import Nameserver as NameserverSettings
+from mailward.config import Settings
+from mailward.core.dns.ratelimit import RateLimiter
+from mailward.hosting.authdns import Nameserver, TransferAccess
+from mailward.hosting.nameserver import ZoneKeeper, make_nameserver, pass_secondaries
+from mailward.hosting.secondaries import Secondaries
+from mailward.store.aio import in_store
+from mailward.store.models import HostingGeneration
+from mailward.store.services.hosting import raise_serial
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="programs of a Debian tree run as root only")
+
+NAME = "_mta-sts.abc.sts.example"
+KEY, ALGORITHM, SECRET = KEY_TEXT.split(":")
+KNOT = f"""\
+server:
+  listen: 127.0.0.1@{{port}}
+  rundir: /own/knot
+database:
+  storage: /own/knot
+log:
+  - target: stderr
+    any: info
+key:
+  - id: {KEY}
+    algorithm: {ALGORITHM}
+    secret: {SECRET}
+remote:
+  - id: mailward
+    address: 127.0.0.1@{{primary}}
+    key: {KEY}
+acl:
+  - id: notify-of-mailward
+    key: {KEY}
+    action: notify
+policy:
+  - id: mailward
+    algorithm: ecdsap256sha256
+    nsec3: off
+zone:
+  - domain: sts.example
+    storage: /own/knot
+    master: mailward
+    acl: notify-of-mailward
+    {{signing}}
+"""
+SIGNING = "dnssec-signing: on\n    dnssec-policy: mailward"
+BIND = f"""\
+options {{{{
+  directory "/own/bind";
+  listen-on port {{port}} {{{{ 127.0.0.1; }}}};
+  listen-on-v6 {{{{ none; }}}};
+  pid-file none;
+  session-keyfile none;
+  recursion no;
+  allow-transfer {{{{ none; }}}};
+}}}};
+controls {{{{ }}}};
+key "{KEY}" {{{{ algorithm {ALGORITHM}; secret "{SECRET}"; }}}};
+zone "sts.example" {{{{
+  type secondary;
+  file "sts.example.zone";
+  primaries port {{primary}} {{{{ 127.0.0.1 key "{KEY}"; }}}};
+}}}};
+"""
+UNBOUND = """\
+server:
+  interface: 127.0.0.1@{port}
+  do-not-query-localhost: no
+  do-ip6: no
+  username: ""
+  chroot: ""
+  directory: "/own"
+  pidfile: ""
+  use-syslog: no
+  cache-max-ttl: 0
+  module-config: "validator iterator"
+  trust-anchor: "{ds}"
+stub-zone:
+  name: "sts.example"
+  stub-addr: 127.0.0.1@{knot}
+remote-control:
+  control-enable: no
+"""
+
+
+@pytest.fixture
+def tree() -> Iterator[Tree]:
+    with make_tree() as tree:
+        for folder in ("knot", "bind"):
+            (tree.root / "own" / folder).mkdir()
+        yield tree
+
+
+@pytest.fixture
+async def primary() -> AsyncIterator[tuple[Nameserver, int]]:
+    server = Nameserver(RateLimiter(per_topic=0, per_address=0), TransferAccess(KEYS))
+    server.authority = authority(1, "one")
+    yield server, await server.listen(["127.0.0.1"], 0)
+    await server.close()
+
+
+def knot(tree: Tree, port: int, primary: int, signing: str = "") -> AbstractAsyncContextManager[None]:
+    config = tree.write("knot.conf", KNOT.format(port=port, primary=primary, signing=signing))
+    return tree.run("knotd", "-c", config)
+
+
+def bind(tree: Tree, port: int, primary: int) -> AbstractAsyncContextManager[None]:
+    config = tree.write("named.conf", BIND.format(port=port, primary=primary))
+    return tree.run("named", "-g", "-n", "1", "-c", config)
+
+
+async def follow(server: Nameserver, port: int) -> None:
+    """Two changes, each told of."""
+    secondaries = Secondaries([("127.0.0.1", port)], KEYS)
+    try:
+        await ask_until(port, NAME, "id=one")
+        for serial, policy_id in ((2, "two"), (3, "three")):
+            server.authority = authority(serial, policy_id)
+            secondaries.tell(APEX)
+            # the refresh of the SOA is a quarter of an hour: only NOTIFY makes it so soon
+            await ask_until(port, NAME, f"id={policy_id}")
+        assert list((await secondaries.serials(APEX)).values()) == [3]
+    finally:
+        secondaries.close()
+
+
+async def test_knot_takes_the_zone_and_follows_each_change(
+    tree: Tree, primary: tuple[Nameserver, int]
+) -> None:
+    port = free_port()
+    async with knot(tree, port, primary[1]):
+        await follow(primary[0], port)
+
+
+async def test_bind_takes_the_zone_and_follows_each_change(
+    tree: Tree, primary: tuple[Nameserver, int]
+) -> None:
+    """BIND asks by IXFR for what it has already, and gets the whole zone."""
+    port = free_port()
+    async with bind(tree, port, primary[1]):
+        await follow(primary[0], port)
+
+
+async def test_a_zone_that_knot_signs_is_validated(tree: Tree, primary: tuple[Nameserver, int]) -> None:
+    server, port = primary
+    signer, resolver = free_port(), free_port()
+    secondaries = Secondaries([("127.0.0.1", signer)], KEYS)
+    async with knot(tree, signer, port, SIGNING):
+        await ask_until(signer, NAME, "id=one")
+        # what the operator gives to the parent zone; "sts.example. DS 12345 13 2 ..."
+        ds = tree.call("keymgr", "-c", "/own/knot.conf", "sts.example", "ds").splitlines()[0]
+        config = tree.write("unbound.conf", UNBOUND.format(port=resolver, knot=signer, ds=ds))
+        async with tree.run("unbound", "-d", "-c", config):
+            await ask_until(resolver, NAME, "id=one", flags=dns.flags.AD)
+            server.authority = authority(2, "two")
+            secondaries.tell(APEX)
+            response = await ask_until(resolver, NAME, "id=two", flags=dns.flags.AD)
+            assert "RRSIG TXT 13" in "\n".join(map(str, response.answer))
+    secondaries.close()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_machine_that_remembers_nothing_passes_what_its_secondary_has(
+    tree: Tree, tmp_path: Path
+) -> None:
+    """An old backup of the database on a new machine: the secondary has a newer serial, and takes the zone anew."""
+    port = free_port()
+    own = NameserverSettings(
+        zone="sts.example",
+        contact="one@sts.example",
+        transfer_keys=(KEY_TEXT,),
+        secondaries=(f"127.0.0.1:{port}",),
+    )
+    for contact, generation in (("one@sts.example", 5_000), ("restored@sts.example", 7)):
+        folder = tmp_path / contact
+        folder.mkdir()
+        await in_store(HostingGeneration.objects.all().delete)
+        await in_store(raise_serial, generation)
+        # a contact of its own shows whose zone the secondary has
+        settings = Settings(data=str(folder), nameserver=msgspec.structs.replace(own, contact=contact))
+        server, secondaries = make_nameserver(settings)
+        keeper = ZoneKeeper(folder / "zone.json", settings, server, secondaries)
+        primary = await server.listen(["127.0.0.1"], 0)
+        await keeper.refresh()
+        assert keeper.serial == generation + 1
+        async with knot(tree, port, primary):
+            if generation == 7:
+                await ask_until(port, "sts.example", "one.sts.example", "SOA")
+                await pass_secondaries(keeper, secondaries)
+                await keeper.refresh()
+                assert keeper.serial == 5_002
+            await ask_until(port, "sts.example", contact.replace("@", "."), "SOA")
+        keeper.close()
+        secondaries.close()
+        await server.close()
