@@ -91,7 +91,7 @@ async def test_somebody_elses_number_makes_no_test_report(house: House, domain: 
 async def test_a_test_report_that_nobody_takes_says_why(house: House, domain: Domain) -> None:
     closed = Settings(data=house.settings.data, reports=Reports(smtp_port=1))
     resolver = Resolver([house.dns.address])
-    assert "could not be reached" in await send_test_report(domain.pk, settings=closed, resolver=resolver)
+    assert "cannot be used" in await send_test_report(domain.pk, settings=closed, resolver=resolver)
     other = Settings(
         data=house.settings.data,
         reports=Reports(domain="other.localhost", smtp_port=house.doors.smtp_port),

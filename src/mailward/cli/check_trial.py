@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -70,5 +71,6 @@ def _read_relay(text: str) -> Relay:
             raise ValueError(f"--relay: {error}") from error
     if not 0 < port < 65_536:
         raise ValueError(f"--relay: {port} is no port")
+    security: Literal["none", "tls", "starttls"]
     security = "none" if host in _LOOPBACK else "tls" if port == 465 else "starttls"
     return Relay(host=host, port=port, security=security)

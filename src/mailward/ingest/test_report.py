@@ -3,26 +3,25 @@
 It is a real report mail with a number in its report-id that nobody else knows. It is never counted.
 """
 
-import asyncio
-import smtplib
-import ssl
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from email.utils import make_msgid
 
 from django.conf import settings as django_settings
 
-from mailward.config import Settings
+from mailward.config import Relay, Settings
 from mailward.core.tlsrpt.mail import build_mail
 from mailward.core.tlsrpt.schema import DateRange, Policy, PolicyResult, PolicyType, Report, Summary
 from mailward.ingest.nonces import make_nonce
 from mailward.net import clock
+from mailward.net.mailer import Deadlines, MailerError, RecipientRefused, RelaySession
 from mailward.net.resolver import Resolver, make_resolver
 from mailward.store.aio import in_store
 from mailward.store.models import Domain
 
-_SECONDS = 20.0
+_DEADLINES = Deadlines(step=20, opening=20, message=40)
 _MAX_HOSTS = 3
+_MAX_ADDRESSES = 2  # of one host
 _SMTP_PORT = 25
 
 
@@ -38,17 +37,15 @@ async def send_test_report(
 ) -> str:
     """Send it; "" once a mail server has taken it, else one sentence on why none did.
 
-    Goes to the MX hosts of the report domain, as everybody's mail does; where there are none, as in a
-    laboratory, straight to our own door. Raises Domain.DoesNotExist.
+    Goes to the MX hosts of the report domain, as everybody's mail does: encrypted where they offer it, whatever the
+    certificate. Where there are none, as in a laboratory, straight to our own door. Raises Domain.DoesNotExist.
     """
     settings = settings or django_settings.MAILWARD
     draft = await in_store(_prepare, domain_id, settings.reports.domain, make_nonce(), clock.now())
     message = _message(draft, settings.reports.domain, clock.now())
     trouble = ""
-    for host, port in await _targets(settings, resolver or make_resolver(settings.dns)):
-        trouble = await asyncio.to_thread(
-            _send, host, port, settings.reports.domain, draft.recipient, message
-        )
+    for name, place in await _targets(settings, resolver or make_resolver(settings.dns)):
+        trouble = await _send(name, place, f"tls-reports@{settings.reports.domain}", draft.recipient, message)
         if not trouble:
             break
     return trouble
@@ -91,38 +88,30 @@ def _message(draft: _Draft, report_domain: str, now: datetime) -> bytes:
     )
 
 
-async def _targets(settings: Settings, resolver: Resolver) -> list[tuple[str, int]]:
+async def _targets(settings: Settings, resolver: Resolver) -> list[tuple[str, Relay | None]]:
+    """What each is called, and where it is: None where the DNS has no address of it."""
     answer = await resolver.mx(settings.reports.domain)
-    if answer.found:
-        return [(host, _SMTP_PORT) for host in answer.records[:_MAX_HOSTS]]
-    listen = settings.reports.smtp_listen
-    return [({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen), settings.smtp_port)]  # noqa: S104
+    if not answer.found:
+        listen = settings.reports.smtp_listen
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen)  # noqa: S104
+        return [(f"{host}:{settings.smtp_port}", Relay(host=host, port=settings.smtp_port))]
+    targets: list[tuple[str, Relay | None]] = []
+    for host in answer.records[:_MAX_HOSTS]:
+        found = await resolver.addresses(host)
+        places = [Relay(host=address, port=_SMTP_PORT) for address in found.records[:_MAX_ADDRESSES]]
+        targets += [(f"{host} at {place.host}", place) for place in places] or [(host, None)]
+    return targets
 
 
-def _send(host: str, port: int, helo: str, recipient: str, message: bytes) -> str:
+async def _send(name: str, place: Relay | None, sender: str, recipient: str, message: bytes) -> str:
     """ "" or why this host did not take it."""
+    if place is None:
+        return f"{name} has no address in the DNS"
     try:
-        with smtplib.SMTP(host, port, local_hostname=helo, timeout=_SECONDS) as client:
-            client.ehlo()
-            if client.has_extn("starttls"):
-                client.starttls(context=_any_certificate())
-                client.ehlo()
-            client.sendmail(f"tls-reports@{helo}", [recipient], message)
-    except smtplib.SMTPRecipientsRefused as error:
-        code, answer = next(iter(error.recipients.values()))
-        return f"{host}:{port} refused the address: {code} {answer.decode('ascii', 'replace')}"
-    except smtplib.SMTPResponseException as error:
-        reply = error.smtp_error
-        text = reply.decode("ascii", "replace") if isinstance(reply, bytes) else reply
-        return f"{host}:{port} answered {error.smtp_code} {text}"
-    except (OSError, smtplib.SMTPException) as error:
-        return f"{host}:{port} could not be reached: {error}"
+        async with RelaySession(place, is_opportunistic=True, deadlines=_DEADLINES) as session:
+            await session.send(message, [recipient], sender=sender)
+    except RecipientRefused as error:
+        return f"{name} refused the address: {error.detail}"
+    except MailerError as error:
+        return f"{name}: {error.detail.replace('the relay', 'it', 1)}"
     return ""
-
-
-def _any_certificate() -> ssl.SSLContext:
-    """As senders of report mail do: encrypted where possible, delivered whatever the certificate."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

@@ -84,8 +84,14 @@ async def check_relay(relay: Relay, *, deadlines: Deadlines = Deadlines()) -> No
 class RelaySession:
     """One connection, for several messages one after another. Entering and `send` raise MailerError."""
 
-    def __init__(self, relay: Relay, *, deadlines: Deadlines = Deadlines()) -> None:
+    def __init__(
+        self, relay: Relay, *, is_opportunistic: bool = False, deadlines: Deadlines = Deadlines()
+    ) -> None:
+        """`is_opportunistic`: as mail goes to MX hosts of strangers, with TLS where it is offered, whatever the
+        certificate, and whatever `relay.security` says.
+        """
         self._relay = relay
+        self._is_opportunistic = is_opportunistic
         self._deadlines = deadlines
         self._client: smtplib.SMTP | None = None
 
@@ -130,14 +136,15 @@ class RelaySession:
         client = self._client = self._make_client()
         client.connect(relay.host, relay.port)
         client.ehlo_or_helo_if_needed()
-        if relay.security == "starttls":
+        if self._is_opportunistic:
+            if client.has_extn("starttls"):
+                client.starttls(context=_any_certificate())
+                client.ehlo_or_helo_if_needed()
+        elif relay.security == "starttls":
             client.starttls(context=ssl.create_default_context())
             client.ehlo_or_helo_if_needed()
-        elif relay.security == "opportunistic" and client.has_extn("starttls"):
-            client.starttls(context=_any_certificate())
-            client.ehlo_or_helo_if_needed()
         if relay.username:
-            if relay.security in ("none", "opportunistic") and not _is_loopback(relay.host):
+            if (self._is_opportunistic or relay.security == "none") and not _is_loopback(relay.host):
                 raise MailerError(
                     f"relay.security is {relay.security}: the password would be sent in the clear",
                     temporary=False,
@@ -147,14 +154,11 @@ class RelaySession:
     def _make_client(self) -> smtplib.SMTP:
         name, timeout = own_name(), self._deadlines.step
         client: smtplib.SMTP
-        match self._relay.security:
-            case "tls":
-                context = ssl.create_default_context()
-                client = smtplib.SMTP_SSL(local_hostname=name, timeout=timeout, context=context)
-            case "starttls" | "none" | "opportunistic":  # the last is ours, to speak to MX hosts of strangers
-                client = smtplib.SMTP(local_hostname=name, timeout=timeout)
-            case other:
-                raise MailerError(f"relay.security is {other!r}, not starttls, tls or none", temporary=False)
+        if self._relay.security == "tls" and not self._is_opportunistic:
+            context = ssl.create_default_context()
+            client = smtplib.SMTP_SSL(local_hostname=name, timeout=timeout, context=context)
+        else:
+            client = smtplib.SMTP(local_hostname=name, timeout=timeout)
         # smtplib checks the certificate against this name, which it keeps only when its constructor connects;
         # that would leave nothing to abort while it does
         client._host = self._relay.host  # type: ignore[attr-defined]  # private to smtplib

@@ -129,17 +129,21 @@ class Trial:
         outcome: _Outcome = None, "no MX host has an address that may be connected to"
         for host in hosts[:MAX_HOSTS]:
             found = await self._resolver.addresses(host)
-            for address in [each for each in found.records if self._guard.allows(each)][:MAX_ADDRESSES]:
-                relay = Relay(host=address, port=self._sending.smtp_port, security="opportunistic")
-                took, text = await self._hand_over(relay, message, target)
+            for address in [
+                each for each in found.records if self._guard.allows(each, self._sending.smtp_port)
+            ][:MAX_ADDRESSES]:
+                relay = Relay(host=address, port=self._sending.smtp_port)
+                took, text = await self._hand_over(relay, message, target, is_opportunistic=True)
                 outcome = took, f"{host} at {address}: {text.replace('the relay', 'it', 1)}"
                 if took is not None:
                     return outcome
         return outcome
 
-    async def _hand_over(self, relay: Relay, message: bytes, target: Target) -> _Outcome:
+    async def _hand_over(
+        self, relay: Relay, message: bytes, target: Target, *, is_opportunistic: bool = False
+    ) -> _Outcome:
         try:
-            async with RelaySession(relay) as session:
+            async with RelaySession(relay, is_opportunistic=is_opportunistic) as session:
                 await session.send(message, [target.address], sender=self._sending.reporter.contact)
         except MailerError as error:
             return None if error.temporary else False, error.detail

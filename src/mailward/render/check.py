@@ -108,7 +108,7 @@ def _weighs(finding: Finding) -> bool:
 
 
 def _finding(finding: Finding, domain: str, paper: Paper) -> None:
-    entry = explain_finding(finding.code).filled(mx=finding.about, domain=domain)
+    entry = explain_finding(finding.code).filled(mx=finding.about, domain=domain, addresses=finding.addresses)
     word, style = _WORDS[finding.severity]
     paper.prose(f"{word}  {entry.title}: {finding.about}", "    ", "  ", style, painted=2 + len(word))
     told = f", senders report {finding.result_type}" if finding.result_type else ""

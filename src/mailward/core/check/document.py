@@ -79,7 +79,9 @@ def _verdict(verdict: Verdict, report: Report) -> Json:
 
 
 def _finding(finding: Finding, facts: Facts) -> Json:
-    entry = explain_finding(finding.code).filled(mx=finding.about, domain=facts.domain)
+    entry = explain_finding(finding.code).filled(
+        mx=finding.about, domain=facts.domain, addresses=finding.addresses
+    )
     return {
         "code": finding.code.value,
         "severity": finding.severity.value,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from mailward.core.check.codes import RESULT_TYPES, Code
 from mailward.core.explain.explanation import Severity
+from mailward.core.names import is_address
 from mailward.core.tlsrpt.results import ResultType
 
 MAX_EVIDENCE = 20
@@ -22,6 +23,12 @@ class Finding:
 
     notes: tuple[str, ...] = ()
     """What known senders make of it all the same."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The IP addresses that lines of evidence begin with."""
+        starts = (line.partition(": ")[0] for line in self.evidence)
+        return tuple(dict.fromkeys(start for start in starts if is_address(start)))
 
     @property
     def result_type(self) -> ResultType | None:
