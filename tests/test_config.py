@@ -102,6 +102,22 @@ MISTAKES = [
     ('[dns]\nresolvers = ["192.0.2.1:0"]\n', {}, "192.0.2.1:0", "a port that nothing can be asked at"),
     ('[sender]\nmetrics_listen = "8462"\n', {}, "'8462' is no server", "half a place"),
     ('[sender]\nnotice_webhook = "ftp://x"\n', {}, "sender.notice_webhook", "no URL that can be posted to"),
+    ('[watch]\nsource_v4 = "mail.example"\n', {}, "source_v4 is 'mail.example', which is no IPv4", "a name"),
+    (
+        '[watch]\nsource_v4 = "2001:db8::1"\n',
+        {},
+        "source_v4 is '2001:db8::1', which is no IPv4",
+        "the other kind",
+    ),
+    ("", {"MAILWARD_WATCH_SOURCE_V6": "::g"}, "MAILWARD_WATCH_SOURCE_V6", "no IPv6 address"),
+    (
+        '[dns]\nown_addresses = ["10.0.0.0/8"]\n',
+        {},
+        "own_addresses is '10.0.0.0/8', which is no IP",
+        "a network",
+    ),
+    ('[relay]\nsecurity = "ssl"\n', {}, "relay.security` (one of starttls, tls, none)", "no way"),
+    ('[relay]\nsecurity = "opportunistic"\n', {}, "relay.security", "none for a relay of one's own"),
     (
         "",
         {"MAILWARD_RELAY_PASSWORD_FILE": "/nowhere"},

@@ -5,12 +5,13 @@ by `MAILWARD_<TABLE>_<KEY>` in the environment, or read from the file that `MAIL
 (for secrets). docs/settings.md describes every key; a test holds the two together.
 """
 
+import ipaddress
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -19,6 +20,17 @@ from mailward.core.places import parse_place
 _KEY = re.compile(r"`\$((?:\.\w+)+)")
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+def _check_address(key: str, text: str, version: int | None = None) -> None:
+    """Raises ValueError."""
+    kind = f"IPv{version} address" if version else "IP address"
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise ValueError(f"{key} is {text!r}, which is no {kind}") from error
+    if version not in (None, found.version):
+        raise ValueError(f"{key} is {text!r}, which is no {kind}")
 
 
 class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -110,10 +122,16 @@ class Dns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """Ask these instead of a zone's own servers (split DNS, tests)."""
     allow_private_addresses: bool = False
     """Let policy fetches and probes connect to private and loopback addresses."""
+    own_addresses: tuple[str, ...] = ()
+    """More addresses of this machine, such as the public one in front of address translation."""
+    allow_own_addresses: bool = False
+    """Let probes connect to this machine's own public addresses: where an MX host of a domain runs on it."""
 
     def __post_init__(self) -> None:
         for text in (*self.resolvers, *self.authoritative_override):
             parse_place(text, 53)
+        for text in self.own_addresses:
+            _check_address("own_addresses", text)
 
 
 class Relay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -122,7 +140,7 @@ class Relay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     host: str = ""
     """Empty: no relay; nobody is told anything by mail, and the console says so."""
     port: Port = 25
-    security: str = "starttls"
+    security: Literal["starttls", "tls", "none"] = "starttls"
     """`starttls` (required), `tls` (from the first byte) or `none`."""
     username: str = ""
     password: str = ""
@@ -158,6 +176,10 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """So long before a certificate ends it is a problem, where less than a third of its life is left too."""
     probes_per_hour: Positive = 30
     """The most connections to one MX address, whoever asks."""
+    deep_probes_per_hour: Positive = 220
+    """The same where cipher suites are asked for, at MX hosts of proved domains."""
+    fetches_per_hour: Positive = 3600
+    """The most connections to one address of policy hosts and report targets, whoever asks."""
     asks_per_hour: Positive = 20
     """So many checks one person may ask for."""
     ehlo_name: str = ""
@@ -177,6 +199,11 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Of MX hosts; another one only in laboratories."""
     https_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 443
     """Of policy hosts; another one only in laboratories."""
+
+    def __post_init__(self) -> None:
+        for key, version in (("source_v4", 4), ("source_v6", 6)):
+            if text := getattr(self, key):
+                _check_address(key, text, version)
 
 
 class Sender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -393,17 +420,29 @@ def load_settings(
         # strict=False: the environment knows only text
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{_origin(str(error), path, environ)}: {error}") from error
+        raise SettingsError(f"{_origin(str(error), path, environ)}: {error}{_choices(str(error))}") from error
 
 
 def _origin(text: str, path: Path | None, environ: Mapping[str, str]) -> str:
     """Where the value comes from that msgspec complains of."""
     if found := _KEY.search(text):
         name = f"MAILWARD{found[1]}".replace(".", "_").upper()
-        for variable in (name, f"{name}_FILE"):
-            if variable in environ:
-                return variable
+        # of a whole table the complaint is ours, and begins with the key
+        of_table = f"{name}_{text.partition(' ')[0].upper()}"
+        for variable in (name, of_table):
+            for source in (variable, f"{variable}_FILE"):
+                if source in environ:
+                    return source
     return str(path or "settings")
+
+
+def _choices(text: str) -> str:
+    """What would do instead, where only a few words do."""
+    if not text.startswith("Invalid enum value") or not (found := _KEY.search(text)):
+        return ""
+    table, _, key = found[1].removeprefix(".").partition(".")
+    kind = get_type_hints(get_type_hints(Settings)[table])[key]
+    return f" (one of {', '.join(each or 'nothing' for each in get_args(kind))})"
 
 
 def _apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> None:

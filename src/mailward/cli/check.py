@@ -27,6 +27,7 @@ from mailward.core.explain.explanation import Severity
 from mailward.core.mtasts.policy import MAX_POLICY_BYTES, Level, Mode, lint_policy
 from mailward.core.names import Domain, InvalidName, check_ldh, parse_domain
 from mailward.net.guard import Guard
+from mailward.net.quota import FileQuota, state_file
 from mailward.net.resolver import Resolver
 from mailward.net.tlsdial import TlsFailed, check_authorities
 from mailward.probe.observe import Observer, Ways
@@ -48,6 +49,8 @@ _STATUS = {
 _WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 _WORST = (EXIT_CRITICAL, EXIT_WARNING, EXIT_UNKNOWN, EXIT_OK)
 MAX_AT_ONCE = 8
+PROBES_PER_HOUR = 600
+"""Some fifteen deep looks at a server of today, or two hundred domains that share a policy host."""
 MIN_WIDTH, MAX_WIDTH = 60, 120
 
 
@@ -139,6 +142,12 @@ def check(
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Connect to private and loopback addresses too.")
     ] = False,
+    allow_own: Annotated[
+        bool, typer.Option("--allow-own", help="Connect to this machine's own public addresses too.")
+    ] = False,
+    probes_per_hour: Annotated[
+        int, typer.Option(min=1, help="The most connections to one address in an hour, over all runs.")
+    ] = PROBES_PER_HOUR,
 ) -> None:
     """Look at domains as senders do: DNS, policy host, every address of every MX host. No mail is sent, but for
     --report-test.
@@ -149,8 +158,8 @@ def check(
     ways = Ways(not no_smtp, ca_file, smtp_port, https_port, ehlo, is_deep=deep)
     try:
         names = list(dict.fromkeys(read_domain(text) for text in domains))
-        resolver, guard = Resolver(resolvers or ()), Guard(allow_private)
-        observer = _make_observer(ways, guard, resolver)
+        resolver, guard = Resolver(resolvers or ()), Guard(allow_private, forbid_own=not allow_own)
+        observer = _make_observer(ways, guard, resolver, FileQuota(state_file(), probes_per_hour))
         trial = None
         if report_test:
             sending = read_sending(
@@ -213,12 +222,12 @@ def _keep(file: Path | None, reports: Sequence[Report]) -> None:
         raise _unknown(f"{file}: {error.strerror or error}") from error
 
 
-def _make_observer(ways: Ways, guard: Guard, resolver: Resolver) -> Observer:
+def _make_observer(ways: Ways, guard: Guard, resolver: Resolver, quota: FileQuota) -> Observer:
     """Raises InvalidName, ValueError, TlsFailed."""
     if ways.ehlo_name:
         check_ldh(ways.ehlo_name)
     check_authorities(ways.ca_file)
-    return Observer(resolver, guard, ways)
+    return Observer(resolver, guard, ways, quota=quota)
 
 
 def _read_supposed(policy: Path | None, mx: Sequence[str], tlsa: Sequence[str]) -> _Supposed:

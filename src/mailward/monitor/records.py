@@ -1,6 +1,7 @@
 """Asks a zone's own servers for a customer's records, and says of each how it stands."""
 
 import asyncio
+from dataclasses import dataclass, replace
 
 from mailward.core.names import Domain
 from mailward.monitor import judge
@@ -17,6 +18,7 @@ from mailward.monitor.expected import (
 )
 from mailward.net.fetch import FetchError, fetch_policy
 from mailward.net.guard import Guard
+from mailward.net.quota import Quota
 from mailward.net.resolver import Answer, Resolver, Status
 
 __all__ = [
@@ -37,23 +39,35 @@ _NOTHING: Answer[str] = Answer(Status.NODATA)
 
 
 async def check_records(
-    facts: DomainFacts, *, resolver: Resolver, guard: Guard, policy_port: int = 443
+    facts: DomainFacts,
+    *,
+    resolver: Resolver,
+    guard: Guard,
+    policy_port: int = 443,
+    quota: Quota | None = None,
 ) -> tuple[RecordState, ...]:
     """The state of each of `expected_records(facts)`, in that order. What could not be asked is UNKNOWN.
 
     Takes as long as the slowest lookup (twice the resolver's limit), and a policy fetch where `mta-sts` leads
-    elsewhere.
+    elsewhere. `quota`: how many connections an address may have.
     """
-    checks = [_check(record.key, facts, resolver, guard, policy_port) for record in expected_records(facts)]
+    fetching = _Fetching(resolver, guard, policy_port, quota)
+    checks = [_check(record.key, facts, fetching) for record in expected_records(facts)]
     return judge.prove_by_delegation(await asyncio.gather(*checks), facts)
 
 
-async def _check(
-    key: RecordKey, facts: DomainFacts, resolver: Resolver, guard: Guard, policy_port: int
-) -> RecordState:
-    name = record_name(key, facts.name)
+@dataclass(frozen=True, slots=True)
+class _Fetching:
+    resolver: Resolver
+    guard: Guard
+    port: int
+    quota: Quota | None
+
+
+async def _check(key: RecordKey, facts: DomainFacts, fetching: _Fetching) -> RecordState:
+    name, resolver = record_name(key, facts.name), fetching.resolver
     if key is RecordKey.POLICY_HOST:
-        return await _check_policy_host(name, facts, resolver, guard, policy_port)
+        return await _check_policy_host(name, facts, fetching)
     answer = await resolver.lookup_authoritative(name, "TXT")
     if key is RecordKey.CLAIM:
         state = judge.judge_claim(facts, answer)
@@ -69,16 +83,18 @@ async def _check(
     return state
 
 
-async def _check_policy_host(
-    name: str, facts: DomainFacts, resolver: Resolver, guard: Guard, policy_port: int
-) -> RecordState:
+async def _check_policy_host(name: str, facts: DomainFacts, fetching: _Fetching) -> RecordState:
+    resolver = fetching.resolver
     answer, ours = await asyncio.gather(
         resolver.addresses_authoritative(name), resolver.addresses(facts.policy_host_name)
     )
     alias = await _find_alias(name, answer, resolver)
     state = judge.judge_policy_host(facts, answer, ours, alias)
     if answer.found and facts.policy_text is not None and state.state in (State.WRONG, State.UNKNOWN):
-        served = await _compare_served(facts.name, facts.policy_text, resolver, guard, policy_port)
+        served = await _compare_served(facts.name, facts.policy_text, fetching)
+        if served is None:
+            detail = "it leads to another server, which has had its connections for this hour"
+            return replace(state, state=State.UNKNOWN, detail=detail)
         state = judge.judge_policy_host(facts, answer, ours, alias, served)
     return state
 
@@ -92,12 +108,17 @@ async def _find_alias(name: str, answer: Answer[bytes] | Answer[str], resolver: 
     return await resolver.lookup_authoritative(name, "CNAME")
 
 
-async def _compare_served(domain: Domain, text: str, resolver: Resolver, guard: Guard, port: int) -> str:
-    """Empty if the domain's server delivers this very policy, else why not."""
+async def _compare_served(domain: Domain, text: str, fetching: _Fetching) -> str | None:
+    """Empty if the domain's server delivers this very policy, else why not; None where it was not asked."""
     try:
         result = await fetch_policy(
-            domain, resolver=resolver, guard=guard, port=port, total_seconds=_FETCH_SECONDS
+            domain,
+            resolver=fetching.resolver,
+            guard=fetching.guard,
+            port=fetching.port,
+            total_seconds=_FETCH_SECONDS,
+            quota=fetching.quota,
         )
     except FetchError as error:
-        return str(error)
+        return None if error.code == "quota" else str(error)
     return "" if result.body == text.encode() else "it serves another policy"

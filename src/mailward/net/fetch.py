@@ -22,6 +22,7 @@ from mailward.core.tlsrpt.results import ResultType
 from mailward.net import clock
 from mailward.net.guard import AddressRefused, Guard
 from mailward.net.httpsexchange import HttpsExchange, TlsFacts, tls_facts
+from mailward.net.quota import Quota
 from mailward.net.resolver import Answer, Resolver, Status
 from mailward.net.tlspipe import TlsPipe
 
@@ -111,15 +112,18 @@ async def fetch_policy(
     port: int = 443,
     connect_seconds: float = CONNECT_SECONDS,
     total_seconds: float = TOTAL_SECONDS,
+    quota: Quota | None = None,
 ) -> FetchResult:
-    """The policy that the domain serves now. `ca_file` replaces the system's authorities. Raises
-    FetchError.
+    """The policy that the domain serves now. `ca_file` replaces the system's authorities. `quota`: how many connections
+    an address may have. Raises FetchError.
     """
     host = f"mta-sts.{domain}"
     started = clock.monotonic()
     try:
         async with asyncio.timeout(total_seconds):
-            addresses = _vet(host, await resolver.addresses(host), guard)
+            addresses = _vet(host, await resolver.addresses(host), guard, port)
+            if quota is not None:
+                addresses = await _within(host, addresses, guard, quota)
             way = _Way(make_tls_context(ca_file), port, connect_seconds)
             return await _fetch_from(host, addresses, way, started)
     except TimeoutError as error:
@@ -142,18 +146,18 @@ async def fetch_policy_at(
     """The policy that this one address serves, for who compares them. Raises FetchError."""
     host = f"mta-sts.{domain}"
     try:
-        guard.check(address)
+        guard.check(address, port)
         async with asyncio.timeout(total_seconds):
             way = _Way(make_tls_context(ca_file), port, connect_seconds, client)
             return await _fetch_from(host, [address], way, clock.monotonic())
     except AddressRefused as error:
-        raise FetchError("address-refused", f"{host}: {error}", seen=_Seen(address)) from error
+        raise FetchError(error.code, f"{host}: {error}", seen=_Seen(address)) from error
     except TimeoutError as error:
         message = f"{host} at {address} did not deliver the policy within {total_seconds:g} seconds"
         raise FetchError("timeout", message, seen=_Seen(address)) from error
 
 
-def _vet(host: str, answer: Answer[str], guard: Guard) -> list[str]:
+def _vet(host: str, answer: Answer[str], guard: Guard, port: int) -> list[str]:
     if not answer.found:
         reason = {
             Status.NXDOMAIN: "does not exist in DNS",
@@ -163,13 +167,26 @@ def _vet(host: str, answer: Answer[str], guard: Guard) -> list[str]:
     allowed, refusal = [], ""
     for address in answer.records[:MAX_ADDRESSES]:
         try:
-            guard.check(address)
+            guard.check(address, port)
             allowed.append(address)
         except AddressRefused as error:
             refusal = str(error)
     if not allowed:
         raise FetchError("address-refused", f"{host}: {refusal}", seen=_Seen(answer.records[0]))
     return allowed
+
+
+async def _within(host: str, addresses: list[str], guard: Guard, quota: Quota) -> list[str]:
+    """Those that may have one more connection. Raises FetchError where none may."""
+    free, full = [], ""
+    for address in addresses:
+        if guard.is_own(address) or not (reason := await quota.take(address, 1)):
+            free.append(address)
+        else:
+            full = reason
+    if not free:
+        raise FetchError("quota", f"{host}: {full}")
+    return free
 
 
 @functools.lru_cache(maxsize=4)

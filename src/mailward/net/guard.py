@@ -1,10 +1,13 @@
 """Which addresses we may connect to when a stranger's DNS names them.
 
-Whoever can choose a host name could otherwise make us talk to loopback, to a cloud's metadata service or to
-machines of the operator's own network.
+Whoever can choose a host name could otherwise make us talk to loopback, to a cloud's metadata service, to
+machines of the operator's own network, or to this machine at its public address, where what listens may trust us.
 """
 
+import contextlib
 import ipaddress
+import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mailward import config
@@ -20,13 +23,25 @@ class AddressRefused(Exception):
     code = "address-refused"
 
 
+class OwnAddressRefused(AddressRefused):
+    """It is this machine: what it shows to itself would say nothing of what others see."""
+
+    code = "own-address"
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     allow_private: bool = False
     """For laboratories and split DNS: everything that is a unicast address passes."""
+    forbid_own: bool = False
+    """Whether the addresses of this machine are refused too. For probes: their targets come from strangers."""
+    own: frozenset[str] = frozenset()
+    """More addresses that are ours, such as one in front of address translation."""
+    open_ports: frozenset[int] = frozenset()
+    """Of our own addresses: where everybody is served, so that a stranger's DNS gains nothing by leading us there."""
 
-    def check(self, address: str) -> None:
-        """Raises AddressRefused unless the IP address is one that we may connect to."""
+    def check(self, address: str, port: int | None = None) -> None:
+        """Raises AddressRefused unless the IP address is one that we may connect to, at this port."""
         try:
             parsed = ipaddress.ip_address(address.partition("%")[0])
         except ValueError as error:
@@ -35,13 +50,25 @@ class Guard:
             reason = self._why_not(inner)
             if reason:
                 raise AddressRefused(f"{address} is {reason}, which is not connected to")
+        if (
+            self.forbid_own
+            and not self.allow_private
+            and port not in self.open_ports
+            and self.is_own(address)
+        ):
+            raise OwnAddressRefused(f"{address} is an address of our own, which is not connected to")
 
-    def allows(self, address: str) -> bool:
+    def allows(self, address: str, port: int | None = None) -> bool:
         try:
-            self.check(address)
+            self.check(address, port)
         except AddressRefused:
             return False
         return True
+
+    def is_own(self, address: str) -> bool:
+        """Whether the IP address leads to this machine, or is one of `own`."""
+        carried = _carried(ipaddress.ip_address(address.partition("%")[0]))
+        return any(str(each) in self.own or _is_here(each) for each in carried)
 
     def _why_not(self, address: _Address) -> str:
         if address.is_unspecified:
@@ -62,6 +89,50 @@ class Guard:
 
 def make_guard(settings: config.Dns) -> Guard:
     return Guard(allow_private=settings.allow_private_addresses)
+
+
+def make_probe_guard(settings: config.Settings) -> Guard:
+    """For what looks at the domains of strangers: not at ourselves, but where our policies and doors are."""
+    ports = {443, settings.watch.https_port, settings.policy_port, settings.https_port}
+    return Guard(
+        allow_private=settings.dns.allow_private_addresses,
+        forbid_own=not settings.dns.allow_own_addresses,
+        own=frozenset(_own_addresses(settings)),
+        open_ports=frozenset(ports | {port for _, port in settings.policy_nodes}),
+    )
+
+
+def _own_addresses(settings: config.Settings) -> Iterator[str]:
+    """Those that the settings name, as ipaddress writes them; that no interface may have, behind translation."""
+    texts = [
+        *settings.dns.own_addresses,
+        *settings.nameserver.listen,
+        *settings.nameserver.policy_addresses,
+        *(address for text in settings.nameserver.servers for address in text.partition("=")[2].split(",")),
+        *(address for address, _ in settings.policy_nodes),
+        settings.console.listen,
+        settings.policy_host.listen,
+        settings.reports.smtp_listen,
+        settings.reports.https_listen,
+        settings.watch.source_v4,
+        settings.watch.source_v6,
+    ]
+    for text in texts:
+        with contextlib.suppress(ValueError):  # a name, or nothing
+            yield str(ipaddress.ip_address(text.strip()))
+
+
+def _is_here(address: _Address) -> bool:
+    """Whether the address is one of this machine's interfaces: the kernel then gives packets to it the same source.
+    None is sent.
+    """
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as way:
+            way.connect((str(address), 9))
+            return str(ipaddress.ip_address(way.getsockname()[0])) == str(address)
+    except OSError:  # no way there from here
+        return False
 
 
 def _carried(address: _Address) -> list[_Address]:

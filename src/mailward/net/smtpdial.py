@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mailward.core.check.facts import Depth, Reach, Session
 from mailward.core.smtp.opening import Opening, Reason, Step
-from mailward.net.guard import AddressRefused, Guard
+from mailward.net.guard import AddressRefused, Guard, OwnAddressRefused
+from mailward.net.quota import Quota
 from mailward.net.tlsdial import VERSIONS, TlsFailed, TlsLook
 
 _READ_BYTES = 4096
@@ -47,6 +48,8 @@ class Caller:
     patience: Patience = field(default_factory=Patience)
     sources: tuple[str, str] = ("", "")
     """The IPv4 and IPv6 addresses to connect from; empty: the system chooses."""
+    quota: Quota | None = None
+    """How many connections an address may have; None: whoever calls counts them."""
 
     def source_for(self, address: str) -> tuple[str, int] | None:
         source = self.sources[":" in address]
@@ -122,11 +125,15 @@ async def connect(address: str, caller: Caller) -> tuple[Session, Way | None]:
     """The way to a vetted address; without one, the session says why."""
     session, patience, port = Session(address, Reach.SILENT), caller.patience, caller.port
     try:
-        caller.guard.check(address)
+        caller.guard.check(address, port)
+        if caller.quota is not None and (full := await caller.quota.take(address, 1)):
+            return replace(session, reason=full), None
         async with asyncio.timeout(patience.connect):
             reader, writer = await asyncio.open_connection(
                 address, port, limit=_READ_BYTES, local_addr=caller.source_for(address)
             )
+    except OwnAddressRefused as error:
+        return replace(session, reason=str(error)), None
     except AddressRefused as error:
         return replace(session, reach=Reach.FORBIDDEN, reason=str(error)), None
     except ConnectionRefusedError:

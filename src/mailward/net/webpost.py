@@ -111,7 +111,7 @@ class _Exchange:
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         failure: OSError | None = None
         for address in await self._addresses(host):
-            self._guard.check(address)
+            self._guard.check(address, port)
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     return await asyncio.open_connection(

@@ -12,8 +12,9 @@ from mailward.core.names import MAX_NAME_LENGTH, Domain, is_address
 from mailward.net import clock
 from mailward.net.ciphers import list_ciphers
 from mailward.net.fetch import Client, FetchError, fetch_policy_at
-from mailward.net.guard import Guard
+from mailward.net.guard import Guard, OwnAddressRefused
 from mailward.net.mailer import own_name
+from mailward.net.quota import Quota
 from mailward.net.resolver import Kind, Resolver
 from mailward.net.smtpdial import NO_ROUTE, Caller, Patience, dial, dial_deep
 from mailward.net.tlsdial import TlsFailed, look_at_tls
@@ -23,6 +24,7 @@ MAX_MX_HOSTS = 20
 MAX_ADDRESSES = 8  # of one host and family
 MAX_RECORDS = 100  # kept of one answer
 MAX_CAA_NAMES = 8
+CONNECTIONS_A_POLICY_ADDRESS = 3  # the policy, the chain as presented, the policy as another client
 MAX_DIALS = 8  # connections at a time, for all domains; one at a time to an address
 FETCH_SECONDS = 60.0  # RFC 8461 §3.3 suggests one minute
 LOOK_SECONDS = 20.0
@@ -55,15 +57,23 @@ class Observer:
     """Looks at one domain after another, or at several at once; remembers what MX addresses showed."""
 
     def __init__(
-        self, resolver: Resolver, guard: Guard, ways: Ways = Ways(), look: Look | None = None
+        self,
+        resolver: Resolver,
+        guard: Guard,
+        ways: Ways = Ways(),
+        look: Look | None = None,
+        quota: Quota | None = None,
     ) -> None:
-        """`look`: who speaks to MX hosts instead of us, such as one that remembers what they showed yesterday."""
+        """`look`: who speaks to MX hosts instead of us, such as one that remembers what they showed yesterday.
+        `quota`: how many connections an address may have; of MX hosts, `look` counts its own.
+        """
+        self._quota = quota
         self._look = look or self._look_once
         self._resolver, self._guard, self._ways = resolver, guard, ways
         self._dials = asyncio.Semaphore(MAX_DIALS)
         self._sessions: dict[tuple[str, str], asyncio.Future[Session]] = {}
         self._caller = Caller(
-            ways.ehlo_name or own_name(), guard, ways.ca_file, ways.smtp_port, ways.patience
+            ways.ehlo_name or own_name(), guard, ways.ca_file, ways.smtp_port, ways.patience, quota=quota
         )
 
     async def observe(self, domain: Domain, supposed_mx: tuple[Domain, ...] = ()) -> Facts:
@@ -83,7 +93,7 @@ class Observer:
         hosts, elsewhere, targets = await asyncio.gather(
             asyncio.gather(*(self._observe_host(name, until) for name in names[:MAX_MX_HOSTS])),
             self._look_elsewhere(domain, sts, tlsrpt),
-            observe_targets(tlsrpt, self.look_up, self._guard),
+            observe_targets(tlsrpt, self.look_up, self._guard, self._quota),
         )
         elsewhere += await self._look_for_tlsa(domain, mx, hosts)
         return Facts(
@@ -141,9 +151,16 @@ class Observer:
         host = f"mta-sts.{domain}"
         v4, v6 = await asyncio.gather(self.look_up(host, "A"), self.look_up(host, "AAAA"))
         addresses = v4.records[:MAX_ADDRESSES] + v6.records[:MAX_ADDRESSES]
-        fetches = await asyncio.gather(*(self._fetch(domain, address) for address in addresses))
+        fetches = await asyncio.gather(*(self._fetch_within_quota(domain, address) for address in addresses))
         caa = await self._find_caa(host) if addresses else None
         return PolicyHost(v4, v6, tuple(fetches), caa, await self._fetch_as_others(domain, fetches))
+
+    async def _fetch_within_quota(self, domain: Domain, address: str) -> Fetch:
+        if self._quota is None or self._guard.is_own(address):
+            return await self._fetch(domain, address)
+        # all at once: half of what is to be seen would look like a change
+        full = await self._quota.take(address, CONNECTIONS_A_POLICY_ADDRESS)
+        return Fetch(address, UNOBSERVED, full) if full else await self._fetch(domain, address)
 
     async def _fetch_as_others(self, domain: Domain, fetches: Sequence[Fetch]) -> Fetch | None:
         """As a plainer client where the policy is served, as a browser where it is not: to tell filters from faults."""
@@ -248,6 +265,8 @@ def _preference(record: str) -> int:
 def failed_fetch(address: str, error: FetchError) -> Fetch:
     if error.code == "policy-invalid":
         return Fetch(address, body=error.body)  # the rules read it, and say what is wrong
+    if error.code == OwnAddressRefused.code:
+        return Fetch(address, UNOBSERVED, str(error).partition(": ")[2])
     cause = error.__cause__
     if error.code == "connect" and isinstance(cause, OSError) and cause.errno in NO_ROUTE:
         return Fetch(address, UNOBSERVED, "no route from here")

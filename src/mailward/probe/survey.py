@@ -102,7 +102,7 @@ class Surveyor:
 
     def __init__(self, ways: SurveyWays) -> None:
         self._ways = ways
-        self._guard = Guard(ways.allow_private)
+        self._guard = Guard(ways.allow_private, forbid_own=True)
         self._resolver = BulkResolver(
             ways.resolvers, attempt_seconds=ways.dns_seconds, retries=ways.retries, guard=self._guard
         )

@@ -12,6 +12,7 @@ from django.db.models import Model, QuerySet
 
 from mailward.store.models import (
     AskedCheck,
+    AskedLook,
     Check,
     DailyFailures,
     DailyFetches,
@@ -115,6 +116,9 @@ class Scope:
 
     def asked_checks(self) -> QuerySet[AskedCheck]:
         return self._of(AskedCheck)
+
+    def asked_looks(self) -> QuerySet[AskedLook]:
+        return self._of(AskedLook)
 
     def memberships(self) -> QuerySet[Membership]:
         return self._of(Membership)

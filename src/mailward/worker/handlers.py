@@ -109,13 +109,13 @@ async def watch(settings: Settings, items: Sequence[Claimed]) -> Failures:
 
 
 async def look(settings: Settings, items: Sequence[Claimed]) -> Failures:
-    """Keys are `domain ID` and `asked ID`: checks that a person waits for."""
+    """Keys are `domain ID`, `deep ID` and `asked ID`: checks that a person waits for."""
     watcher = watcher_for(settings)
 
     async def do(item: Claimed) -> None:
         what, _, number = item.key.partition(" ")
-        if what == "domain":
-            await watcher.watch(int(number), is_asked=True)
+        if what in ("domain", "deep"):
+            await watcher.watch(int(number), is_asked=True, is_deep=what == "deep")
         else:
             await watcher.look_up(int(number))
 

@@ -5,11 +5,12 @@ import logging
 from mailward.config import Settings
 from mailward.core.names import Domain as DomainName
 from mailward.monitor.records import DomainFacts, RecordKey, RecordState, State, check_records
-from mailward.net.guard import make_guard
+from mailward.net.guard import make_probe_guard
 from mailward.net.resolver import make_resolver
 from mailward.store.aio import in_store
 from mailward.store.models import Domain
 from mailward.store.services.domains import ClaimHeld, record_states, verify_claim
+from mailward.worker.watch import FetchQuota
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +23,12 @@ async def check_domain(settings: Settings, domain_id: int) -> tuple[RecordState,
     facts = await in_store(facts_of, settings, domain_id)
     if facts is None:
         return ()
-    states = await check_records(facts, resolver=make_resolver(settings.dns), guard=make_guard(settings.dns))
+    states = await check_records(
+        facts,
+        resolver=make_resolver(settings.dns),
+        guard=make_probe_guard(settings),
+        quota=FetchQuota(settings.watch.fetches_per_hour),
+    )
     await in_store(_keep, domain_id, states)
     return states
 

@@ -10,8 +10,10 @@ from mailward.config import Settings
 from mailward.core.check.facts import Reach, Session
 from mailward.core.watch.keeping import says_something
 from mailward.net import clock
-from mailward.net.guard import AddressRefused, make_guard
+from mailward.net.ciphers import MAX_OFFERS, list_ciphers
+from mailward.net.guard import AddressRefused, OwnAddressRefused, make_probe_guard
 from mailward.net.mailer import own_name
+from mailward.net.quota import too_many
 from mailward.net.smtpdial import Caller, Patience, dial, dial_deep
 from mailward.store.aio import in_store
 from mailward.store.services import mxlooks
@@ -19,7 +21,9 @@ from mailward.store.services.mxlooks import Claim, Heat, Known
 
 DIALS = 16
 """Connections at a time, of this process."""
-DEEP_CONNECTIONS = 5
+DEPTH_CONNECTIONS = 5
+DEEP_CONNECTIONS = DEPTH_CONNECTIONS + MAX_OFFERS
+"""The most that a deep look needs beyond the first; what it does not need is given back."""
 _BUSY_PAUSE = 0.5
 _REMEMBERED = timedelta(seconds=60)
 _MAX_REMEMBERED = 20_000
@@ -32,7 +36,9 @@ class Wish:
     at_most: timedelta | None = None
     """None: as new as the state of the host asks for."""
     is_deep: bool = False
-    """Whether its versions may be tried, where that is due."""
+    """Whether versions, ciphers and a slipped-in command may be tried, where that is due."""
+    deep_at_most: timedelta | None = None
+    """How old that may be, where a person asks; None: as the settings say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ class Sessions:
         self._settings, self._patience = settings, Patience()
         self._caller = Caller(
             watch.ehlo_name or own_name(),
-            make_guard(settings.dns),
+            make_probe_guard(settings),
             Path(watch.ca_file) if watch.ca_file else None,
             watch.smtp_port,
             self._patience,
@@ -76,6 +82,8 @@ class Sessions:
         """What the MX host shows at this address, or showed lately. Raises nothing for what a server does."""
         try:
             self._caller.guard.check(address)
+        except OwnAddressRefused as error:
+            return Answer(Known(), Session(address, Reach.SILENT, reason=str(error)))
         except AddressRefused as error:
             return Answer(Known(), Session(address, Reach.FORBIDDEN, reason=str(error)))
         key = (host, address)
@@ -90,28 +98,39 @@ class Sessions:
                 self._flights.pop(key, None)
 
     async def _look(self, host: str, address: str, until: float, wish: Wish) -> Answer:
+        most = self._settings.watch.probes_per_hour
         while True:
             known, heat = await self._recall(host, address)
-            if not self._is_due(host, address, known, heat, wish):
+            is_due, deep = self._is_due(host, address, known, heat, wish), self._wants_depth(known, wish)
+            if not is_due and not (deep and wish.deep_at_most):
                 return _answer(address, known, None)
-            deep = self._wants_depth(known, wish)
             if clock.monotonic() >= until:
-                return _not_asked(known, address, "no time was left for this domain")
+                return _not_asked(known, address, "not asked: no time was left for this domain")
             claim = await in_store(
                 mxlooks.claim,
                 host,
                 address,
-                connections=1 + DEEP_CONNECTIONS * deep,
-                most_an_hour=self._settings.watch.probes_per_hour,
-                lease=timedelta(seconds=self._patience.total * (1 + DEEP_CONNECTIONS * deep) + 30),
+                connections=1,
+                most_an_hour=most,
+                lease=self._lease(deep=deep),
             )
             if claim is Claim.OURS:
-                return await self._dial(host, address, known, heat, deep=deep)
+                refused = await self._reserve_depth(address) if deep else ""
+                if refused and not is_due:
+                    await in_store(mxlooks.release, host, address)
+                    return _not_asked(known, address, refused)
+                return await self._dial(host, address, known, heat, deep=deep and not refused)
             if claim is Claim.FULL:
-                most = self._settings.watch.probes_per_hour
-                return _not_asked(known, address, f"it has had its {most} connections for this hour")
+                return _not_asked(known, address, too_many(most))
             self._memory.pop((host, address), None)
             await asyncio.sleep(_BUSY_PAUSE)
+
+    async def _reserve_depth(self, address: str) -> str:
+        """Empty, or why not now. Whatever name it goes by: versions and ciphers are those of the machine."""
+        most = self._settings.watch.deep_probes_per_hour
+        key, wanted = mxlooks.deep_key(address), min(DEEP_CONNECTIONS, most)
+        is_free = await in_store(mxlooks.count_connections, key, wanted, most)
+        return "" if is_free else too_many(most)
 
     async def _recall(self, host: str, address: str) -> tuple[Known, Heat]:
         now = clock.now()
@@ -146,25 +165,54 @@ class Sessions:
 
     def _wants_depth(self, known: Known, wish: Wish) -> bool:
         days = self._settings.watch.deep_days
-        if not wish.is_deep or not days:
+        if not wish.is_deep:
             return False
-        return known.deep_at is None or clock.now() - known.deep_at >= timedelta(days=days)
+        if wish.deep_at_most is None and not days:
+            return False
+        age = timedelta(days=days) if wish.deep_at_most is None else wish.deep_at_most
+        return known.deep_at is None or not known.deep_at <= clock.now() < known.deep_at + age
+
+    def _lease(self, *, deep: bool) -> timedelta:
+        patience = self._patience
+        seconds = patience.total * (1 + DEPTH_CONNECTIONS * deep) + patience.many * deep
+        return timedelta(seconds=seconds + 30)
 
     async def _dial(self, host: str, address: str, known: Known, heat: Heat, *, deep: bool) -> Answer:
+        counter = _Counter(min(DEEP_CONNECTIONS, self._settings.watch.deep_probes_per_hour) if deep else 0)
+        caller = replace(self._caller, quota=counter)
+        was_deep = False
         try:
             async with self._places:
                 session = await dial(host, address, self._caller)
                 depth = known.session.depth if known.session else None
                 if deep and session.tls is not None:
-                    depth = await dial_deep(host, address, self._caller)
+                    depth = await dial_deep(host, address, caller)
+                    depth = replace(depth, ciphers=await list_ciphers(host, address, caller))
+                    was_deep = True
                 if session.tls is not None:
                     session = replace(session, depth=depth)
         except BaseException:
             await in_store(mxlooks.release, host, address)
             raise
-        kept = await in_store(mxlooks.keep, host, session, was_deep=deep and session.tls is not None)
+        finally:
+            if counter.left:
+                await in_store(mxlooks.give_back, mxlooks.deep_key(address), counter.left)
+        kept = await in_store(mxlooks.keep, host, session, was_deep=was_deep)
         self._remember(host, address, kept, heat)
         return _answer(address, kept, session)
+
+
+@dataclass(slots=True)
+class _Counter:
+    """Spends what was reserved."""
+
+    left: int
+
+    async def take(self, _address: str, connections: int) -> str:
+        if connections > self.left:
+            return "not asked: it has had the connections that were reserved"
+        self.left -= connections
+        return ""
 
 
 def _answer(address: str, known: Known, session: Session | None) -> Answer:
@@ -178,7 +226,7 @@ def _answer(address: str, known: Known, session: Session | None) -> Answer:
 
 
 def _not_asked(known: Known, address: str, reason: str) -> Answer:
-    usable, told = known.usable(clock.now()), f"not asked: {reason}"
+    usable, told = known.usable(clock.now()), reason
     if usable is not None:
         return Answer(known, usable, known.look_id, told)
     return Answer(known, Session(address, Reach.SILENT, reason=told))

@@ -1,20 +1,23 @@
 """Looks at domains from outside, as senders do, and keeps what was seen."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from mailward.config import Settings
 from mailward.core.check.facts import Facts, Reach, Session
+from mailward.core.check.rules.policyhost import UNOBSERVED
 from mailward.core.names import Domain
+from mailward.core.watch.keeping import bridge_fetches
 from mailward.net.fetch import introduce
-from mailward.net.guard import make_guard
+from mailward.net.guard import make_probe_guard
+from mailward.net.quota import too_many
 from mailward.net.resolver import Resolver, make_resolver
 from mailward.probe.observe import Observer, Ways
 from mailward.store.aio import in_store
-from mailward.store.services import watching
+from mailward.store.services import mxlooks, watching
 from mailward.store.services.watching import Seen
 from mailward.worker.sessions import Answer, Sessions, Wish
 
@@ -31,14 +34,26 @@ class Watcher:
     resolver: Resolver
     sessions: Sessions
 
-    async def watch(self, domain_id: int, *, is_asked: bool = False) -> None:
-        """Check a domain of the platform, keep what is new, settle its problems."""
+    @property
+    def quota(self) -> "FetchQuota":
+        return FetchQuota(self.settings.watch.fetches_per_hour)
+
+    async def watch(self, domain_id: int, *, is_asked: bool = False, is_deep: bool = False) -> None:
+        """Check a domain of the platform, keep what is new, settle its problems. `is_deep`: its MX hosts' versions and
+        ciphers too, though they are not due, where its ownership is proved.
+        """
         plan = await in_store(watching.plan_of, domain_id)
         if plan is None:
             return
-        wish = Wish(ASKED_FRESHNESS if is_asked else None, is_deep=plan.is_proved)
+        deep_at_most = ASKED_FRESHNESS if is_deep and plan.is_proved else None
+        wish = Wish(ASKED_FRESHNESS if is_asked else None, plan.is_proved, deep_at_most)
         facts, answers = await self._observe(Domain(plan.name), wish)
-        moved = await in_store(watching.keep, domain_id, _seen(facts, answers), self.settings)
+        blind = [fetch for fetch in facts.policy_host.fetches if fetch.error == UNOBSERVED]
+        before = await in_store(watching.current_facts, domain_id) if blind else None
+        seen = _seen(facts if before is None else bridge_fetches(facts, before), answers)
+        unobserved = tuple((f"{facts.policy_host.name} at {fetch.address}", fetch.message) for fetch in blind)
+        seen = replace(seen, unobserved=(*seen.unobserved, *unobserved))
+        moved = await in_store(watching.keep, domain_id, seen, self.settings)
         if moved is not None and (moved.opened or moved.closed):
             extra = {"domain": plan.name, "opened": len(moved.opened), "closed": len(moved.closed)}
             _log.info("watch-moved", extra=extra)
@@ -65,13 +80,26 @@ class Watcher:
             ehlo_name=watch.ehlo_name,
         )
         look = partial(self._look, answers, wish)
-        observer = Observer(self.resolver, make_guard(self.settings.dns), ways, look)
+        observer = Observer(self.resolver, make_probe_guard(self.settings), ways, look, self.quota)
         return await observer.observe(name), answers
 
     async def _look(self, answers: "_Answers", wish: Wish, host: str, address: str, until: float) -> Session:
         answer = await self.sessions.look(host, address, until, wish)
         answers.of[host, address] = answer
         return answer.session
+
+
+@dataclass(frozen=True, slots=True)
+class FetchQuota:
+    """Counts connections to policy hosts and report targets in the database, for all workers."""
+
+    most: int
+
+    async def take(self, address: str, connections: int) -> str:
+        is_free = await in_store(
+            mxlooks.count_connections, mxlooks.fetch_key(address), connections, self.most
+        )
+        return "" if is_free else too_many(self.most)
 
 
 @dataclass(slots=True)

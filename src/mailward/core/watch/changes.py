@@ -105,6 +105,17 @@ def _host(was: MxHost, host: MxHost, domain: str) -> Iterator[str]:
     for leaf in _leaves(host):
         if leaves and leaf.der not in leaves:
             yield f"{host.name}: another certificate, by {leaf.issuer}, until {leaf.not_after:%Y-%m-%d}"
+    old_suites, new_suites = _suites(was), _suites(host)
+    if old_suites and new_suites and old_suites != new_suites:
+        gained = [f"+ {each}" for each in sorted(new_suites - old_suites)]
+        lost = [f"- {each}" for each in sorted(old_suites - new_suites)]
+        yield f"{host.name}, cipher suites: {', '.join(gained + lost)}"
+
+
+def _suites(host: MxHost) -> set[str]:
+    """Each as `TLSv1.2 NAME`; empty: they were not asked for."""
+    asked = [each.depth.ciphers for each in host.sessions if each.depth and each.depth.ciphers]
+    return {f"{version} {name}" for ciphers in asked for version, names in ciphers.accepted for name in names}
 
 
 def _leaves(host: MxHost) -> tuple[Certificate, ...]:

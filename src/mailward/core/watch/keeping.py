@@ -4,12 +4,13 @@ New fields of core.check.facts need defaults: what was kept before lacks them.
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 
 from mailward.core.check.facts import Facts, Reach, Session
+from mailward.core.check.rules.policyhost import UNOBSERVED
 
 _LEVEL = 6
 _BLIND = (Reach.SILENT, Reach.TURNED_AWAY)
@@ -61,6 +62,24 @@ def without_blind(facts: Facts) -> Facts:
         for host in facts.hosts
     )
     return replace(facts, hosts=tuple(hosts))
+
+
+def bridge_fetches(facts: Facts, before: Facts) -> Facts:
+    """Where a policy host was not asked this time, what it said last: that is no change."""
+    policy, known = facts.policy_host, {fetch.address: fetch for fetch in before.policy_host.fetches}
+    blind = [fetch.address for fetch in policy.fetches if fetch.error == UNOBSERVED]
+    if not any(address in known for address in blind):
+        return facts
+    fetches = tuple(
+        known.get(fetch.address, fetch) if fetch.error == UNOBSERVED else fetch for fetch in policy.fetches
+    )
+    others = policy.as_others or before.policy_host.as_others
+    return replace(facts, policy_host=replace(policy, fetches=fetches, as_others=others))
+
+
+def has_ciphers(sessions: Iterable[Session]) -> bool:
+    """Whether the cipher suites of any of these were asked for."""
+    return any(each.depth is not None and each.depth.ciphers is not None for each in sessions)
 
 
 def says_something(session: Session) -> bool:

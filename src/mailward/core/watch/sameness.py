@@ -73,6 +73,11 @@ def _host(host: MxHost, domain: str) -> _Parts:
 
 def _session(session: Session) -> _Parts:
     depth = session.depth
+    ciphers = depth.ciphers if depth is not None else None
+    # at the end, and only where they were asked for: what was kept without them stays the same
+    more: _Parts = (
+        [sorted([version, sorted(names)] for version, names in ciphers.accepted)] if ciphers else []
+    )
     return [
         session.reach.value,
         session.offers_starttls,
@@ -80,6 +85,7 @@ def _session(session: Session) -> _Parts:
         bool(session.tls_error),
         _tls(session.tls),
         None if depth is None else [sorted(version for version, _ in depth.versions), depth.accepts_injected],
+        *more,
     ]
 
 

@@ -24,6 +24,7 @@ from mailward.store.models.reports import (
 )
 from mailward.store.models.watch import (
     AskedCheck,
+    AskedLook,
     Check,
     MxLook,
     MxTarget,
@@ -34,6 +35,7 @@ from mailward.store.models.watch import (
 
 __all__ = [
     "AskedCheck",
+    "AskedLook",
     "Check",
     "DailyFailures",
     "DailyFetches",

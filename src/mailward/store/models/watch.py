@@ -128,3 +128,18 @@ class AskedCheck(models.Model):
     finished_at = models.DateTimeField(null=True)
     facts = models.BinaryField(null=True)
     """Packed core.check.facts.Facts; None: not done yet."""
+
+
+class AskedLook(models.Model):
+    """Who wanted a domain of the platform looked at out of turn: strangers' servers see it, so it is kept."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="asked_looks", db_index=False)
+    user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    """None: the account is gone."""
+    asked_at = models.DateTimeField()
+    is_deep = models.BooleanField()
+    """Versions and ciphers too."""
+
+    class Meta:
+        indexes = [models.Index(fields=["domain", "asked_at"], name="asked_looks_of_a_domain")]

@@ -11,11 +11,12 @@ from mailward.core.check.history import make_moment
 from mailward.core.check.run import Report, run
 from mailward.core.check.schema import Moment
 from mailward.core.watch.keeping import unpack_facts, unpack_session, with_looks, without_blind
-from mailward.store.models import AskedCheck, Check, MxLook, Watch
+from mailward.store.models import AskedCheck, AskedLook, Check, MxLook, MxTarget, Watch
 from mailward.store.scope import Scope
 
 PAGE_ROWS = 20
 _RECENT = 10
+_MOST_ASKS = 60
 _HISTORY_STATES = 30
 
 
@@ -123,6 +124,23 @@ def problems_of_findings(scope: Scope, domain_id: int) -> dict[tuple[str, str], 
     ):
         found[code or result_type, host] = problem_id
     return found
+
+
+def asked_looks(scope: Scope, domain_id: int, page: StatePage) -> list[AskedLook]:
+    """Who asked for a look during the states of this page, the latest first, with their users."""
+    if not page.rows:
+        return []
+    found = scope.asked_looks().filter(domain_id=domain_id, asked_at__gte=page.rows[-1].first_at)
+    if (until := page.rows[0].last_at) is not None:
+        found = found.filter(asked_at__lt=until)
+    return list(found.select_related("user").order_by("-asked_at", "-id")[:_MOST_ASKS])
+
+
+def deep_at(check: Check) -> datetime | None:
+    """When the MX hosts of this state were last looked at deeply; None: never, as far as is known."""
+    hosts = check.looks.values_list("host", flat=True)
+    found = MxTarget.objects.filter(host__in=list(hosts), deep_at__isnull=False)
+    return found.order_by("deep_at").values_list("deep_at", flat=True).first()
 
 
 def asked_check(scope: Scope, asked_id: int) -> AskedCheck | None:

@@ -34,6 +34,8 @@ class Basis:
     is_first_check: bool = False
     confirmed: frozenset[str] = frozenset()
     """Hosts of which others have seen often enough what is to be seen now."""
+    first_deep: frozenset[str] = frozenset()
+    """Hosts whose cipher suites were never asked for before: what is weak there may have been so for years."""
 
 
 @dataclass(slots=True)
@@ -64,7 +66,8 @@ def settle(organisation_id: int, domain_id: int, report: Report, basis: Basis, r
 
 
 def _begin(organisation_id: int, domain_id: int, finding: Finding, basis: Basis) -> WatchFinding:
-    standing = stand.begin(finding, is_first_check=basis.is_first_check)
+    is_old = finding.code.startswith("cipher-") and place(finding.about) in basis.first_deep
+    standing = stand.begin(finding, is_first_check=basis.is_first_check or is_old)
     return WatchFinding(
         organisation_id=organisation_id,
         domain_id=domain_id,

@@ -110,11 +110,41 @@ def _take(key: str, connections: int, most_an_hour: int, lease: timedelta) -> bo
     free = Q(claimed_until__isnull=True) | Q(claimed_until__lte=now) | Q(claimed_until__gt=now + 2 * lease)
     has_room = is_old | Q(connections__lte=most_an_hour - connections)
     taken = ProbeSlot.objects.filter(free, has_room, key=key).update(
-        claimed_until=now + lease,
-        connections=Case(When(is_old, then=Value(connections)), default=F("connections") + connections),
-        window_at=Case(When(is_old, then=Value(now)), default=F("window_at")),
+        claimed_until=now + lease, **_counted(connections, now, is_old)
     )
     return bool(taken)
+
+
+def count_connections(key: str, connections: int, most_an_hour: int) -> bool:
+    """Whether so many more are within the bound; then they count. They need not wait for one another."""
+    now = clock.now()
+    ProbeSlot.objects.get_or_create(key=key, defaults={"window_at": now})
+    is_old = Q(window_at__lte=now - _HOUR) | Q(window_at__gt=now)
+    has_room = is_old | Q(connections__lte=most_an_hour - connections)
+    return bool(ProbeSlot.objects.filter(has_room, key=key).update(**_counted(connections, now, is_old)))
+
+
+def give_back(key: str, connections: int) -> None:
+    """What was counted, and then not needed."""
+    spent = ProbeSlot.objects.filter(key=key, connections__gte=connections)
+    spent.update(connections=F("connections") - connections)
+
+
+def deep_key(address: str) -> str:
+    """Where the connections of deep looks are counted."""
+    return f"deep {address}"
+
+
+def fetch_key(address: str) -> str:
+    """Where connections to policy hosts and report targets are counted."""
+    return f"https {address}"
+
+
+def _counted(connections: int, now: datetime, is_old: Q) -> dict[str, Case]:
+    return {
+        "connections": Case(When(is_old, then=Value(connections)), default=F("connections") + connections),
+        "window_at": Case(When(is_old, then=Value(now)), default=F("window_at")),
+    }
 
 
 @transaction.atomic

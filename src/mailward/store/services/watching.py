@@ -12,11 +12,20 @@ from mailward.config import Settings
 from mailward.core.check.facts import Facts
 from mailward.core.check.run import Report, run
 from mailward.core.watch import changes
-from mailward.core.watch.keeping import pack_facts, unpack_facts, with_looks, without_looks
+from mailward.core.watch.keeping import has_ciphers, pack_facts, unpack_facts, with_looks, without_looks
 from mailward.core.watch.sameness import digest
 from mailward.net import clock
 from mailward.store.ids import new_id
-from mailward.store.models import AskedCheck, Check, Domain, MxLook, MxTarget, OutboxItem, Watch
+from mailward.store.models import (
+    AskedCheck,
+    AskedLook,
+    Check,
+    Domain,
+    MxLook,
+    MxTarget,
+    OutboxItem,
+    Watch,
+)
 from mailward.store.queries.checks import moments_of, report_of, sessions_of
 from mailward.store.queries.evidence import chunks
 from mailward.store.services import mxlooks, outbox
@@ -24,6 +33,8 @@ from mailward.store.services.findings import Basis, Moved, note_seen, settle
 
 ASK_PAUSE = timedelta(minutes=2)
 """Between two checks of a domain that people ask for."""
+DEEP_PAUSE = timedelta(hours=1)
+"""The same, where they ask for deep looks."""
 _KEEP_ASKED = timedelta(days=7)
 _AT_ONCE = 20
 """New domains up to so many are looked at now; more of them within one interval."""
@@ -93,6 +104,12 @@ def plan_of(domain_id: int) -> Plan | None:
     )
 
 
+def current_facts(domain_id: int) -> Facts | None:
+    """What was seen last, without the MX sessions; None: nothing yet."""
+    check = Check.objects.filter(domain_id=domain_id, last_at__isnull=True).order_by("-id").first()
+    return unpack_facts(bytes(check.facts)) if check is not None else None
+
+
 def keep(domain_id: int, seen: Seen, settings: Settings) -> Moved | None:
     """What a look at a domain brought: judged, kept where it is new, and its problems settled.
 
@@ -140,10 +157,17 @@ def _keep(
         return Moved([], [], set()), False
     if not is_same:
         _add(domain, watch, report, found, seen, settings)
-    basis = Basis(report.facts.at, dict(seen.looked_at), before is None, confirmed)
+    first_deep = _first_deep(before, report.facts) if before is not None and not is_same else frozenset()
+    basis = Basis(report.facts.at, dict(seen.looked_at), before is None, confirmed, first_deep)
     moved = settle(domain.organisation_id, domain.pk, report, basis, settings.problems)
     note_seen([domain.pk])
     return moved, moved.is_pending
+
+
+def _first_deep(before: Check, facts: Facts) -> frozenset[str]:
+    """MX hosts whose cipher suites were never asked for before."""
+    known = sessions_of(list(before.looks.values_list("pk", flat=True)))
+    return frozenset(host.name for host in facts.hosts if not has_ciphers(known.get(host.name, ())))
 
 
 def _add(domain: Domain, watch: Watch, report: Report, found: bytes, seen: Seen, settings: Settings) -> None:
@@ -204,23 +228,45 @@ def rejudge(domain_id: int, host: str, settings: Settings) -> Moved | None:
     return moved
 
 
-def ask_now(organisation_id: int, domain_id: int) -> bool:
-    """A person wants the domain checked at once. False: somebody did, moments ago."""
+def ask_now(organisation_id: int, domain_id: int, user_id: int, *, is_deep: bool = False) -> bool:
+    """A person wants the domain checked at once, `is_deep`: with versions and ciphers. False: somebody did, moments
+    ago, or deep looks had their turn for this hour, or the domain's ownership is not proved.
+    """
     now = clock.now()
     with transaction.atomic():
+        domain = Domain.objects.select_for_update().filter(pk=domain_id).first()
+        if domain is None or (is_deep and not may_look_deeply(domain)):
+            return False
         Watch.objects.get_or_create(
             domain_id=domain_id, defaults={"organisation_id": organisation_id, "due_at": now}
         )
         free = Q(asked_at__isnull=True) | Q(asked_at__lte=now - ASK_PAUSE) | Q(asked_at__gt=now)
         if not Watch.objects.filter(free, domain_id=domain_id).update(asked_at=now):
             return False
-        outbox.put("look", f"domain {domain_id}")
+        AskedLook.objects.create(
+            organisation_id=organisation_id,
+            domain_id=domain_id,
+            user_id=user_id,
+            asked_at=now,
+            is_deep=is_deep,
+        )
+        outbox.put("look", f"{'deep' if is_deep else 'domain'} {domain_id}")
     return True
+
+
+def may_look_deeply(domain: Domain) -> bool:
+    """Whether a deep look may be asked for now: ownership is proved, and none was asked for lately."""
+    now = clock.now()
+    asked = AskedLook.objects.filter(
+        domain=domain, is_deep=True, asked_at__gt=now - DEEP_PAUSE, asked_at__lte=now
+    )
+    return domain.claim_verified_at is not None and not asked.exists()
 
 
 def is_under_way(domain_id: int) -> bool:
     """Whether a check that somebody asked for has not ended."""
-    return OutboxItem.objects.filter(kind="look", key=f"domain {domain_id}").exists()
+    keys = (f"domain {domain_id}", f"deep {domain_id}")
+    return OutboxItem.objects.filter(kind="look", key__in=keys).exists()
 
 
 class TooManyAsked(Exception):
@@ -265,4 +311,5 @@ def sweep(settings: Settings) -> None:
     keep_until = clock.now() - timedelta(days=settings.watch.keep_days)
     Check.objects.filter(last_at__lt=keep_until).delete()
     AskedCheck.objects.filter(asked_at__lt=clock.now() - _KEEP_ASKED).delete()
+    AskedLook.objects.filter(asked_at__lt=keep_until).delete()
     mxlooks.sweep(keep_until)

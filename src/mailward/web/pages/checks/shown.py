@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from mailward.core.check.facts import Depth, Facts
 from mailward.core.check.finding import Finding
 from mailward.core.check.grade import Grade
 from mailward.core.check.run import Report
@@ -11,6 +12,7 @@ from mailward.core.check.verdict import Outcome
 from mailward.core.explain.checks import explain_finding
 from mailward.core.explain.explanation import Explanation, Severity
 from mailward.core.explain.verdicts import say_verdict
+from mailward.core.tls.suites import Weakness, weaknesses
 from mailward.core.watch.changes import place
 from mailward.render.check import list_seen
 from mailward.render.visible import make_visible
@@ -26,6 +28,19 @@ _OUTCOMES = {
     Outcome.UNPROTECTED: ("warn", "unprotected"),
     Outcome.NO_MAIL: ("unknown", "no mail"),
     Outcome.UNKNOWN: ("unknown", "not known"),
+}
+_WEAKNESSES = {
+    Weakness.NULL: "no encryption",
+    Weakness.EXPORT: "short keys",
+    Weakness.RC4: "RC4",
+    Weakness.SMALL_BLOCKS: "small blocks",
+    Weakness.ANONYMOUS: "no certificate",
+    Weakness.NO_FORWARD_SECRECY: "no forward secrecy",
+}
+_INJECTED = {
+    True: "A command slipped in behind STARTTLS is carried out.",
+    False: "A command slipped in behind STARTTLS is forgotten, as it should be.",
+    None: "Whether a command slipped in behind STARTTLS is carried out was not observed.",
 }
 _GRADES = {"A": "ok", "B": "ok", "C": "warn", "D": "bad", "F": "bad"}
 
@@ -52,6 +67,25 @@ class ShownFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownSuite:
+    name: str
+    weakness: str
+    """In a word; empty: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownDepth:
+    """What a deep look showed at one or more addresses of an MX host."""
+
+    host: str
+    addresses: str
+    versions: tuple[tuple[str, tuple[ShownSuite, ...]], ...]
+    """The newest first, each with its suites in the order of the server's choice."""
+    injected: str
+    unfinished: str
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """A report, ready for its page."""
 
@@ -62,6 +96,7 @@ class Shown:
     findings: tuple[ShownFinding, ...]
     unobserved: tuple[tuple[str, str], ...]
     seen: tuple[str, ...]
+    depths: tuple[ShownDepth, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +126,7 @@ def show(
         tuple(_finding(finding, report.facts.domain, problems or {}) for finding in report.findings),
         tuple((_line(about), _line(reason)) for about, reason in blind),
         seen_lines(report),
+        _depths(report.facts),
     )
 
 
@@ -139,9 +175,40 @@ def _finding(finding: Finding, domain: str, problems: Mapping[tuple[str, str], i
         tuple(_line(each) for each in finding.evidence),
         tuple(_line(each) for each in finding.notes),
         finding.result_type.value if finding.result_type else "",
-        entry.filled(mx=place(finding.about), domain=domain),
+        entry.filled(mx=place(finding.about), domain=domain, addresses=finding.addresses),
         problems.get((finding.code.value, place(finding.about))),
     )
+
+
+def _depths(facts: Facts) -> tuple[ShownDepth, ...]:
+    """Addresses that showed the same share an entry."""
+    found: dict[tuple[str, Depth], list[str]] = {}
+    for host in facts.hosts:
+        for session in host.sessions:
+            if session.depth is not None:
+                found.setdefault((host.name, session.depth), []).append(session.address)
+    return tuple(_depth(host, depth, addresses) for (host, depth), addresses in found.items())
+
+
+def _depth(host: str, depth: Depth, addresses: Sequence[str]) -> ShownDepth:
+    # before cipher suites were asked for, the one that was chosen is known
+    asked = dict(depth.ciphers.accepted) if depth.ciphers else {}
+    versions = dict.fromkeys([version for version, _ in depth.versions] + list(asked))
+    return ShownDepth(
+        _line(host),
+        ", ".join(addresses),
+        tuple(
+            (version, tuple(_suite(name) for name in asked.get(version, ())))
+            for version in sorted(versions, reverse=True)
+        ),
+        _INJECTED[depth.accepts_injected],
+        _line(depth.ciphers.unfinished) if depth.ciphers else "",
+    )
+
+
+def _suite(name: str) -> ShownSuite:
+    words = [_WEAKNESSES[weakness] for weakness in Weakness if weakness in weaknesses(name)]
+    return ShownSuite(_line(name), ", ".join(words))
 
 
 def _line(text: str) -> str:

@@ -1,5 +1,6 @@
 """The checks of one domain of the platform."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -14,7 +15,7 @@ from mailward.core.explain.problem import explain_problem
 from mailward.core.watch.standing import ENOUGH
 from mailward.net import clock
 from mailward.render.visible import make_visible
-from mailward.store.models import Check, Domain, Watch
+from mailward.store.models import AskedLook, Check, Domain, Watch
 from mailward.store.queries import checks
 from mailward.store.queries.checks import StatePage, StateRow
 from mailward.store.services import mxlooks, watching
@@ -35,6 +36,8 @@ class Entry:
     counts: str
     """How many findings, in words."""
     is_first: bool
+    asks: tuple[str, ...] = ()
+    """Who asked for a look while it was so, the latest first."""
 
 
 @reader_page
@@ -49,13 +52,16 @@ def domain_checks(request: ScopedRequest, name: str) -> HttpResponse:
         "is_under_way": watching.is_under_way(domain.pk),
         "is_enabled": settings.MAILWARD.watch.enabled,
         "page": page,
-        "entries": _entries(page),
+        "entries": _entries(page, checks.asked_looks(scope, domain.pk, page)),
+        "may_look_deeply": watching.may_look_deeply(domain),
+        "deep_days": settings.MAILWARD.watch.deep_days,
         "blocked": sorted(mxlooks.blocked_families().items()),
         "trouble": mxlooks.introduction_trouble() if scope.may_write else "",
     }
     if watch is not None and watch.current is not None:
         context["shown"] = _show_current(request, domain, watch, watch.current)
         context["pending"] = _pending(request, domain)
+        context["deep_at"] = checks.deep_at(watch.current)
     return render(request, "checks/domain.html", context)
 
 
@@ -106,9 +112,16 @@ def domain_checks_compare(request: ScopedRequest, name: str) -> HttpResponse:
 @require_POST
 def domain_checks_now(request: ScopedRequest, name: str) -> HttpResponse:
     domain = find_domain(request, name)
-    if not watching.ask_now(domain.organisation_id, domain.pk):
+    is_deep = request.POST.get("depth") == "deep"
+    if watching.ask_now(domain.organisation_id, domain.pk, request.scope.user_id, is_deep=is_deep):
+        return redirect("domain-checks", domain.name)
+    if not is_deep:
         minutes = int(watching.ASK_PAUSE.total_seconds() // 60)
         messages.info(request, f"It was asked for moments ago: once in {minutes} minutes is the most.")
+    elif domain.claim_verified_at is None:
+        messages.info(request, "Deep looks are for domains that are proved to be yours.")
+    else:
+        messages.info(request, "A look was asked for lately: once an hour is the most for deep ones.")
     return redirect("domain-checks", domain.name)
 
 
@@ -136,14 +149,24 @@ def _find(request: ScopedRequest, domain: Domain, check_id: int) -> Check:
     return check
 
 
-def _entries(page: StatePage) -> list[Entry]:
+def _entries(page: StatePage, asked: Sequence[AskedLook]) -> list[Entry]:
     last = page.number == page.pages
+    asks: dict[int, list[str]] = {}
+    for each in asked:
+        row = next((row for row in page.rows if row.first_at <= each.asked_at), None)
+        if row is not None:
+            who = make_visible(each.user.email) if each.user else "Somebody who is gone"
+            what = "a deep look" if each.is_deep else "a check"
+            asks.setdefault(row.id, []).append(
+                f"{who} asked for {what} on {each.asked_at:%-d %b %Y, %H:%M} UTC."
+            )
     return [
         Entry(
             replace(row, changes=()),
             tuple(make_visible(str(change)) for change in row.changes),
             _count(row),
             last and at == len(page.rows) - 1,
+            tuple(asks.get(row.id, ())),
         )
         for at, row in enumerate(page.rows)
     ]
