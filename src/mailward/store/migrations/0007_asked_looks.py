@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("store", "0004_delegation")]
+    dependencies = [("store", "0006_hosting_changes")]
 
     operations = [
         migrations.CreateModel(
