@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mailward.config import Settings, SettingsError, load_settings
+from mailward.config import AcmeDirectory, Settings, SettingsError, load_settings
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "settings.md"
 
@@ -40,6 +40,19 @@ def shown(value: object) -> str:
 
 def test_every_setting_is_described_with_its_default() -> None:
     assert documented() == dict(existing())
+
+
+def test_every_key_of_an_acme_directory_is_described() -> None:
+    missing = [key for key in AcmeDirectory.__struct_fields__ if f"`{key}`" not in DOCUMENT.read_text()]
+    assert missing == []
+
+
+def test_an_acme_directory_is_a_url_or_a_table(tmp_path: Path) -> None:
+    text = '[acme]\ndirectories = ["https://one.test/dir", {url = "https://two.test/dir", profile = "short"}]'
+    one, two = load(tmp_path, text).acme.authorities
+    assert (one.url, two.url, two.profile) == ("https://one.test/dir", "https://two.test/dir", "short")
+    by_environment = load(tmp_path, "", MAILWARD_ACME_DIRECTORIES="https://one.test/dir").acme
+    assert by_environment.authorities == (one,)
 
 
 def test_the_example_of_the_documentation_works(tmp_path: Path) -> None:

@@ -92,6 +92,40 @@ class Certificates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Issue missing certificates from a local authority made on first start. Nobody but you trusts it."""
 
 
+class AcmeDirectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One certificate authority (RFC 8555). To name it is to agree to its terms of service."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^https://.+")]
+    contact: str = ""
+    """A mail address that the CA may write to."""
+    profile: str = ""
+    """Of the certificates, as the CA's directory names them; empty: the CA's own choice."""
+    eab_kid: str = ""
+    """External account binding: the key identifier that the CA gave."""
+    eab_hmac_key: str = ""
+    """And its key, base64url."""
+    orders_per_3_hours: Positive = 300
+    ca_file: str = ""
+    """Certificate authorities (PEM) that the directory's own certificate comes from; empty: the usual ones."""
+
+
+class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Certificates that renew themselves."""
+
+    directories: tuple[str | AcmeDirectory, ...] = ()
+    """The URLs of CAs' directories, in the order in which they are asked; none: no certificates are ordered."""
+    http_listen: str = ""
+    """Where HTTP-01 is answered; empty: where the policy host listens."""
+    http_port: Port = 0
+    """0 means 80 as root and 8080 otherwise. CAs ask at port 80 alone."""
+    reach_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 80
+    """Where we look, as a CA does, whether a name leads to us; another one only in laboratories."""
+
+    @property
+    def authorities(self) -> tuple[AcmeDirectory, ...]:
+        return tuple(AcmeDirectory(url=each) if isinstance(each, str) else each for each in self.directories)
+
+
 class Reports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The doors for TLS reports."""
 
@@ -319,10 +353,14 @@ class Tlsrpt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     data: str = "var"
     """The folder of the database, keys and certificates."""
+    key: str = ""
+    """What seals private keys in the database: 32 octets in base64, or several such keys apart by blanks, of which the
+    first seals and all open. Empty: `<data>/key`, made on first start."""
     console: Console = Console()
     policy_host: PolicyHost = PolicyHost()
     nameserver: Nameserver = Nameserver()
     certificates: Certificates = Certificates()
+    acme: Acme = Acme()
     reports: Reports = Reports()
     dns: Dns = Dns()
     relay: Relay = Relay()
@@ -365,6 +403,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             return tuple(parse_place(text, 443) for text in self.policy_host.nodes)
         anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1", "localhost": "127.0.0.1"}  # noqa: S104
         return ((anywhere.get(self.policy_host.listen, self.policy_host.listen), self.policy_port),)
+
+    @property
+    def acme_port(self) -> int:
+        return self.acme.http_port or (80 if os.geteuid() == 0 else 8080)
+
+    @property
+    def acme_listen(self) -> str:
+        return self.acme.http_listen or self.policy_host.listen
 
     @property
     def nameserver_port(self) -> int:

@@ -10,6 +10,7 @@ QUERIES = (
     "domains", "policy_versions", "record_checks", "recipients", "reports", "receipts", "raw_messages",
     "quarantined", "daily_sessions", "daily_failures", "daily_fetches", "problems", "problem_domains",
     "notifications", "memberships", "invitations", "watches", "checks", "watch_findings", "asked_checks",
+    "certificates", "certificate_cares", "certificate_orders",
     "asked_looks",
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ from mailward.cli.problem import Problem
 from mailward.config import Settings
 from mailward.net.authority import AuthorityUnusable, load_authority
 from mailward.net.certificates import authority_folder
+from mailward.net.sealing import load_keyring
 from mailward.store.services.accounts import first_administrator_link
 from mailward.web.console import gather_static
 
@@ -26,6 +27,11 @@ def prepare(settings: Settings) -> str:
         token = first_administrator_link()
     except DatabaseError as error:
         raise Problem(f"The database {connection.settings_dict['NAME']} cannot be used: {error}.") from error
+    # before anybody seals or opens: policy host and worker start at the same moment
+    try:
+        load_keyring(settings)
+    except OSError as error:
+        raise Problem(f"The key that seals private keys cannot be read: {error}.") from error
     # before the console starts: it looks once which files there are
     gather_static(settings.data_path / "static")
     if settings.certificates.development_ca:

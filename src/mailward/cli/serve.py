@@ -98,6 +98,11 @@ def _doors(settings: Settings) -> tuple[Door, ...]:
             Door("nameserver.port", each, settings.nameserver_port)
             for each in (own.listen if own.zone else ())
         ),
+        *(
+            [Door("acme.http_port", settings.acme_listen, settings.acme_port)]
+            if settings.acme.directories
+            else []
+        ),
         Door("console.port", settings.console.listen, settings.console.port),
         Door("policy_host.port", settings.policy_host.listen, settings.policy_port),
         Door("reports.smtp_port", settings.reports.smtp_listen, settings.smtp_port),

@@ -7,12 +7,16 @@ short.
 import asyncio
 import ipaddress
 import logging
+from collections.abc import Sequence
 
 from mailward.config import Settings
+from mailward.hosting.certificates import IssuedCertificates
+from mailward.hosting.challenges import ChallengeHost, serve_challenges
 from mailward.hosting.fetchcounts import FetchCounter
 from mailward.hosting.snapshot import SnapshotKeeper
-from mailward.net.certificates import Certificates
+from mailward.net.certificates import Certificates, CertificateSource
 from mailward.net.httpserver import Finished, HttpLimits, Request, Response, Server, refusal, serve_http
+from mailward.net.sealing import load_keyring
 
 _log = logging.getLogger("mailward.hosting")
 
@@ -69,10 +73,11 @@ async def serve_policies(
     *,
     port: int | None = None,
     counter: FetchCounter | None = None,
+    issued: Sequence[CertificateSource] = (),
 ) -> Server:
     """Start serving what the keeper holds, on `port` or the settings'. Raises OSError and the like."""
     host = PolicyHost(keeper, settings.policy_host.public_name)
-    certificates = Certificates(settings, is_ours=host.is_ours)
+    certificates = Certificates(settings, is_ours=host.is_ours, issued=issued)
     return await serve_http(
         host.answer,
         listen=settings.policy_host.listen,
@@ -86,14 +91,19 @@ async def serve_policies(
 async def run(settings: Settings) -> None:
     """Serve until cancelled. Django must be set up."""
     keeper = SnapshotKeeper(settings.data_path / "snapshot.json")
+    keyring = load_keyring(settings)
+    issued = IssuedCertificates(settings.data_path / "certificates.sqlite3", keyring)
     # policies are served from the saved snapshot at once: the database may be locked, slow or gone
     counter = FetchCounter()
-    server = await serve_policies(settings, keeper, counter=counter)
-    _log.info("serving", extra={"port": server.port, "policies": len(keeper.current.policies)})
+    servers = [await serve_policies(settings, keeper, counter=counter, issued=[issued])]
+    if settings.acme.directories:
+        servers.append(await serve_challenges(settings, ChallengeHost(keyring)))
+    extra = {"port": servers[0].port, "policies": len(keeper.current.policies), "certificates": len(issued)}
+    _log.info("serving", extra=extra)
     try:
-        await asyncio.gather(keeper.follow(), counter.follow())
+        await asyncio.gather(keeper.follow(), counter.follow(), issued.follow())
     finally:
-        await server.close()
+        await asyncio.gather(*(server.close() for server in servers))
 
 
 class _Finishing:

@@ -11,8 +11,11 @@ from typing import TypeVar
 from django.db.models import Model, QuerySet
 
 from mailward.store.models import (
+    AcmeOrder,
     AskedCheck,
     AskedLook,
+    Certificate,
+    CertificateCare,
     Check,
     DailyFailures,
     DailyFetches,
@@ -119,6 +122,15 @@ class Scope:
 
     def asked_looks(self) -> QuerySet[AskedLook]:
         return self._of(AskedLook)
+
+    def certificates(self) -> QuerySet[Certificate]:
+        return self._of(Certificate)
+
+    def certificate_cares(self) -> QuerySet[CertificateCare]:
+        return self._of(CertificateCare)
+
+    def certificate_orders(self) -> QuerySet[AcmeOrder]:
+        return self._of(AcmeOrder)
 
     def memberships(self) -> QuerySet[Membership]:
         return self._of(Membership)

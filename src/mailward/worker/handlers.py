@@ -127,6 +127,15 @@ async def rejudge(settings: Settings, items: Sequence[Claimed]) -> Failures:
     return await _each_item(items, lambda item: watcher_for(settings).rejudge(item.key))
 
 
+async def certificate(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are domain ids."""
+    if not settings.acme.directories:
+        return {}
+    from mailward.worker.certificates import carer_for
+
+    return await _each(items, carer_for(settings).care)
+
+
 HANDLERS = (
     Handler("assess", assess, batch=2_000),
     Handler("notify", notify, batch=10_000),
@@ -139,6 +148,8 @@ HANDLERS = (
     # four minutes for the MX hosts of a domain, and as long for what began late
     Handler("watch", watch, batch=25, lease=timedelta(minutes=15), lanes=6),
     Handler("look", look, batch=10, lease=timedelta(minutes=15), lanes=2),
+    # a worker stays with an order for 40 seconds, and one that was killed is soon followed by another
+    Handler("certificate", certificate, batch=4, lease=timedelta(seconds=90), lanes=8),
     Handler("rejudge", rejudge, batch=1, lease=timedelta(minutes=30)),
 )
 

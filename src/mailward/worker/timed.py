@@ -9,7 +9,7 @@ from mailward.config import Settings
 from mailward.net import clock
 from mailward.notify import deliver
 from mailward.store.aio import in_store
-from mailward.store.services import fetches, housekeeping, notifications, watching
+from mailward.store.services import certificates, fetches, housekeeping, notifications, watching
 from mailward.worker.handlers import HANDLERS
 from mailward.worker.introduction import check_introduction
 
@@ -19,6 +19,8 @@ _RECORDS_A_MINUTE = 100
 _VERIFICATIONS_AN_HOUR = 1_000
 _WATCHED_AT_ONCE = 500
 """In the queue: the timer runs four times a minute, so 120,000 domains an hour."""
+
+_CERTIFICATES_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,16 @@ async def watch(settings: Settings) -> None:
 async def introduce(settings: Settings) -> None:
     if settings.watch.enabled:
         await check_introduction(settings)
+
+
+async def look_after_certificates(settings: Settings) -> None:
+    if settings.acme.directories:
+        await in_store(certificates.plan_new)
+        await in_store(certificates.put_due, _CERTIFICATES_AT_ONCE)
+
+
+async def sweep_certificates(_settings: Settings) -> None:
+    await in_store(certificates.sweep)
 
 
 async def sweep_watching(settings: Settings) -> None:
@@ -74,6 +86,8 @@ TIMED = (
     Timed("records", timedelta(minutes=1), check_records),
     # as often as the timer runs: what was seen once is to be seen again soon
     Timed("watch", timedelta(seconds=10), watch),
+    Timed("certificates", timedelta(seconds=10), look_after_certificates),
+    Timed("certificate-sweep", timedelta(days=1), sweep_certificates),
     Timed("introduction", timedelta(days=1), introduce),
     Timed("watch-sweep", timedelta(hours=1), sweep_watching),
     Timed("verify", timedelta(hours=1), verify_again),

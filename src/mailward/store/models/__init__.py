@@ -1,6 +1,13 @@
 """The tables. Every table that belongs to a tenant carries its organisation."""
 
 from mailward.store.models.accounts import Invitation, Membership, Organisation, Role, User
+from mailward.store.models.certificates import (
+    AcmeAccount,
+    AcmeOrder,
+    Certificate,
+    CertificateCare,
+    CertificateSequence,
+)
 from mailward.store.models.domains import (
     Domain,
     DomainRecipient,
@@ -34,8 +41,13 @@ from mailward.store.models.watch import (
 )
 
 __all__ = [
+    "AcmeAccount",
+    "AcmeOrder",
     "AskedCheck",
     "AskedLook",
+    "Certificate",
+    "CertificateCare",
+    "CertificateSequence",
     "Check",
     "DailyFailures",
     "DailyFetches",

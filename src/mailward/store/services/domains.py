@@ -11,6 +11,7 @@ from mailward.core import names
 from mailward.net import clock
 from mailward.store.models import Domain, DomainRecipient, QuarantinedMessage, RawMessage, RecordCheck, Report
 from mailward.store.scope import Scope
+from mailward.store.services import outbox
 from mailward.store.services.hosting import bump_generation
 from mailward.store.tokens import make_address_token, make_claim_token
 
@@ -77,6 +78,8 @@ def create_domains(scope: Scope, wanted: Iterable[names.Domain]) -> Added:
     )
     if created:
         bump_generation(*(domain.pk for domain in created))
+        # the first look at whether its name leads to us; without a CA in the settings nobody looks
+        outbox.put_many(outbox.Item("certificate", str(domain.pk)) for domain in created)
     return Added(tuple(created), tuple(name for name in distinct if name in there))
 
 
@@ -128,6 +131,7 @@ def verify_claim(domain_id: int) -> bool:
         Domain.objects.filter(pk=holder.pk).update(claim_verified_at=None)
     Domain.objects.filter(pk=domain_id).update(claim_verified_at=clock.now())
     bump_generation(domain_id, *([holder.pk] if holder is not None else []))
+    outbox.put("certificate", str(domain_id))
     return True
 
 

@@ -1,0 +1,57 @@
+"""`mailward key new` and `mailward key rotate`: the key that seals private keys in the database."""
+
+from pathlib import Path
+
+import typer
+
+from mailward.cli.installation import ConfigOption, DataOption, open_installation
+from mailward.cli.problem import Problem
+from mailward.config import load_settings
+from mailward.net.sealing import KEY_FILE, Unopenable, load_keyring, make_key, write_key_file
+
+app = typer.Typer(
+    name="key",
+    help="The key that seals private keys in the database.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def new() -> None:
+    """Print a new key, for MAILWARD_KEY_FILE of every node."""
+    typer.echo(make_key())
+
+
+@app.command()
+def rotate(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Seal all private keys anew: with a new key in <data>/key, or with the first of the settings' keys.
+
+    Where the key is in <data>/key, a new one is made and the one before is kept behind it. Where the settings name
+    the keys, put a new one in front of the old on every node, restart them, then run this once; after that the
+    old one can go. Everything goes on working meanwhile.
+    """
+    open_installation(config, data)
+    settings = load_settings(config)
+    if not settings.key:
+        _put_first(settings.data_path / KEY_FILE)
+    from mailward.store.services.resealing import reseal
+
+    try:
+        count = reseal(load_keyring(settings))
+    except Unopenable as error:
+        raise Problem(
+            f"A private key in the database cannot be opened: {error}. Nothing was lost."
+        ) from error
+    typer.echo(f"{count} private key{'' if count == 1 else 's'} sealed anew.")
+
+
+def _put_first(path: Path) -> None:
+    """Whole or not at all: whoever looks finds a key that opens everything."""
+    try:
+        before = path.read_text(encoding="ascii").split()
+        partial = write_key_file(path.with_name(f".{path.name}.new"), [make_key(), *before[:1]])
+        partial.replace(path)
+    except OSError as error:
+        raise Problem(f"{path} cannot be written: {error.strerror}.") from error

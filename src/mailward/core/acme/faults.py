@@ -1,0 +1,84 @@
+"""What a failure at a CA means: whose fault it is, and how long to leave it."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+_FIRST_NAME_WAIT = timedelta(minutes=1)
+_LONGEST_NAME_WAIT = timedelta(hours=12)
+_FIRST_CA_WAIT = timedelta(minutes=1)
+_LONGEST_CA_WAIT = timedelta(hours=1)
+_LONGEST_TOLD_WAIT = timedelta(days=8)
+"""A Retry-After beyond this is no advice: the longest limit of a public CA is a week."""
+
+
+class Scope(StrEnum):
+    CA = "ca"
+    """The CA is down, busy, or has had enough of us: no name is asked for there until later."""
+    NAME = "name"
+    """It would not give this one name."""
+    ORDER = "order"
+    """This order is lost; another one may be placed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A CA that did not give a certificate."""
+
+    scope: Scope
+    words: str
+    """The CA's own."""
+    code: str = ""
+    """The ACME error type without its prefix (RFC 8555 section 6.7); empty where the CA said none."""
+    retry_after: timedelta | None = None
+
+
+# RFC 8555 §6.7 and §7.1.6; everything else is about the name that we ask for
+_OF_THE_CA = frozenset(
+    {
+        "accountDoesNotExist",
+        "badNonce",
+        "badSignatureAlgorithm",
+        "externalAccountRequired",
+        "invalidContact",
+        "invalidProfile",
+        "rateLimited",
+        "serverInternal",
+        "unsupportedContact",
+        "userActionRequired",
+    }
+)
+_OF_THE_ORDER = frozenset({"malformed", "orderNotReady", "badCSR"})
+
+
+def scope_of(code: str, status: int | None = None) -> Scope:
+    if code in _OF_THE_CA or (status is not None and (status >= 500 or status == 429)):
+        return Scope.CA
+    return Scope.ORDER if code in _OF_THE_ORDER else Scope.NAME
+
+
+def wait_for_name(failures: int, fault: Fault, chance: float) -> timedelta:
+    """Until this name is asked for again at the same CA. `failures` counts this one; doubles twice each time: public
+    CAs allow five failed validations an hour.
+    """
+    wait = min(_LONGEST_NAME_WAIT, _FIRST_NAME_WAIT * 4 ** min(max(failures - 1, 0), 8))
+    return max(_spread(wait, chance), _told(fault))
+
+
+def wait_for_ca(failures: int, fault: Fault, chance: float) -> timedelta:
+    """Until anything is asked of this CA again."""
+    wait = min(_LONGEST_CA_WAIT, _FIRST_CA_WAIT * 2 ** min(max(failures - 1, 0), 8))
+    return max(_spread(wait, chance), _told(fault))
+
+
+def wait_for_claim(age: timedelta) -> timedelta:
+    """Between two looks at whether a new domain leads to us, by how long it has been waited for."""
+    return max(timedelta(seconds=2), min(age / 20, timedelta(hours=1)))
+
+
+def _spread(wait: timedelta, chance: float) -> timedelta:
+    return wait * (0.75 + chance / 2)
+
+
+def _told(fault: Fault) -> timedelta:
+    return min(fault.retry_after or timedelta(0), _LONGEST_TOLD_WAIT)

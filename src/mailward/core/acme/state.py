@@ -1,0 +1,26 @@
+"""How a domain's certificate stands."""
+
+from enum import StrEnum
+
+
+class CareState(StrEnum):
+    CLAIM = "claim"
+    """Nothing proves yet that the domain is the organisation's: nothing is ordered."""
+    REACH = "reach"
+    """The name does not lead to us (yet): nothing is ordered."""
+    QUEUED = "queued"
+    """Every CA has had as many orders as it takes, or is left alone for now."""
+    ORDERED = "ordered"
+    """An order is under way."""
+    GOOD = "good"
+    """There is a certificate, and nothing to do until it is renewed."""
+    FAILING = "failing"
+    """The last order failed; it is tried again."""
+    FORBIDDEN = "forbidden"
+    """The domain's CAA records let none of our CAs issue."""
+    GONE = "gone"
+    """The name led to us and does so no more: what there is runs out."""
+
+
+NEEDS_PEOPLE = frozenset({CareState.FAILING, CareState.FORBIDDEN, CareState.GONE})
+"""Told as a problem from the first time on."""

@@ -1,0 +1,163 @@
+"""Issued certificates at a node: followed from the database into a file beside it, served from there.
+
+The file (SQLite, `<data>/certificates.sqlite3`) is this node's own: it serves every certificate that it knows while the
+database is away, over restarts too. Private keys are sealed in it as they are in the database. In memory are the
+names alone; the octets are read when a handshake needs a certificate whose context is not there.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from mailward.net import clock
+from mailward.net.sealing import Keyring, Unopenable
+from mailward.store.queries.certificates import (
+    Served,
+    certificate_sequence,
+    certificates_after,
+    served_sequences,
+)
+from mailward.store.services.certificates import key_purpose
+
+_log = logging.getLogger("mailward.hosting")
+
+POLL_SECONDS = 0.2
+RECONCILE_SECONDS = 600.0
+"""How often all names are compared: what was removed, and a database that was restored."""
+_ROWS = 1_000
+
+_TABLE = """CREATE TABLE IF NOT EXISTS certificates (
+    host TEXT PRIMARY KEY, sequence INTEGER NOT NULL, chain TEXT NOT NULL, sealed_key BLOB NOT NULL
+) WITHOUT ROWID"""
+
+
+class IssuedCertificates:
+    """A `net.certificates.CertificateSource`, and what keeps it up to date (`follow`)."""
+
+    def __init__(self, path: Path, keyring: Keyring) -> None:
+        """Raises OSError where the file cannot be had."""
+        self._path, self._keyring = path, keyring
+        self._file = _open(path)
+        rows = self._file.execute("SELECT host, sequence FROM certificates")
+        self._versions: dict[str, int] = dict(rows)
+        self._seen = max(self._versions.values(), default=0)
+        self._reconciled_at = float("-inf")
+        self._database_ok = True
+        # one thread: Django keeps a connection for each, and the file is written there
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="certificates")
+        self._written: sqlite3.Connection | None = None
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+    def version_for(self, name: str) -> int | None:
+        return self._versions.get(name)
+
+    def load(self, name: str) -> tuple[bytes, int] | None:
+        try:
+            row = self._file.execute(
+                "SELECT sequence, chain, sealed_key FROM certificates WHERE host = ?", (name,)
+            ).fetchone()
+            if row is None:
+                return None
+            sequence, chain, sealed = row
+            return chain.encode() + self._keyring.open(sealed, key_purpose(name)), sequence
+        except (Unopenable, sqlite3.Error) as error:
+            _log.error("certificate-unusable", extra={"host": name, "reason": str(error)})
+            return None
+
+    async def follow(self) -> None:
+        """Poll the database until cancelled. Its errors are logged once; what is known is served on."""
+        try:
+            while True:
+                await self.refresh()
+                await asyncio.sleep(POLL_SECONDS)
+        finally:
+            self.close()
+
+    async def refresh(self) -> None:
+        try:
+            changes = await asyncio.get_running_loop().run_in_executor(self._thread, self._fetch)
+        except DatabaseError as error:
+            if self._database_ok:
+                _log.error(
+                    "database-unavailable", extra={"reason": error, "still-serving": len(self._versions)}
+                )
+            self._database_ok = False
+            return
+        except (sqlite3.Error, OSError) as error:
+            # what cannot be kept is not served either: it would be gone after a restart
+            _log.error("certificates-not-saved", extra={"file": self._path, "reason": error})
+            return
+        self._database_ok = True
+        for host, sequence in changes:
+            if sequence is None:
+                self._versions.pop(host, None)
+            else:
+                self._versions[host] = sequence
+
+    def close(self) -> None:
+        self._thread.submit(self._close_connections)
+        self._thread.shutdown(wait=True)
+        self._file.close()
+
+    def _close_connections(self) -> None:
+        connection.close()
+        if self._written is not None:
+            self._written.close()
+
+    def _fetch(self) -> list[tuple[str, int | None]]:
+        """Bring the file up to date; what has changed. Runs in the thread."""
+        try:
+            changes: list[tuple[str, int | None]] = []
+            if clock.monotonic() - self._reconciled_at >= RECONCILE_SECONDS:
+                changes += self._reconcile()
+            if certificate_sequence() != self._seen:
+                while rows := certificates_after(self._seen, _ROWS):
+                    self._write(rows)
+                    changes += [(row.host, row.sequence) for row in rows]
+                    self._seen = rows[-1].sequence
+        except DatabaseError:
+            connection.close()  # the next try starts afresh
+            raise
+        return changes
+
+    def _reconcile(self) -> list[tuple[str, int | None]]:
+        wanted = served_sequences()
+        gone = [host for host, sequence in dict(self._versions).items() if wanted.get(host, 0) < sequence]
+        if gone:
+            self._write_many("DELETE FROM certificates WHERE host = ?", [(host,) for host in gone])
+            # a restored database may hold what was there before
+            self._seen = 0
+        self._reconciled_at = clock.monotonic()
+        return [(host, None) for host in gone]
+
+    def _write(self, rows: Sequence[Served]) -> None:
+        self._write_many(
+            "INSERT INTO certificates VALUES (?, ?, ?, ?) ON CONFLICT (host) DO UPDATE SET"
+            " sequence = excluded.sequence, chain = excluded.chain, sealed_key = excluded.sealed_key",
+            [(row.host, row.sequence, row.chain, row.sealed_key) for row in rows],
+        )
+
+    def _write_many(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        if self._written is None:
+            self._written = _open(self._path)
+        with self._written:
+            self._written.executemany(statement, rows)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.touch(mode=0o600)
+    file = sqlite3.connect(path, timeout=5, check_same_thread=False)
+    file.execute("PRAGMA journal_mode = WAL")
+    file.execute("PRAGMA synchronous = FULL")
+    with closing(file.cursor()) as cursor:
+        cursor.execute(_TABLE)
+    return file

@@ -1,0 +1,355 @@
+"""A certificate authority's ACME server (RFC 8555), by certbot's `acme`: each method is one step, and blocks.
+
+What the library does not do is done here: a bad nonce is tried again until it is taken, a request has a total deadline
+and a byte limit, nothing redirects, Retry-After is kept, and polling is the caller's business.
+
+    client = AcmeClient(ca, key_pem, account_url)
+    order = client.new_order("mta-sts.example.org")
+
+Every method raises AcmeFault. A client belongs to one thread at a time.
+"""
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import josepy as jose
+import requests
+from acme import challenges, errors, messages
+from acme.client import ClientNetwork, ClientV2
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from requests.adapters import HTTPAdapter
+
+import mailward
+from mailward.config import AcmeDirectory
+from mailward.core.acme.faults import Fault, Scope, scope_of
+from mailward.core.acme.renewal import RenewalInfo
+from mailward.net import clock
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 20.0
+TOTAL_SECONDS = 30.0
+MAX_BYTES = 1024 * 1024
+MAX_NONCES = 20
+"""So often a request is made with another nonce: where every second one is refused, once in a million is not enough."""
+_MAX_WORDS = 1_000
+
+
+class AcmeFault(Exception):
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.words)
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """RFC 8555 section 7.1.3."""
+
+    url: str
+    status: str
+    authorizations: tuple[str, ...]
+    finalize: str
+    certificate: str = ""
+    fault: Fault | None = None
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    url: str
+    token: str
+    status: str
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """RFC 8555 section 7.1.4."""
+
+    status: str
+    challenges: Mapping[str, Challenge]
+    """By method."""
+    retry_after: timedelta | None = None
+
+    @property
+    def fault(self) -> Fault | None:
+        return next((each.fault for each in self.challenges.values() if each.fault is not None), None)
+
+
+class _NewOrder(messages.NewOrder):
+    replaces: str = jose.field("replaces", omitempty=True)
+
+
+class _Bounded(HTTPAdapter):
+    """Reads a whole response within a deadline and a byte limit; remembers Retry-After."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.retry_after: timedelta | None = None
+        self.status = 0
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:  # noqa: ANN401 - as the library has it
+        ends = clock.monotonic() + TOTAL_SECONDS
+        options |= {"stream": True, "timeout": (CONNECT_SECONDS, READ_SECONDS)}
+        response = super().send(request, *args, **options)
+        self.status, self.retry_after = (
+            response.status_code,
+            read_retry_after(response.headers.get("Retry-After")),
+        )
+        body = bytearray()
+        for piece in response.iter_content(16 * 1024):
+            body += piece
+            if len(body) > MAX_BYTES:
+                response.close()
+                raise requests.RequestException(f"the response is larger than {MAX_BYTES} bytes")
+            if clock.monotonic() > ends:
+                response.close()
+                raise requests.Timeout(f"no whole response within {TOTAL_SECONDS:.0f} seconds")
+        response.raw = io.BytesIO()
+        response._content = bytes(body)
+        return response
+
+
+class _Network(ClientNetwork):
+    def __init__(self, key: jose.JWK, account: messages.RegistrationResource | None, ca_file: str) -> None:
+        super().__init__(
+            key,
+            account,
+            alg=jose.ES256,
+            verify_ssl=ca_file or True,  # type: ignore[arg-type]  # requests takes a file too
+            user_agent=f"mailward/{mailward.__version__}",
+        )
+        self.adapter = _Bounded()
+        self.session.mount("https://", self.adapter)
+        self.session.adapters.pop("http://", None)
+        self.session.max_redirects = 0
+
+    def post(self, *args: Any, **options: Any) -> requests.Response:  # noqa: ANN401 - as the library has it
+        for _ in range(MAX_NONCES):
+            try:
+                # the library takes `new_nonce_url` out of what it is given
+                return self._post_once(*args, **dict(options))
+            except messages.Error as error:
+                # RFC 8555 §6.5: try again, with the nonce that came with the error
+                if error.code != "badNonce":
+                    raise
+        raise messages.Error.with_code("badNonce", detail=f"{MAX_NONCES} nonces were refused")
+
+
+class AcmeClient:
+    def __init__(self, ca: AcmeDirectory, key_pem: bytes, account_url: str = "") -> None:
+        """`key_pem`: of the account, P-256."""
+        self._ca = ca
+        key = serialization.load_pem_private_key(key_pem, None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise TypeError("the key of an account is an elliptic curve's")
+        self._key = jose.JWKEC(key=key)
+        self._net = _Network(self._key, _registration(account_url), ca.ca_file)
+        self._client: ClientV2 | None = None
+
+    def read_thumbprint(self) -> str:
+        """What a key authorization ends with (RFC 8555 section 8.1)."""
+        return jose.b64encode(self._key.thumbprint()).decode()
+
+    def read_identities(self) -> frozenset[str]:
+        """The CA's own domains in CAA records."""
+        return frozenset(str(each).lower() for each in self._meta().get("caaIdentities") or ())
+
+    def read_profiles(self) -> frozenset[str]:
+        """The names of the kinds of certificates that it offers."""
+        return frozenset(self._meta().get("profiles") or ())
+
+    def offers_renewal_info(self) -> bool:
+        return bool(self._directory().get("renewalInfo"))
+
+    def register(self) -> str:
+        """The account's URL; the same one for the same key, however often."""
+        with _faults(self._net):
+            client = self._connect()
+            self._net.account = None
+            binding = None
+            if self._ca.eab_kid:
+                binding = messages.ExternalAccountBinding.from_data(
+                    self._key.public_key(), self._ca.eab_kid, self._ca.eab_hmac_key, client.directory
+                )
+            wanted = messages.NewRegistration.from_data(
+                email=self._ca.contact or None, terms_of_service_agreed=True, external_account_binding=binding
+            )
+            try:
+                url = str(client.new_account(wanted).uri)
+            except errors.ConflictError as error:
+                url = str(error.location)
+            self._net.account = _registration(url)
+            return url
+
+    def new_order(self, host: str, profile: str = "", replaces: str = "") -> Order:
+        """`replaces`: the renewal identifier of the certificate that this one follows (RFC 9773 section 5)."""
+        with _faults(self._net):
+            wanted = _NewOrder(
+                identifiers=[messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=host)],
+                **({"profile": profile} if profile else {}),
+                **({"replaces": replaces} if replaces else {}),
+            )
+            try:
+                response = self._post(self._connect().directory["newOrder"], wanted)
+            except errors.ConflictError:
+                # RFC 9773 §5: it was replaced already; that is no reason to go without
+                if not replaces:
+                    raise
+                return self.new_order(host, profile)
+            return self._order(response.headers.get("Location", ""), response)
+
+    def order(self, url: str) -> Order:
+        with _faults(self._net):
+            return self._order(url, self._post(url, None))
+
+    def authorization(self, url: str) -> Authorization:
+        with _faults(self._net):
+            body = self._post(url, None).json()
+            found = {}
+            for each in body.get("challenges", ()):
+                fault = _read_fault(each["error"]) if each.get("error") else None
+                challenge = Challenge(each["url"], each.get("token", ""), each.get("status", ""), fault)
+                found[str(each.get("type"))] = challenge
+            return Authorization(str(body.get("status")), found, self._net.adapter.retry_after)
+
+    def answer(self, challenge: Challenge) -> None:
+        """Tell the CA that it may look."""
+        with _faults(self._net):
+            # an empty object, which the library makes of any response to a challenge (RFC 8555 §7.5.1)
+            self._post(challenge.url, challenges.HTTP01Response(key_authorization=""))
+
+    def finalize(self, order: Order, csr_der: bytes) -> Order:
+        with _faults(self._net):
+            wanted = _Csr(csr=base64.urlsafe_b64encode(csr_der).decode().rstrip("="))
+            return self._order(order.url, self._post(order.finalize, wanted))
+
+    def certificate(self, order: Order) -> str:
+        """The chain, PEM, leaf first."""
+        with _faults(self._net):
+            return str(self._post(order.certificate, None).text)
+
+    def renewal_info(self, renewal_id: str) -> tuple[RenewalInfo, timedelta | None]:
+        """RFC 9773: when the CA would like it renewed, and after which time it wants to be asked again."""
+        with _faults(self._net):
+            base = str(self._directory()["renewalInfo"])
+            body = self._net.get(f"{base.rstrip('/')}/{renewal_id}").json()
+            window = body["suggestedWindow"]
+            info = RenewalInfo(
+                _time(window["start"]), _time(window["end"]), str(body.get("explanationURL") or "")
+            )
+            return info, self._net.adapter.retry_after
+
+    def _connect(self) -> ClientV2:
+        if self._client is None:
+            self._client = ClientV2(ClientV2.get_directory(self._ca.url, self._net), self._net)
+        return self._client
+
+    def _directory(self) -> Mapping[str, Any]:
+        with _faults(self._net):
+            content: Mapping[str, Any] = self._connect().directory.to_json()
+            return content
+
+    def _meta(self) -> Mapping[str, Any]:
+        meta: Mapping[str, Any] | None = self._directory().get("meta")
+        return meta or {}
+
+    def _post(self, url: str, message: jose.JSONDeSerializable | None) -> requests.Response:
+        response: requests.Response = self._net.post(
+            url, message, new_nonce_url=self._connect().directory["newNonce"]
+        )
+        return response
+
+    def _order(self, url: str, response: requests.Response) -> Order:
+        body = response.json()
+        return Order(
+            url,
+            str(body.get("status")),
+            tuple(body.get("authorizations", ())),
+            str(body.get("finalize", "")),
+            str(body.get("certificate") or ""),
+            _read_fault(body["error"]) if body.get("error") else None,
+            self._net.adapter.retry_after,
+        )
+
+
+class _Csr(jose.JSONObjectWithFields):
+    csr: str = jose.field("csr")
+
+
+class _faults:  # noqa: N801 - used like a function
+    """Turns what the libraries raise into an AcmeFault."""
+
+    def __init__(self, net: _Network) -> None:
+        self._net = net
+
+    def __enter__(self) -> None:
+        self._net.adapter.retry_after, self._net.adapter.status = None, 0
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None or isinstance(error, AcmeFault):
+            return
+        adapter = self._net.adapter
+        if isinstance(error, messages.Error):
+            raise AcmeFault(_fault_of(error, adapter.status, adapter.retry_after)) from error
+        if isinstance(error, requests.RequestException):
+            raise AcmeFault(Fault(Scope.CA, f"the CA cannot be reached: {_plain(error)}")) from error
+        if isinstance(error, errors.Error | jose.Error | ValueError | KeyError | TypeError | AttributeError):
+            told = adapter.status or "no status"
+            words = f"the CA answered in a way that is not ACME ({told}): {_plain(error)}"
+            raise AcmeFault(Fault(Scope.CA, words, "", adapter.retry_after)) from error
+
+
+def _registration(url: str) -> messages.RegistrationResource | None:
+    return messages.RegistrationResource(uri=url, body=messages.Registration()) if url else None
+
+
+def _read_fault(problem: Mapping[str, Any]) -> Fault:
+    return _fault_of(messages.Error.from_json(dict(problem)), None, None)
+
+
+def _fault_of(error: messages.Error, status: int | None, retry_after: timedelta | None) -> Fault:
+    code = str(error.typ).rpartition(":")[2]
+    words = [str(error.detail or error.title or error.typ)]
+    words += [str(each.detail or each.typ) for each in error.subproblems or ()]
+    return Fault(scope_of(code, status), "; ".join(words)[:_MAX_WORDS], code, retry_after)
+
+
+def _plain(error: Exception) -> str:
+    inner = error.args[0] if error.args else error
+    reason = getattr(inner, "reason", None) or inner
+    return " ".join(str(reason).split())[:300]
+
+
+def _time(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return at
+
+
+def read_retry_after(text: str | None) -> timedelta | None:
+    """RFC 9110 section 10.2.3: seconds or a date."""
+    if text is None:
+        return None
+    try:
+        return timedelta(seconds=min(max(int(text), 0), 10**8))
+    except ValueError:
+        pass
+    try:
+        return max(parsedate_to_datetime(text) - clock.now(), timedelta(0))
+    except (ValueError, TypeError):
+        return None
+
+
+def make_key() -> bytes:
+    """A P-256 key, PEM (RFC 8555 leaves the kind to us; small, and every sender takes it)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

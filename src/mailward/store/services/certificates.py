@@ -1,0 +1,341 @@
+"""Certificates: what is due, orders from their first line to their end, and what came of them.
+
+One order a domain at a time, written down before it is placed: whoever is killed on the way leaves a row that says how
+far it got, and nobody places a second one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from mailward.core.acme.lane import WINDOW, last_order_at
+from mailward.core.acme.renewal import Renewal
+from mailward.core.acme.state import CareState
+from mailward.net import clock
+from mailward.store.models import (
+    AcmeAccount,
+    AcmeOrder,
+    Certificate,
+    CertificateCare,
+    CertificateSequence,
+    Domain,
+    OutboxItem,
+)
+from mailward.store.queries.evidence import chunks
+from mailward.store.services import outbox
+
+KIND = "certificate"
+_SOON = timedelta(minutes=2)
+"""What is due so soon waits in the queue itself; all else in the table, where the timer finds it."""
+_KEEP_ORDERS = timedelta(days=30)
+_KEEP_CERTIFICATES = timedelta(days=30)
+"""After their end."""
+
+
+class Trouble(NamedTuple):
+    """How a name fares at one CA."""
+
+    failures: int
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be known before anything is done for a domain's certificate."""
+
+    domain_id: int
+    organisation_id: int
+    name: str
+    delegation_token: str
+    is_proved: bool
+    directory: str
+    profile: str
+    state: CareState
+    detail: str
+    waiting_since: datetime
+    renew_at: datetime | None
+    ask_at: datetime | None
+    troubles: Mapping[str, Trouble]
+    current: Certificate | None
+    order: AcmeOrder | None
+
+    @property
+    def host(self) -> str:
+        return f"mta-sts.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """What we know of a CA."""
+
+    directory: str
+    account: AcmeAccount | None
+    placed: tuple[datetime, ...]
+    """When orders of the last WINDOW were placed."""
+
+
+def plan_new() -> int:
+    """Take care of the certificates of domains that are new. Returns how many."""
+    missing = list(
+        Domain.objects.filter(certificate_care__isnull=True).values_list("id", "organisation_id")[:5_000]
+    )
+    now = clock.now()
+    rows = [
+        CertificateCare(domain_id=pk, organisation_id=organisation, due_at=now, waiting_since=now)
+        for pk, organisation in missing
+    ]
+    for chunk in chunks(rows):
+        CertificateCare.objects.bulk_create(chunk, ignore_conflicts=True)
+    return len(missing)
+
+
+def put_due(limit: int) -> int:
+    """Ask for the work on certificates that is due, at most `limit`, the longest waiting first."""
+    due = CertificateCare.objects.filter(due_at__lte=clock.now()).order_by("due_at")
+    keys = [str(pk) for pk in due.values_list("domain_id", flat=True)[:limit]]
+    for chunk in chunks(keys):
+        present = set(OutboxItem.objects.filter(kind=KIND, key__in=chunk).values_list("key", flat=True))
+        outbox.put_many(outbox.Item(KIND, key) for key in chunk if key not in present)
+    return len(keys)
+
+
+@transaction.atomic
+def hasten(domain_id: int) -> None:
+    """Something has changed for the domain: look after its certificate now."""
+    CertificateCare.objects.filter(domain_id=domain_id).update(due_at=clock.now())
+    outbox.put(KIND, str(domain_id))
+
+
+@transaction.atomic
+def plan_of(domain_id: int) -> Plan | None:
+    """None: the domain is gone."""
+    domain = Domain.objects.filter(pk=domain_id).first()
+    if domain is None:
+        return None
+    now = clock.now()
+    care, _ = CertificateCare.objects.select_related("current").get_or_create(
+        domain_id=domain_id,
+        defaults={"organisation_id": domain.organisation_id, "due_at": now, "waiting_since": now},
+    )
+    order = AcmeOrder.objects.select_related("account").filter(domain_id=domain_id, ended_at=None).first()
+    return Plan(
+        domain_id,
+        domain.organisation_id,
+        domain.name,
+        domain.delegation_token,
+        domain.claim_verified_at is not None,
+        care.directory,
+        care.profile,
+        CareState(care.state),
+        care.detail,
+        care.waiting_since or now,
+        care.renew_at,
+        care.ask_at,
+        {key: Trouble(count, datetime.fromisoformat(until) if until else None)
+         for key, (count, until) in care.failures.items()},
+        care.current,
+        order,
+    )  # fmt: skip
+
+
+@transaction.atomic
+def wait(domain_id: int, state: CareState, due_at: datetime, detail: str = "") -> None:
+    """Nothing more can be done for now."""
+    care = CertificateCare.objects.filter(domain_id=domain_id)
+    # since when it is waited for: from the moment that it was last good
+    care.filter(waiting_since=None).update(waiting_since=clock.now())
+    care.update(state=state, detail=detail[:1000], due_at=due_at)
+    _put_soon(domain_id, due_at)
+
+
+@transaction.atomic
+def keep_renewal(domain_id: int, renewal: Renewal, ask_at: datetime | None) -> None:
+    """When the certificate is renewed, as the CA or its lifetime says now."""
+    due_at = min(renewal.at, ask_at) if ask_at is not None else renewal.at
+    CertificateCare.objects.filter(domain_id=domain_id).update(
+        renew_at=renewal.at,
+        renew_why=renewal.why,
+        explanation_url=renewal.explanation_url[:500],
+        ask_at=ask_at,
+        due_at=due_at,
+    )
+    _put_soon(domain_id, due_at)
+
+
+def _put_soon(domain_id: int, due_at: datetime) -> None:
+    if due_at - clock.now() < _SOON:
+        outbox.put(KIND, str(domain_id), available_at=due_at)
+
+
+def authorities(directories: Sequence[str]) -> list[Authority]:
+    """In the same order."""
+    accounts = {each.directory: each for each in AcmeAccount.objects.filter(directory__in=directories)}
+    since = clock.now() - WINDOW
+    placed: dict[str, list[datetime]] = {}
+    for directory, at in AcmeOrder.objects.filter(
+        account__directory__in=directories, placed_at__gt=since
+    ).values_list("account__directory", "placed_at"):
+        placed.setdefault(directory, []).append(at)
+    return [Authority(each, accounts.get(each), tuple(placed.get(each, ()))) for each in directories]
+
+
+def ensure_account(directory: str, make_sealed_key: Callable[[], bytes]) -> AcmeAccount:
+    """The one at this CA, with a new key where there is none yet."""
+    account, _ = AcmeAccount.objects.get_or_create(directory=directory, defaults={"key": make_sealed_key})
+    return account
+
+
+def account_purpose(directory: str) -> str:
+    """What the key of an account is sealed for."""
+    return f"account {directory}"
+
+
+def key_purpose(host: str) -> str:
+    """What the key of a certificate is sealed for."""
+    return f"certificate {host}"
+
+
+def registered(account_id: int, url: str) -> None:
+    AcmeAccount.objects.filter(pk=account_id).update(url=url)
+
+
+@transaction.atomic
+def begin_order(
+    plan: Plan, account_id: int, limit: int, *, key: bytes, method: str, profile: str, replaces: str
+) -> AcmeOrder | None:
+    """Write an order down before it is placed; None where the CA has had its orders, or one is under way."""
+    # one at a time at a CA: the count below is then right on PostgreSQL too
+    AcmeAccount.objects.select_for_update().get(pk=account_id)
+    now = clock.now()
+    placed = list(
+        AcmeOrder.objects.filter(account_id=account_id, placed_at__gt=now - WINDOW).values_list(
+            "placed_at", flat=True
+        )
+    )
+    if last_order_at(placed, 1, limit, now) > now:
+        return None
+    try:
+        with transaction.atomic():
+            order = AcmeOrder.objects.create(
+                organisation_id=plan.organisation_id,
+                domain_id=plan.domain_id,
+                account_id=account_id,
+                host=plan.host,
+                key=key,
+                method=method,
+                profile=profile,
+                replaces=replaces,
+                placed_at=now,
+            )
+    except IntegrityError:
+        return None
+    CertificateCare.objects.filter(domain_id=plan.domain_id).update(state=CareState.ORDERED, detail="")
+    return order
+
+
+def placed(order_id: int, url: str) -> None:
+    """The CA has taken the order: from here on it is gone on with, never placed anew."""
+    AcmeOrder.objects.filter(pk=order_id).update(url=url)
+
+
+def challenged(order_id: int, token: str, key_authorization: str) -> None:
+    """From the commit on every node answers the CA."""
+    AcmeOrder.objects.filter(pk=order_id).update(token=token, key_authorization=key_authorization)
+
+
+def answered(order_id: int) -> None:
+    AcmeOrder.objects.filter(pk=order_id).update(answered_at=clock.now())
+
+
+class Issued(NamedTuple):
+    chain: str
+    issuer: str
+    not_before: datetime
+    not_after: datetime
+    renewal_id: str
+
+
+@transaction.atomic
+def issued(order: AcmeOrder, what: Issued, renewal: Renewal) -> Certificate | None:
+    """The order has brought a certificate: from the commit on it is every node's to serve. None: it ended before."""
+    now = clock.now()
+    if not AcmeOrder.objects.filter(pk=order.pk, ended_at=None).update(ended_at=now, token=""):
+        return None
+    certificate = Certificate.objects.create(
+        organisation_id=order.organisation_id,
+        domain_id=order.domain_id,
+        host=order.host,
+        directory=order.account.directory,
+        profile=order.profile,
+        key=order.key,
+        sequence=next_sequence(),
+        **what._asdict(),
+    )
+    CertificateCare.objects.filter(domain_id=order.domain_id).update(
+        current=certificate,
+        state=CareState.GOOD,
+        detail="",
+        waiting_since=None,
+        failures={},
+        failed_at=None,
+        renew_at=renewal.at,
+        renew_why=renewal.why,
+        explanation_url="",
+        ask_at=now,
+        due_at=now,
+    )
+    AcmeAccount.objects.filter(pk=order.account_id).exclude(failures=0, blocked_until=None).update(
+        failures=0, blocked_until=None
+    )
+    outbox.put(KIND, str(order.domain_id))
+    return certificate
+
+
+@transaction.atomic
+def end_order(order: AcmeOrder, words: str) -> None:
+    """It brought nothing. What the CA never took is no order."""
+    AcmeOrder.objects.filter(pk=order.pk, ended_at=None, url="").delete()
+    AcmeOrder.objects.filter(pk=order.pk, ended_at=None).update(
+        ended_at=clock.now(), token="", error=words[:1000]
+    )
+
+
+@transaction.atomic
+def name_failed(domain_id: int, directory: str, until: datetime, words: str) -> None:
+    """The CA does not give this name a certificate: it is left alone about it until then."""
+    care = CertificateCare.objects.select_for_update().filter(domain_id=domain_id).first()
+    if care is None:
+        return
+    count, _ = care.failures.get(directory, (0, None))
+    care.failures[directory] = [count + 1, until.isoformat()]
+    care.detail, care.state, care.failed_at = words[:1000], CareState.FAILING, clock.now()
+    care.save(update_fields=["failures", "detail", "state", "failed_at"])
+
+
+def ca_failed(account_id: int, until: datetime, words: str) -> None:
+    AcmeAccount.objects.filter(pk=account_id).update(
+        failures=F("failures") + 1,
+        blocked_until=until,
+        last_error=words[:1000],
+        last_error_at=clock.now(),
+    )
+
+
+def next_sequence() -> int:
+    """For a certificate, within its transaction."""
+    # the row stays locked until the commit: sequences are seen in their order
+    if not CertificateSequence.objects.filter(pk=1).update(value=F("value") + 1):
+        CertificateSequence.objects.get_or_create(pk=1, defaults={"value": 1})
+    return CertificateSequence.objects.values_list("value", flat=True).get(pk=1)
+
+
+def sweep() -> None:
+    """Forget orders long ended, and certificates long expired that nothing serves."""
+    now = clock.now()
+    AcmeOrder.objects.filter(ended_at__lt=now - _KEEP_ORDERS).delete()
+    old = Certificate.objects.filter(not_after__lt=now - _KEEP_CERTIFICATES)
+    old.exclude(pk__in=CertificateCare.objects.filter(current__isnull=False).values("current")).delete()

@@ -1,0 +1,44 @@
+"""All private keys in the database sealed anew, by the key that is first now."""
+
+from collections.abc import Iterator
+
+from django.db import transaction
+
+from mailward.net.sealing import Keyring, sealed_by
+from mailward.store.models import AcmeAccount, AcmeOrder, Certificate
+from mailward.store.services.certificates import account_purpose, key_purpose, next_sequence
+
+_ROWS = 200
+
+
+def reseal(keyring: Keyring) -> int:
+    """What another key has sealed, a few rows a transaction. Returns how many it was. Raises Unopenable at the first
+    that none of the keys opens: what came before is done.
+    """
+    first, count = keyring.first, 0
+    for model, ids in _sealed_otherwise(first):
+        with transaction.atomic():
+            for row in model.objects.select_for_update().filter(pk__in=ids):
+                purpose = (
+                    account_purpose(row.directory) if isinstance(row, AcmeAccount) else key_purpose(row.host)
+                )
+                row.key = keyring.seal(keyring.open(bytes(row.key), purpose), purpose)
+                fields = ["key"]
+                if isinstance(row, Certificate):
+                    # nodes keep it sealed too: they fetch it again
+                    row.sequence, fields = next_sequence(), ["key", "sequence"]
+                row.save(update_fields=fields)
+                count += 1
+    return count
+
+
+def _sealed_otherwise(
+    first: bytes,
+) -> Iterator[tuple[type[AcmeAccount] | type[Certificate] | type[AcmeOrder], list[int]]]:
+    for model in (AcmeAccount, AcmeOrder, Certificate):
+        last = -1
+        while rows := list(model.objects.filter(pk__gt=last).order_by("pk").values_list("pk", "key")[:_ROWS]):
+            last = rows[-1][0]
+            ids = [pk for pk, key in rows if sealed_by(bytes(key)) != first]
+            if ids:
+                yield model, ids

@@ -1,0 +1,262 @@
+"""Looks after the certificate of each domain: proof, reach, CAA, an order at the first CA that takes one, renewal.
+
+Whatever is found out is written down with the time of the next look; nothing of it lives in memory.
+"""
+
+import logging
+import random
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from mailward.config import AcmeDirectory, Settings
+from mailward.core.acme.caa import Asked, why_forbidden
+from mailward.core.acme.faults import Fault, Scope, wait_for_ca, wait_for_claim, wait_for_name
+from mailward.core.acme.lane import last_order_at
+from mailward.core.acme.renewal import ask_again, plan_renewal
+from mailward.core.acme.state import CareState
+from mailward.net import acme, clock
+from mailward.net.acme import AcmeClient, AcmeFault
+from mailward.net.guard import make_guard
+from mailward.net.reach import Reach, Seen, look
+from mailward.net.resolver import Status, make_resolver
+from mailward.net.sealing import load_keyring
+from mailward.store.aio import in_store
+from mailward.store.models import AcmeOrder, Certificate
+from mailward.store.services import certificates
+from mailward.store.services.certificates import Authority, Plan
+from mailward.worker.ordering import Counter, StillWaiting, open_account, pursue
+from mailward.worker.records import check_domain
+
+_log = logging.getLogger(__name__)
+
+HTTP_01 = "http-01"
+_MAX_CAA_NAMES = 8
+_FORBIDDEN_WAIT = timedelta(hours=1)
+_GO_ON_WAIT = timedelta(seconds=5)
+_ASK_FAILED_WAIT = timedelta(hours=6)
+
+
+class Carer:
+    """One a process."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises SettingsError where the keys that seal cannot be used, and OSError."""
+        self.settings = settings
+        self._authorities = {each.url: each for each in settings.acme.authorities}
+        self._resolver, self._guard = make_resolver(settings.dns), make_guard(settings.dns)
+        self._keyring = load_keyring(settings)
+        self._counter = Counter()
+
+    async def care(self, domain_id: int) -> None:
+        """Do what is to be done now, and write down when to look again."""
+        # each round ends in a certificate, in a wait, or with one CA less that may be asked
+        for _ in range(len(self._authorities) + 2):
+            plan = await in_store(certificates.plan_of, domain_id)
+            if plan is None or await self._step(plan):
+                return
+
+    async def _step(self, plan: Plan) -> bool:
+        """True: that was all for now."""
+        now = clock.now()
+        if plan.order is not None:
+            return await self._go_on(plan, plan.order)
+        if plan.current is not None and plan.renew_at is not None and plan.renew_at > now:
+            return await self._look_ahead(plan, plan.current)
+        if not plan.is_proved:
+            # the records are looked at here: a claim that is seen there counts
+            await check_domain(self.settings, plan.domain_id)
+            proved = await in_store(certificates.plan_of, plan.domain_id)
+            if proved is None or not proved.is_proved:
+                detail = "no record proves yet that the domain is yours"
+                return await self._wait(plan, CareState.CLAIM, detail)
+            plan = proved
+        seen = await look(
+            plan.host,
+            resolver=self._resolver,
+            guard=self._guard,
+            keyring=self._keyring,
+            port=self.settings.acme.reach_port,
+        )
+        if not await self._leads_to_us(seen):
+            state = CareState.REACH if plan.current is None else CareState.GONE
+            return await self._wait(plan, state, seen.detail or "it does not answer")
+        return await self._order(plan)
+
+    async def _leads_to_us(self, seen: Seen) -> bool:
+        if seen.reach is Reach.OURS:
+            return True
+        if seen.reach is not Reach.SILENT:
+            return False
+        # a machine may not reach its own outside address; then the same addresses as ours have to do
+        ours = await self._resolver.addresses(self.settings.policy_host.public_name)
+        return ours.found and bool(set(seen.addresses) & set(ours.records))
+
+    async def _wait(self, plan: Plan, state: CareState, detail: str, due_at: datetime | None = None) -> bool:
+        now = clock.now()
+        await in_store(
+            certificates.wait,
+            plan.domain_id,
+            state,
+            due_at or now + wait_for_claim(now - plan.waiting_since),
+            detail,
+        )
+        return True
+
+    async def _order(self, plan: Plan) -> bool:
+        """Place an order at the first CA that may be asked."""
+        known = await in_store(certificates.authorities, self._preferred(plan))
+        reasons: list[tuple[CareState, datetime, str]] = []
+        for authority in known:
+            ca = self._authorities[authority.directory]
+            until, state, why = self._why_not_now(plan, authority, ca)
+            if until is None:
+                until, state, why = await self._begin(plan, ca)
+                if until is None:
+                    return False  # the order is there: go on with it
+            reasons.append((state, until, why))
+        if not reasons:
+            return True
+        # what people can mend is told before what time mends
+        state = next((each[0] for each in reasons if each[0] is not CareState.QUEUED), CareState.QUEUED)
+        why = "; ".join(dict.fromkeys(reason for kept, _, reason in reasons if kept is state and reason))
+        return await self._wait(plan, state, why, min(until for _, until, _ in reasons))
+
+    def _preferred(self, plan: Plan) -> Sequence[str]:
+        urls = list(self._authorities)
+        return sorted(urls, key=lambda url: url != plan.directory)
+
+    def _why_not_now(
+        self, plan: Plan, authority: Authority, ca: AcmeDirectory
+    ) -> tuple[datetime | None, CareState, str]:
+        now = clock.now()
+        account = authority.account
+        if account is not None and account.blocked_until is not None and account.blocked_until > now:
+            return account.blocked_until, CareState.QUEUED, f"{ca.url}: {account.last_error}"
+        trouble = plan.troubles.get(ca.url)
+        if trouble is not None and trouble.until is not None and trouble.until > now:
+            return trouble.until, CareState.FAILING, plan.detail
+        free_at = last_order_at(authority.placed, 1, ca.orders_per_3_hours, now)
+        if free_at > now:
+            why = f"{ca.url} takes {ca.orders_per_3_hours} orders in 3 hours"
+            # not all at the moment at which the first place is free
+            return free_at + timedelta(seconds=random.uniform(1, 30)), CareState.QUEUED, why  # noqa: S311
+        return None, CareState.ORDERED, ""
+
+    async def _begin(self, plan: Plan, ca: AcmeDirectory) -> tuple[datetime | None, CareState, str]:
+        """Write an order down, where the CA may be asked; otherwise when to try again, and why not."""
+        try:
+            who = await open_account(self._counter, ca, self._keyring)
+            identities = await self._counter.call(who, AcmeClient.read_identities)
+        except AcmeFault as error:
+            until = await self._ca_failed(ca, error.fault)
+            return until, CareState.QUEUED, f"{ca.url}: {error.fault.words}"
+        method = HTTP_01
+        forbidden = await self._why_forbidden(plan.host, Asked(identities, who.account_url, method))
+        if forbidden:
+            return clock.now() + _FORBIDDEN_WAIT, CareState.FORBIDDEN, forbidden
+        profile = (plan.profile if plan.directory in ("", ca.url) else "") or ca.profile
+        replaces = plan.current.renewal_id if plan.current and plan.current.directory == ca.url else ""
+        key = self._keyring.seal(acme.make_key(), certificates.key_purpose(plan.host))
+        order = await in_store(
+            certificates.begin_order,
+            plan,
+            who.account_id,
+            ca.orders_per_3_hours,
+            key=key,
+            method=method,
+            profile=profile,
+            replaces=replaces,
+        )
+        if order is None:
+            return clock.now() + _GO_ON_WAIT, CareState.QUEUED, f"{ca.url} takes no more orders now"
+        return None, CareState.ORDERED, ""
+
+    async def _why_forbidden(self, host: str, asked: Asked) -> str:
+        """RFC 8659 section 3: the records of the closest name that has any."""
+        labels = host.split(".")
+        for at in range(min(len(labels) - 1, _MAX_CAA_NAMES)):
+            answer = await self._resolver.lookup(".".join(labels[at:]), "CAA")
+            if answer.status is Status.FAILED:
+                return ""  # the CA sees for itself, and says so
+            if answer.found:
+                reason = why_forbidden(answer.records, asked)
+                return f"{'.'.join(labels[at:])}: {reason}" if reason else ""
+        return ""
+
+    async def _go_on(self, plan: Plan, order: AcmeOrder) -> bool:
+        ca = self._authorities.get(order.account.directory)
+        if ca is None:
+            await in_store(certificates.end_order, order, "the CA is not in the settings any more")
+            return False
+        try:
+            who = await open_account(self._counter, ca, self._keyring)
+            what = await pursue(self._counter, who, order, self._keyring)
+        except StillWaiting:
+            return await self._wait(plan, CareState.ORDERED, "the CA is at it", clock.now() + _GO_ON_WAIT)
+        except AcmeFault as error:
+            await self._failed(plan, order, ca, error.fault)
+            return False
+        renewal = plan_renewal(what.not_before, what.not_after, None, _chance(order.pk))
+        await in_store(certificates.issued, order, what, renewal)
+        extra = {"domain": plan.name, "ca": ca.url, "until": what.not_after.isoformat()}
+        _log.info("certificate-issued", extra=extra)
+        return False  # when to renew it is the next step
+
+    async def _failed(self, plan: Plan, order: AcmeOrder, ca: AcmeDirectory, fault: Fault) -> None:
+        extra = {"domain": plan.name, "ca": ca.url, "code": fault.code, "reason": fault.words}
+        _log.warning("certificate-not-issued", extra=extra)
+        await in_store(certificates.end_order, order, fault.words)
+        if fault.scope is Scope.CA:
+            await self._ca_failed(ca, fault)
+            return
+        trouble = plan.troubles.get(ca.url)
+        failures = trouble.failures + 1 if trouble else 1
+        until = clock.now() + wait_for_name(failures, fault, random.random())  # noqa: S311
+        await in_store(certificates.name_failed, plan.domain_id, ca.url, until, fault.words)
+
+    async def _ca_failed(self, ca: AcmeDirectory, fault: Fault) -> datetime:
+        known = (await in_store(certificates.authorities, [ca.url]))[0].account
+        failures = (known.failures if known else 0) + 1
+        until = clock.now() + wait_for_ca(failures, fault, random.random())  # noqa: S311
+        if known is not None:
+            await in_store(certificates.ca_failed, known.pk, until, fault.words)
+        return until
+
+    async def _look_ahead(self, plan: Plan, current: Certificate) -> bool:
+        """Ask the CA when it would like the certificate renewed (RFC 9773)."""
+        now = clock.now()
+        if plan.ask_at is None or plan.ask_at > now:
+            return True
+        ca = self._authorities.get(current.directory)
+        info, wanted = None, None
+        try:
+            if ca is not None and current.renewal_id and now < current.not_after:
+                who = await open_account(self._counter, ca, self._keyring)
+                if await self._counter.call(who, AcmeClient.offers_renewal_info):
+                    info, wanted = await self._counter.call(who, AcmeClient.renewal_info, current.renewal_id)
+        except AcmeFault as error:
+            _log.info("renewal-info-not-had", extra={"domain": plan.name, "reason": error.fault.words})
+            wanted = _ASK_FAILED_WAIT
+        renewal = plan_renewal(current.not_before, current.not_after, info, _chance(current.pk))
+        # without ARI there is nobody to ask, unless it comes: a CA may begin to offer it
+        ask_at = now + ask_again(current.not_before, current.not_after, wanted)
+        await in_store(certificates.keep_renewal, plan.domain_id, renewal, ask_at)
+        return renewal.at > now
+
+
+def _chance(number: int) -> float:
+    """The same for the same certificate, between 0 and 1."""
+    return random.Random(number).random()  # noqa: S311 - spreads load, hides nothing
+
+
+_carers: dict[int, Carer] = {}
+
+
+def carer_for(settings: Settings) -> Carer:
+    """The one of this process and these settings."""
+    found = _carers.get(id(settings))
+    if found is None or found.settings is not settings:
+        found = Carer(settings)
+        _carers.clear()
+        _carers[id(settings)] = found
+    return found

@@ -1,0 +1,154 @@
+"""When, whom and how long: the decisions about certificates, on paper."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+
+from mailward.core.acme.caa import Asked, why_forbidden
+from mailward.core.acme.faults import Fault, Scope, scope_of, wait_for_ca, wait_for_name
+from mailward.core.acme.lane import last_order_at
+from mailward.core.acme.renewal import RenewalInfo, Why, ask_again, plan_renewal, renewal_id
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize("days", [6, 47, 90])
+@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
+def test_without_a_word_of_the_ca_a_certificate_is_renewed_by_two_thirds_of_its_life(
+    days: int, chance: float
+) -> None:
+    renewal = plan_renewal(NOW, NOW + days * DAY, None, chance)
+    assert renewal.why is Why.LIFETIME
+    assert 0.6 <= (renewal.at - NOW) / (days * DAY) <= 2 / 3
+
+
+def test_the_ca_s_window_counts_where_it_has_one() -> None:
+    info = RenewalInfo(NOW + DAY, NOW + 3 * DAY, "https://ca.test/why")
+    renewal = plan_renewal(NOW, NOW + 90 * DAY, info, 0.5)
+    assert (renewal.at, renewal.why, renewal.explanation_url) == (
+        NOW + 2 * DAY,
+        Why.SUGGESTED,
+        "https://ca.test/why",
+    )
+
+
+def test_a_window_that_ends_before_it_starts_is_none() -> None:
+    info = RenewalInfo(NOW + 3 * DAY, NOW + DAY)
+    assert plan_renewal(NOW, NOW + 90 * DAY, info, 0).why is Why.LIFETIME
+
+
+@pytest.mark.parametrize(
+    ("life", "wanted", "expected"),
+    [
+        (90 * DAY, None, 6 * HOUR),  # RFC 9773 section 4.3.2
+        (90 * DAY, timedelta(seconds=1), timedelta(minutes=1)),
+        (90 * DAY, 30 * DAY, DAY),
+        (HOUR * 20, None, HOUR),  # a short certificate is asked about often enough to matter
+    ],
+)
+def test_how_soon_the_ca_is_asked_again(
+    life: timedelta, wanted: timedelta | None, expected: timedelta
+) -> None:
+    assert ask_again(NOW, NOW + life, wanted) == expected
+
+
+def test_the_renewal_identifier_of_the_rfc() -> None:
+    """RFC 9773 appendix A."""
+    assert renewal_id(x509.load_pem_x509_certificate(RFC_9773_A)) == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
+
+
+CA = Asked(frozenset({"ca.test"}), "https://ca.test/acct/1", "http-01")
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ([], ""),
+        (['0 iodef "mailto:a@b.test"'], ""),  # no issue property: anybody (RFC 8659 section 4.2)
+        (['0 issue "ca.test"'], ""),
+        (['0 issue "CA.test. ; policy=ev"'], ""),
+        (['0 issue "other.test"', '0 issue "ca.test"'], ""),
+        (['0 issuewild ";"'], ""),  # about wildcards alone
+        (['0 issue "other.test"'], "the CAA records allow other.test, not ca.test"),
+        (['0 issue ";"'], "the CAA records allow no CA at all, not ca.test"),
+        (['128 tbs "x"', '0 issue "ca.test"'], "the CAA record with the critical property 'tbs' forbids every CA"),
+        (['128 issue "ca.test"'], ""),
+        (['0 issue "ca.test; validationmethods=dns-01"'],
+         "the CAA record allows the validation methods dns-01, not http-01"),
+        (['0 issue "ca.test; validationmethods=dns-01,HTTP-01"'], ""),
+        (['0 issue "ca.test; accounturi=https://ca.test/acct/1"'], ""),
+        (['0 issue "ca.test; accounturi=https://ca.test/acct/2"'],
+         "the CAA record allows the account https://ca.test/acct/2, not https://ca.test/acct/1"),
+        (['0 issue "ca.test; accounturi=https://ca.test/acct/2"', '0 issue "ca.test"'], ""),
+        (["gibberish"], "a CAA record cannot be read"),
+    ],
+)  # fmt: skip
+def test_caa(records: list[str], words: str) -> None:
+    assert why_forbidden(records, CA) == words
+
+
+def test_a_ca_that_does_not_say_who_it_is_judges_itself() -> None:
+    assert why_forbidden(['0 issue "other.test"'], Asked(frozenset(), "", "http-01")) == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "scope"),
+    [
+        ("rateLimited", 429, Scope.CA),
+        ("serverInternal", 500, Scope.CA),
+        ("unauthorized", 403, Scope.NAME),
+        ("rejectedIdentifier", 400, Scope.NAME),
+        ("caa", None, Scope.NAME),
+        ("malformed", 400, Scope.ORDER),
+        ("", 503, Scope.CA),
+    ],
+)
+def test_whose_fault_it_is(code: str, status: int | None, scope: Scope) -> None:
+    assert scope_of(code, status) is scope
+
+
+def test_waits_grow_and_have_an_end() -> None:
+    fault = Fault(Scope.NAME, "no")
+    names = [wait_for_name(count, fault, 0.5) for count in (1, 2, 3, 4, 50)]
+    assert names == [timedelta(minutes=m) for m in (1, 4, 16, 64, 720)]
+    assert wait_for_ca(50, fault, 0.5) == HOUR
+    # five failed validations an hour are what public CAs allow
+    assert sum(names[:4], timedelta()) > HOUR
+
+
+def test_what_the_ca_says_about_when_to_come_back_is_kept() -> None:
+    assert wait_for_ca(1, Fault(Scope.CA, "busy", retry_after=5 * HOUR), 0.5) == 5 * HOUR
+    assert wait_for_ca(1, Fault(Scope.CA, "busy", retry_after=300 * DAY), 0.5) == 8 * DAY
+
+
+@pytest.mark.parametrize(
+    ("placed", "waiting", "expected"),
+    [
+        ([], 0, NOW),
+        ([], 3, NOW),
+        ([], 4, NOW + 3 * HOUR),
+        ([], 6, NOW + 3 * HOUR),
+        ([], 7, NOW + 6 * HOUR),
+        ([NOW - 2 * HOUR], 3, NOW + HOUR),
+        ([NOW - 2 * HOUR, NOW - HOUR, NOW], 1, NOW + HOUR),
+        ([NOW - 2 * HOUR, NOW - HOUR, NOW], 2, NOW + 2 * HOUR),
+        ([NOW - 4 * HOUR], 3, NOW),
+    ],
+)  # fmt: skip
+def test_when_the_last_of_a_queue_is_done(placed: list[datetime], waiting: int, expected: datetime) -> None:
+    assert last_order_at(placed, waiting, 3, NOW) == expected
+
+
+RFC_9773_A = b"""-----BEGIN CERTIFICATE-----
+MIIBQzCB66ADAgECAgUAh2VDITAKBggqhkjOPQQDAjAVMRMwEQYDVQQDEwpFeGFt
+cGxlIENBMCIYDzAwMDEwMTAxMDAwMDAwWhgPMDAwMTAxMDEwMDAwMDBaMBYxFDAS
+BgNVBAMTC2V4YW1wbGUuY29tMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEeBZu
+7cbpAYNXZLbbh8rNIzuOoqOOtmxA1v7cRm//AwyMwWxyHz4zfwmBhcSrf47NUAFf
+qzLQ2PPQxdTXREYEnKMjMCEwHwYDVR0jBBgwFoAUaYhba4dGQEHhs3uEe6CuLN4B
+yNQwCgYIKoZIzj0EAwIDRwAwRAIge09+S5TZAlw5tgtiVvuERV6cT4mfutXIlwTb
++FYN/8oCIClDsqBklhB9KAelFiYt9+6FDj3z4KGVelYM5MdsO3pK
+-----END CERTIFICATE-----
+"""

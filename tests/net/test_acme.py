@@ -1,0 +1,143 @@
+"""Our ACME client against the real Pebble."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from tests.fakes.dns import FakeDns
+from tests.fakes.pebble import Pebble
+from tests.fakes.ports import free_port
+
+from mailward.core.acme.faults import Scope
+from mailward.core.acme.renewal import renewal_id
+from mailward.net.acme import AcmeClient, AcmeFault, Order, make_key
+from mailward.net.httpserver import Request, Response, serve_http
+
+HOST = "mta-sts.example.test"
+
+
+class Site:
+    """DNS and port 80 of the names that are asked for."""
+
+    def __init__(self) -> None:
+        self.dns = FakeDns()
+        self.port = free_port()
+        self.answers: dict[str, bytes] = {}
+
+    def answer(self, request: Request) -> Response:
+        body = self.answers.get(request.path.rpartition("/")[2])
+        return Response(404) if body is None else Response(200, body)
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    site = Site()
+    site.dns.set(HOST, "A", "127.0.0.1")
+    server = await serve_http(site.answer, listen="127.0.0.1", port=site.port)
+    async with site.dns:
+        yield site
+    await server.close(0)
+
+
+def _csr(host: str) -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    names = x509.SubjectAlternativeName([x509.DNSName(host)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).add_extension(names, False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def _obtain(client: AcmeClient, site: Site, host: str, replaces: str = "") -> str:
+    order = client.new_order(host, replaces=replaces)
+    authorization = client.authorization(order.authorizations[0])
+    challenge = authorization.challenges["http-01"]
+    site.answers[challenge.token] = f"{challenge.token}.{client.read_thumbprint()}".encode()
+    client.answer(challenge)
+    while (order := _poll(client, order)).status == "pending":
+        pass
+    if order.status == "invalid":
+        fault = client.authorization(order.authorizations[0]).fault
+        assert fault is not None
+        raise AcmeFault(fault)
+    client.finalize(order, _csr(host))
+    while (order := _poll(client, order)).status == "processing":
+        pass
+    return client.certificate(order)
+
+
+def _poll(client: AcmeClient, order: Order) -> Order:
+    time.sleep(0.02)
+    return client.order(order.url)
+
+
+async def test_a_certificate_is_issued_although_half_of_all_nonces_are_refused(
+    site: Site, tmp_path: Path
+) -> None:
+    with Pebble(tmp_path, dns=site.dns.address, http_port=site.port, reject_nonces=50) as pebble:
+        client = AcmeClient(pebble.directory, make_key())
+        await asyncio.to_thread(client.register)
+        chain = await asyncio.to_thread(_obtain, client, site, HOST)
+    leaf = x509.load_pem_x509_certificates(chain.encode())[0]
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == [HOST]
+
+
+async def test_the_same_key_is_the_same_account(site: Site, tmp_path: Path) -> None:
+    key = make_key()
+    with Pebble(tmp_path, dns=site.dns.address, http_port=site.port) as pebble:
+        urls = [await asyncio.to_thread(AcmeClient(pebble.directory, key).register) for _ in range(2)]
+    assert urls[0] == urls[1] != ""
+
+
+async def test_the_words_of_the_ca_about_a_name_that_leads_elsewhere(site: Site, tmp_path: Path) -> None:
+    site.dns.remove(HOST, "A")
+    with Pebble(tmp_path, dns=site.dns.address, http_port=site.port) as pebble:
+        client = AcmeClient(pebble.directory, make_key())
+        await asyncio.to_thread(client.register)
+        with pytest.raises(AcmeFault) as caught:
+            await asyncio.to_thread(_obtain, client, site, HOST)
+    assert (caught.value.fault.scope, caught.value.fault.code) == (Scope.NAME, "connection")
+    assert HOST in caught.value.fault.words
+
+
+async def test_external_account_binding(site: Site, tmp_path: Path) -> None:
+    secret = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+    options: dict[str, Any] = {
+        "externalAccountBindingRequired": True,
+        "externalAccountMACKeys": {"kid-1": secret},
+    }
+    with Pebble(tmp_path, dns=site.dns.address, http_port=site.port, **options) as pebble:
+        bound = pebble.directory_with(eab_kid="kid-1", eab_hmac_key=secret)
+        url = await asyncio.to_thread(AcmeClient(bound, make_key()).register)
+        with pytest.raises(AcmeFault) as caught:
+            await asyncio.to_thread(AcmeClient(pebble.directory, make_key()).register)
+    assert "/my-account/" in url
+    assert caught.value.fault.code == "externalAccountRequired"
+
+
+async def test_renewal_information_and_what_a_new_certificate_replaces(site: Site, tmp_path: Path) -> None:
+    with Pebble(tmp_path, dns=site.dns.address, http_port=site.port, version="2.6") as pebble:
+        client = AcmeClient(pebble.directory, make_key())
+        await asyncio.to_thread(client.register)
+        assert await asyncio.to_thread(client.offers_renewal_info)
+        chain = await asyncio.to_thread(_obtain, client, site, HOST)
+        leaf = x509.load_pem_x509_certificates(chain.encode())[0]
+        info, again = await asyncio.to_thread(client.renewal_info, renewal_id(leaf))
+        assert leaf.not_valid_before_utc < info.start < info.end < leaf.not_valid_after_utc
+        assert again is not None
+        await asyncio.to_thread(_obtain, client, site, HOST, renewal_id(leaf))
+        # what was replaced already is no reason to go without
+        await asyncio.to_thread(_obtain, client, site, HOST, renewal_id(leaf))
+
+
+async def test_a_ca_that_is_away_is_the_ca_s_fault(tmp_path: Path) -> None:
+    directory = Pebble(tmp_path, dns="127.0.0.1:9", http_port=1).directory
+    with pytest.raises(AcmeFault) as caught:
+        await asyncio.to_thread(AcmeClient(directory, make_key()).register)
+    assert caught.value.fault.scope is Scope.CA
+    assert "cannot be reached" in caught.value.fault.words

@@ -1,0 +1,108 @@
+"""Worker, port 80 and policy host of one node, with DNS and Pebble: what a certificate takes, all of it real."""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tests.fakes.dns import FakeDns
+from tests.fakes.ports import free_port
+
+from mailward.config import Acme, AcmeDirectory, Certificates, Dns, PolicyHost, Settings
+from mailward.core.mtasts.policy import Mode, Policy
+from mailward.hosting.certificates import IssuedCertificates
+from mailward.hosting.challenges import ChallengeHost, serve_challenges
+from mailward.hosting.policyweb import serve_policies
+from mailward.hosting.snapshot import SnapshotKeeper
+from mailward.net.httpserver import Server
+from mailward.net.sealing import load_keyring
+from mailward.store.aio import in_store
+from mailward.store.models import CertificateCare, Domain
+from mailward.store.services import outbox
+from mailward.store.services.policies import publish_policy
+from mailward.worker import loop
+from mailward.worker.handlers import HANDLERS
+
+CERTIFICATE = next(handler for handler in HANDLERS if handler.kind == "certificate")
+POLICY = Policy(Mode.TESTING, 86_400, ("mx.example.test",))
+
+
+class Bed:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.dns = FakeDns()
+        self.http_port = free_port()
+        self._servers: list[Server] = []
+        self.settings = Settings()
+        self.issued: IssuedCertificates
+        self.policies: SnapshotKeeper
+        self.https_port = 0
+
+    async def start(self, directories: Sequence[AcmeDirectory], **acme: Any) -> None:
+        self.settings = Settings(
+            data=str(self.folder),
+            acme=Acme(
+                directories=tuple(directories), http_port=self.http_port, reach_port=self.http_port, **acme
+            ),
+            dns=Dns(
+                resolvers=(self.dns.address,),
+                authoritative_override=(self.dns.address,),
+                allow_private_addresses=True,
+            ),
+            policy_host=PolicyHost(public_name="policies.test"),
+            certificates=Certificates(development_ca=False),
+        )
+        keyring = load_keyring(self.settings)
+        self._challenges = ChallengeHost(keyring)
+        self._servers.append(await serve_challenges(self.settings, self._challenges))
+        self.policies = SnapshotKeeper(self.folder / "snapshot.json")
+        self.issued = IssuedCertificates(self.folder / "certificates.sqlite3", keyring)
+        web = await serve_policies(self.settings, self.policies, port=0, issued=[self.issued])
+        self._servers.append(web)
+        self.https_port = web.port
+
+    def use(self, directories: Sequence[AcmeDirectory]) -> None:
+        """Other CAs from now on."""
+        acme = msgspec.structs.replace(self.settings.acme, directories=tuple(directories))
+        self.settings = msgspec.structs.replace(self.settings, acme=acme)
+
+    async def stop(self) -> None:
+        for server in self._servers:
+            await server.close(0)
+        self.issued.close()
+        self.policies.close()
+        self._challenges.close()
+
+    def publish(self, domain: Domain) -> None:
+        """What the customer publishes: the claim, and the name of the policy host."""
+        self.dns.set(f"_mailward-challenge.{domain.name}", "TXT", f"mailward-claim={domain.claim_token}")
+        self.dns.set(f"mta-sts.{domain.name}", "A", "127.0.0.1")
+
+    async def publish_policy(self, domain: Domain) -> None:
+        await in_store(lambda: publish_policy(domain.organisation_id, domain.pk, POLICY, author_id=None))
+
+    async def work(self, domain: Domain) -> CertificateCare:
+        """Whatever is due for the domain's certificate, and what follows at once."""
+        await in_store(lambda: outbox.put("certificate", str(domain.pk)))
+        while await loop.work_once(self.settings, CERTIFICATE):
+            pass
+        return await self.care(domain)
+
+    async def care(self, domain: Domain) -> CertificateCare:
+        return await in_store(lambda: CertificateCare.objects.select_related("current").get(pk=domain.pk))
+
+    async def fetch(self, domain: Domain, roots: bytes) -> bytes:
+        """The policy, as a sender fetches it that trusts these roots."""
+        await self.issued.refresh()
+        await self.policies.refresh()
+        context = ssl.create_default_context(cadata=roots.decode())
+        host = f"mta-sts.{domain.name}"
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self.https_port, ssl=context, server_hostname=host
+        )
+        writer.write(f"GET /.well-known/mta-sts.txt HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        return answer

@@ -1,0 +1,139 @@
+"""Certificates from the first DNS record to the handshake, with the real Pebble."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from django.db import OperationalError
+from tests.fakes.pebble import Pebble
+from tests.worker.certificatebed import Bed
+
+from mailward.core.acme.state import CareState
+from mailward.hosting.certificates import IssuedCertificates
+from mailward.net import clock
+from mailward.net.sealing import load_keyring, make_key, write_key_file
+from mailward.store.aio import in_store
+from mailward.store.models import AcmeOrder, Certificate, Domain
+from mailward.store.services.resealing import reseal
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ORDERED = "POST /order-plz"
+"""What Pebble writes down about a new order."""
+
+
+@pytest.fixture
+async def bed(tmp_path: Path) -> AsyncIterator[Bed]:
+    bed = Bed(tmp_path)
+    async with bed.dns:
+        yield bed
+        await bed.stop()
+
+
+def pebble_for(bed: Bed, folder: Path, **options: object) -> Pebble:
+    return Pebble(folder, dns=bed.dns.address, http_port=bed.http_port, **options)  # type: ignore[arg-type]
+
+
+async def test_a_domain_that_leads_to_us_has_a_certificate_and_serves_it(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    with pebble_for(bed, tmp_path / "pebble", reject_nonces=50) as pebble:
+        await bed.start([pebble.directory])
+        await bed.publish_policy(domain)
+        bed.publish(domain)
+        care = await bed.work(domain)
+        assert (care.state, care.detail) == (CareState.GOOD, "")
+        assert care.current is not None
+        assert ORDERED in pebble.log
+        answer = await bed.fetch(domain, pebble.roots())
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert care.current.not_before < clock.now() < (care.renew_at or clock.now()) < care.current.not_after
+    # what lies in the database is sealed
+    key = await in_store(lambda: bytes(Certificate.objects.get().key))
+    assert b"PRIVATE KEY" not in key
+
+
+async def test_no_order_is_placed_before_the_domain_is_proved(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory])
+        bed.dns.set("mta-sts.example.test", "A", "127.0.0.1")
+        care = await bed.work(domain)
+        assert care.state == CareState.CLAIM
+        assert not await in_store(AcmeOrder.objects.exists)
+        assert ORDERED not in pebble.log
+
+
+async def test_no_order_is_placed_before_the_name_leads_to_us(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory])
+        bed.publish(domain)
+        bed.dns.remove("mta-sts.example.test", "A")
+        care = await bed.work(domain)
+        assert (care.state, care.detail) == (CareState.REACH, "mta-sts.example.test has no address")
+        assert not await in_store(AcmeOrder.objects.exists)
+
+
+async def test_keys_are_sealed_anew_while_what_they_open_is_served(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory])
+        await bed.publish_policy(domain)
+        bed.publish(domain)
+        await bed.work(domain)
+        before = (tmp_path / "key").read_text().split()
+        write_key_file(tmp_path / "new", [make_key(), *before]).replace(tmp_path / "key")
+        ring = load_keyring(bed.settings)
+        # the account and the certificate; the order has ended, and its key is that of the certificate
+        assert await in_store(reseal, ring) >= 2
+        assert await in_store(reseal, ring) == 0
+        write_key_file(tmp_path / "new", (tmp_path / "key").read_text().split()[:1]).replace(tmp_path / "key")
+        assert (await bed.fetch(domain, pebble.roots())).startswith(b"HTTP/1.1 200")
+        # a node that starts now knows the new key alone
+        again = IssuedCertificates(tmp_path / "certificates.sqlite3", load_keyring(bed.settings))
+        loaded = again.load("mta-sts.example.test")
+        again.close()
+    assert loaded is not None
+    assert b"PRIVATE KEY" in loaded[0]
+
+
+async def test_what_is_known_is_served_while_the_database_is_away(
+    bed: Bed, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory])
+        await bed.publish_policy(domain)
+        bed.publish(domain)
+        await bed.work(domain)
+        await bed.issued.refresh()
+        await bed.policies.refresh()
+    node = IssuedCertificates(tmp_path / "certificates.sqlite3", load_keyring(bed.settings))
+
+    def away() -> int:
+        raise OperationalError("no database")
+
+    monkeypatch.setattr("mailward.hosting.certificates.certificate_sequence", away)
+    await node.refresh()
+    assert node.version_for("mta-sts.example.test") is not None
+    assert node.load("mta-sts.example.test") is not None
+    node.close()
+
+
+async def test_a_removed_domain_s_certificate_goes_from_the_node(
+    bed: Bed, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory])
+        bed.publish(domain)
+        await bed.work(domain)
+        await bed.issued.refresh()
+        assert bed.issued.version_for("mta-sts.example.test") is not None
+    await in_store(domain.delete)
+    monkeypatch.setattr("mailward.hosting.certificates.RECONCILE_SECONDS", 0.0)
+    await bed.issued.refresh()
+    assert bed.issued.load("mta-sts.example.test") is None
+    assert bed.issued.version_for("mta-sts.example.test") is None
