@@ -168,6 +168,7 @@ REGISTRY: dict[str, Entry] = {
     "domain-policy": _of_domain(For.READERS),
     "domain-policy-edit": _of_domain(For.WRITERS),
     "domain-history": _of_domain(For.READERS),
+    "domain-events": _of_domain(For.READERS),
     "domain-restore": Entry(
         For.WRITERS, lambda world: {"name": world.domain.name, "number": 1}, owned=True, post_only=True
     ),

@@ -2,33 +2,47 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import dns.asyncquery
 import dns.message
 import dns.rcode
+import msgspec
 import pytest
+from tests.fakes.dns import FakeDns
+from tests.fakes.ports import free_port
 
+from mailward.config import Dns, PolicyHost, Settings
 from mailward.config import Nameserver as NameserverSettings
-from mailward.config import PolicyHost, Settings
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.hosting.nameserver import ZoneKeeper, make_nameserver
 from mailward.hosting.policyweb import serve_policies
 from mailward.hosting.snapshot import SnapshotKeeper
 from mailward.net.httpserver import Server
 from mailward.store.aio import in_store
-from mailward.store.models import Domain, Organisation, Role
+from mailward.store.models import Domain, Organisation, OutboxItem, PolicyVersion, Role, VersionStep
 from mailward.store.scope import Scope
 from mailward.store.services import outbox
 from mailward.store.services.domains import delete_domain
-from mailward.store.services.policies import publish_policy
-from mailward.worker import loop
+from mailward.store.services.policies import announce_version, publish_policy
+from mailward.worker import announcing, loop
 from mailward.worker.handlers import HANDLERS
+from mailward.worker.records import facts_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ANNOUNCE = next(handler for handler in HANDLERS if handler.kind == "announce")
+ANNOUNCE, SEEN = (
+    next(handler for handler in HANDLERS if handler.kind == kind) for kind in ("announce", "seen")
+)
+Bed = tuple[Settings, ZoneKeeper, SnapshotKeeper, int]
 POLICY = Policy(Mode.TESTING, 86_400, ("mx.example.test",))
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts read the database here when they are told to, and not by themselves."""
+    monkeypatch.setattr(announcing, "PATIENCE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -77,15 +91,12 @@ async def ask(port: int, name: str) -> str:
     return str(response.answer[0][0]) if response.answer else dns.rcode.to_text(response.rcode())
 
 
-async def test_p4_an_id_is_told_once_its_policy_is_served(
-    bed: tuple[Settings, ZoneKeeper, SnapshotKeeper, int], domain: Domain
-) -> None:
+async def test_p4_p12_an_id_is_told_once_its_policy_is_served(bed: Bed, domain: Domain) -> None:
     settings, zone, policies, port = bed
     name = "_mta-sts.t0ken.sts.test"
     assert await ask(port, "_tlsrpt.t0ken.sts.test") == '"v=TLSRPTv1; rua=mailto:rep0rt@reports.localhost"'
-    version = await in_store(
-        lambda: publish_policy(domain.organisation_id, domain.pk, POLICY, author_id=None)
-    )
+    version = await publish(domain, POLICY)
+    assert await in_store(steps) == []
     # committed, but no policy host has it yet
     await loop.work_once(settings, ANNOUNCE)
     await zone.refresh()
@@ -95,11 +106,78 @@ async def test_p4_an_id_is_told_once_its_policy_is_served(
     await loop.work_once(settings, ANNOUNCE)
     await zone.refresh()
     assert await ask(port, name) == f'"v=STSv1; id={version.policy_id};"'
+    node = settings.policy_host.nodes[0]
+    assert await in_store(steps) == [("announced", "", ""), ("served", node, "")]
 
 
-async def test_what_is_known_is_answered_without_a_database(
-    bed: tuple[Settings, ZoneKeeper, SnapshotKeeper, int], tmp_path: Path
+async def test_p12_while_one_of_two_hosts_is_away_no_id_is_told(bed: Bed, domain: Domain) -> None:
+    settings, zone, policies, port = bed
+    gone = f"127.0.0.1:{free_port()}"
+    nodes = (*settings.policy_host.nodes, gone)
+    settings = msgspec.structs.replace(settings, policy_host=PolicyHost(nodes=nodes))
+    await publish(domain, POLICY)
+    await policies.refresh()
+    await loop.work_once(settings, ANNOUNCE)
+    await zone.refresh()
+    assert await ask(port, "_mta-sts.t0ken.sts.test") == "NXDOMAIN"
+    [first, second] = sorted(await in_store(steps), key=lambda step: bool(step[2]))
+    assert first == ("served", nodes[0], "")
+    assert second[:2] == ("served", gone)
+    assert second[2].startswith("no connection to mta-sts.example.test")
+
+
+async def test_p12_a_change_during_a_change_takes_its_place(bed: Bed, domain: Domain) -> None:
+    settings, zone, policies, port = bed
+    first = await publish(domain, POLICY)
+    await policies.refresh()
+    second = await publish(domain, replace(POLICY, max_age_seconds=604_800))
+    # the host serves the first one still, which is not the one to announce
+    await loop.work_once(settings, ANNOUNCE)
+    assert not await in_store(lambda: announce_version(domain.pk, first.pk))
+    await policies.refresh()
+    await in_store(lambda: outbox.hasten("announce"))
+    await loop.work_once(settings, ANNOUNCE)
+    await zone.refresh()
+    assert await ask(port, "_mta-sts.t0ken.sts.test") == f'"v=STSv1; id={second.policy_id};"'
+
+
+async def test_p12_without_a_nameserver_the_id_is_shown_once_it_may_be_and_looked_for(
+    bed: Bed, domain: Domain
 ) -> None:
+    settings, _, policies, _ = bed
+    customers = FakeDns()
+    customers.set("_mta-sts.example.test", "TXT", "v=STSv1; id=before;")
+    async with customers:
+        settings = msgspec.structs.replace(
+            settings,
+            nameserver=NameserverSettings(),
+            dns=Dns(resolvers=(customers.address,), authoritative_override=(customers.address,)),
+        )
+        version = await publish(domain, POLICY)
+        assert (await in_store(facts_of, settings, domain.pk)).policy_id is None  # type: ignore[union-attr]
+        await policies.refresh()
+        await loop.work_once(settings, ANNOUNCE)
+        facts = await in_store(facts_of, settings, domain.pk)
+        assert facts is not None
+        assert facts.policy_id == version.policy_id
+        await loop.work_once(settings, SEEN)
+        assert ("seen", customers.address, "it tells the id before") in await in_store(steps)
+        customers.set("_mta-sts.example.test", "TXT", f"v=STSv1; id={version.policy_id};")
+        await in_store(lambda: outbox.hasten("seen"))
+        await loop.work_once(settings, SEEN)
+        assert ("seen", customers.address, "") in await in_store(steps)
+        assert not await in_store(lambda: OutboxItem.objects.filter(kind="seen").exists())
+
+
+def steps() -> list[tuple[str, str, str]]:
+    return list(VersionStep.objects.order_by("kind", "place").values_list("kind", "place", "detail"))
+
+
+async def publish(domain: Domain, policy: Policy) -> PolicyVersion:
+    return await in_store(lambda: publish_policy(domain.organisation_id, domain.pk, policy, author_id=None))
+
+
+async def test_what_is_known_is_answered_without_a_database(bed: Bed, tmp_path: Path) -> None:
     settings, zone, _, _ = bed
     server, secondaries = make_nameserver(settings)
     again = ZoneKeeper(tmp_path / "zone.json", settings, server, secondaries)
@@ -110,9 +188,7 @@ async def test_what_is_known_is_answered_without_a_database(
     await server.close()
 
 
-async def test_a_removed_domain_is_answered_no_longer(
-    bed: tuple[Settings, ZoneKeeper, SnapshotKeeper, int], domain: Domain
-) -> None:
+async def test_a_removed_domain_is_answered_no_longer(bed: Bed, domain: Domain) -> None:
     _, zone, _, port = bed
     serial = zone.current.generation
     await in_store(lambda: delete_domain(Scope(domain.organisation_id, 0, Role.OWNER), domain.pk))

@@ -1,9 +1,11 @@
 import pytest
 
+from mailward.core.mtasts.change import ChangeFacts
 from mailward.core.mtasts.policy import Mode, Policy, PolicyInvalid
 from mailward.net import clock
 from mailward.store.models import (
     Domain,
+    DomainEvent,
     HostingGeneration,
     Organisation,
     OutboxItem,
@@ -50,10 +52,19 @@ def test_a_record_that_announced_the_last_version_is_looked_at_again(domain: Dom
             state="right",
             checked_at=clock.now(),
         )
-    publish(domain, TESTING)
+    version = publish(domain, TESTING)
+    assert service.announce_version(domain.pk, version.pk)
     states = dict(RecordCheck.objects.values_list("record", "state"))
     assert states == {"_mta-sts": "unknown", "mta-sts": "right"}
     assert OutboxItem.objects.filter(kind="records", key=str(domain.pk)).exists()
+
+
+def test_an_id_is_told_of_the_current_version_only(domain: Domain) -> None:
+    first = publish(domain, TESTING)
+    publish(domain, ENFORCE)
+    assert not service.announce_version(domain.pk, first.pk)
+    domain.refresh_from_db()
+    assert domain.announced_version is None
 
 
 def test_the_same_policy_is_not_published_twice(domain: Domain) -> None:
@@ -75,12 +86,33 @@ def test_a_change_that_did_not_see_the_last_one_is_stopped(domain: Domain) -> No
     publish(domain, ENFORCE, based_on=1)
 
 
-def test_a_restored_policy_is_a_new_version_that_says_where_it_came_from(domain: Domain) -> None:
+def test_a_change_that_would_lock_mail_out_is_refused_unless_forced(domain: Domain) -> None:
+    publish(domain, TESTING)
+    facts = ChangeFacts(("mx.example.test", "mx2.example.test"))
+
+    def change(*, is_forced: bool) -> PolicyVersion:
+        return service.change_policy(
+            domain.organisation_id, domain.pk, ENFORCE, facts, author_id=None, is_forced=is_forced
+        )
+
+    with pytest.raises(service.ChangeRefused) as refused:
+        change(is_forced=False)
+    # never-tested is not among them: what we serve ourselves counts
+    assert [each.code for each in refused.value.refusals] == ["mx-not-covered"]
+    assert change(is_forced=True).number == 2
+    forced = DomainEvent.objects.get(kind="policy-forced")
+    assert forced.text.startswith(
+        "Version 2 was forced: mx2.example.test is an MX host and not in the policy"
+    )
+
+
+def test_the_history_says_what_changed_and_why(domain: Domain) -> None:
     publish(domain, TESTING)
     publish(domain, ENFORCE)
-    restored = service.restore_version(domain.organisation_id, domain.pk, 1, author_id=None)
-    assert (restored.number, restored.restored_from, restored.mode) == (3, 1, "testing")
-    assert restored.reason == "Restored version 1"
+    assert list(DomainEvent.objects.order_by("id").values_list("text", "reason")) == [
+        ("Policy, version 1: mode testing, max_age 86400 seconds, mx.example.test", "why not"),
+        ("Policy, version 2: mode testing to enforce; max_age 86400 to 604800 seconds", "why not"),
+    ]
 
 
 def test_another_organisation_cannot_publish(domain: Domain, strangers: Organisation) -> None:

@@ -12,6 +12,7 @@ QUERIES = (
     "notifications", "memberships", "invitations", "watches", "checks", "watch_findings", "asked_checks",
     "certificates", "certificate_cares", "certificate_orders",
     "asked_looks",
+    "version_steps", "domain_events",
 )  # fmt: skip
 
 

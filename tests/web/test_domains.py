@@ -61,7 +61,7 @@ def test_an_added_domain_serves_a_testing_policy_with_its_live_mx_at_once(
         "version: STSv1\r\nmode: testing\r\nmx: mx1.new.test\r\nmx: mx2.new.test\r\nmax_age: 86400\r\n"
     )
     assert version.author is not None
-    assert version.policy_id in page
+    assert version.policy_id not in page  # nobody has seen yet that it is served
 
 
 def test_a_domain_whose_mx_is_not_known_is_added_without_a_policy(alice: Client, dns: FakeDns) -> None:

@@ -12,7 +12,7 @@ from tests.web.pages import with_settings
 from mailward.config import Certificates, Dns
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
-from mailward.store.models import Domain, PolicyVersion, Problem, ProblemDomain
+from mailward.store.models import Domain, DomainEvent, PolicyVersion, Problem, ProblemDomain
 from mailward.store.services.policies import publish_policy
 
 TESTING = Policy(Mode.TESTING, 86_400, ("mx1.example.test",))
@@ -47,8 +47,8 @@ def test_the_first_policy_is_proposed_from_the_live_mx(alice: Client) -> None:
 @pytest.mark.usefixtures("domain", "dns")
 def test_a_change_is_looked_at_before_it_is_published(alice: Client) -> None:
     page = edit(alice, "review", mode="enforce")
-    assert "Mail will be refused: in DNS, but not in the policy: mx2.example.test" in page
-    assert "has never been in testing mode" in page
+    assert re.findall(r'id="refused-([a-z-]+)"', page) == ["mx-not-covered", "never-tested"]
+    assert "mx2.example.test is an MX host and not in the policy" in page
     assert not PolicyVersion.objects.exists()
 
 
@@ -63,8 +63,23 @@ def test_publishing_makes_a_version_with_its_author_and_reason(alice: Client, do
 
 
 @pytest.mark.usefixtures("dns", "served")
+def test_what_would_lock_mail_out_is_refused_until_the_name_is_typed(alice: Client, domain: Domain) -> None:
+    for confirm in ("", "yes", "example.tes"):
+        page = edit(alice, "publish", mode="enforce", based_on="1", confirm=confirm)
+        assert "Type example.test, or change the policy." in page
+        assert PolicyVersion.objects.count() == 1
+    edit(alice, "publish", mode="enforce", based_on="1", confirm=" Example.test ", reason="mx2 goes today")
+    assert PolicyVersion.objects.first().mode == "enforce"  # type: ignore[union-attr]
+    kinds = DomainEvent.objects.filter(domain=domain).order_by("id").values_list("kind", "reason", "author")
+    assert list(kinds)[1:] == [
+        ("policy-changed", "mx2 goes today", domain.organisation.memberships.get().user_id),
+        ("policy-forced", "mx2 goes today", domain.organisation.memberships.get().user_id),
+    ]
+
+
+@pytest.mark.usefixtures("dns", "served")
 def test_two_people_do_not_overwrite_each_other(alice: Client, bob: Client) -> None:
-    edit(bob, "publish", mode="enforce", based_on="1")
+    edit(bob, "publish", age="1209600", based_on="1")
     assert "Somebody else published another version" in edit(alice, "publish", age="604800", based_on="1")
     assert PolicyVersion.objects.count() == 2
 

@@ -1,4 +1,4 @@
-"""`mailward policy lint FILE` and `mailward policy show DOMAIN`."""
+"""`mailward policy lint FILE`, `mailward policy show DOMAIN` and `mailward policy set DOMAIN FILE`."""
 
 import asyncio
 import json
@@ -12,6 +12,7 @@ import typer
 from mailward.cli import problem as cli_problem
 from mailward.cli.domain_argument import read_domain
 from mailward.cli.policy_live import LivePolicy, NoDns, TxtFacts, look_up
+from mailward.cli.policy_set import set_policy
 from mailward.cli.report_target import open_target
 from mailward.core.mtasts.policy import MAX_POLICY_BYTES, Level, Mode, Policy, Problem, lint_policy
 from mailward.core.names import InvalidName
@@ -20,8 +21,11 @@ from mailward.net.guard import Guard
 from mailward.net.resolver import Resolver
 
 app = typer.Typer(
-    name="policy", help="MTA-STS policies: check a file, or look at a live domain.", no_args_is_help=True
+    name="policy",
+    help="MTA-STS policies: check a file, look at a live domain, publish one of your own.",
+    no_args_is_help=True,
 )
+app.command("set")(set_policy)
 
 EXIT_PROBLEMS = 1
 EXIT_UNUSABLE = 2

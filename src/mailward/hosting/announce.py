@@ -4,6 +4,7 @@ RFC 8461 section 8.1: the policy first, then the record; a sender that sees the 
 keeps that, under the new id, until it ends.
 """
 
+import asyncio
 from pathlib import Path
 
 from mailward.config import Settings
@@ -15,14 +16,16 @@ from mailward.net.guard import Guard
 _FETCH_SECONDS = 10.0
 
 
-async def why_not_served(settings: Settings, domain: Domain, text: str) -> str:
-    """Empty where each of the settings' policy hosts serves this very body, with a certificate that senders accept
-    (or our development authority's, where that is on); otherwise which does not, and why.
+async def look_at_hosts(settings: Settings, domain: Domain, text: str) -> dict[str, str]:
+    """`address:port` of each of the settings' policy hosts -> why it does not serve this very body, with a certificate
+    that senders accept (or our development authority's, where that is on); empty: it does.
     """
-    for address, port in settings.policy_nodes:
-        if reason := await _why_not_at(settings, domain, text, address, port):
-            return f"{address}:{port}: {reason}"
-    return ""
+    nodes = settings.policy_nodes
+    reasons = await asyncio.gather(*(_why_not_at(settings, domain, text, *node) for node in nodes))
+    return {
+        f"[{address}]:{port}" if ":" in address else f"{address}:{port}": reason
+        for (address, port), reason in zip(nodes, reasons, strict=True)
+    }
 
 
 async def _why_not_at(settings: Settings, domain: Domain, text: str, address: str, port: int) -> str:

@@ -10,6 +10,7 @@ The first two speak JSON. All know the installation from MAILWARD_CONFIG and MAI
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -106,12 +107,16 @@ def _publish(wishes: Wishes) -> list[Published]:
 def _records(domain: str, domain_id: int) -> Published:
     from mailward.config import load_settings
     from mailward.monitor.expected import expected_records
+    from mailward.store.models import PolicyVersion
     from mailward.worker.records import facts_of
 
     config = os.environ.get("MAILWARD_CONFIG")
     facts = facts_of(load_settings(Path(config) if config else None), domain_id)
     if facts is None:
         raise SystemExit(f"{domain} is not there")
+    # the lab's policy hosts serve it long before anybody asks for these records
+    version = PolicyVersion.objects.filter(domain_id=domain_id).order_by("number").last()
+    facts = replace(facts, policy_id=version.policy_id if version else None)
     records = [(each.name, each.self_managed) for each in expected_records(facts)]
     texts = [(name.removesuffix(f".{domain}"), data.value) for name, data in records if data.rdtype == "TXT"]
     return Published(domain, tuple(texts))

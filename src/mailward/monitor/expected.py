@@ -42,7 +42,7 @@ class DomainFacts:
     claim_token: str
     report_address: str
     policy_id: str | None
-    """Of the policy that is served now; None: none is."""
+    """Of the newest policy that every policy host was seen to serve; None: there is none."""
     policy_host_name: str
     """What `mta-sts.<domain>` is pointed at."""
     organisation_address: str | None = None

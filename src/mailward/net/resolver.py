@@ -125,6 +125,49 @@ class Resolver:
         )
         return merge_addresses(four, six)
 
+    async def lookup_everywhere(
+        self, name: str, rdtype: Kind | Literal["TXT"]
+    ) -> dict[str, Answer[str] | Answer[bytes]]:
+        """Ask each server of the name's own zone (six addresses at most), past caches: `address:port` -> its answer.
+
+        Where a CNAME leads to another zone, the servers of that one are asked in place of those that said so. Whoever
+        cannot be asked is there with `failed`; an empty place says why no server is known.
+        """
+        deadline = 4 * self._timeout_seconds
+        try:
+            async with asyncio.timeout(deadline):
+                return await self._everywhere(name, rdtype, MAX_CHAIN)
+        except TimeoutError:
+            return {"": Answer(Status.FAILED, reason=f"no answer within {deadline:g} seconds")}
+
+    async def _everywhere(self, name: str, rdtype: str, depth: int) -> dict[str, Answer[str] | Answer[bytes]]:
+        try:
+            qname = _parse_name(name)
+            zone, servers = await self._find_authorities(qname)
+        except _NoAnswer as error:
+            return {"": Answer(Status.FAILED, reason=str(error))}
+        answers = await asyncio.gather(*(self._ask_one(each, qname, rdtype, zone) for each in servers))
+        found: dict[str, Answer[str] | Answer[bytes]] = {}
+        elsewhere: dict[str, None] = {}
+        for server, answer in zip(servers, answers, strict=True):
+            last = dns.name.from_text(answer.chain[-1]) if answer.chain else qname
+            if answer.found or zone is None or last.is_subdomain(zone) or not depth:
+                found[str(server)] = answer
+            else:
+                elsewhere[answer.chain[-1]] = None
+        for alias in elsewhere:
+            found |= await self._everywhere(alias, rdtype, depth - 1)
+        return found
+
+    async def _ask_one(
+        self, server: Server, name: dns.name.Name, rdtype: str, zone: dns.name.Name | None
+    ) -> Answer[str] | Answer[bytes]:
+        try:
+            response = await self._ask([server], name, rdtype, recursive=bool(self._override))
+        except _NoAnswer as error:
+            return Answer(Status.FAILED, reason=str(error))
+        return replace(read_answer(response, name, rdtype, zone), authenticated=False)
+
     async def _lookup(self, name: str, rdtype: str) -> Answer[str] | Answer[bytes]:
         """Within `timeout_seconds`. Raises _NoAnswer."""
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds

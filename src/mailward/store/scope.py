@@ -21,6 +21,7 @@ from mailward.store.models import (
     DailyFetches,
     DailySessions,
     Domain,
+    DomainEvent,
     DomainRecipient,
     Invitation,
     Membership,
@@ -36,6 +37,7 @@ from mailward.store.models import (
     Report,
     Role,
     User,
+    VersionStep,
     Watch,
     WatchFinding,
 )
@@ -71,6 +73,12 @@ class Scope:
 
     def policy_versions(self) -> QuerySet[PolicyVersion]:
         return self._of(PolicyVersion)
+
+    def version_steps(self) -> QuerySet[VersionStep]:
+        return self._of(VersionStep)
+
+    def domain_events(self) -> QuerySet[DomainEvent]:
+        return self._of(DomainEvent)
 
     def record_checks(self) -> QuerySet[RecordCheck]:
         return self._of(RecordCheck)

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from asgiref.sync import async_to_sync
 from django.conf import settings
 
+from mailward.core.mtasts.change import ChangeFacts
+from mailward.core.mtasts.policy import Policy
 from mailward.core.names import Domain as Name
 from mailward.monitor.proposals import MxProposal, propose_mx
 from mailward.monitor.records import RecordState
 from mailward.net.resolver import Resolver, make_resolver
+from mailward.worker.changing import learn_facts
 from mailward.worker.records import check_domain
 
 MX_SECONDS = 15.0
@@ -25,6 +28,11 @@ def propose_for(names: Sequence[str], *, seconds: float = MX_SECONDS) -> dict[st
 def check_now(domain_id: int) -> tuple[RecordState, ...]:
     """Ask the domain's own servers for its records, and keep the answers."""
     return async_to_sync(check_domain)(settings.MAILWARD, domain_id)
+
+
+def change_facts_for(domain_id: int, policy: Policy) -> ChangeFacts:
+    """What decides whether the policy may be changed to this one. Raises Domain.DoesNotExist, PolicyInvalid."""
+    return async_to_sync(learn_facts)(settings.MAILWARD, domain_id, policy)
 
 
 async def _propose(names: Sequence[str], seconds: float) -> dict[str, MxProposal]:

@@ -1,38 +1,94 @@
-"""The last step of a policy change: its id is told once the policy is served (RFC 8461 section 8.1)."""
+"""The steps of a policy change after its commit: served by every host, then its id is told, then it is seen in DNS.
 
+RFC 8461 section 8.1. Each step is committed before the next, and is taken up again from the outbox by whoever is alive.
+"""
+
+import asyncio
 import logging
+from dataclasses import dataclass
 
 from mailward.config import Settings
+from mailward.core.mtasts.record import RecordError, parse_record
 from mailward.core.names import Domain as DomainName
-from mailward.hosting.announce import why_not_served
+from mailward.hosting.announce import look_at_hosts
+from mailward.net import clock
+from mailward.net.resolver import Answer, Status, make_resolver
 from mailward.store.aio import in_store
-from mailward.store.models import Domain, PolicyVersion
+from mailward.store.models import Domain
+from mailward.store.queries.domains import is_served
 from mailward.store.services.policies import announce_version
+from mailward.store.services.progress import Step, note_steps
 
 _log = logging.getLogger(__name__)
+PATIENCE_SECONDS = 5.0
+"""Policy hosts read the database several times a second: it is not worth coming back later for that."""
+_PAUSE_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    name: DomainName
+    version_id: int
+    policy_id: str
+    text: str
+    is_announced: bool
+    is_served: bool
+    """Otherwise it waits for the proof that the domain is theirs."""
 
 
 async def announce_domain(settings: Settings, domain_id: int) -> str:
-    """Let our nameserver tell the id of the domain's current policy; otherwise why not yet."""
-    found = await in_store(_current, domain_id)
-    if found is None:
+    """Let the id of the domain's current policy be told once every policy host serves it; otherwise why not yet."""
+    change = await in_store(_current, domain_id)
+    if change is None or change.is_announced or not change.is_served:
         return ""
-    name, version_id, text = found
-    # without a nameserver nobody hears it; one that is set up later begins with what has long been served
-    reason = await why_not_served(settings, name, text) if settings.nameserver.zone else ""
-    if reason:
-        _log.warning("policy-not-announced", extra={"domain": name, "reason": reason})
+    until = clock.monotonic() + PATIENCE_SECONDS
+    while True:
+        looks = await look_at_hosts(settings, change.name, change.text)
+        if not any(looks.values()) or clock.monotonic() >= until:
+            break
+        await asyncio.sleep(_PAUSE_SECONDS)
+    await in_store(note_steps, change.version_id, Step.SERVED, looks)
+    if reason := "; ".join(f"{place}: {reason}" for place, reason in looks.items() if reason):
+        _log.warning("policy-not-announced", extra={"domain": change.name, "reason": reason})
         return reason
-    if await in_store(announce_version, domain_id, version_id):
-        _log.info("policy-announced", extra={"domain": name})
+    if await in_store(announce_version, domain_id, change.version_id):
+        _log.info("policy-announced", extra={"domain": change.name, "id": change.policy_id})
     return ""
 
 
-def _current(domain_id: int) -> tuple[DomainName, int, str] | None:
-    """None: there is nothing to announce."""
-    version: PolicyVersion | None
+async def see_domain(settings: Settings, domain_id: int) -> str:
+    """Look for the announced id at each authoritative server of the domain; otherwise who does not have it yet."""
+    change = await in_store(_current, domain_id)
+    if change is None or not change.is_announced:
+        return ""
+    resolver = make_resolver(settings.dns)
+    answers = await resolver.lookup_everywhere(f"_mta-sts.{change.name}", "TXT")
+    looks = {place: _why_not_seen(answer, change.policy_id) for place, answer in answers.items()}
+    await in_store(note_steps, change.version_id, Step.SEEN, looks)
+    return "; ".join(f"{place}: {reason}" for place, reason in looks.items() if reason)
+
+
+def _why_not_seen(answer: Answer[str] | Answer[bytes], policy_id: str) -> str:
+    if answer.status is Status.FAILED:
+        return answer.reason
+    try:
+        record = parse_record([each for each in answer.records if isinstance(each, bytes)])
+    except RecordError as error:
+        return str(error) if answer.found else "no record is there"
+    return "" if record.policy_id == policy_id else f"it tells the id {record.policy_id}"
+
+
+def _current(domain_id: int) -> _Change | None:
+    """None: there is no policy."""
     domain = Domain.objects.select_related("current_version").filter(pk=domain_id).first()
     version = domain.current_version if domain is not None else None
-    if domain is None or version is None or domain.announced_version_id == version.pk:
+    if domain is None or version is None:
         return None
-    return DomainName(domain.name), version.pk, version.text
+    return _Change(
+        DomainName(domain.name),
+        version.pk,
+        version.policy_id,
+        version.text,
+        domain.announced_version_id == version.pk,
+        is_served(domain),
+    )

@@ -93,6 +93,14 @@ async def announce(settings: Settings, items: Sequence[Claimed]) -> Failures:
     return {item.id: Failure(reason) for item, reason in zip(items, reasons, strict=True) if reason}
 
 
+async def seen(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are domain ids: of those whose policy's id is told, and is looked for in DNS."""
+    from mailward.worker.announcing import see_domain
+
+    reasons = await asyncio.gather(*(see_domain(settings, int(item.key)) for item in items))
+    return {item.id: Failure(reason) for item, reason in zip(items, reasons, strict=True) if reason}
+
+
 async def orphans(_settings: Settings, items: Sequence[Claimed]) -> Failures:
     """One key. A window at a time: the payload says where it begins."""
     for item in items:
@@ -143,7 +151,16 @@ HANDLERS = (
     Handler("mail", mail, batch=10, lease=timedelta(minutes=30), longest_wait=timedelta(minutes=10)),
     Handler("verify", verify, batch=20),
     Handler("records", records, batch=20),
-    Handler("announce", announce, batch=20, longest_wait=timedelta(minutes=5)),
+    # five seconds for hosts to follow, and one fetch; whoever takes over from a dead worker should not wait for long
+    Handler(
+        "announce",
+        announce,
+        batch=20,
+        lease=timedelta(seconds=30),
+        longest_wait=timedelta(minutes=5),
+        lanes=2,
+    ),
+    Handler("seen", seen, batch=20, lease=timedelta(minutes=2)),
     Handler("orphans", orphans, batch=1),
     # four minutes for the MX hosts of a domain, and as long for what began late
     Handler("watch", watch, batch=25, lease=timedelta(minutes=15), lanes=6),

@@ -35,7 +35,8 @@ async def check_domain(settings: Settings, domain_id: int) -> tuple[RecordState,
 
 def facts_of(settings: Settings, domain_id: int) -> DomainFacts | None:
     """What the check needs to know; None: there is no such domain."""
-    domain = Domain.objects.select_related("current_version", "organisation").filter(pk=domain_id).first()
+    rows = Domain.objects.select_related("current_version", "announced_version", "organisation")
+    domain = rows.filter(pk=domain_id).first()
     if domain is None:
         return None
     version = domain.current_version
@@ -43,7 +44,8 @@ def facts_of(settings: Settings, domain_id: int) -> DomainFacts | None:
         name=DomainName(domain.name),
         claim_token=domain.claim_token,
         report_address=f"{domain.report_token}@{settings.reports.domain}",
-        policy_id=version.policy_id if version else None,
+        # RFC 8461 §8.1: the id of what is served; a newer one is told once every policy host serves its text
+        policy_id=domain.announced_version.policy_id if version and domain.announced_version else None,
         organisation_address=f"{domain.organisation.report_token}@{settings.reports.domain}",
         policy_host_name=settings.policy_host.public_name,
         delegation=f"{domain.delegation_token}.{settings.nameserver.zone}"

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from mailward.config import Settings
-from mailward.core.check.facts import Facts, Reach, Session
+from mailward.core.check.facts import Facts, Lookup, Reach, Session
 from mailward.core.check.rules.policyhost import UNOBSERVED
 from mailward.core.names import Domain
 from mailward.core.watch.keeping import bridge_fetches
@@ -71,9 +71,19 @@ class Watcher:
         for domain_id in await in_store(watching.domains_with, host):
             await in_store(watching.rejudge, domain_id, host, self.settings)
 
-    async def _observe(self, name: Domain, wish: Wish) -> tuple[Facts, "_Answers"]:
+    async def look_up_mx(self, name: Domain) -> Lookup:
+        """The MX records as they are now."""
+        return await Observer(self.resolver, make_probe_guard(self.settings)).look_up(name, "MX")
+
+    async def observe_now(self, name: Domain, *, has_smtp: bool = True) -> Facts:
+        """For somebody who waits: what MX hosts showed lately will do. Nothing of it is kept."""
+        facts, _ = await self._observe(name, Wish(ASKED_FRESHNESS), has_smtp=has_smtp)
+        return facts
+
+    async def _observe(self, name: Domain, wish: Wish, *, has_smtp: bool = True) -> tuple[Facts, "_Answers"]:
         answers, watch = _Answers(), self.settings.watch
         ways = Ways(
+            has_smtp=has_smtp,
             ca_file=Path(watch.ca_file) if watch.ca_file else None,
             smtp_port=watch.smtp_port,
             https_port=watch.https_port,

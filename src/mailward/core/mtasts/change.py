@@ -104,6 +104,23 @@ def _on_mode(facts: ChangeFacts) -> Iterator[Refusal]:
         yield Refusal(RefusalCode.NEVER_TESTED, "", reason, "RFC 8461 section 8.2")
 
 
+def describe(before: Policy | None, after: Policy) -> str:
+    """What changes, in a line for the history; empty: nothing that senders act on."""
+    if before is None:
+        listed = ", ".join(after.mx) or "no mx"
+        return f"mode {after.mode}, max_age {after.max_age_seconds} seconds, {listed}"
+    told = []
+    if before.mode is not after.mode:
+        told.append(f"mode {before.mode} to {after.mode}")
+    if before.max_age_seconds != after.max_age_seconds:
+        told.append(f"max_age {before.max_age_seconds} to {after.max_age_seconds} seconds")
+    if added := [pattern for pattern in after.mx if pattern not in before.mx]:
+        told.append(f"mx added: {', '.join(added)}")
+    if removed := [pattern for pattern in before.mx if pattern not in after.mx]:
+        told.append(f"mx removed: {', '.join(removed)}")
+    return "; ".join(told)
+
+
 def covers(policy: Policy, host: str) -> bool:
     return any(matches_mx(pattern, host) for pattern in policy.mx)
 

@@ -8,6 +8,7 @@ from mailward.store.models.certificates import (
     CertificateCare,
     CertificateSequence,
 )
+from mailward.store.models.changes import DomainEvent, VersionStep
 from mailward.store.models.domains import (
     Domain,
     DomainRecipient,
@@ -53,6 +54,7 @@ __all__ = [
     "DailyFetches",
     "DailySessions",
     "Domain",
+    "DomainEvent",
     "DomainRecipient",
     "Door",
     "HostingChange",
@@ -77,6 +79,7 @@ __all__ = [
     "ServiceState",
     "Trust",
     "User",
+    "VersionStep",
     "Watch",
     "WatchFinding",
 ]

@@ -4,10 +4,11 @@ import difflib
 from dataclasses import dataclass
 from datetime import datetime
 
-from mailward.store.models import Domain, PolicyVersion
+from mailward.store.models import Domain, DomainEvent, PolicyVersion, VersionStep
 from mailward.store.scope import Scope
 
 PAGE_SIZE = 20
+EVENTS_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,53 @@ def history(scope: Scope, domain: Domain, *, number: int = 1) -> tuple[list[Hist
         for row, before in zip(rows, texts, strict=True)
     ]
     return entries[:PAGE_SIZE], pages
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the current version has come (store.services.progress)."""
+
+    served: tuple[VersionStep, ...]
+    """One for each policy host that was asked."""
+    announced_at: datetime | None
+    seen: tuple[VersionStep, ...]
+    """One for each authoritative server that was asked for the id."""
+    is_announced: bool
+    """True without `announced_at`: before there were steps."""
+
+    @property
+    def is_served(self) -> bool:
+        return bool(self.served) and all(step.done_at for step in self.served)
+
+    @property
+    def is_seen(self) -> bool:
+        return bool(self.seen) and all(step.done_at for step in self.seen)
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_announced and (self.is_seen or not self.served)
+
+
+def progress_of(scope: Scope, domain: Domain) -> Progress | None:
+    """None: there is no policy."""
+    if domain.current_version_id is None:
+        return None
+    steps = list(scope.version_steps().filter(version_id=domain.current_version_id).order_by("place"))
+    announced = next((step for step in steps if step.kind == "announced"), None)
+    return Progress(
+        tuple(step for step in steps if step.kind == "served"),
+        announced.done_at if announced else None,
+        tuple(step for step in steps if step.kind == "seen"),
+        domain.announced_version_id == domain.current_version_id,
+    )
+
+
+def events_of(scope: Scope, domain: Domain, *, number: int = 1) -> tuple[list[DomainEvent], int]:
+    """Page `number` of what was done to the domain, the latest first, and the number of pages."""
+    rows = scope.domain_events().filter(domain=domain)
+    pages = max(1, -(-rows.count() // EVENTS_PAGE))
+    start = (min(max(number, 1), pages) - 1) * EVENTS_PAGE
+    return list(rows.select_related("author").order_by("-id")[start : start + EVENTS_PAGE]), pages
 
 
 def first_served(scope: Scope, domain: Domain, mode: str) -> datetime | None:

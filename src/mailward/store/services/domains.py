@@ -130,6 +130,8 @@ def verify_claim(domain_id: int) -> bool:
             raise ClaimHeld(domain.name)
         Domain.objects.filter(pk=holder.pk).update(claim_verified_at=None)
     Domain.objects.filter(pk=domain_id).update(claim_verified_at=clock.now())
+    if domain.current_version_id is not None:
+        outbox.put("announce", str(domain_id))  # it may be served only from now on
     bump_generation(domain_id, *([holder.pk] if holder is not None else []))
     outbox.put("certificate", str(domain_id))
     return True

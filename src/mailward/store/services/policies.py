@@ -4,16 +4,19 @@ A version and the count of what is hosted are written in one transaction: first 
 the policy host never serves what a rolled-back transaction wrote.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Max
 
+from mailward.core.mtasts.change import ChangeFacts, Refusal, describe, refuse
 from mailward.core.mtasts.policy import Mode, Policy, make_policy_id, serialise_policy
 from mailward.net import clock
-from mailward.store.models import Domain, PolicyVersion
-from mailward.store.services import outbox
+from mailward.store.models import Domain, PolicyVersion, VersionStep
+from mailward.store.services import history, outbox
 from mailward.store.services.hosting import bump_generation
+from mailward.store.services.progress import Step, note_steps
 
 ANNOUNCEMENT = "_mta-sts"
 """The key of the record that holds a policy's id (mailward.monitor.records)."""
@@ -25,6 +28,54 @@ class PolicyUnchanged(Exception):
 
 class ChangedMeanwhile(Exception):
     """Somebody else published a version since the one that this change started from."""
+
+
+class ChangeRefused(Exception):
+    """The change would lock mail out; whoever asks for it may force it."""
+
+    def __init__(self, refusals: tuple[Refusal, ...]) -> None:
+        super().__init__("; ".join(str(refusal) for refusal in refusals))
+        self.refusals = refusals
+
+
+@transaction.atomic
+def change_policy(
+    organisation_id: int,
+    domain_id: int,
+    policy: Policy,
+    facts: ChangeFacts,
+    *,
+    author_id: int | None,
+    reason: str = "",
+    based_on: int | None = None,
+    restored_from: int | None = None,
+    is_forced: bool = False,
+) -> PolicyVersion:
+    """publish_policy for whoever cannot vouch for the change. `facts.current` counts only where we serve no policy.
+
+    Raises ChangeRefused unless `is_forced`, and what publish_policy raises.
+    """
+    domain = _locked(organisation_id, domain_id)
+    if domain.current_version is not None:
+        facts = replace(facts, current=policy_of(domain.current_version))
+    refusals = refuse(policy, facts)
+    if refusals and not is_forced:
+        raise ChangeRefused(refusals)
+    version = publish_policy(
+        organisation_id,
+        domain_id,
+        policy,
+        author_id=author_id,
+        reason=reason,
+        based_on=based_on,
+        restored_from=restored_from,
+    )
+    if refusals:
+        text = f"Version {version.number} was forced: {' '.join(str(refusal) for refusal in refusals)}"
+        history.note(
+            organisation_id, domain_id, history.Kind.POLICY_FORCED, text, author_id=author_id, reason=reason
+        )
+    return version
 
 
 @transaction.atomic
@@ -43,11 +94,7 @@ def publish_policy(
     `based_on` is the number of the version that the author saw (0: none), where it matters. Raises
     Domain.DoesNotExist, PolicyInvalid, PolicyUnchanged, ChangedMeanwhile.
     """
-    domain = (
-        Domain.objects.select_for_update(of=("self",))
-        .select_related("current_version")
-        .get(pk=domain_id, organisation_id=organisation_id)
-    )
+    domain = _locked(organisation_id, domain_id)
     current = domain.current_version
     if based_on is not None and based_on != (current.number if current else 0):
         raise ChangedMeanwhile
@@ -69,11 +116,12 @@ def publish_policy(
         created_at=clock.now(),
     )
     Domain.objects.filter(pk=domain.pk).update(current_version=version)
-    # what was seen in DNS announced the version before: that says nothing of this one
-    domain.record_checks.filter(record=ANNOUNCEMENT).update(
-        state="unknown", detail="not asked since the policy changed", observed=[]
+    VersionStep.objects.filter(version__domain=domain).delete()
+    told = describe(policy_of(current) if current else None, policy) or "written anew"
+    text = f"Policy, version {version.number}: {told}"
+    history.note(
+        organisation_id, domain.pk, history.Kind.POLICY_CHANGED, text, author_id=author_id, reason=reason
     )
-    outbox.put("records", str(domain.pk))
     outbox.put("announce", str(domain.pk))
     bump_generation(domain.pk, zone=False)
     return version
@@ -84,30 +132,34 @@ def announce_version(domain_id: int, version_id: int) -> bool:
     """Every policy host was seen to serve this version: its id may be told. False where it is not the current
     one any more.
     """
-    current = Domain.objects.filter(pk=domain_id, current_version_id=version_id)
-    if not current.update(announced_version_id=version_id):
+    domain = Domain.objects.select_for_update(of=("self",)).filter(pk=domain_id).first()
+    version = PolicyVersion.objects.filter(pk=version_id).first()
+    if domain is None or version is None or domain.current_version_id != version_id:
         return False
+    if domain.announced_version_id == version_id:
+        return True
+    Domain.objects.filter(pk=domain_id).update(announced_version=version)
+    # what was seen in DNS announced the version before: that says nothing of this one
+    domain.record_checks.filter(record=ANNOUNCEMENT).update(
+        state="unknown", detail="not asked since the policy changed", observed=[]
+    )
+    note_steps(version_id, Step.ANNOUNCED, {"": ""})
+    text = f"Every policy host serves version {version.number}: its id {version.policy_id} is told"
+    history.note(domain.organisation_id, domain_id, history.Kind.POLICY_ANNOUNCED, text)
+    outbox.put("seen", str(domain_id))
+    outbox.put("records", str(domain_id))
     bump_generation(domain_id)
     return True
 
 
+def _locked(organisation_id: int, domain_id: int) -> Domain:
+    """With its current version. Raises Domain.DoesNotExist."""
+    rows = Domain.objects.select_for_update(of=("self",)).select_related("current_version")
+    return rows.get(pk=domain_id, organisation_id=organisation_id)
+
+
 def policy_of(version: PolicyVersion) -> Policy:
     return Policy(Mode(version.mode), version.max_age_seconds, tuple(version.mx), text=version.text)
-
-
-def restore_version(
-    organisation_id: int, domain_id: int, number: int, *, author_id: int | None, reason: str = ""
-) -> PolicyVersion:
-    """Serve what that version said, as a new one. Raises PolicyVersion.DoesNotExist, PolicyUnchanged."""
-    old = PolicyVersion.objects.get(organisation_id=organisation_id, domain_id=domain_id, number=number)
-    return publish_policy(
-        organisation_id,
-        domain_id,
-        policy_of(old),
-        author_id=author_id,
-        reason=reason or f"Restored version {number}",
-        restored_from=number,
-    )
 
 
 def _fresh_policy_id(domain: Domain, text: str) -> str:

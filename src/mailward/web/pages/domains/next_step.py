@@ -49,6 +49,11 @@ def next_step(domain: Domain, states: Mapping[str, str]) -> NextStep:
     for key in _ORDER:
         if (state := states.get(key)) not in (None, "right"):
             return NextStep(_TITLES.get(state or "", "Next record"), _say_what(key, state or ""), anchor=key)
+    if domain.announced_version_id is None:
+        text = "Every policy host is asked for the text first; then the record that announces it comes."
+        return NextStep(
+            "The policy is on its way", text, url_name="domain-policy", link="How far it has come"
+        )
     if domain.test_report_arrived_at is None:
         text = "All records are right. Send a test report to see that reports arrive."
         return NextStep("Try the way of a report", text, anchor="test-report")

@@ -55,6 +55,9 @@ class PolicyForm(forms.Form):
         label="Reason", required=False, max_length=500, help_text="For the history: why this change, now?"
     )
     based_on = forms.IntegerField(widget=forms.HiddenInput, min_value=0)
+    restored_from = forms.IntegerField(widget=forms.HiddenInput, min_value=1, required=False)
+    confirm = forms.CharField(required=False, max_length=253)
+    """The domain's name, typed to force what would be refused."""
 
     modes = _MODES
 
@@ -90,6 +93,20 @@ class PolicyForm(forms.Form):
         values = self.cleaned_data
         seconds = values["other_age"] if values["age"] == OTHER else int(values["age"])
         return Policy(Mode(values["mode"]), seconds, values["mx"])
+
+    def clean_confirm(self) -> str:
+        return str(self.cleaned_data["confirm"]).strip().lower().removesuffix(".")
+
+    @staticmethod
+    def data_of(version: PolicyVersion, *, based_on: int, reason: str) -> dict[str, Any]:
+        """As if somebody had filled in what that version says."""
+        values = PolicyForm.initial_of(version)
+        return values | {
+            "based_on": based_on,
+            "reason": reason,
+            "restored_from": version.number,
+            "other_age": values["other_age"] or "",
+        }
 
     @staticmethod
     def initial_of(version: PolicyVersion) -> dict[str, Any]:

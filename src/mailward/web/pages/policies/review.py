@@ -1,4 +1,7 @@
-"""What somebody should know before they publish a policy, compared with live DNS and what is served now."""
+"""What somebody should know before they publish a policy, compared with live DNS and what is served now.
+
+What would lock mail out is refused, and told apart: core.mtasts.change.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,10 +64,7 @@ def _on_hosts(policy: Policy, situation: Situation) -> Iterator[Remark]:
         yield Remark(Weight.CARE, f"The MX hosts could not be compared with DNS: {reason}.")
         return
     uncovered = [host for host in live.hosts if not any(matches_mx(pattern, host) for pattern in policy.mx)]
-    if uncovered and policy.mode is Mode.ENFORCE:
-        text = f"Mail will be refused: in DNS, but not in the policy: {', '.join(uncovered)}."
-        yield Remark(Weight.DANGER, text)
-    elif uncovered:
+    if uncovered and policy.mode is Mode.TESTING:
         text = f"In DNS, but not in the policy: {', '.join(uncovered)}. Senders will report them as failures."
         yield Remark(Weight.CARE, text)
     unused = [pattern for pattern in policy.mx if not any(matches_mx(pattern, host) for host in live.hosts)]
@@ -77,12 +77,7 @@ def _on_hosts(policy: Policy, situation: Situation) -> Iterator[Remark]:
 def _on_mode(policy: Policy, situation: Situation) -> Iterator[Remark]:
     current, since = situation.current, situation.testing_since
     if policy.mode is Mode.ENFORCE and (current is None or current.mode != Mode.ENFORCE):
-        if since is None:
-            yield Remark(
-                Weight.DANGER,
-                "This domain has never been in testing mode, so no report has shown that enforce is safe.",
-            )
-        elif situation.now - since < ENOUGH_TESTING:
+        if since is not None and situation.now - since < ENOUGH_TESTING:
             yield Remark(
                 Weight.CARE,
                 f"It has been in testing mode since {since:%-d %B} only; a week shows more senders.",

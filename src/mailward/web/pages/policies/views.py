@@ -1,6 +1,7 @@
 """The policy of one domain: shown, changed, restored."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 from django.conf import settings
 from django.contrib import messages
@@ -8,21 +9,24 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from mailward.core.mtasts.policy import Mode, serialise_policy
+from mailward.core.mtasts.change import Refusal, refuse
+from mailward.core.mtasts.policy import Mode, Policy, serialise_policy
 from mailward.net import clock
 from mailward.store.models import Domain, PolicyVersion
 from mailward.store.queries.daily import last_reported_day
-from mailward.store.queries.policies import diff_lines, first_served, history
+from mailward.store.queries.domains import is_served
+from mailward.store.queries.policies import diff_lines, events_of, first_served, history, progress_of
 from mailward.store.queries.problems import problems_of_domain
 from mailward.store.services.policies import (
     ChangedMeanwhile,
+    ChangeRefused,
     PolicyUnchanged,
-    publish_policy,
-    restore_version,
+    change_policy,
+    policy_of,
 )
 from mailward.web.access import ScopedRequest, find_domain, reader_page, writer_page
 from mailward.web.fetching import fetch_command
-from mailward.web.live import propose_for
+from mailward.web.live import change_facts_for, propose_for
 from mailward.web.pages.policies.forms import PolicyForm
 from mailward.web.pages.policies.proposal import STARTING_MAX_AGE
 from mailward.web.pages.policies.review import Situation, review
@@ -36,6 +40,9 @@ def domain_policy(request: ScopedRequest, name: str) -> HttpResponse:
         "domain": domain,
         "tab": "policy",
         "version": domain.current_version,
+        "progress": progress_of(request.scope, domain),
+        "is_served_now": is_served(domain),
+        "delegates": bool(settings.MAILWARD.nameserver.zone),
         "versions": request.scope.policy_versions().filter(domain=domain).count(),
         "fetch_command": fetch_command(settings.MAILWARD, domain.name),
         "testing_since": first_served(request.scope, domain, Mode.TESTING),
@@ -71,20 +78,31 @@ def domain_history(request: ScopedRequest, name: str) -> HttpResponse:
     return render(request, "policies/history.html", context)
 
 
+@reader_page
+def domain_events(request: ScopedRequest, name: str) -> HttpResponse:
+    domain, number = find_domain(request, name), 1
+    with suppress(ValueError):
+        number = max(1, int(request.GET.get("page", "1")[:9]))
+    events, pages = events_of(request.scope, domain, number=number)
+    page = {"number": min(number, pages), "pages": pages}
+    context = {"domain": domain, "tab": "policy", "events": events, "page": page}
+    return render(request, "policies/events.html", context)
+
+
 @writer_page
 @require_POST
 def domain_restore(request: ScopedRequest, name: str, number: int) -> HttpResponse:
+    """One click, unless it would lock mail out now."""
     domain = find_domain(request, name)
     try:
-        version = restore_version(
-            request.scope.organisation_id, domain.pk, number, author_id=request.scope.user_id
-        )
+        old = request.scope.policy_versions().get(domain=domain, number=number)
     except PolicyVersion.DoesNotExist:
         raise Http404 from None
-    except PolicyUnchanged:
-        messages.info(request, f"Nothing changed: what is served now says the same as version {number}.")
-        return redirect("domain-history", domain.name)
-    return _published(request, domain, version)
+    based_on = domain.current_version.number if domain.current_version else 0
+    form = PolicyForm(PolicyForm.data_of(old, based_on=based_on, reason=f"Restored version {number}"))
+    if not form.is_valid():
+        return _edit(request, domain, form)
+    return _publish(request, domain, form, is_first_try=True)
 
 
 def _edit(request: ScopedRequest, domain: Domain, form: PolicyForm) -> HttpResponse:
@@ -111,8 +129,18 @@ def _propose(request: ScopedRequest, domain: Domain) -> HttpResponse:
     return _edit(request, domain, PolicyForm(initial=values))
 
 
-def _review(request: ScopedRequest, domain: Domain, form: PolicyForm) -> HttpResponse:
+def _review(
+    request: ScopedRequest,
+    domain: Domain,
+    form: PolicyForm,
+    refusals: tuple[Refusal, ...] | None = None,
+    *,
+    is_again: bool = False,
+) -> HttpResponse:
+    """`refusals`: where they are known already. `is_again`: the person wanted to publish in spite of them."""
     policy, current = form.policy(), domain.current_version
+    if refusals is None:
+        refusals = _refusals(domain, policy)
     text = serialise_policy(policy)
     situation = Situation(
         live=propose_for([domain.name])[domain.name],
@@ -129,9 +157,18 @@ def _review(request: ScopedRequest, domain: Domain, form: PolicyForm) -> HttpRes
         "diff": diff_lines(current.text if current else "", text),
         "is_first": current is None,
         "is_unchanged": current is not None and current.text == text,
+        "refusals": refusals,
+        "is_again": is_again,
         "remarks": review(policy, situation),
     }
     return render(request, "policies/review.html", context)
+
+
+def _refusals(domain: Domain, policy: Policy) -> tuple[Refusal, ...]:
+    facts = change_facts_for(domain.pk, policy)
+    if domain.current_version is not None:
+        facts = replace(facts, current=policy_of(domain.current_version))
+    return refuse(policy, facts)
 
 
 def _problems(request: ScopedRequest, domain: Domain) -> tuple[str, ...]:
@@ -142,16 +179,25 @@ def _problems(request: ScopedRequest, domain: Domain) -> tuple[str, ...]:
     return tuple(f"{cause.title}: {host}" if host else cause.title for cause, host in causes)
 
 
-def _publish(request: ScopedRequest, domain: Domain, form: PolicyForm) -> HttpResponse:
+def _publish(
+    request: ScopedRequest, domain: Domain, form: PolicyForm, *, is_first_try: bool = False
+) -> HttpResponse:
+    """`is_first_try`: nobody has seen the review yet."""
+    policy = form.policy()
     try:
-        version = publish_policy(
+        version = change_policy(
             request.scope.organisation_id,
             domain.pk,
-            form.policy(),
+            policy,
+            change_facts_for(domain.pk, policy),
             author_id=request.scope.user_id,
             reason=form.cleaned_data["reason"],
             based_on=form.cleaned_data["based_on"],
+            restored_from=form.cleaned_data["restored_from"],
+            is_forced=form.cleaned_data["confirm"] == domain.name,
         )
+    except ChangeRefused as error:
+        return _review(request, domain, form, error.refusals, is_again=not is_first_try)
     except PolicyUnchanged:
         messages.info(request, "Nothing changed: this is what is served now.")
         return redirect("domain-policy", domain.name)
@@ -164,12 +210,8 @@ def _publish(request: ScopedRequest, domain: Domain, form: PolicyForm) -> HttpRe
 
 
 def _published(request: ScopedRequest, domain: Domain, version: PolicyVersion) -> HttpResponse:
-    messages.success(
-        request,
-        f"Version {version.number} is served. Now publish its id in the record _mta-sts.{domain.name}: "
-        "senders look for a new id, then fetch the policy.",
-    )
-    return redirect("domain-setup", domain.name)
+    messages.success(request, f"Version {version.number} is on its way: see below how far it has come.")
+    return redirect("domain-policy", domain.name)
 
 
 def _initial(domain: Domain) -> dict[str, object]:

@@ -1,0 +1,53 @@
+"""How far the newest version of a policy has come: served by each host, announced, seen at each DNS server."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from django.db import transaction
+
+from mailward.net import clock
+from mailward.store.models import Domain, PolicyVersion, VersionStep
+
+_CHARACTERS = 500
+_PLACE_CHARACTERS = 300
+
+
+class Step(StrEnum):
+    SERVED = "served"
+    """A policy host delivers this very text, with a certificate that senders accept."""
+    ANNOUNCED = "announced"
+    """Every policy host did, so the id may be told."""
+    SEEN = "seen"
+    """An authoritative server of the domain answers with the id."""
+
+
+@transaction.atomic
+def note_steps(version_id: int, kind: Step, looks: Mapping[str, str]) -> None:
+    """Keep what was seen at each place. `looks`: place -> why it is not so yet; empty: it is.
+
+    Places that are not among them are forgotten: a host that was taken away keeps nobody waiting.
+    """
+    version = PolicyVersion.objects.filter(pk=version_id).first()
+    if version is None or not Domain.objects.filter(current_version_id=version_id).exists():
+        return  # removed, or changed again meanwhile
+    rows = VersionStep.objects.filter(version=version, kind=kind)
+    before = dict(rows.values_list("place", "done_at"))
+    now = clock.now()
+    rows.exclude(place__in=[place[:_PLACE_CHARACTERS] for place in looks]).delete()
+    VersionStep.objects.bulk_create(
+        [
+            VersionStep(
+                organisation_id=version.organisation_id,
+                version=version,
+                kind=kind,
+                place=place[:_PLACE_CHARACTERS],
+                done_at=None if reason else before.get(place[:_PLACE_CHARACTERS]) or now,
+                looked_at=now,
+                detail=reason[:_CHARACTERS],
+            )
+            for place, reason in looks.items()
+        ],
+        update_conflicts=True,
+        unique_fields=["version", "kind", "place"],
+        update_fields=["done_at", "looked_at", "detail"],
+    )

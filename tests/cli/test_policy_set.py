@@ -1,0 +1,82 @@
+"""`mailward policy set`, as the operator runs it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.fakes.dns import FakeDns
+
+_DOMAIN = """
+from mailward.store.models import Domain, Organisation
+one = Organisation.objects.create(name="Engines", report_token="o")
+Domain.objects.create(organisation=one, name="example.test", report_token="d", claim_token="c")
+"""
+_SHOW = """
+from mailward.store.models import DomainEvent, PolicyVersion
+print([(each.mode, each.reason) for each in PolicyVersion.objects.order_by("number")])
+print(list(DomainEvent.objects.order_by("id").values_list("kind", flat=True)))
+"""
+POLICY = "version: STSv1\r\nmode: {}\r\nmx: mx.example.test\r\nmax_age: 604800\r\n"
+
+
+@pytest.fixture(scope="module")
+def dns() -> Iterator[FakeDns]:
+    server = FakeDns()
+    server.set("example.test", "MX", "10 mx.example.test.")
+    with server.threaded():
+        yield server
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, dns: FakeDns) -> Path:
+    folder = tmp_path_factory.mktemp("policy-set")
+    assert _run(folder, dns, "-m", "mailward", "_prepare").returncode == 0
+    _django(folder, dns, _DOMAIN)
+    return folder
+
+
+def _run(data: Path, dns: FakeDns, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"MAILWARD_DATA": str(data), "MAILWARD_DNS_RESOLVERS": dns.address}
+    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def _django(data: Path, dns: FakeDns, code: str) -> str:
+    done = _run(data, dns, "-c", f"from mailward.cli.children import set_up_django; set_up_django()\n{code}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _set(data: Path, dns: FakeDns, mode: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    file = data / "policy.txt"
+    file.write_text(POLICY.format(mode), newline="")
+    return _run(data, dns, "-m", "mailward", "policy", "set", "example.test", str(file), *options)
+
+
+def test_a_policy_is_published_refused_and_forced(data: Path, dns: FakeDns) -> None:
+    refused = _set(data, dns, "enforce")
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert refused.stderr.startswith("never-tested: From no policy to enforce")
+    assert "--force example.test" in refused.stderr
+    mistyped = _set(data, dns, "enforce", "--force", "example.com")
+    assert (mistyped.returncode, "takes the name of the domain" in mistyped.stderr) == (2, True)
+    forced = _set(data, dns, "enforce", "--force", "example.test", "--reason", "as it was elsewhere")
+    assert (forced.returncode, forced.stderr) == (0, "")
+    assert forced.stdout.startswith("example.test: version 1, id ")
+    assert "nothing to change" in _set(data, dns, "enforce").stdout
+    assert _django(data, dns, _SHOW).splitlines() == [
+        "[('enforce', 'as it was elsewhere')]",
+        "['policy-changed', 'policy-forced']",
+    ]
+
+
+def test_a_domain_that_is_not_ours_is_said(data: Path, dns: FakeDns) -> None:
+    file = data / "policy.txt"
+    file.write_text(POLICY.format("testing"), newline="")
+    done = _run(data, dns, "-m", "mailward", "policy", "set", "other.test", str(file))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "does not have other.test" in done.stderr
