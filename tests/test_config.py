@@ -113,6 +113,12 @@ MISTAKES = [
         "a server by name",
     ),
     ('[dns]\nresolvers = ["192.0.2.1:0"]\n', {}, "192.0.2.1:0", "a port that nothing can be asked at"),
+    (
+        '[policy_host]\nnodes = ["192.0.2.1", "policies.example"]\n',
+        {},
+        "nodes: 'policies.example' is no server: it must be an IP address, or address:port - at `$.policy_host`",
+        "a policy host by name",
+    ),
     ('[sender]\nmetrics_listen = "8462"\n', {}, "'8462' is no server", "half a place"),
     ('[sender]\nnotice_webhook = "ftp://x"\n', {}, "sender.notice_webhook", "no URL that can be posted to"),
     ('[watch]\nsource_v4 = "mail.example"\n', {}, "source_v4 is 'mail.example', which is no IPv4", "a name"),

@@ -55,6 +55,13 @@ class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     keep_fetches_days: Annotated[int, msgspec.Meta(ge=30)] = 400
     """How long the counts of who fetched which policy are kept."""
 
+    def __post_init__(self) -> None:
+        for text in self.nodes:
+            try:
+                parse_place(text, 443)
+            except ValueError as error:
+                raise ValueError(f"nodes: {error}") from error
+
 
 class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The authoritative nameserver for what customers delegate to us by CNAME."""

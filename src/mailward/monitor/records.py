@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from mailward.core.names import Domain
 from mailward.monitor import judge
+from mailward.monitor.everyserver import judge_everywhere
 from mailward.monitor.expected import (
     CLAIM_PREFIX,
     DomainFacts,
@@ -75,6 +76,8 @@ async def _check(key: RecordKey, facts: DomainFacts, fetching: _Fetching) -> Rec
         alias = await _find_alias(name, answer, resolver)
         judged = judge.judge_sts if key is RecordKey.STS else judge.judge_tlsrpt
         state = judged(facts, answer, alias)
+        if key is RecordKey.STS and state.state is State.RIGHT and answer.found:
+            state = judge_everywhere(state, await resolver.lookup_everywhere(name, "TXT"))
     if state.state is State.MISSING:
         twice = f"{name}.{facts.name}"
         state = judge.judge_misplaced(

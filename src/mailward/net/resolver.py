@@ -33,6 +33,7 @@ Kind = Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "PTR", "SOA", "TLSA"]
 
 _ATTEMPT_SECONDS = 2.0  # for one server to answer, before the next is asked
 _MAX_AUTHORITIES = 6  # servers of one zone that are tried
+_MAX_EVERY = 26  # addresses of one zone's servers where each is asked: the root has as many
 _EDNS_PAYLOAD = 1232  # DNS flag day 2020: fits every path unfragmented
 
 
@@ -128,7 +129,7 @@ class Resolver:
     async def lookup_everywhere(
         self, name: str, rdtype: Kind | Literal["TXT"]
     ) -> dict[str, Answer[str] | Answer[bytes]]:
-        """Ask each server of the name's own zone (six addresses at most), past caches: `address:port` -> its answer.
+        """Ask each server of the name's own zone, past caches: `address:port` -> its answer.
 
         Where a CNAME leads to another zone, the servers of that one are asked in place of those that said so. Whoever
         cannot be asked is there with `failed`; an empty place says why no server is known.
@@ -143,13 +144,13 @@ class Resolver:
     async def _everywhere(self, name: str, rdtype: str, depth: int) -> dict[str, Answer[str] | Answer[bytes]]:
         try:
             qname = _parse_name(name)
-            zone, servers = await self._find_authorities(qname)
+            zone, servers = await self._find_authorities(qname, _MAX_EVERY)
         except _NoAnswer as error:
             return {"": Answer(Status.FAILED, reason=str(error))}
         answers = await asyncio.gather(*(self._ask_one(each, qname, rdtype, zone) for each in servers))
         found: dict[str, Answer[str] | Answer[bytes]] = {}
         elsewhere: dict[str, None] = {}
-        for server, answer in zip(servers, answers, strict=True):
+        for server, answer in sorted(zip(servers, answers, strict=True), key=lambda pair: pair[0]):
             last = dns.name.from_text(answer.chain[-1]) if answer.chain else qname
             if answer.found or zone is None or last.is_subdomain(zone) or not depth:
                 found[str(server)] = answer
@@ -239,19 +240,21 @@ class Resolver:
             qname, chain = last, answer.chain
         raise _NoAnswer(f"more than {MAX_CHAIN} CNAMEs from {name}")
 
-    async def _find_authorities(self, name: dns.name.Name) -> tuple[dns.name.Name | None, list[Server]]:
-        """The zone of the name and its servers; with an override, no zone in particular."""
+    async def _find_authorities(
+        self, name: dns.name.Name, limit: int = _MAX_AUTHORITIES
+    ) -> tuple[dns.name.Name | None, list[Server]]:
+        """The zone of the name and its servers, so many at most; with an override, no zone in particular."""
         if self._override:
             return None, self._override
         zone = await self._find_zone(name)
         answer = read_answer(await self._ask(self._servers, zone, "NS", recursive=True), zone, "NS")
-        hosts = [str(host) for host in answer.records[:_MAX_AUTHORITIES]]
+        hosts = [str(host) for host in answer.records[:limit]]
         found = await asyncio.gather(*(self._server_addresses(host) for host in hosts))
         # one address of each server before a second of any
         in_turn = [server for row in transpose(found) for server in row]
         if not in_turn:
             raise _NoAnswer(f"the name servers of {name_text(zone)} have no address that may be asked")
-        return zone, in_turn[:_MAX_AUTHORITIES]
+        return zone, in_turn[:limit]
 
     async def _find_zone(self, name: dns.name.Name) -> dns.name.Name:
         """The closest ancestor (or the name itself) with a SOA record."""
