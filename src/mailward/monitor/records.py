@@ -76,7 +76,7 @@ async def _check(key: RecordKey, facts: DomainFacts, fetching: _Fetching) -> Rec
         alias = await _find_alias(name, answer, resolver)
         judged = judge.judge_sts if key is RecordKey.STS else judge.judge_tlsrpt
         state = judged(facts, answer, alias)
-        if key is RecordKey.STS and state.state is State.RIGHT and answer.found:
+        if key is RecordKey.STS and state.state is State.RIGHT and facts.policy_id is not None:
             state = judge_everywhere(state, await resolver.lookup_everywhere(name, "TXT"))
     if state.state is State.MISSING:
         twice = f"{name}.{facts.name}"
