@@ -144,6 +144,7 @@ REGISTRY: dict[str, Entry] = {
     # domains
     "domain-list": Entry(For.READERS),
     "domain-add": Entry(For.WRITERS),
+    "domain-records": Entry(For.READERS),
     "domain-setup": _of_domain(For.READERS),
     "domain-check": _of_domain(For.WRITERS, post_only=True),
     "domain-test-report": _of_domain(For.WRITERS, post_only=True),

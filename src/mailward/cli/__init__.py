@@ -34,6 +34,9 @@ COMMANDS = {
     "policy lint": Command("policy", "Tell everything that is wrong with a policy file.", is_group=True),
     "policy show": Command("policy", "Fetch and explain the policy of a live domain.", is_group=True),
     "policy set": Command("policy", "Publish the policy of a domain of this installation.", is_group=True),
+    "domains records": Command(
+        "domain_records", "Print the records that domains should publish.", is_group=True
+    ),
     "check": Command("check", "Tell what senders see at a domain, and what they do."),
     "survey": Command("survey", "Check many domains, and tell what they add up to."),
     "user list": Command("user", "List who has an account, and with which role.", is_group=True),

@@ -2,6 +2,8 @@
 
 import logging
 
+from django.db.models import QuerySet
+
 from mailward.config import Settings
 from mailward.core.names import Domain as DomainName
 from mailward.monitor.records import DomainFacts, RecordKey, RecordState, State, check_records
@@ -35,10 +37,16 @@ async def check_domain(settings: Settings, domain_id: int) -> tuple[RecordState,
 
 def facts_of(settings: Settings, domain_id: int) -> DomainFacts | None:
     """What the check needs to know; None: there is no such domain."""
-    rows = Domain.objects.select_related("current_version", "announced_version", "organisation")
-    domain = rows.filter(pk=domain_id).first()
-    if domain is None:
-        return None
+    domain = known(Domain.objects.filter(pk=domain_id)).first()
+    return None if domain is None else read_facts(settings, domain)
+
+
+def known(domains: QuerySet[Domain]) -> QuerySet[Domain]:
+    """With all that `read_facts` looks at."""
+    return domains.select_related("current_version", "announced_version", "organisation")
+
+
+def read_facts(settings: Settings, domain: Domain) -> DomainFacts:
     version = domain.current_version
     return DomainFacts(
         name=DomainName(domain.name),

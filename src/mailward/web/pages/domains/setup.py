@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST
 from mailward.ingest.channels import https
 from mailward.ingest.test_report import send_test_report
 from mailward.monitor.records import ExpectedRecord, RecordData, RecordKey, State, expected_records
+from mailward.monitor.writing import Form, write
 from mailward.store.models import Domain, RecordCheck
 from mailward.store.queries.accounts import several_organisations
 from mailward.store.services.domains import MAX_RECIPIENTS, TooManyRecipients, add_recipient, remove_recipient
@@ -21,6 +22,7 @@ from mailward.web.fetching import fetch_command
 from mailward.web.live import check_now
 from mailward.web.pages.domains.forms import RecipientForm
 from mailward.web.pages.domains.next_step import next_step
+from mailward.worker.publishing import lines_of
 from mailward.worker.records import facts_of
 
 
@@ -116,9 +118,11 @@ def _render(request: ScopedRequest, domain: Domain, form: RecipientForm) -> Http
     }
     facts = facts_of(configured, domain.pk)
     rows = [Row(record, checks.get(record.key)) for record in (expected_records(facts) if facts else ())]
+    mine = request.scope.domains().filter(pk=domain.pk)
     context = {
         "domain": domain,
         "tab": "setup",
+        "zone_text": "".join(write(Form.ZONE, lines_of(configured, mine))),
         "rows": rows,
         "next": next_step(domain, {row.record.key: row.check.state if row.check else "" for row in rows}),
         "must_prove": domain.claim_verified_at is None and several_organisations(),

@@ -1,10 +1,11 @@
 from django.urls import URLPattern, path
 
-from mailward.web.pages.domains import adding, listing, setup
+from mailward.web.pages.domains import adding, listing, records, setup
 
 urlpatterns: list[URLPattern] = [
     path("domains/", listing.domain_list, name="domain-list"),
     path("domains/add/", adding.domain_add, name="domain-add"),
+    path("domains/records/", records.domain_records, name="domain-records"),
     path("domains/<str:name>/setup/", setup.domain_setup, name="domain-setup"),
     path("domains/<str:name>/check/", setup.domain_check, name="domain-check"),
     path("domains/<str:name>/test-report/", setup.domain_test_report, name="domain-test-report"),
