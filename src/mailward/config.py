@@ -111,6 +111,8 @@ class AcmeDirectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """External account binding: the key identifier that the CA gave."""
     eab_hmac_key: str = ""
     """And its key, base64url."""
+    caa_identities: tuple[str, ...] = ()
+    """The CA's domains in CAA records; empty: as its directory says."""
     orders_per_3_hours: Positive = 300
     ca_file: str = ""
     """Certificate authorities (PEM) that the directory's own certificate comes from; empty: the usual ones."""

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mailward.hosting.snapshot import SnapshotKeeper
 from mailward.net.httpserver import Server
 from mailward.net.sealing import load_keyring
 from mailward.store.aio import in_store
-from mailward.store.models import CertificateCare, Domain
+from mailward.store.models import AcmeAccount, AcmeOrder, Certificate, CertificateCare, Domain
 from mailward.store.services import outbox
 from mailward.store.services.policies import publish_policy
 from mailward.worker import loop
@@ -27,6 +28,28 @@ from mailward.worker.handlers import HANDLERS
 
 CERTIFICATE = next(handler for handler in HANDLERS if handler.kind == "certificate")
 POLICY = Policy(Mode.TESTING, 86_400, ("mx.example.test",))
+
+
+_TIMES = {
+    Certificate: ("not_before", "not_after", "created_at"),
+    CertificateCare: ("due_at", "waiting_since", "renew_at", "ask_at", "failed_at"),
+    AcmeAccount: ("blocked_until", "last_error_at"),
+    AcmeOrder: ("placed_at", "answered_at", "ended_at"),
+}
+
+
+def _make_older(by: timedelta) -> None:
+    for model, fields in _TIMES.items():
+        for row in model._default_manager.all():
+            for field in fields:
+                if (at := getattr(row, field)) is not None:
+                    setattr(row, field, at - by)
+            if isinstance(row, CertificateCare):
+                row.failures = {
+                    key: [count, (datetime.fromisoformat(until) - by).isoformat()]
+                    for key, (count, until) in row.failures.items()
+                }
+            row.save()
 
 
 class Bed:
@@ -89,6 +112,12 @@ class Bed:
         while await loop.work_once(self.settings, CERTIFICATE):
             pass
         return await self.care(domain)
+
+    async def pass_time(self, by: timedelta) -> None:
+        """All that is written down was so much earlier: the same as if days had passed, at the CA too, whose clock
+        nobody can move.
+        """
+        await in_store(_make_older, by)
 
     async def care(self, domain: Domain) -> CertificateCare:
         return await in_store(lambda: CertificateCare.objects.select_related("current").get(pk=domain.pk))

@@ -158,7 +158,8 @@ class AcmeClient:
 
     def read_identities(self) -> frozenset[str]:
         """The CA's own domains in CAA records."""
-        return frozenset(str(each).lower() for each in self._meta().get("caaIdentities") or ())
+        own = self._ca.caa_identities or self._meta().get("caaIdentities") or ()
+        return frozenset(str(each).lower() for each in own)
 
     def read_profiles(self) -> frozenset[str]:
         """The names of the kinds of certificates that it offers."""

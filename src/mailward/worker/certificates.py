@@ -12,7 +12,7 @@ from mailward.config import AcmeDirectory, Settings
 from mailward.core.acme.caa import Asked, why_forbidden
 from mailward.core.acme.faults import Fault, Scope, wait_for_ca, wait_for_claim, wait_for_name
 from mailward.core.acme.lane import last_order_at
-from mailward.core.acme.renewal import ask_again, plan_renewal
+from mailward.core.acme.renewal import Life, ask_again, plan_renewal
 from mailward.core.acme.state import CareState
 from mailward.net import acme, clock
 from mailward.net.acme import AcmeClient, AcmeFault
@@ -52,8 +52,11 @@ class Carer:
         # each round ends in a certificate, in a wait, or with one CA less that may be asked
         for _ in range(len(self._authorities) + 2):
             plan = await in_store(certificates.plan_of, domain_id)
-            if plan is None or await self._step(plan):
+            if plan is None:
                 return
+            if await self._step(plan):
+                break
+        await in_store(certificates.settle, domain_id, self.settings.problems)
 
     async def _step(self, plan: Plan) -> bool:
         """True: that was all for now."""
@@ -196,7 +199,7 @@ class Carer:
         except AcmeFault as error:
             await self._failed(plan, order, ca, error.fault)
             return False
-        renewal = plan_renewal(what.not_before, what.not_after, None, _chance(order.pk))
+        renewal = plan_renewal(Life(what.not_before, what.not_after, clock.now()), None, _chance(order.pk))
         await in_store(certificates.issued, order, what, renewal)
         extra = {"domain": plan.name, "ca": ca.url, "until": what.not_after.isoformat()}
         _log.info("certificate-issued", extra=extra)
@@ -237,7 +240,9 @@ class Carer:
         except AcmeFault as error:
             _log.info("renewal-info-not-had", extra={"domain": plan.name, "reason": error.fault.words})
             wanted = _ASK_FAILED_WAIT
-        renewal = plan_renewal(current.not_before, current.not_after, info, _chance(current.pk))
+        renewal = plan_renewal(
+            Life(current.not_before, current.not_after, current.created_at), info, _chance(current.pk)
+        )
         # without ARI there is nobody to ask, unless it comes: a CA may begin to offer it
         ask_at = now + ask_again(current.not_before, current.not_after, wanted)
         await in_store(certificates.keep_renewal, plan.domain_id, renewal, ask_at)

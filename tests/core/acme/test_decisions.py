@@ -8,7 +8,7 @@ from cryptography import x509
 from mailward.core.acme.caa import Asked, why_forbidden
 from mailward.core.acme.faults import Fault, Scope, scope_of, wait_for_ca, wait_for_name
 from mailward.core.acme.lane import last_order_at
-from mailward.core.acme.renewal import RenewalInfo, Why, ask_again, plan_renewal, renewal_id
+from mailward.core.acme.renewal import Life, RenewalInfo, Why, ask_again, plan_renewal, renewal_id
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -20,14 +20,14 @@ DAY = timedelta(days=1)
 def test_without_a_word_of_the_ca_a_certificate_is_renewed_by_two_thirds_of_its_life(
     days: int, chance: float
 ) -> None:
-    renewal = plan_renewal(NOW, NOW + days * DAY, None, chance)
+    renewal = plan_renewal(Life(NOW, NOW + days * DAY, NOW), None, chance)
     assert renewal.why is Why.LIFETIME
     assert 0.6 <= (renewal.at - NOW) / (days * DAY) <= 2 / 3
 
 
 def test_the_ca_s_window_counts_where_it_has_one() -> None:
     info = RenewalInfo(NOW + DAY, NOW + 3 * DAY, "https://ca.test/why")
-    renewal = plan_renewal(NOW, NOW + 90 * DAY, info, 0.5)
+    renewal = plan_renewal(Life(NOW, NOW + 90 * DAY, NOW), info, 0.5)
     assert (renewal.at, renewal.why, renewal.explanation_url) == (
         NOW + 2 * DAY,
         Why.SUGGESTED,
@@ -37,7 +37,16 @@ def test_the_ca_s_window_counts_where_it_has_one() -> None:
 
 def test_a_window_that_ends_before_it_starts_is_none() -> None:
     info = RenewalInfo(NOW + 3 * DAY, NOW + DAY)
-    assert plan_renewal(NOW, NOW + 90 * DAY, info, 0).why is Why.LIFETIME
+    assert plan_renewal(Life(NOW, NOW + 90 * DAY, NOW), info, 0).why is Why.LIFETIME
+
+
+def test_a_certificate_is_left_alone_at_first_whatever_clocks_and_cas_say() -> None:
+    ended = Life(NOW - 90 * DAY, NOW - DAY, NOW)
+    assert plan_renewal(ended, None, 0).at > NOW + 4 * DAY
+    past = RenewalInfo(NOW - 3 * DAY, NOW - 2 * DAY)
+    assert plan_renewal(Life(NOW, NOW + 90 * DAY, NOW), past, 0).at == NOW + 6 * HOUR
+    # later it is done at once
+    assert plan_renewal(Life(NOW - 9 * DAY, NOW + 81 * DAY, NOW - 9 * DAY), past, 0).at < NOW
 
 
 @pytest.mark.parametrize(

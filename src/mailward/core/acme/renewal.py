@@ -11,6 +11,8 @@ from cryptography import x509
 ASK_AGAIN = timedelta(hours=6)
 SHORTEST_ASK_AGAIN = timedelta(minutes=1)
 LONGEST_ASK_AGAIN = timedelta(days=1)
+_SHORTEST_REST = timedelta(hours=1)
+_LONGEST_REST_SUGGESTED = timedelta(hours=6)
 
 
 class Why(StrEnum):
@@ -43,18 +45,34 @@ class Renewal:
     explanation_url: str = ""
 
 
-def plan_renewal(
-    not_before: datetime, not_after: datetime, info: RenewalInfo | None, chance: float
-) -> Renewal:
+@dataclass(frozen=True, slots=True)
+class Life:
+    """Of a certificate."""
+
+    not_before: datetime
+    not_after: datetime
+    had_at: datetime
+    """When we got it, by our clock."""
+
+    def rest(self, why: Why) -> timedelta:
+        """So long it is left alone at least, whatever its dates and its CA say: a clock that is wrong on either side
+        would otherwise have it renewed again and again. A CA that will revoke it tomorrow is heard.
+        """
+        rest = (self.not_after - self.not_before) / 20
+        return min(rest, _LONGEST_REST_SUGGESTED) if why is Why.SUGGESTED else max(rest, _SHORTEST_REST)
+
+
+def plan_renewal(life: Life, info: RenewalInfo | None, chance: float) -> Renewal:
     """`chance`, between 0 and 1, spreads certificates over the time that is right for them; the same certificate
     keeps its own, so that asking again does not move its renewal.
     """
     if info is not None and info.is_usable:
         # RFC 9773 §4.2: a uniformly random time in the window
-        return Renewal(info.start + (info.end - info.start) * chance, Why.SUGGESTED, info.explanation_url)
-    life = not_after - not_before
+        at = info.start + (info.end - info.start) * chance
+        return Renewal(max(at, life.had_at + life.rest(Why.SUGGESTED)), Why.SUGGESTED, info.explanation_url)
     # the last tenth of the second third: thousands made in one hour are not all renewed in one
-    return Renewal(not_before + life * (0.60 + chance / 15), Why.LIFETIME)
+    at = life.not_before + (life.not_after - life.not_before) * (0.60 + chance / 15)
+    return Renewal(max(at, life.had_at + life.rest(Why.LIFETIME)), Why.LIFETIME)
 
 
 def ask_again(not_before: datetime, not_after: datetime, wanted: timedelta | None) -> timedelta:

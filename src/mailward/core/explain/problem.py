@@ -1,11 +1,16 @@
-"""The explanation of a problem: of a finding of our checks, or of a result type of reports."""
+"""The explanation of a problem: of a finding of our checks, of what we do ourselves, or of a result type of
+reports.
+"""
 
 from mailward.core.check.codes import Code
 from mailward.core.explain.catalogue import explain_result
 from mailward.core.explain.checks import explain_finding
 from mailward.core.explain.explanation import Explanation
+from mailward.core.explain.hosting import HOSTING
 
 
 def explain_problem(cause: str) -> Explanation:
     """Never fails. Texts hold placeholders: see Explanation.filled."""
+    if cause in HOSTING:
+        return HOSTING[cause]
     return explain_finding(Code(cause)) if cause in set(Code) else explain_result(cause)

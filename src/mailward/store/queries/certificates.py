@@ -1,8 +1,21 @@
 """Certificates as they are served and shown."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from mailward.store.models import AcmeOrder, Certificate, CertificateSequence
+from mailward.core.acme.lane import WINDOW, last_order_at
+from mailward.core.acme.state import CareState
+from mailward.net import clock
+from mailward.store.models import (
+    AcmeAccount,
+    AcmeOrder,
+    Certificate,
+    CertificateCare,
+    CertificateSequence,
+)
+from mailward.store.scope import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +51,78 @@ def key_authorization_of(token: str, host: str) -> str | None:
         AcmeOrder.objects.filter(token=token, host=host, ended_at=None, method="http-01")
         .values_list("key_authorization", flat=True)
         .first()
+    )
+
+
+def care_of(scope: Scope, domain_id: int) -> CertificateCare | None:
+    """How the domain's certificate stands, with the certificate; None: nobody has looked yet."""
+    return scope.certificate_cares().select_related("current").filter(domain_id=domain_id).first()
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A CA, for whoever runs the installation."""
+
+    directory: str
+    is_registered: bool
+    certificates: int
+    """That are in use."""
+    orders: int
+    """Of the last three hours."""
+    limit: int
+    blocked_until: datetime | None
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    authorities: tuple[Authority, ...]
+    states: dict[CareState, int]
+    last_order_at: datetime | None
+    """When the last of those that wait for a place is ordered; None: nobody waits."""
+    troubled: tuple[tuple[str, CareState, str], ...]
+    """Domain, state and what is told about it; the first of them."""
+
+
+_MAX_TROUBLED = 50
+_TROUBLED = (CareState.FAILING, CareState.FORBIDDEN, CareState.GONE)
+
+
+def overview(limits: Sequence[tuple[str, int]]) -> Overview:
+    """Of the whole installation. `limits`: the CAs of the settings, and how many orders in three hours each takes."""
+    now = clock.now()
+    accounts = {each.directory: each for each in AcmeAccount.objects.all()}
+    in_use = Counter(
+        CertificateCare.objects.filter(current__isnull=False).values_list("current__directory", flat=True)
+    )
+    states = Counter(
+        CareState(state) for state in CertificateCare.objects.values_list("state", flat=True).iterator()
+    )
+    authorities, lasts = [], []
+    for directory, limit in limits:
+        account = accounts.get(directory)
+        orders = AcmeOrder.objects.filter(account__directory=directory, placed_at__gt=now - WINDOW)
+        placed = list(orders.values_list("placed_at", flat=True))
+        blocked = account.blocked_until if account is not None else None
+        authorities.append(
+            Authority(
+                directory,
+                account is not None and bool(account.url),
+                in_use[directory],
+                len(placed),
+                limit,
+                blocked if blocked is not None and blocked > now else None,
+                account.last_error if account is not None else "",
+            )
+        )
+        last = last_order_at(placed, states[CareState.QUEUED], limit, now)
+        lasts.append(max(last, blocked) if blocked is not None else last)
+    rows = CertificateCare.objects.filter(state__in=_TROUBLED).order_by("failed_at")
+    troubled = rows.values_list("domain__name", "state", "detail")[:_MAX_TROUBLED]
+    return Overview(
+        tuple(authorities),
+        dict(states),
+        # the queue goes to whichever CA is free first
+        min(lasts) if lasts and states[CareState.QUEUED] else None,
+        tuple((name, CareState(state), detail) for name, state, detail in troubled),
     )

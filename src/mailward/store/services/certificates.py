@@ -12,9 +12,11 @@ from typing import NamedTuple
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
+from mailward.config import Problems as Rules
 from mailward.core.acme.lane import WINDOW, last_order_at
 from mailward.core.acme.renewal import Renewal
 from mailward.core.acme.state import CareState
+from mailward.core.explain.hosting import OF_STATE
 from mailward.net import clock
 from mailward.store.models import (
     AcmeAccount,
@@ -27,6 +29,8 @@ from mailward.store.models import (
 )
 from mailward.store.queries.evidence import chunks
 from mailward.store.services import outbox
+from mailward.store.services.findings import Cause, leave_causes, open_cause
+from mailward.store.services.problems import close_gone
 
 KIND = "certificate"
 _SOON = timedelta(minutes=2)
@@ -105,8 +109,14 @@ def put_due(limit: int) -> int:
 
 @transaction.atomic
 def hasten(domain_id: int) -> None:
-    """Something has changed for the domain: look after its certificate now."""
-    CertificateCare.objects.filter(domain_id=domain_id).update(due_at=clock.now())
+    """Somebody is at it: look after the domain's certificate now, and often for a while, as if it were new.
+
+    What a CA has said about waiting still holds.
+    """
+    now = clock.now()
+    care = CertificateCare.objects.filter(domain_id=domain_id)
+    care.update(due_at=now)
+    care.exclude(waiting_since=None).update(waiting_since=now)
     outbox.put(KIND, str(domain_id))
 
 
@@ -169,6 +179,24 @@ def keep_renewal(domain_id: int, renewal: Renewal, ask_at: datetime | None) -> N
 def _put_soon(domain_id: int, due_at: datetime) -> None:
     if due_at - clock.now() < _SOON:
         outbox.put(KIND, str(domain_id), available_at=due_at)
+
+
+@transaction.atomic
+def settle(domain_id: int, rules: Rules) -> None:
+    """People hear of a certificate that is not had, from the first time on, and the problem ends when it is there."""
+    care = CertificateCare.objects.select_related("domain").filter(domain_id=domain_id).first()
+    if care is None:
+        return
+    host, state = f"mta-sts.{care.domain.name}", CareState(care.state)
+    # what an order under way does not know yet is still so
+    if state not in _UNDECIDED:
+        causes = [cause for kept, cause in OF_STATE.items() if kept is not state]
+        close_gone(leave_causes(domain_id, host, causes))
+    if state in OF_STATE:
+        open_cause(Cause(care.organisation_id, domain_id, OF_STATE[state], host), rules)
+
+
+_UNDECIDED = frozenset({CareState.ORDERED, CareState.QUEUED})
 
 
 def authorities(directories: Sequence[str]) -> list[Authority]:
@@ -292,6 +320,8 @@ def issued(order: AcmeOrder, what: Issued, renewal: Renewal) -> Certificate | No
         failures=0, blocked_until=None
     )
     outbox.put(KIND, str(order.domain_id))
+    # a policy that waits to be announced was not served for want of a certificate; nodes have it within a second
+    outbox.put("announce", str(order.domain_id), available_at=now + timedelta(seconds=1))
     return certificate
 
 

@@ -6,6 +6,7 @@ A cause that both see is one problem. It is over for a domain when whoever saw i
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from mailward.config import Problems as Rules
 from mailward.core.check.codes import RESULT_TYPES, Code
@@ -36,6 +37,15 @@ class Basis:
     """Hosts of which others have seen often enough what is to be seen now."""
     first_deep: frozenset[str] = frozenset()
     """Hosts whose cipher suites were never asked for before: what is weak there may have been so for years."""
+
+
+class Cause(NamedTuple):
+    """What a problem is opened by: what is wrong, and where."""
+
+    organisation_id: int
+    domain_id: int
+    code: str
+    host: str
 
 
 @dataclass(slots=True)
@@ -112,27 +122,32 @@ def _move(
 
 
 def _open(row: WatchFinding, rules: Rules) -> int:
+    return open_cause(Cause(row.organisation_id, row.domain_id, row.code, row.host), rules)
+
+
+def open_cause(cause: Cause, rules: Rules) -> int:
+    """The problem of this cause, opened or joined by the domain. Within the caller's transaction."""
     now = clock.now()
-    problem = _find(row)
+    problem = _find(cause)
     is_new = problem is None
     if problem is None:
         problem = Problem.objects.create(
-            organisation_id=row.organisation_id,
-            result_type=row.code,
-            reported_as=_reported_as(row.code),
-            code=row.code,
-            host=row.host,
+            organisation_id=cause.organisation_id,
+            result_type=cause.code,
+            reported_as=_reported_as(cause.code),
+            code=cause.code,
+            host=cause.host,
             opened_at=now,
             first_day=now.date(),
             last_day=now.date(),
         )
     elif not problem.code:
-        Problem.objects.filter(pk=problem.pk).update(code=row.code)
+        Problem.objects.filter(pk=problem.pk).update(code=cause.code)
     touched, joined = ProblemDomain.objects.get_or_create(
         problem=problem,
-        domain_id=row.domain_id,
+        domain_id=cause.domain_id,
         defaults={
-            "organisation_id": row.organisation_id,
+            "organisation_id": cause.organisation_id,
             "first_day": now.date(),
             "last_day": now.date(),
             "is_reported": False,
@@ -142,18 +157,18 @@ def _open(row: WatchFinding, rules: Rules) -> int:
     touched.last_day = max(touched.last_day, now.date())
     touched.save()
     Problem.objects.filter(pk=problem.pk, last_day__lt=now.date()).update(last_day=now.date())
-    if is_new or (joined and DomainRecipient.objects.filter(domain_id=row.domain_id).exists()):
+    if is_new or (joined and DomainRecipient.objects.filter(domain_id=cause.domain_id).exists()):
         settled = now + timedelta(minutes=rules.settle_minutes)
         outbox.put("notify", str(problem.pk), available_at=settled)
     return problem.pk
 
 
-def _find(row: WatchFinding) -> Problem | None:
+def _find(cause: Cause) -> Problem | None:
     """The open problem of this cause: by its own name, or by that of the reports that tell of it."""
     there = Problem.objects.filter(
-        organisation_id=row.organisation_id, host=row.host, closed_at__isnull=True
+        organisation_id=cause.organisation_id, host=cause.host, closed_at__isnull=True
     ).order_by("id")
-    for name in (row.code, _reported_as(row.code)):
+    for name in (cause.code, _reported_as(cause.code)):
         if name and (found := there.filter(result_type=name).first()) is not None:
             return found
     return None
@@ -168,9 +183,14 @@ def _close(row: WatchFinding) -> Sequence[int]:
         _reported_as(code) == reported_as for code in others.exclude(pk=row.pk).values_list("code", flat=True)
     ):
         names.append(reported_as)
+    return leave_causes(row.domain_id, row.host, names)
+
+
+def leave_causes(domain_id: int, host: str, names: Sequence[str]) -> list[int]:
+    """The domain shows these no longer. The ids of the problems that may be over."""
     touched = ProblemDomain.objects.filter(
-        domain_id=row.domain_id,
-        problem__host=row.host,
+        domain_id=domain_id,
+        problem__host=host,
         problem__closed_at__isnull=True,
         problem__result_type__in=names,
         is_checked=True,

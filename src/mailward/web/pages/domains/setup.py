@@ -16,10 +16,12 @@ from mailward.monitor.records import ExpectedRecord, RecordData, RecordKey, Stat
 from mailward.monitor.writing import Form, write
 from mailward.store.models import Domain, RecordCheck
 from mailward.store.queries.accounts import several_organisations
+from mailward.store.services.certificates import hasten
 from mailward.store.services.domains import MAX_RECIPIENTS, TooManyRecipients, add_recipient, remove_recipient
 from mailward.web.access import ScopedRequest, find_domain, reader_page, writer_page
 from mailward.web.fetching import fetch_command
 from mailward.web.live import check_now
+from mailward.web.pages.domains.certificate import show_certificate
 from mailward.web.pages.domains.forms import RecipientForm
 from mailward.web.pages.domains.next_step import next_step
 from mailward.worker.publishing import lines_of
@@ -57,6 +59,7 @@ def domain_check(request: ScopedRequest, name: str) -> HttpResponse:
     """Ask the domain's own servers now."""
     domain = find_domain(request, name)
     states = check_now(domain.pk)
+    hasten(domain.pk)
     right = sum(state.state is State.RIGHT for state in states)
     domain.refresh_from_db(fields=["claim_verified_at"])
     has_claim = any(state.key is RecordKey.CLAIM and state.state is State.RIGHT for state in states)
@@ -132,6 +135,7 @@ def _render(request: ScopedRequest, domain: Domain, form: RecipientForm) -> Http
         "fetch_command": fetch_command(configured, domain.name),
         "delegates": bool(configured.nameserver.zone),
         "development_ca": configured.certificates.development_ca,
+        "certificate": show_certificate(configured, request.scope, domain),
         "recipients": request.scope.recipients().filter(domain=domain).order_by("email"),
         "form": form,
     }

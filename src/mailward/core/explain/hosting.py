@@ -1,0 +1,86 @@
+"""What is wrong with what we do for a domain ourselves: its certificate."""
+
+from collections.abc import Mapping
+
+from mailward.core.acme.state import CareState
+from mailward.core.explain.explanation import Explanation, Severity
+
+CERTIFICATE_FAILING = "certificate-not-issued"
+CERTIFICATE_FORBIDDEN = "certificate-forbidden"
+CERTIFICATE_GONE = "certificate-not-renewed"
+
+OF_STATE: Mapping[CareState, str] = {
+    CareState.FAILING: CERTIFICATE_FAILING,
+    CareState.FORBIDDEN: CERTIFICATE_FORBIDDEN,
+    CareState.GONE: CERTIFICATE_GONE,
+}
+"""The cause under which a state is told."""
+
+_SECTION = "RFC 8461 section 3.3"
+
+ENTRIES = (
+    Explanation(
+        code=CERTIFICATE_FAILING,
+        title="The certificate of the policy host is refused",
+        clause="no certificate authority gives MX_HOST a certificate",
+        meaning=(
+            "Mailward asked for a certificate and the authority said no; its own words are on the domain's page. "
+            "It is asked again by itself, less and less often. Once the present certificate has ended, senders that "
+            "do not know the policy yet get none, and others go on with the copy they have."
+        ),
+        severity=Severity.WARNING,
+        steps=(
+            "Read the authority's words on the domain's page, under Set-up.",
+            (
+                "Ask as the authority does: `curl -i http://MX_HOST/.well-known/acme-challenge/x` must end at "
+                "Mailward, from every address that `dig +short MX_HOST A MX_HOST AAAA` names."
+            ),
+            "If the authority has a block or a limit, put a second one into the settings (`acme.directories`).",
+        ),
+        section=_SECTION,
+    ),
+    Explanation(
+        code=CERTIFICATE_FORBIDDEN,
+        title="CAA records forbid the certificate of the policy host",
+        clause="the CAA records for MX_HOST allow none of our certificate authorities",
+        meaning=(
+            "The domain says in DNS which authorities may issue certificates, and none that Mailward may ask is "
+            "among them. Nothing is ordered, and the present certificate runs out."
+        ),
+        severity=Severity.WARNING,
+        steps=(
+            "See what stands there: `dig MX_HOST CAA` and the same for the names above it.",
+            (
+                "Add a CAA record that allows the authority that the domain's page names, at the policy host's name "
+                "alone if the domain itself is to stay as it is."
+            ),
+            "Press Check now on the domain's page.",
+        ),
+        section="RFC 8659 section 4.2",
+    ),
+    Explanation(
+        code=CERTIFICATE_GONE,
+        title="The policy host leads elsewhere, and its certificate is not renewed",
+        clause="MX_HOST does not lead to Mailward any more",
+        meaning=(
+            "The name led to us when its certificate was made and does not now, so it is not renewed. Senders that "
+            "know the policy keep it until its max_age is over, and then go without."
+        ),
+        severity=Severity.CRITICAL,
+        steps=(
+            "See where it leads: `dig MX_HOST A` and `dig MX_HOST AAAA`.",
+            "If that was not meant, publish the CNAME of the Set-up page again.",
+            (
+                "If the domain moves away or gives MTA-STS up, remove it here once senders have forgotten the policy "
+                "(RFC 8461 section 8.3)."
+            ),
+        ),
+        section=_SECTION,
+        attack=(
+            "Whoever can change the name's records can get certificates for it too. If you changed nothing, look who "
+            "did, before anything else."
+        ),
+    ),
+)
+
+HOSTING: Mapping[str, Explanation] = {entry.code: entry for entry in ENTRIES}

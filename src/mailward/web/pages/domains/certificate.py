@@ -1,0 +1,79 @@
+"""The certificate of a domain as its page shows it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailward.config import Settings
+from mailward.core.acme.renewal import Why
+from mailward.core.acme.state import CareState
+from mailward.net import clock
+from mailward.store.models import Domain
+from mailward.store.queries.certificates import care_of
+from mailward.store.scope import Scope
+
+_TITLES = {
+    CareState.CLAIM: ("unknown", "waits for the proof"),
+    CareState.REACH: ("unknown", "waits for the name"),
+    CareState.QUEUED: ("unknown", "waits for its turn"),
+    CareState.ORDERED: ("info", "being ordered"),
+    CareState.GOOD: ("ok", "there"),
+    CareState.FAILING: ("warn", "refused"),
+    CareState.FORBIDDEN: ("warn", "forbidden by CAA"),
+    CareState.GONE: ("bad", "not renewed"),
+}
+_TEXTS = {
+    CareState.CLAIM: "It is ordered once one of the records proves that the domain is yours.",
+    CareState.REACH: "It is ordered as soon as the policy host’s name leads here.",
+    CareState.QUEUED: "The certificate authorities have had as many orders as they take now.",
+    CareState.ORDERED: "A certificate authority is at it.",
+    CareState.GOOD: "",
+    CareState.FAILING: "A certificate authority said no. It is asked again by itself.",
+    CareState.FORBIDDEN: "The domain’s CAA records let none of our certificate authorities issue.",
+    CareState.GONE: "The name does not lead here any more, so the certificate runs out.",
+}
+_WHY = {
+    Why.SUGGESTED.value: "when its authority suggests it",
+    Why.LIFETIME.value: "when two thirds of its life are over",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    badge: str
+    title: str
+    text: str
+    detail: str
+    """What was seen, or the authority’s own words."""
+    issuer: str = ""
+    until: datetime | None = None
+    is_over: bool = False
+    renew_at: datetime | None = None
+    renew_why: str = ""
+    explanation_url: str = ""
+    again_at: datetime | None = None
+    """When it is tried again."""
+
+
+def show_certificate(settings: Settings, scope: Scope, domain: Domain) -> Shown | None:
+    """None: no certificates are ordered here."""
+    if not settings.acme.directories:
+        return None
+    care = care_of(scope, domain.pk)
+    if care is None:
+        return Shown(*_TITLES[CareState.CLAIM], _TEXTS[CareState.CLAIM], "")
+    state, current = CareState(care.state), care.current
+    badge, title = _TITLES[state]
+    good = state is CareState.GOOD
+    return Shown(
+        badge,
+        title,
+        _TEXTS[state],
+        care.detail,
+        issuer=current.issuer if current else "",
+        until=current.not_after if current else None,
+        is_over=current is not None and current.not_after <= clock.now(),
+        renew_at=care.renew_at if good else None,
+        renew_why=_WHY.get(care.renew_why, ""),
+        explanation_url=care.explanation_url if care.explanation_url.startswith("https://") else "",
+        again_at=None if good else care.due_at,
+    )

@@ -1,0 +1,71 @@
+"""`mailward certificates` and `mailward key`, as the operator runs them."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_ROWS = """
+from datetime import timedelta
+from mailward.net import clock
+from mailward.store.models import *
+o = Organisation.objects.create(name="O", report_token="o")
+now = clock.now()
+a = AcmeAccount.objects.create(directory="https://one.test/dir", key=b"", url="x", last_error="too many \\x1b[31m",
+                               blocked_until=now + timedelta(minutes=5))
+states = [("queued", ""), ("queued", ""), ("failing", "no such \\u202ename"), ("good", "")]
+for at, (state, detail) in enumerate(states):
+    d = Domain.objects.create(organisation=o, name=f"d{at}.test", report_token=f"r{at}", claim_token="c")
+    CertificateCare.objects.create(domain=d, organisation=o, due_at=now, state=state, detail=detail)
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificates")
+    assert run(folder, "-m", "mailward", "_prepare").returncode == 0
+    made = run(folder, "-c", f"import django; django.setup()\n{_ROWS}")
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+def run(data: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    whole = os.environ | {"MAILWARD_DATA": str(data), "DJANGO_SETTINGS_MODULE": "mailward.web.settings"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, env=whole | environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_queue_cas_and_what_does_not_go_well(data: Path) -> None:
+    done = run(data, "-m", "mailward", "certificates", MAILWARD_ACME_DIRECTORIES="https://one.test/dir")
+    assert done.returncode == 0, done.stderr
+    assert "https://one.test/dir: 0 certificates in use, 0 of 300 orders in the last 3 hours" in done.stdout
+    assert "too many [U+001B][31m" in done.stdout
+    assert "2 domains wait for a place at a CA" in done.stdout
+    assert "The last of those that wait is ordered about " in done.stdout
+    assert "d2.test: are refused, and tried again: no such [U+202E]name" in done.stdout
+
+
+def test_without_a_ca_it_says_so(data: Path) -> None:
+    done = run(data, "-m", "mailward", "certificates")
+    assert done.returncode == 2
+    assert "acme.directories" in done.stderr
+
+
+def test_a_new_key_is_printed_and_rotation_keeps_the_one_before(data: Path) -> None:
+    printed = run(data, "-m", "mailward", "key", "new").stdout.strip()
+    assert len(printed) == 44
+    before = (data / "key").read_text().split()
+    empty = run(data, "-c", "import django; django.setup()\nfrom mailward.store.models import *\n"
+                "AcmeAccount.objects.all().delete()")  # fmt: skip
+    assert empty.returncode == 0
+    done = run(data, "-m", "mailward", "key", "rotate")
+    assert done.stdout == "0 private keys sealed anew.\n", done.stderr
+    after = (data / "key").read_text().split()
+    assert after[1:] == before
+    assert after[0] not in before
+    assert stat.S_IMODE((data / "key").stat().st_mode) == 0o600

@@ -1,0 +1,194 @@
+"""A provider with `mailward serve` and its nameserver, its customers' DNS (NSD), a CA (Pebble) and somebody who fetches
+policies: each a host in a network namespace of its own.
+"""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.fakes.pebble import Pebble
+
+from mailward.lab.mta import Postfix, find_tree
+from mailward.lab.network import Network, address
+from mailward.lab.program import Program
+from mailward.lab.zones import DEAD, DNS, Dns, Zone
+
+CA, PLATFORM, CLIENT = 100, 200, 1
+SERVICE_ZONE = "sts.provider.test"
+_SETTINGS = """\
+data = "{folder}/data"
+[policy_host]
+listen = "0.0.0.0"
+port = 443
+public_name = "policies.provider.test"
+[nameserver]
+zone = "sts.provider.test"
+listen = ["{here}"]
+servers = ["ns1.sts.provider.test={here}"]
+policy_addresses = ["{here}"]
+replies_per_second = 0
+[reports]
+domain = "reports.provider.test"
+[certificates]
+development_ca = false
+[acme]
+http_listen = "0.0.0.0"
+{directories}
+[dns]
+resolvers = ["127.0.0.1"]
+allow_private_addresses = true
+[watch]
+enabled = false
+"""
+_ADD = """
+import sys
+import django; django.setup()
+from mailward.core.mtasts.policy import Mode, Policy
+from mailward.core.names import Domain as Name
+from mailward.store.models import Domain, Organisation, Role
+from mailward.store.scope import Scope
+from mailward.store.services.domains import create_domains
+from mailward.store.services.policies import publish_policy
+o, _ = Organisation.objects.get_or_create(name="Example Ltd", report_token="org-example")
+names = [Name(line.strip()) for line in sys.stdin]
+for d in create_domains(Scope(o.pk, 0, Role.OWNER), names).created:
+    publish_policy(o.pk, d.pk, Policy(Mode.TESTING, 86400, ("mx." + d.name,)), author_id=None)
+    print(d.name, d.delegation_token)
+"""
+
+
+@dataclass
+class Provider:
+    folder: Path
+    network: Network
+    dns: Dns
+    pebble: Pebble
+    serve: Program
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "MAILWARD_CONFIG": str(self.folder / "mailward.toml"),
+            "MAILWARD_DATA": str(self.folder / "data"),
+            "DJANGO_SETTINGS_MODULE": "mailward.web.settings",
+            "SSL_CERT_FILE": str(self.folder / "roots.pem"),
+        }
+
+    def start(self) -> None:
+        runs = self.serve.said().count(" policy-host serving ")
+        self.serve.start()
+        self.serve.wait_for(" policy-host serving ", runs + 1)
+
+    def add(self, names: Sequence[str]) -> dict[str, str]:
+        """Domains with a policy each; the label of each in our zone."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("MAILWARD", "DJANGO"))}
+        done = subprocess.run(
+            [sys.executable, "-c", _ADD],
+            input="\n".join(names),
+            capture_output=True,
+            text=True,
+            check=False,
+            env=kept | self.environment,
+        )
+        assert not done.returncode, done.stderr[-3000:]
+        return dict(line.split() for line in done.stdout.splitlines())
+
+    def publish(self, tokens: dict[str, str], zone: str) -> None:
+        """What customers publish, once: three CNAMEs a domain."""
+        lines = []
+        for name, token in tokens.items():
+            for label, target in (
+                ("_mta-sts", "_mta-sts"),
+                ("mta-sts", "mta-sts"),
+                ("_smtp._tls", "_tlsrpt"),
+            ):
+                lines.append(f"{label}.{name}. CNAME {target}.{token}.{SERVICE_ZONE}.")
+        self.dns.change(zone, *lines)
+
+    def fetch(self, name: str) -> str:
+        """The policy as a sender fetches it; empty while that is not possible."""
+        command = ["curl", "-sS", "--fail", "--max-time", "5", "--cacert", str(self.folder / "roots.pem")]
+        url = f"https://mta-sts.{name}/.well-known/mta-sts.txt"
+        done = subprocess.run(
+            [*self.network.inside("client"), *command, url], capture_output=True, text=True, check=False
+        )
+        return done.stdout if not done.returncode else ""
+
+    def txt(self, name: str) -> str:
+        code = "import dns.resolver, sys; print(dns.resolver.resolve(sys.argv[1], 'TXT')[0].to_text())"
+        done = subprocess.run(
+            [*self.network.inside("client"), sys.executable, "-c", code, name],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout.strip()
+
+    def rows(self, query: str) -> list[Any]:
+        path = self.folder / "data" / "mailward.sqlite3"
+        with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
+            return database.execute(query).fetchall()
+
+
+@contextmanager
+def running_provider(zones: Sequence[str], **pebble: Any) -> Iterator[Provider]:
+    """`zones`: of customers, empty at first."""
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="certificates-", dir=find_tree("trixie").parent))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder.chmod(0o755)
+        hosts = {"dns": [DNS, DEAD], "platform": [PLATFORM], "ca": [CA], "client": [CLIENT]}
+        network = Network(hosts)
+        stack.callback(network.close)
+        here = address(PLATFORM)
+        root = Postfix.unpack("trixie", folder / "servers", network, "dns").root
+        dns = Dns(root, network, resolvers=("platform", "ca", "client"))
+        provider = [f"policies A {here}", "sts NS ns1.sts", f"ns1.sts A {here}"]
+        dns.add(Zone("provider.test.", provider), *(Zone(f"{zone}.") for zone in zones))
+        for host in hosts:
+            resolv = Path("/etc/netns") / network.name(host)
+            resolv.mkdir(parents=True)
+            stack.callback(shutil.rmtree, resolv, ignore_errors=True)
+            (resolv / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+        dns.start()
+        stack.callback(dns.stop)
+        ca = Pebble(
+            folder / "pebble",
+            dns="127.0.0.1:53",
+            http_port=80,
+            address=address(CA),
+            inside=network.inside("ca"),
+            **pebble,
+        )
+        stack.enter_context(ca)
+        (folder / "roots.pem").write_bytes(ca.roots())
+        directory = (
+            f'[[acme.directories]]\nurl = "{ca.directory.url}"\nca_file = "{ca.directory.ca_file}"\n'
+            "orders_per_3_hours = 100000"
+        )
+        text = _SETTINGS.format(folder=folder, here=here, directories=directory)
+        (folder / "mailward.toml").write_text(text)
+        made = Provider(folder, network, dns, ca, None)  # type: ignore[arg-type]  # just below
+        made.serve = Program(network, "platform", ["mailward", "serve"], folder / "log", made.environment)
+        stack.callback(made.serve.stop)
+        made.start()
+        yield made
+
+
+def wait_until(done: Any, seconds: float, every: float = 0.2) -> float:
+    """How long it took, in seconds."""
+    begun = time.monotonic()
+    while not done():
+        assert time.monotonic() - begun < seconds, f"not within {seconds} seconds"
+        time.sleep(every)
+    return time.monotonic() - begun

@@ -1,0 +1,94 @@
+"""What a domain's page says about its certificate."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from tests.web.pages import with_settings
+
+from mailward.config import Acme, Problems
+from mailward.core.acme.state import CareState
+from mailward.net import clock
+from mailward.store.models import Certificate, CertificateCare, Domain, Problem
+from mailward.store.services.certificates import settle
+
+
+@pytest.fixture
+def ordering() -> Iterator[None]:
+    with with_settings(acme=Acme(directories=("https://ca.test/dir",))):
+        yield
+
+
+def page(client: Client, domain: Domain) -> str:
+    return client.get(reverse("domain-setup", args=[domain.name])).content.decode()
+
+
+def care(domain: Domain, **fields: object) -> CertificateCare:
+    now = clock.now()
+    return CertificateCare.objects.create(
+        domain=domain, organisation=domain.organisation, due_at=now + timedelta(minutes=4), **fields
+    )
+
+
+def test_without_a_ca_nothing_is_said(alice: Client, domain: Domain) -> None:
+    assert 'id="certificate"' not in page(alice, domain)
+
+
+def test_what_is_waited_for_is_said(alice: Client, domain: Domain, ordering: None) -> None:
+    assert "once one of the records proves" in page(alice, domain)
+    care(domain, state=CareState.REACH, detail="mta-sts.example.test has no address")
+    assert "mta-sts.example.test has no address" in page(alice, domain)
+
+
+def test_a_certificate_with_its_issuer_its_end_and_its_renewal(
+    alice: Client, domain: Domain, ordering: None
+) -> None:
+    now = clock.now().replace(year=2026, month=3, day=1, hour=10, minute=5)
+    certificate = Certificate.objects.create(
+        organisation=domain.organisation, domain=domain, host="mta-sts.example.test", directory="https://ca.test/dir",
+        chain="", key=b"", issuer="CN=Example <b>CA</b>", sequence=1,
+        not_before=now, not_after=now + timedelta(days=90),
+    )  # fmt: skip
+    care(domain, state=CareState.GOOD, current=certificate, renew_at=now + timedelta(days=60), renew_why="suggested",
+         explanation_url="https://ca.test/why")  # fmt: skip
+    shown = page(alice, domain)
+    assert "CN=Example &lt;b&gt;CA&lt;/b&gt;" in shown
+    assert "30 May 2026, 10:05 UTC" in shown
+    assert "30 Apr 2026, 10:05 UTC, when its authority suggests it" in shown
+    assert 'href="https://ca.test/why"' in shown
+
+
+@pytest.mark.parametrize(
+    ("state", "title"),
+    [
+        (CareState.FAILING, "The certificate of the policy host is refused"),
+        (CareState.FORBIDDEN, "CAA records forbid the certificate of the policy host"),
+        (CareState.GONE, "The policy host leads elsewhere, and its certificate is not renewed"),
+    ],
+)
+def test_what_people_have_to_mend_is_a_problem_until_it_is_mended(
+    alice: Client, domain: Domain, ordering: None, state: CareState, title: str
+) -> None:
+    row = care(domain, state=state, detail="the CA's own words")
+    settle(domain.pk, Problems())
+    assert "the CA&#x27;s own words" in page(alice, domain)
+    problem = Problem.objects.get()
+    assert title in alice.get(reverse("problem-detail", args=[problem.pk])).content.decode()
+    assert problem.closed_at is None
+    settle(domain.pk, Problems())
+    assert Problem.objects.count() == 1
+    row.state = CareState.GOOD
+    row.save()
+    settle(domain.pk, Problems())
+    assert Problem.objects.get().closed_at is not None
+
+
+def test_check_now_looks_after_the_certificate_too(alice: Client, domain: Domain, ordering: None) -> None:
+    row = care(domain, state=CareState.REACH, waiting_since=clock.now() - timedelta(days=3))
+    alice.post(reverse("domain-check", args=[domain.name]))
+    row.refresh_from_db()
+    assert row.due_at <= clock.now()
+    assert row.waiting_since is not None
+    assert clock.now() - row.waiting_since < timedelta(minutes=1)

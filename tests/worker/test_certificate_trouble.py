@@ -1,0 +1,229 @@
+"""What goes wrong at CAs, in DNS and with us, and what becomes of certificates then."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fakes.pebble import Pebble
+from tests.worker.certificatebed import Bed
+
+from mailward.core.acme.state import CareState
+from mailward.net import clock
+from mailward.net.acme import AcmeClient
+from mailward.store.aio import in_store
+from mailward.store.models import AcmeAccount, AcmeOrder, Certificate, CertificateCare, Domain, Problem
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOST = "mta-sts.example.test"
+
+
+@pytest.fixture
+async def bed(tmp_path: Path, domain: Domain) -> AsyncIterator[Bed]:
+    bed = Bed(tmp_path)
+    async with bed.dns:
+        bed.publish(domain)
+        yield bed
+        await bed.stop()
+
+
+def pebble_for(bed: Bed, folder: Path, **options: Any) -> Pebble:
+    return Pebble(folder, dns=bed.dns.address, http_port=bed.http_port, **options)
+
+
+async def certificates() -> list[Certificate]:
+    return await in_store(lambda: list(Certificate.objects.order_by("sequence")))
+
+
+async def test_the_next_ca_is_asked_at_once_when_the_first_is_away(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    away = pebble_for(bed, tmp_path / "away").directory
+    with pebble_for(bed, tmp_path / "there") as there:
+        await bed.start([away, there.directory])
+        care = await bed.work(domain)
+    assert care.state == CareState.GOOD
+    assert care.current is not None
+    assert care.current.directory == there.directory.url
+    account = await in_store(lambda: AcmeAccount.objects.get(directory=away.url))
+    assert (account.failures, account.url) == (1, "")
+    assert "cannot be reached" in account.last_error
+    assert (account.blocked_until or clock.now()) > clock.now()
+
+
+async def test_a_name_that_one_ca_refuses_is_had_from_another(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    strict = pebble_for(bed, tmp_path / "strict", version="2.6", domainBlocklist=["example.test"])
+    with strict, pebble_for(bed, tmp_path / "there") as there:
+        await bed.start([strict.directory, there.directory])
+        care = await bed.work(domain)
+        assert care.current is not None
+        assert care.current.directory == there.directory.url
+
+
+async def test_a_name_that_every_ca_refuses_is_told_in_the_ca_s_words(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    with pebble_for(bed, tmp_path / "strict", version="2.6", domainBlocklist=["example.test"]) as strict:
+        await bed.start([strict.directory])
+        care = await bed.work(domain)
+        assert care.state == CareState.FAILING
+        problem = await in_store(lambda: Problem.objects.get(closed_at=None))
+        assert (problem.code, problem.host) == ("certificate-not-issued", HOST)
+        assert "blocked" in care.detail.lower() or "policy" in care.detail.lower()
+        # a minute later it is tried again, and after the second time it takes longer
+        first = care.due_at
+        assert timedelta(seconds=30) < first - clock.now() < timedelta(seconds=90)
+        await bed.pass_time(timedelta(minutes=2))
+        care = await bed.work(domain)
+        assert timedelta(minutes=2) < care.due_at - clock.now() < timedelta(minutes=6)
+
+
+async def test_caa_is_read_before_a_ca_is_asked(bed: Bed, domain: Domain, tmp_path: Path) -> None:
+    bed.dns.set("example.test", "CAA", '0 issue "other.test"')
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory_with(caa_identities=("ca.test",))])
+        care = await bed.work(domain)
+        words = "example.test: the CAA records allow other.test, not ca.test"
+        assert (care.state, care.detail) == (CareState.FORBIDDEN, words)
+        problem = await in_store(lambda: Problem.objects.get(closed_at=None))
+        assert (problem.code, problem.host) == ("certificate-forbidden", HOST)
+        assert "POST /order-plz" not in pebble.log
+        # the closest name that has records decides
+        bed.dns.set(HOST, "CAA", '0 issue "ca.test"')
+        assert (await bed.work(domain)).state == CareState.GOOD
+        assert not await in_store(Problem.objects.filter(closed_at=None).exists)
+
+
+async def test_when_the_name_leads_elsewhere_it_is_not_renewed(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory])
+        care = await bed.work(domain)
+        assert care.renew_at is not None
+        await bed.pass_time(care.renew_at - clock.now() + timedelta(minutes=1))
+        bed.dns.remove(HOST, "A")
+        care = await bed.work(domain)
+        assert (care.state, care.detail) == (CareState.GONE, f"{HOST} has no address")
+        assert len(await certificates()) == 1
+        assert await in_store(lambda: Problem.objects.get(closed_at=None).code) == "certificate-not-renewed"
+        bed.publish(domain)
+        care = await bed.work(domain)
+        assert care.state == CareState.GOOD
+    assert len(await certificates()) == 2
+
+
+async def test_a_certificate_of_six_days_is_renewed_in_time(bed: Bed, domain: Domain, tmp_path: Path) -> None:
+    with pebble_for(bed, tmp_path / "pebble", certificateValidityPeriod=6 * 86_400) as pebble:
+        await bed.start([pebble.directory])
+        care = await bed.work(domain)
+        assert care.renew_at is not None
+        assert timedelta(days=3.5) < care.renew_at - clock.now() < timedelta(days=4.1)
+        await bed.pass_time(timedelta(days=4.1))
+        care = await bed.work(domain)
+    assert len(await certificates()) == 2
+    assert care.state == CareState.GOOD
+
+
+async def test_the_ca_s_suggestion_is_followed(bed: Bed, domain: Domain, tmp_path: Path) -> None:
+    with pebble_for(bed, tmp_path / "pebble", version="2.6") as pebble:
+        await bed.start([pebble.directory])
+        care = await bed.work(domain)
+        assert (care.renew_why, care.state) == ("suggested", CareState.GOOD)
+        assert care.ask_at is not None
+        assert care.renew_at is not None
+        await bed.pass_time(care.renew_at - clock.now() + timedelta(minutes=1))
+        await bed.work(domain)
+    first, second = await certificates()
+    orders = await in_store(
+        lambda: list(AcmeOrder.objects.order_by("placed_at").values_list("replaces", flat=True))
+    )
+    assert orders == ["", first.renewal_id]
+    assert second.renewal_id != first.renewal_id
+
+
+async def test_an_outage_of_days_at_the_first_ca_is_survived(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    """Six-day certificates: without the second CA the name would be without one on the sixth day."""
+    life = 6 * 86_400
+    first = pebble_for(bed, tmp_path / "first", certificateValidityPeriod=life).start()
+    with pebble_for(bed, tmp_path / "second", certificateValidityPeriod=life) as second:
+        await bed.start([first.directory, second.directory])
+        care = await bed.work(domain)
+        first.stop()
+        for _ in range(20):
+            await bed.pass_time(timedelta(hours=12))
+            care = await bed.work(domain)
+            assert care.current is not None
+            assert care.current.not_before <= clock.now() < care.current.not_after
+        directories = [each.directory for each in await certificates()]
+    assert directories[0] == first.directory.url
+    assert set(directories[1:]) == {second.directory.url}
+    assert 2 <= len(directories) <= 4
+
+
+async def test_what_is_beyond_the_ca_s_limit_waits_for_its_place(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    def add(name: str) -> Domain:
+        return Domain.objects.create(
+            organisation=domain.organisation, name=name, report_token=name, claim_token="c"
+        )
+
+    others = [await in_store(add, name) for name in ("other1.test", "other2.test")]
+    for other in others:
+        bed.publish(other)
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory_with(orders_per_3_hours=2)])
+        states = [(await bed.work(each)).state for each in (domain, *others)]
+        assert states == [CareState.GOOD, CareState.GOOD, CareState.QUEUED]
+        waiting = await bed.care(others[1])
+        assert timedelta(hours=2.9) < waiting.due_at - clock.now() < timedelta(hours=3.1)
+        await bed.pass_time(timedelta(hours=3.1))
+        assert (await bed.work(others[1])).state == CareState.GOOD
+
+
+async def test_an_order_that_was_begun_is_gone_on_with(
+    bed: Bed, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker dies after each step in turn; in the end there is one order and one certificate."""
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory])
+        for step in ("order", "authorization", "answer", "finalize", "certificate"):
+            with monkeypatch.context() as patched:
+                patched.setattr(AcmeClient, step, _die)
+                await bed.work(domain)
+        care = await bed.work(domain)
+        assert care.state == CareState.GOOD
+        assert pebble.log.count("POST /order-plz") == 1
+    assert await in_store(AcmeOrder.objects.count) == 1
+    assert len(await certificates()) == 1
+
+
+async def test_slow_validation_is_waited_for(bed: Bed, domain: Domain, tmp_path: Path) -> None:
+    with pebble_for(bed, tmp_path / "pebble", sleep_seconds=3) as pebble:
+        await bed.start([pebble.directory])
+        assert (await bed.work(domain)).state == CareState.GOOD
+
+
+async def test_a_profile_is_asked_for_where_it_is_chosen(bed: Bed, domain: Domain, tmp_path: Path) -> None:
+    """Pebble 2.6 knows no profiles yet, and takes any: what was asked for stands in the order."""
+    with pebble_for(bed, tmp_path / "pebble", version="2.6") as pebble:
+        await bed.start([pebble.directory_with(profile="classic")])
+        await bed.work(domain)
+        now = clock.now()
+        await in_store(lambda: CertificateCare.objects.update(profile="shortlived", renew_at=now, due_at=now))
+        await bed.work(domain)
+    asked = await in_store(
+        lambda: list(AcmeOrder.objects.order_by("placed_at").values_list("profile", flat=True))
+    )
+    assert asked == ["classic", "shortlived"]
+
+
+def _die(*_arguments: object, **_options: object) -> None:
+    raise RuntimeError("killed")
