@@ -3,12 +3,14 @@
 _mta-sts.<token>.<zone>     TXT    v=STSv1; id=...;        while a policy is announced
 _tlsrpt.<token>.<zone>      TXT    v=TLSRPTv1; rua=...
 mta-sts.<token>.<zone>      A, AAAA of the policy host, or a CNAME to it
+_acme-challenge.<token>.<zone>  TXT, while a CA wants to see it
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 
 from mailward.config import Settings, SettingsError
+from mailward.core.acme.challenge import LABEL
 from mailward.core.dns.wire import Type, encode_label, encode_name
 from mailward.core.dns.zone import NodeSets, Record, Soa, Zone, make_zone, pack_texts, prepare
 from mailward.core.mtasts import record as sts
@@ -18,8 +20,11 @@ from mailward.store.queries.hosting import Delegation
 SERIAL_RANGE = 2**32
 Change = tuple[Delegation | None, Delegation | None]
 """What was known of a domain, and what is known now."""
+CHALLENGE_TTL = 10
+"""Seconds. The next order has another one."""
 POLICY_HOST, STS, TLSRPT = "mta-sts", "_mta-sts", "_tlsrpt"
 _POLICY_HOST, _STS, _TLSRPT = (encode_label(label) for label in (POLICY_HOST, STS, TLSRPT))
+_CHALLENGE = encode_label(LABEL)
 _NO_SETS: NodeSets = {}
 _SAMPLE = "x" * 32  # as long as an id may be (RFC 8461 §3.1)
 
@@ -64,6 +69,8 @@ class ZoneMaker:
         }
         if each.policy_id is not None:
             sets[_STS + below] = pack_texts(self._ttl, self._sts_text.fill(each.policy_id))
+        if each.challenge is not None:
+            sets[_CHALLENGE + below] = pack_texts(min(self._ttl, CHALLENGE_TTL), each.challenge)
         return sets
 
     def _write_report_text(self, token: str) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from mailward.config import AcmeDirectory, Settings
 from mailward.core.acme.caa import Asked, why_forbidden
+from mailward.core.acme.challenge import DNS_01, HTTP_01, LABEL
 from mailward.core.acme.faults import Fault, Scope, wait_for_ca, wait_for_claim, wait_for_name
 from mailward.core.acme.lane import last_order_at
 from mailward.core.acme.renewal import Life, ask_again, plan_renewal
@@ -29,7 +30,6 @@ from mailward.worker.records import check_domain
 
 _log = logging.getLogger(__name__)
 
-HTTP_01 = "http-01"
 _MAX_CAA_NAMES = 8
 _FORBIDDEN_WAIT = timedelta(hours=1)
 _GO_ON_WAIT = timedelta(seconds=5)
@@ -80,10 +80,26 @@ class Carer:
             keyring=self._keyring,
             port=self.settings.acme.reach_port,
         )
-        if not await self._leads_to_us(seen):
-            state = CareState.REACH if plan.current is None else CareState.GONE
-            return await self._wait(plan, state, seen.detail or "it does not answer")
-        return await self._order(plan)
+        if await self._leads_to_us(seen):
+            return await self._order(plan, HTTP_01)
+        if await self._is_delegated(plan):
+            return await self._order(plan, DNS_01)
+        state = CareState.REACH if plan.current is None else CareState.GONE
+        return await self._wait(plan, state, seen.detail or "it does not answer")
+
+    async def _is_delegated(self, plan: Plan) -> bool:
+        """Whether the fourth CNAME stands: to a label that nobody else knows, so that it says who holds the name."""
+        zone = self.settings.nameserver.zone
+        if not zone:
+            return False
+        answer = await self._resolver.lookup_authoritative(f"{LABEL}.{plan.host}", "TXT")
+        return f"{LABEL}.{plan.delegation_token}.{zone}".lower() in answer.chain
+
+    async def _shown(self, name: str, text: str) -> str:
+        for server, answer in (await self._resolver.lookup_everywhere(name, "TXT")).items():
+            if text.encode() not in answer.records:
+                return f"{server or 'no server'} does not show the challenge yet"
+        return ""
 
     async def _leads_to_us(self, seen: Seen) -> bool:
         if seen.reach is Reach.OURS:
@@ -105,7 +121,7 @@ class Carer:
         )
         return True
 
-    async def _order(self, plan: Plan) -> bool:
+    async def _order(self, plan: Plan, method: str) -> bool:
         """Place an order at the first CA that may be asked."""
         known = await in_store(certificates.authorities, self._preferred(plan))
         reasons: list[tuple[CareState, datetime, str]] = []
@@ -113,7 +129,7 @@ class Carer:
             ca = self._authorities[authority.directory]
             until, state, why = self._why_not_now(plan, authority, ca)
             if until is None:
-                until, state, why = await self._begin(plan, ca)
+                until, state, why = await self._begin(plan, ca, method)
                 if until is None:
                     return False  # the order is there: go on with it
             reasons.append((state, until, why))
@@ -145,7 +161,9 @@ class Carer:
             return free_at + timedelta(seconds=random.uniform(1, 30)), CareState.QUEUED, why  # noqa: S311
         return None, CareState.ORDERED, ""
 
-    async def _begin(self, plan: Plan, ca: AcmeDirectory) -> tuple[datetime | None, CareState, str]:
+    async def _begin(
+        self, plan: Plan, ca: AcmeDirectory, method: str
+    ) -> tuple[datetime | None, CareState, str]:
         """Write an order down, where the CA may be asked; otherwise when to try again, and why not."""
         try:
             who = await open_account(self._counter, ca, self._keyring)
@@ -153,8 +171,11 @@ class Carer:
         except AcmeFault as error:
             until = await self._ca_failed(ca, error.fault)
             return until, CareState.QUEUED, f"{ca.url}: {error.fault.words}"
-        method = HTTP_01
         forbidden = await self._why_forbidden(plan.host, Asked(identities, who.account_url, method))
+        if forbidden and method == HTTP_01 and await self._is_delegated(plan):
+            # RFC 8657 §4: the records may allow the one and not the other
+            method = DNS_01
+            forbidden = await self._why_forbidden(plan.host, Asked(identities, who.account_url, method))
         if forbidden:
             return clock.now() + _FORBIDDEN_WAIT, CareState.FORBIDDEN, forbidden
         profile = (plan.profile if plan.directory in ("", ca.url) else "") or ca.profile
@@ -193,9 +214,10 @@ class Carer:
             return False
         try:
             who = await open_account(self._counter, ca, self._keyring)
-            what = await pursue(self._counter, who, order, self._keyring)
-        except StillWaiting:
-            return await self._wait(plan, CareState.ORDERED, "the CA is at it", clock.now() + _GO_ON_WAIT)
+            what = await pursue(self._counter, who, order, self._keyring, self._shown)
+        except StillWaiting as error:
+            detail = str(error) or "the CA is at it"
+            return await self._wait(plan, CareState.ORDERED, detail, clock.now() + _GO_ON_WAIT)
         except AcmeFault as error:
             await self._failed(plan, order, ca, error.fault)
             return False

@@ -6,7 +6,7 @@ own key.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mailward.config import AcmeDirectory
+from mailward.core.acme.challenge import DNS_01, LABEL, dns_answer
 from mailward.core.acme.faults import Fault, Scope
 from mailward.core.acme.renewal import renewal_id
 from mailward.net import acme, clock
@@ -30,6 +31,7 @@ AT_ONCE = 16
 """Conversations with CAs: each has a thread and a connection of its own."""
 FIRST_POLL_SECONDS = 0.1
 LONGEST_POLL_SECONDS = 3.0
+DNS_POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 40.0
 """So long one worker stays with an order; then it is left, and gone on with later. Less than the lease of the work."""
 DIRECTORY_SECONDS = 3600.0
@@ -40,7 +42,7 @@ _T = TypeVar("_T")
 
 
 class StillWaiting(Exception):
-    """The CA takes its time: the order is gone on with later."""
+    """The order is gone on with later; the text says what is waited for, and nothing where it is the CA."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,13 @@ class Counter:
         return client
 
 
-async def pursue(counter: Counter, who: Conversation, order: AcmeOrder, keyring: Keyring) -> Issued:
+Shown = Callable[[str, str], Awaitable[str]]
+"""Whether every server of a name shows a text: empty, or which does not."""
+
+
+async def pursue(
+    counter: Counter, who: Conversation, order: AcmeOrder, keyring: Keyring, shown: Shown
+) -> Issued:
     """Go on with the order until its certificate is there. Raises AcmeFault and StillWaiting."""
     if not order.url:
         placed = await counter.call(who, AcmeClient.new_order, order.host, order.profile, order.replaces)
@@ -99,7 +107,7 @@ async def pursue(counter: Counter, who: Conversation, order: AcmeOrder, keyring:
         if state.status == "ready":
             state = await counter.call(who, AcmeClient.finalize, state, make_csr(order, keyring))
         elif state.status == "pending" and order.answered_at is None:
-            await _prove(counter, who, order, state)
+            await _prove(counter, who, order, state, shown)
         if clock.monotonic() > ends:
             raise StillWaiting
         if state.status != "valid":
@@ -109,7 +117,9 @@ async def pursue(counter: Counter, who: Conversation, order: AcmeOrder, keyring:
             pause = min(pause * 1.6, LONGEST_POLL_SECONDS)
 
 
-async def _prove(counter: Counter, who: Conversation, order: AcmeOrder, state: acme.Order) -> None:
+async def _prove(
+    counter: Counter, who: Conversation, order: AcmeOrder, state: acme.Order, shown: Shown
+) -> None:
     for url in state.authorizations:
         authorization: Authorization = await counter.call(who, AcmeClient.authorization, url)
         if authorization.status != "pending":
@@ -120,10 +130,22 @@ async def _prove(counter: Counter, who: Conversation, order: AcmeOrder, state: a
             raise AcmeFault(Fault(Scope.NAME, f"the CA offers {offered}, not {order.method}"))
         thumbprint = await counter.call(who, AcmeClient.read_thumbprint)
         # committed before the CA is told: every node answers from then on
-        await in_store(certificates.challenged, order.pk, challenge.token, f"{challenge.token}.{thumbprint}")
+        text = f"{challenge.token}.{thumbprint}"
+        await in_store(certificates.challenged, order, challenge.token, text)
+        if order.method == DNS_01:
+            await _wait_for_dns(order.host, dns_answer(text), shown)
         await counter.call(who, AcmeClient.answer, challenge)
     await in_store(certificates.answered, order.pk)
     order.answered_at = clock.now()
+
+
+async def _wait_for_dns(host: str, text: str, shown: Shown) -> None:
+    """Until each server has it, secondaries too: a CA may ask any of them, and asks once."""
+    ends = clock.monotonic() + PATIENCE_SECONDS
+    while reason := await shown(f"{LABEL}.{host}", text):
+        if clock.monotonic() > ends:
+            raise StillWaiting(reason)
+        await asyncio.sleep(DNS_POLL_SECONDS)
 
 
 async def _why_invalid(counter: Counter, who: Conversation, state: acme.Order) -> Fault:

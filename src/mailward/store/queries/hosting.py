@@ -4,7 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mailward.store.models import Domain, HostingChange, HostingGeneration, Organisation
+from mailward.core.acme.challenge import dns_answer
+from mailward.store.models import AcmeOrder, Domain, HostingChange, HostingGeneration, Organisation
 from mailward.store.queries.evidence import chunks
 
 _MAX_CHANGES = 20_000
@@ -61,6 +62,8 @@ class Delegation(NamedTuple):
     report_token: str
     policy_id: str | None
     """None: no policy is announced."""
+    challenge: str | None = None
+    """What a CA wants to see before it issues (DNS-01, RFC 8555 section 8.4); None: none asks."""
 
 
 def delegations(domain_ids: Collection[int] | None = None, *, must_prove: bool) -> dict[int, Delegation]:
@@ -73,12 +76,24 @@ def delegations(domain_ids: Collection[int] | None = None, *, must_prove: bool) 
         if domain_ids is None
         else [domains.filter(pk__in=part) for part in chunks(list(domain_ids))]
     )
+    challenges = _challenges()
     columns = ("pk", "delegation_token", "report_token", "announced_version__policy_id", "claim_verified_at")
     return {
-        pk: Delegation(token, report_token, None if must_prove and proved is None else policy_id)
+        pk: Delegation(
+            token,
+            report_token,
+            None if must_prove and proved is None else policy_id,
+            challenges.get(pk),
+        )
         for part in parts
         for pk, token, report_token, policy_id, proved in part.values_list(*columns).iterator(5_000)
     }
+
+
+def _challenges() -> dict[int, str]:
+    """Of the orders that are open now: few."""
+    rows = AcmeOrder.objects.filter(ended_at=None, method="dns-01").exclude(key_authorization="")
+    return {pk: dns_answer(text) for pk, text in rows.values_list("domain_id", "key_authorization")}
 
 
 def hosted_policies() -> Hosted:

@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from mailward.config import Problems as Rules
+from mailward.core.acme.challenge import DNS_01
 from mailward.core.acme.lane import WINDOW, last_order_at
 from mailward.core.acme.renewal import Renewal
 from mailward.core.acme.state import CareState
@@ -30,6 +31,7 @@ from mailward.store.models import (
 from mailward.store.queries.evidence import chunks
 from mailward.store.services import outbox
 from mailward.store.services.findings import Cause, leave_causes, open_cause
+from mailward.store.services.hosting import bump_generation
 from mailward.store.services.problems import close_gone
 
 KIND = "certificate"
@@ -270,9 +272,12 @@ def placed(order_id: int, url: str) -> None:
     AcmeOrder.objects.filter(pk=order_id).update(url=url)
 
 
-def challenged(order_id: int, token: str, key_authorization: str) -> None:
-    """From the commit on every node answers the CA."""
-    AcmeOrder.objects.filter(pk=order_id).update(token=token, key_authorization=key_authorization)
+@transaction.atomic
+def challenged(order: AcmeOrder, token: str, key_authorization: str) -> None:
+    """From the commit on every node answers the CA; our nameserver once it has taken it up."""
+    AcmeOrder.objects.filter(pk=order.pk).update(token=token, key_authorization=key_authorization)
+    if order.method == DNS_01:
+        bump_generation(order.domain_id)
 
 
 def answered(order_id: int) -> None:
@@ -319,6 +324,8 @@ def issued(order: AcmeOrder, what: Issued, renewal: Renewal) -> Certificate | No
     AcmeAccount.objects.filter(pk=order.account_id).exclude(failures=0, blocked_until=None).update(
         failures=0, blocked_until=None
     )
+    if order.method == DNS_01:
+        bump_generation(order.domain_id)
     outbox.put(KIND, str(order.domain_id))
     # a policy that waits to be announced was not served for want of a certificate; nodes have it within a second
     outbox.put("announce", str(order.domain_id), available_at=now + timedelta(seconds=1))
@@ -332,6 +339,8 @@ def end_order(order: AcmeOrder, words: str) -> None:
     AcmeOrder.objects.filter(pk=order.pk, ended_at=None).update(
         ended_at=clock.now(), token="", error=words[:1000]
     )
+    if order.method == DNS_01:
+        bump_generation(order.domain_id)
 
 
 @transaction.atomic

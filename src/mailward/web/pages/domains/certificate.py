@@ -1,9 +1,10 @@
 """The certificate of a domain as its page shows it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mailward.config import Settings
+from mailward.core.acme.challenge import LABEL
 from mailward.core.acme.renewal import Why
 from mailward.core.acme.state import CareState
 from mailward.net import clock
@@ -52,15 +53,21 @@ class Shown:
     explanation_url: str = ""
     again_at: datetime | None = None
     """When it is tried again."""
+    challenge_name: str = ""
+    challenge_target: str = ""
+    """The CNAME that lets it be had without port 80; empty where we have no nameserver."""
 
 
 def show_certificate(settings: Settings, scope: Scope, domain: Domain) -> Shown | None:
     """None: no certificates are ordered here."""
     if not settings.acme.directories:
         return None
-    care = care_of(scope, domain.pk)
+    care, zone = care_of(scope, domain.pk), settings.nameserver.zone
+    name = f"{LABEL}.mta-sts.{domain.name}" if zone else ""
+    target = f"{LABEL}.{domain.delegation_token}.{zone}" if zone else ""
     if care is None:
-        return Shown(*_TITLES[CareState.CLAIM], _TEXTS[CareState.CLAIM], "")
+        shown = Shown(*_TITLES[CareState.CLAIM], _TEXTS[CareState.CLAIM], "")
+        return replace(shown, challenge_name=name, challenge_target=target)
     state, current = CareState(care.state), care.current
     badge, title = _TITLES[state]
     good = state is CareState.GOOD
@@ -76,4 +83,6 @@ def show_certificate(settings: Settings, scope: Scope, domain: Domain) -> Shown 
         renew_why=_WHY.get(care.renew_why, ""),
         explanation_url=care.explanation_url if care.explanation_url.startswith("https://") else "",
         again_at=None if good else care.due_at,
+        challenge_name=name,
+        challenge_target=target,
     )
