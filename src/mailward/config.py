@@ -89,6 +89,13 @@ class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     replies_per_second_an_address: Annotated[int, msgspec.Meta(ge=0)] = 5_000
     """Whatever they are about; 0: no limit."""
 
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        """Of the NS records."""
+        if not self.zone:
+            return ()
+        return tuple(text.partition("=")[0] for text in self.servers) or (f"ns1.{self.zone}",)
+
 
 class Certificates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where certificates of hosted names come from."""

@@ -144,7 +144,7 @@ class Nameserver:
             return question
         now = int(clock.now().timestamp())
         if question.type == Type.IXFR:
-            zone = self.authority.zones.get(question.name)
+            zone = self.authority.zone(question.name)
             wire = refuse_transfer(question, now) if zone is None else answer_ixfr_by_udp(question, zone, now)
         elif question.type == Type.AXFR:  # RFC 5936 §4.2: not by UDP
             wire = refuse_transfer(question, now)
@@ -226,7 +226,7 @@ class TcpConnection(asyncio.Protocol):
         if not isinstance(question, Question):
             self._write(question.wire if question else b"")
         elif question.type in (Type.AXFR, Type.IXFR):
-            zone = server.authority.zones.get(question.name)
+            zone = server.authority.zone(question.name)
             if (
                 zone is None
                 or not server.access.allows(question, self._address)

@@ -4,6 +4,9 @@ _mta-sts.<token>.<zone>     TXT    v=STSv1; id=...;        while a policy is ann
 _tlsrpt.<token>.<zone>      TXT    v=TLSRPTv1; rua=...
 mta-sts.<token>.<zone>      A, AAAA of the policy host, or a CNAME to it
 _acme-challenge.<token>.<zone>  TXT, while a CA wants to see it
+
+And the zone `mta-sts.<domain>` itself, for domains that delegate it to us by NS: SOA, NS, A, AAAA of the policy host,
+and `_acme-challenge` below it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +14,7 @@ from ipaddress import ip_address
 
 from mailward.config import Settings, SettingsError
 from mailward.core.acme.challenge import LABEL
-from mailward.core.dns.wire import Type, encode_label, encode_name
+from mailward.core.dns.wire import Type, encode_label, encode_name, is_below
 from mailward.core.dns.zone import NodeSets, Record, Soa, Zone, make_zone, pack_texts, prepare
 from mailward.core.mtasts import record as sts
 from mailward.core.tlsrpt import record as tlsrpt
@@ -26,6 +29,7 @@ POLICY_HOST, STS, TLSRPT = "mta-sts", "_mta-sts", "_tlsrpt"
 _POLICY_HOST, _STS, _TLSRPT = (encode_label(label) for label in (POLICY_HOST, STS, TLSRPT))
 _CHALLENGE = encode_label(LABEL)
 _NO_SETS: NodeSets = {}
+_MAX_MADE = 10_000
 _SAMPLE = "x" * 32  # as long as an id may be (RFC 8461 §3.1)
 
 
@@ -73,6 +77,16 @@ class ZoneMaker:
             sets[_CHALLENGE + below] = pack_texts(min(self._ttl, CHALLENGE_TTL), each.challenge)
         return sets
 
+    def make_customer_zone(self, each: Delegation, serial: int) -> Zone:
+        """`mta-sts.<domain>`, for whoever delegates it by NS. Raises ValueError."""
+        apex = f"{POLICY_HOST}.{each.proved_name}"
+        zone = make_zone(apex, self.soa(serial), ())
+        servers = [Record(apex, Type.NS, server, 3600) for server, _ in self._servers]
+        zone.put({zone.apex: {**self._host, **prepare(zone.apex, servers)[zone.apex]}})
+        if each.challenge is not None:
+            zone.put({_CHALLENGE + zone.apex: pack_texts(min(self._ttl, CHALLENGE_TTL), each.challenge)})
+        return zone
+
     def _write_report_text(self, token: str) -> str:
         target = tlsrpt.mailto_target(f"{token}@{self._settings.reports.domain}")
         return tlsrpt.serialise_record(tlsrpt.Record((target,)))
@@ -107,6 +121,42 @@ class _Template:
         if value.isascii() and value.isalnum() and len(value) <= len(_SAMPLE):
             return self._head + value + self._tail
         return self._write(value)
+
+
+class CustomerZones:
+    """The zones `mta-sts.<domain>` of proved domains: made when they are asked for, since few are delegated by NS."""
+
+    def __init__(self, maker: ZoneMaker, own_apex: bytes, offered: bool) -> None:
+        """`offered`: whether the policy host has addresses, which such a zone needs at its apex (RFC 1034 section
+        3.6.2: no CNAME beside its SOA).
+        """
+        self._maker = maker
+        self._own_apex = own_apex
+        self._offered = offered
+        self._domains: dict[bytes, Delegation] = {}
+        self._made: dict[bytes, Zone] = {}
+        self.serial = 0
+
+    def __call__(self, apex: bytes) -> Zone | None:
+        if not apex.startswith(_POLICY_HOST) or (each := self._domains.get(apex)) is None:
+            return None
+        if (zone := self._made.get(apex)) is None:
+            if len(self._made) >= _MAX_MADE:
+                self._made.clear()
+            zone = self._made[apex] = self._maker.make_customer_zone(each, self.serial)
+        return zone
+
+    def change(self, changes: Iterable[Change]) -> None:
+        for before, after in changes:
+            if before is not None and before.proved_name is not None:
+                apex = encode_name(f"{POLICY_HOST}.{before.proved_name}")
+                self._domains.pop(apex, None)
+                self._made.pop(apex, None)
+            if self._offered and after is not None and after.proved_name is not None:
+                apex = encode_name(f"{POLICY_HOST}.{after.proved_name}")
+                # whose domain is below our zone has its names there
+                if not is_below(apex, self._own_apex):
+                    self._domains[apex] = after
 
 
 def change_zone(zone: Zone, maker: ZoneMaker, changes: Iterable[Change]) -> None:

@@ -14,7 +14,7 @@ from mailward.core.dns.wire import is_newer_serial
 from mailward.core.dns.zone import Authority
 from mailward.core.places import parse_place
 from mailward.hosting.authdns import Nameserver, TransferAccess
-from mailward.hosting.delegated import SERIAL_RANGE, Change, ZoneMaker, change_zone
+from mailward.hosting.delegated import SERIAL_RANGE, Change, CustomerZones, ZoneMaker, change_zone
 from mailward.hosting.following import Keeper, read_saved, write_whole
 from mailward.hosting.secondaries import Secondaries
 from mailward.hosting.transfer import KeyInvalid, parse_keys
@@ -61,8 +61,13 @@ class ZoneKeeper(Keeper[HostingState]):
         self._maker = ZoneMaker(settings)
         super().__init__(path)
         self._zone = self._maker.make_zone(self.current.serial_generation)
-        change_zone(self._zone, self._maker, ((None, each) for each in self._domains.values()))
-        server.authority = Authority([self._zone])
+        known: list[Change] = [(None, each) for each in self._domains.values()]
+        change_zone(self._zone, self._maker, known)
+        offered = bool(settings.nameserver.policy_addresses)
+        self._customers = CustomerZones(self._maker, self._zone.apex, offered)
+        self._customers.change(known)
+        self._customers.serial = self._zone.serial
+        server.authority = Authority([self._zone], self._customers)
 
     def load_saved(self, path: Path) -> HostingState:
         saved = read_saved(path, _Saved)
@@ -125,10 +130,12 @@ class ZoneKeeper(Keeper[HostingState]):
         while self._changes:
             some, self._changes = self._changes[:CHANGES_AT_ONCE], self._changes[CHANGES_AT_ONCE:]
             change_zone(self._zone, self._maker, some)
+            self._customers.change(some)
             await asyncio.sleep(0)
         serial = self.current.serial_generation
         if serial % SERIAL_RANGE != self._zone.serial:
             self._zone.set_soa(self._maker.soa(serial))
+            self._customers.serial = self._zone.serial
             self._secondaries.tell(self._zone.apex)
 
 

@@ -51,6 +51,10 @@ class DomainFacts:
     """`<token>.<zone>` of our nameserver, below which the domain's records stand; None: there is none."""
     policy_text: str | None = None
     """The body that is served now, to recognise it behind somebody's reverse proxy."""
+    name_servers: tuple[str, ...] = ()
+    """Ours, to which `mta-sts.<domain>` may be delegated as a zone; empty: it may not."""
+    is_proved: bool = False
+    """Whether the claim is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class ExpectedRecord:
     recommended: RecordData
     """The one of the two that works with this installation today."""
     purpose: str
+    by_zone: tuple[RecordData, ...] = ()
+    """NS records that make the name a zone of ours, in place of the CNAME; empty: not with this installation."""
 
     @property
     def offers_delegation(self) -> bool:
@@ -114,7 +120,8 @@ def _policy_host(facts: DomainFacts) -> ExpectedRecord:
     )
     name = record_name(RecordKey.POLICY_HOST, facts.name)
     purpose = "Leads senders to the server of your policy."
-    return ExpectedRecord(RecordKey.POLICY_HOST, name, delegated, self_managed, delegated, purpose)
+    by_zone = tuple(RecordData("NS", server) for server in facts.name_servers)
+    return ExpectedRecord(RecordKey.POLICY_HOST, name, delegated, self_managed, delegated, purpose, by_zone)
 
 
 def _sts(facts: DomainFacts, policy_id: str) -> ExpectedRecord:

@@ -122,6 +122,27 @@ def judge_policy_host(
     return RecordState(key, State.WRONG, f"{detail} ({served})" if served else detail, seen)
 
 
+def judge_delegated_zone(facts: DomainFacts, answer: Answer[str], servers: Answer[str]) -> RecordState | None:
+    """`servers`: the NS records at `mta-sts.<domain>` in the zone above, `answer` its addresses. None: it is not
+    delegated to any of ours.
+    """
+    ours = {name.lower().removesuffix(".") for name in facts.name_servers}
+    named = {name.lower().removesuffix(".") for name in servers.records}
+    if ours.isdisjoint(named):
+        return None
+    key, seen = RecordKey.POLICY_HOST, (*(f"NS {name}" for name in sorted(named)), *_observe(answer))
+    if others := sorted(named - ours):
+        detail = f"it is delegated to {others[0]} as well, which is none of ours; expected NS {', '.join(sorted(ours))}"
+        return RecordState(key, State.WRONG, detail, seen[:_MAX_OBSERVED])
+    if answer.found:
+        return RecordState(key, State.RIGHT, "", seen[:_MAX_OBSERVED])
+    if not facts.is_proved:
+        detail = "it is delegated to us by NS, and answered for once the domain is proved"
+        return RecordState(key, State.WRONG, detail, seen[:_MAX_OBSERVED])
+    detail = f"it is delegated to us by NS, but has no address yet: {answer.reason or 'no answer'}"
+    return RecordState(key, State.UNKNOWN, detail, seen[:_MAX_OBSERVED])
+
+
 def _expected_delegation(key: RecordKey, facts: DomainFacts) -> str:
     delegation = delegation_of(key, facts)
     return f"expected CNAME {delegation.value}" if delegation is not None else ""

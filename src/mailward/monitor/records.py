@@ -91,6 +91,10 @@ async def _check_policy_host(name: str, facts: DomainFacts, fetching: _Fetching)
     answer, ours = await asyncio.gather(
         resolver.addresses_authoritative(name), resolver.addresses(facts.policy_host_name)
     )
+    if facts.name_servers and not answer.chain:
+        servers = await resolver.delegation(name)
+        if (delegated := judge.judge_delegated_zone(facts, answer, servers)) is not None:
+            return delegated
     alias = await _find_alias(name, answer, resolver)
     state = judge.judge_policy_host(facts, answer, ours, alias)
     if answer.found and facts.policy_text is not None and state.state in (State.WRONG, State.UNKNOWN):

@@ -10,7 +10,7 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, cast, overload
 
 import dns.asyncquery
 import dns.exception
@@ -125,6 +125,35 @@ class Resolver:
             self.lookup_authoritative(name, "A"), self.lookup_authoritative(name, "AAAA")
         )
         return merge_addresses(four, six)
+
+    async def delegation(self, name: str) -> Answer[str]:
+        """The NS records by which the zone above hands the name on, from a server of that zone; whether those servers
+        answer does not matter.
+        """
+        return cast(
+            "Answer[str]",
+            await _bounded(2 * self._timeout_seconds, lambda: self._delegation(_parse_name(name))),
+        )
+
+    async def _delegation(self, name: dns.name.Name) -> Answer[str]:
+        _, servers = await self._find_authorities(name.parent())
+        reason = ""
+        for server in servers:
+            query = dns.message.make_query(name, "NS", use_edns=0, payload=_EDNS_PAYLOAD)
+            query.flags = dns.flags.RD if self._override else dns.flags.Flag(0)
+            try:
+                response = await _exchange(query, server, min(_ATTEMPT_SECONDS, self._timeout_seconds / 2))
+            except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
+                reason = f"{server}: {_describe(error)}"
+                continue
+            # a referral has them in its authority section, without AA (RFC 1034 §4.3.2)
+            found = [rrset for rrset in (*response.answer, *response.authority) if rrset.name == name]
+            names = [rrset for rrset in found if rrset.rdtype == dns.rdatatype.NS]
+            if names:
+                hosts = tuple(name_text(rdata.target) for rdata in list(names[0])[:_MAX_EVERY])
+                return Answer(Status.FOUND, hosts, ttl=names[0].ttl)
+            return Answer(Status.NODATA)
+        raise _NoAnswer(reason or "no server of the zone above could be asked")
 
     async def lookup_everywhere(
         self, name: str, rdtype: Kind | Literal["TXT"]

@@ -60,6 +60,8 @@ def read_facts(settings: Settings, domain: Domain) -> DomainFacts:
         if settings.nameserver.zone
         else None,
         policy_text=version.text if version else None,
+        name_servers=settings.nameserver.server_names if settings.nameserver.policy_addresses else (),
+        is_proved=domain.claim_verified_at is not None,
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.core.dns.zones import RECORDS, SOA, sample_authority
 
 from mailward.core.dns.wire import Type, encode_name
-from mailward.core.dns.zone import Authority, Record, Soa, Zone, make_zone, prepare
+from mailward.core.dns.zone import Record, Soa, Zone, make_zone, prepare
 
 APEX = "sts.example"
 LABELS = ("a", "b", "c", "d")
@@ -65,4 +65,4 @@ def test_a_name_above_goes_with_the_last_one_below_it() -> None:
 def test_zones_do_not_stand_below_each_other() -> None:
     authority = sample_authority()
     with pytest.raises(ValueError, match="is below"):
-        Authority([*authority.zones.values(), Zone("below.sts.example", SOA)])
+        authority.add(Zone("below.sts.example", SOA))

@@ -2,7 +2,7 @@
 
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -191,9 +191,12 @@ class Zone:
 class Authority:
     """All zones that we answer for. None of them is below another one."""
 
-    def __init__(self, zones: Iterable[Zone] = ()) -> None:
-        """Raises ValueError."""
-        self.zones: dict[bytes, Zone] = {}
+    def __init__(
+        self, zones: Iterable[Zone] = (), find: Callable[[bytes], Zone | None] = lambda _apex: None
+    ) -> None:
+        """`find` knows further zones, made when they are asked for. Raises ValueError."""
+        self._zones: dict[bytes, Zone] = {}
+        self._find = find
         self.nodes: Mapping[bytes, NodeSets] = {}
         """Of the largest zone at first sight: found without a look at which zone a name is in."""
         for zone in sorted(zones, key=lambda zone: len(zone.nodes), reverse=True):
@@ -204,19 +207,18 @@ class Authority:
         above = self.zone_of(zone.apex)
         if above is not None and above.apex != zone.apex:
             raise ValueError(f"{decode_name(zone.apex)} is below {decode_name(above.apex)}")
-        if not self.zones or (above is not None and above.nodes is self.nodes):
+        if not self._zones or (above is not None and above.nodes is self.nodes):
             self.nodes = zone.nodes
-        self.zones[zone.apex] = zone
+        self._zones[zone.apex] = zone
 
-    def remove(self, apex: bytes) -> None:
-        """Not the one that came first."""
-        self.zones.pop(apex, None)
+    def zone(self, apex: bytes) -> Zone | None:
+        return self._zones.get(apex) or self._find(apex)
 
     def zone_of(self, name: bytes) -> Zone | None:
         """The zone that a name in wire form, lower case, is in."""
         at = 0
         while True:
-            if (zone := self.zones.get(name[at:])) is not None:
+            if (zone := self.zone(name[at:])) is not None:
                 return zone
             if name[at] == 0:
                 return None

@@ -64,6 +64,8 @@ class Delegation(NamedTuple):
     """None: no policy is announced."""
     challenge: str | None = None
     """What a CA wants to see before it issues (DNS-01, RFC 8555 section 8.4); None: none asks."""
+    proved_name: str | None = None
+    """The domain, once its claim is proved: then `mta-sts.<domain>` may be a zone of ours."""
 
 
 def delegations(domain_ids: Collection[int] | None = None, *, must_prove: bool) -> dict[int, Delegation]:
@@ -77,16 +79,19 @@ def delegations(domain_ids: Collection[int] | None = None, *, must_prove: bool) 
         else [domains.filter(pk__in=part) for part in chunks(list(domain_ids))]
     )
     challenges = _challenges()
-    columns = ("pk", "delegation_token", "report_token", "announced_version__policy_id", "claim_verified_at")
+    columns = (
+        "pk", "delegation_token", "report_token", "announced_version__policy_id", "claim_verified_at", "name"
+    )  # fmt: skip
     return {
         pk: Delegation(
             token,
             report_token,
             None if must_prove and proved is None else policy_id,
             challenges.get(pk),
+            None if proved is None else name,
         )
         for part in parts
-        for pk, token, report_token, policy_id, proved in part.values_list(*columns).iterator(5_000)
+        for pk, token, report_token, policy_id, proved, name in part.values_list(*columns).iterator(5_000)
     }
 
 
