@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= var
 
-.PHONY: run lab test test-all lint format bench lock clean
+.PHONY: run lab test test-all test-postgresql lint format bench lock clean
 
 run: $(VENV)/.run-ready  ## set up if needed, migrate, start; data in ./var
 	@exec $(BIN)/mailward serve --data $(DATA)
@@ -15,10 +15,20 @@ lab: $(VENV)/.run-ready  ## attacks on mail between real servers; ARGS as for `m
 test: $(VENV)/.dev-ready  ## every test but the long ones
 	@scripts/test-needs
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" $(ARGS)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory test-postgresql POSTGRESQL="$(POSTGRESQL_DAILY)" ONLY="not ten_thousand")
 
 test-all: $(VENV)/.dev-ready $(VENV)-zoo/.ready  ## every test, the long ones too
 	@scripts/test-needs
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory test-postgresql)
+
+# the store, and what stands on it: once more, on a PostgreSQL server
+POSTGRESQL_DAILY := tests/store tests/ingest tests/worker tests/hosting
+POSTGRESQL := $(POSTGRESQL_DAILY) tests/web tests/monitor tests/notify tests/contract
+ONLY :=
+
+test-postgresql: $(VENV)/.dev-ready  ## the tests that need a database, on PostgreSQL; `make test` runs a part of them
+	@MAILWARD_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" -k "$(ONLY)" $(POSTGRESQL)
 
 lint: $(VENV)/.dev-ready  ## format, style, types, layers, file sizes
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'"; exit 1; }

@@ -8,6 +8,8 @@ import os
 import pytest
 from django.test import Client
 from hypothesis import HealthCheck, settings
+from tests.postgresql import SERVER
+from tests.settings import IS_POSTGRESQL
 
 from mailward.store import ids
 from mailward.store.models import Domain, Membership, Organisation, Role, User
@@ -17,6 +19,25 @@ settings.register_profile(
     "mailward", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )
 settings.load_profile("mailward")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On PostgreSQL, tests that are about SQLite have nothing to say."""
+    if IS_POSTGRESQL:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("sqlite")])
+        items[:] = [item for item in items if not item.get_closest_marker("sqlite")]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    if IS_POSTGRESQL:
+        SERVER.start()
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(request: pytest.FixtureRequest) -> bool:
+    """PostgreSQL drops no database that somebody is connected to; the server is thrown away as a whole."""
+    return IS_POSTGRESQL or bool(request.config.getvalue("reuse_db"))
 
 
 @pytest.fixture(autouse=True)

@@ -33,6 +33,40 @@ def _check_address(key: str, text: str, version: int | None = None) -> None:
         raise ValueError(f"{key} is {text!r}, which is no {kind}")
 
 
+class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where everything is kept. Without a name: an SQLite file in the data folder."""
+
+    name: str = ""
+    """The name of a PostgreSQL database; empty: SQLite."""
+    host: str = ""
+    """A host, or the folder of a Unix socket; empty: the machine's own socket."""
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 5432
+    user: str = ""
+    """Empty: the user that Mailward runs as."""
+    password: str = ""
+    tls: Literal["disable", "require", "verify-ca", "verify-full"] = "verify-full"
+    """Over TCP. The names are PostgreSQL's; a Unix socket has no TLS."""
+    tls_ca: str = ""
+    """A PEM file of who signs the server's certificate; empty: the authorities that the system trusts."""
+    tls_certificate: str = ""
+    """A PEM file of ours, where the server asks for one."""
+    tls_key: str = ""
+    statement_seconds: Positive = 60
+    """A statement that takes longer fails; migrations may take their time."""
+    lock_seconds: Positive = 10
+    """The same for one that waits for others."""
+    connections: Positive = 10
+    """The most connections of each process."""
+
+    def __post_init__(self) -> None:
+        if not self.name and (self.host or self.user or self.password):
+            raise ValueError("a PostgreSQL database needs its name")
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ValueError("tls_certificate and tls_key go together")
+        if self.tls == "verify-ca" and not self.tls_ca:
+            raise ValueError("verify-ca without tls_ca would trust everybody's certificate; name tls_ca")
+
+
 class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The web pages."""
 
@@ -368,10 +402,11 @@ class Tlsrpt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     data: str = "var"
-    """The folder of the database, keys and certificates."""
+    """The folder of the database (where it is SQLite), keys and certificates."""
     key: str = ""
     """What seals private keys in the database: 32 octets in base64, or several such keys apart by blanks, of which the
     first seals and all open. Empty: `<data>/key`, made on first start."""
+    database: Database = Database()
     console: Console = Console()
     policy_host: PolicyHost = PolicyHost()
     nameserver: Nameserver = Nameserver()
@@ -388,6 +423,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def data_path(self) -> Path:
         return Path(self.data).absolute()
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The database, where it is not in PostgreSQL."""
+        return self.data_path / "mailward.sqlite3"
 
     @property
     def sender_cache_path(self) -> Path:

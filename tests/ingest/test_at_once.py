@@ -1,7 +1,6 @@
 """The same reports through both doors and the import at once, in several processes: each is one report."""
 
 import asyncio
-import contextlib
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -69,15 +68,14 @@ async def test_each_report_is_stored_and_counted_once(tmp_path: Path) -> None:
             post_all(installation),
             import_all(installation, inbox),
         )
-    with contextlib.closing(installation.database()) as database:
-        reports = database.execute(
-            "SELECT count(*), count(DISTINCT report_id), sum(copies), sum(counted), min(trust), max(trust)"
-            " FROM store_report"
-        ).fetchone()
-        sessions = database.execute(
-            "SELECT sum(ok), sum(failed), sum(reports) FROM store_dailysessions"
-        ).fetchone()
-        failures = database.execute("SELECT sum(sessions) FROM store_dailyfailures").fetchone()
+    [reports] = installation.database.rows(
+        "SELECT count(*), count(DISTINCT report_id), sum(copies), count(*) FILTER (WHERE counted),"
+        " min(trust), max(trust) FROM store_report"
+    )
+    [sessions] = installation.database.rows(
+        "SELECT sum(ok), sum(failed), sum(reports) FROM store_dailysessions"
+    )
+    [failures] = installation.database.rows("SELECT sum(sessions) FROM store_dailyfailures")
     number = len(REPORTS)
     assert reports == (number, number, COPIES * number, number, "vouched-person", "vouched-person")
     assert sessions == (10 * number, number, number)

@@ -1,12 +1,11 @@
 """What anybody can send without a signature has an end each day; what somebody vouches for has room besides."""
 
 import asyncio
-import sqlite3
 from datetime import timedelta
 
 import msgspec
 import pytest
-from django.db import connection
+from tests.databases import held_writes
 from tests.fakes.signer import Signer, google_mail, report_json
 from tests.ingest.conftest import House, json_body
 
@@ -83,14 +82,11 @@ async def test_what_waits_for_the_writer_is_counted_with_what_was_read_from_it(
         judgement=Judgement(Trust.UNVERIFIED),
         reports=(report,),
     )
-    locker = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None)
-    locker.execute("BEGIN IMMEDIATE")
-    writer = Writer()
-    waiting = asyncio.ensure_future(writer.submit(incoming))
-    await asyncio.sleep(0)
-    with pytest.raises(StoreBusy, match="too much is waiting"):
-        await writer.submit(msgspec.structs.replace(incoming, content=b"another"))
-    locker.execute("ROLLBACK")
-    locker.close()
+    with held_writes():
+        writer = Writer()
+        waiting = asyncio.ensure_future(writer.submit(incoming))
+        await asyncio.sleep(0)
+        with pytest.raises(StoreBusy, match="too much is waiting"):
+            await writer.submit(msgspec.structs.replace(incoming, content=b"another"))
     await waiting
     await writer.close()

@@ -1,13 +1,14 @@
 """A locked database or a full disk: 451 and 503, nothing half stored, and the sender's retry succeeds."""
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from django.db import connection
+from tests.databases import held_writes
 from tests.fakes.signer import google_mail, report_json
 from tests.ingest.conftest import House, json_body
+from tests.settings import IS_POSTGRESQL
 
 from mailward.ingest.errors import StoreBusy
 from mailward.ingest.writer import MAX_WAITING, Writer
@@ -25,35 +26,32 @@ BODY = json_body(report_json(report_id="by https"))
 
 @pytest.fixture
 def impatient(settings: object) -> None:
-    """A busy timeout that tests can wait for."""
-    connection.settings_dict["OPTIONS"]["timeout"] = 0.2
+    """A busy timeout that tests can wait for; PostgreSQL's is in tests/postgresql.py."""
+    if not IS_POSTGRESQL:
+        connection.settings_dict["OPTIONS"]["timeout"] = 0.2
 
 
 @pytest.fixture(autouse=True)
 def _patient_again() -> object:
-    before = connection.settings_dict["OPTIONS"].get("timeout")
+    before = dict(connection.settings_dict["OPTIONS"])
     yield
-    connection.settings_dict["OPTIONS"]["timeout"] = before
+    connection.settings_dict["OPTIONS"] = before
 
 
 @pytest.fixture
-async def locked(house: House) -> AsyncIterator[sqlite3.Connection]:
-    """Somebody else holds the write lock until they commit."""
-    other = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    yield other
-    if other.in_transaction:
-        other.execute("ROLLBACK")
-    other.close()
+async def locked(house: House) -> AsyncIterator[Callable[[], None]]:
+    """Somebody else holds what is to be written, until this is called."""
+    with held_writes() as let_go:
+        yield let_go
 
 
 async def test_a_locked_database_gives_451_and_503_and_the_retry_succeeds(
-    impatient: None, house: House, locked: sqlite3.Connection
+    impatient: None, house: House, locked: Callable[[], None]
 ) -> None:
     assert (await house.mail(MAIL)).startswith("451")
     assert await house.post(BODY) == 503
     assert await in_store(Report.objects.count) == 0
-    locked.execute("ROLLBACK")
+    locked()
     assert (await house.mail(MAIL)).startswith("250")
     assert await house.post(BODY) == 201
     assert await in_store(Report.objects.count) == 2
@@ -82,6 +80,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     return state
 
 
+@pytest.mark.sqlite
 async def test_a_full_disk_gives_451_and_503_and_the_retry_succeeds(
     house: House, full_disk: dict[str, bool]
 ) -> None:
@@ -129,14 +128,14 @@ async def test_a_writer_that_is_closed_writes_what_it_took_and_takes_no_more(
 
 
 async def test_more_than_can_wait_is_turned_away_at_once(
-    impatient: None, house: House, locked: sqlite3.Connection, domain: Domain
+    impatient: None, house: House, locked: Callable[[], None], domain: Domain
 ) -> None:
     writer = Writer()
     waiting = [asyncio.ensure_future(writer.submit(_incoming(domain, n))) for n in range(MAX_WAITING)]
     await asyncio.sleep(0)
     with pytest.raises(StoreBusy, match="too much is waiting"):
         await writer.submit(_incoming(domain, MAX_WAITING))
-    locked.execute("ROLLBACK")
+    locked()
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     await writer.close()
     stored = [outcome for outcome in outcomes if isinstance(outcome, Stored)]

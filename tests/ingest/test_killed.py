@@ -5,7 +5,6 @@ import contextlib
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from tests.databases import Outside
 from tests.fakes.ports import free_port
 from tests.fakes.signer import google_mail, report_json
 from tests.ingest.conftest import ADDRESS, TOKEN, json_body, post, smtp
@@ -34,14 +34,21 @@ class Installation:
     statuses: set[int] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1_000_000)))
 
+    def __post_init__(self) -> None:
+        self.database = Outside(self.folder)
+
     @property
     def environment(self) -> dict[str, str]:
-        return os.environ | {
-            "DJANGO_SETTINGS_MODULE": "mailward.web.settings",  # the product, not its tests
-            "MAILWARD_DATA": str(self.folder),
-            "MAILWARD_REPORTS_SMTP_PORT": str(self.smtp_port),
-            "MAILWARD_REPORTS_HTTPS_PORT": str(self.https_port),
-        }
+        return (
+            os.environ
+            | self.database.environment
+            | {
+                "DJANGO_SETTINGS_MODULE": "mailward.web.settings",  # the product, not its tests
+                "MAILWARD_DATA": str(self.folder),
+                "MAILWARD_REPORTS_SMTP_PORT": str(self.smtp_port),
+                "MAILWARD_REPORTS_HTTPS_PORT": str(self.https_port),
+            }
+        )
 
     @property
     def kinds(self) -> set[str]:
@@ -50,25 +57,19 @@ class Installation:
     def prepare(self) -> None:
         command = [sys.executable, "-m", "mailward", "_prepare"]
         subprocess.run(command, env=self.environment, check=True, capture_output=True)
-        with contextlib.closing(self.database()) as database, database:
-            organisation = database.execute(
-                "INSERT INTO store_organisation (name, report_token, created_at)"
-                " VALUES ('Example', 'org-example', '2026-11-24') RETURNING id"
-            ).fetchone()[0]
-            database.execute(
-                "INSERT INTO store_domain"
-                " (organisation_id, name, report_token, claim_token, delegation_token, test_report_nonce, created_at)"
-                " VALUES (?, 'example.test', ?, 'claim', 'label', '', '2026-11-24')",
-                (organisation, TOKEN),
-            )
-
-    def database(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.folder / "mailward.sqlite3")
+        [(organisation,)] = self.database.rows(
+            "INSERT INTO store_organisation (name, report_token, created_at)"
+            " VALUES ('Example', 'org-example', '2026-11-24') RETURNING id"
+        )
+        self.database.rows(
+            "INSERT INTO store_domain"
+            " (organisation_id, name, report_token, claim_token, delegation_token, test_report_nonce, created_at)"
+            f" VALUES ({organisation}, 'example.test', '{TOKEN}', 'claim', 'label', '', '2026-11-24')"
+        )
 
     def stored(self) -> set[str]:
-        with contextlib.closing(self.database()) as database:
-            assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-            return {row[0] for row in database.execute("SELECT report_id FROM store_report")}
+        self.database.check()
+        return {row[0] for row in self.database.rows("SELECT report_id FROM store_report")}
 
     @asynccontextmanager
     async def doors(self) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -114,8 +115,7 @@ class Installation:
             ]
             await asyncio.sleep(seconds)  # the moment of the kill is what is tested
             if locked:
-                locker = stack.enter_context(contextlib.closing(self.database()))
-                locker.execute("BEGIN IMMEDIATE")
+                stack.enter_context(self.database.held())
                 await asyncio.sleep(0.3)
             process.send_signal(signal.SIGKILL)
             await process.wait()
@@ -151,6 +151,7 @@ async def _kill_loop(folder: Path, kills: int) -> None:
         assert not missing
 
 
+@pytest.mark.sqlite
 @pytest.mark.django_db
 def test_a_commit_waits_for_the_disk() -> None:
     """No kill shows it, only a power cut would: WAL alone, with synchronous=NORMAL, loses the last commits."""
@@ -201,14 +202,12 @@ async def test_a_mail_that_is_being_stored_when_we_are_told_to_stop_is_answered(
         smtp(installation.smtp_port) as busy,
         smtp(installation.smtp_port) as idle,
     ):
-        with contextlib.closing(installation.database()) as locker:
-            locker.execute("BEGIN IMMEDIATE")
+        with installation.database.held():
             sending = asyncio.ensure_future(busy.send(google_mail(report_json()), ADDRESS))
             await asyncio.sleep(0.5)
             process.send_signal(signal.SIGTERM)
             assert (await idle.reply()).startswith("421 4.3.2")
             assert not sending.done()
-            locker.rollback()
         assert (await sending).startswith("250")
         assert await process.wait() == 0
     assert len(installation.stored()) == 1

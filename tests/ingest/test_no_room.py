@@ -3,6 +3,7 @@
 import resource
 from pathlib import Path
 
+import pytest
 from tests.fakes.ports import free_port
 from tests.fakes.signer import google_mail, report_json
 from tests.ingest.conftest import ADDRESS, TOKEN, json_body, post, smtp
@@ -13,6 +14,7 @@ def report(number: int) -> dict[str, object]:
     return report_json(report_id=str(number), organization="x" * 20_000)
 
 
+@pytest.mark.sqlite
 async def test_once_there_is_room_again_the_senders_retry_succeeds(tmp_path: Path) -> None:
     installation = Installation(tmp_path, free_port(), free_port())
     installation.prepare()

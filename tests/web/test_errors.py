@@ -1,14 +1,14 @@
 """Pages that say no, or that something broke."""
 
-import contextlib
 import logging
-import sqlite3
 
 import pytest
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.views.defaults import server_error
+from tests.databases import held_writes
+from tests.settings import IS_POSTGRESQL
 
 from mailward.store.models import Organisation
 
@@ -39,15 +39,13 @@ def test_the_page_for_what_broke_needs_neither_person_nor_database() -> None:
 def test_a_locked_database_is_busy_and_not_broken(alice: Client, organisation: Organisation) -> None:
     alice.raise_request_exception = False
     address, names = reverse("people-rename"), {"name": "Renamed"}
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA busy_timeout = 50")
-    other = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None)
-    with contextlib.closing(other):
-        other.execute("BEGIN IMMEDIATE")
+    if not IS_POSTGRESQL:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout = 50")
+    with held_writes():
         answer = alice.post(address, names)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         assert "Nothing was changed" in answer.content.decode()
-        other.execute("ROLLBACK")
     assert alice.post(address, names).status_code == 302
     organisation.refresh_from_db()
     assert organisation.name == "Renamed"

@@ -23,7 +23,11 @@ def open_installation(config: Path | None, data: Path | None) -> None:
     if data is not None:
         os.environ["MAILWARD_DATA"] = str(data.absolute())
     # before Django's settings, which make a folder and a key where there is none yet
-    folder = load_settings(config).data_path
-    if not (folder / "mailward.sqlite3").exists():
-        raise Problem(f"{folder} holds no Mailward database. Start mailward serve once.")
+    settings = load_settings(config)
+    if not settings.database.name and not settings.sqlite_path.exists():
+        raise Problem(f"{settings.data_path} holds no Mailward database. Start mailward serve once.")
     set_up_django()
+    if settings.database.name:
+        from mailward.cli.tables import require_tables
+
+        require_tables()

@@ -6,12 +6,10 @@ it takes a moment.
 
 import json
 
-from django.core.management import call_command
 from django.db import Error as DatabaseError
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from mailward.cli.problem import Problem
+from mailward.cli.tables import make_tables, unusable
 from mailward.config import Settings
 from mailward.net.authority import AuthorityUnusable, load_authority
 from mailward.net.certificates import authority_folder
@@ -22,11 +20,11 @@ from mailward.web.console import gather_static
 
 def prepare(settings: Settings) -> str:
     """Do what is missing; JSON with `start_token` (None once somebody has an account). Raises Problem."""
+    make_tables()
     try:
-        _migrate()
         token = first_administrator_link()
     except DatabaseError as error:
-        raise Problem(f"The database {connection.settings_dict['NAME']} cannot be used: {error}.") from error
+        raise unusable(error) from error
     # before anybody seals or opens: policy host and worker start at the same moment
     try:
         load_keyring(settings)
@@ -40,9 +38,3 @@ def prepare(settings: Settings) -> str:
         except AuthorityUnusable as error:
             raise Problem(str(error)) from error
     return json.dumps({"start_token": token})
-
-
-def _migrate() -> None:
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        call_command("migrate", interactive=False, verbosity=0)

@@ -75,10 +75,9 @@ def import_reports(
 
 
 def _find_address(domain: str, organisation: str) -> "ReportAddress":
-    from django.db import connection
-
     from mailward.core.names import InvalidName, parse_domain
     from mailward.ingest.addresses import address_of_domain, address_of_organisation
+    from mailward.store.aio import disconnect
     from mailward.store.models import Domain, Organisation
 
     try:
@@ -102,7 +101,7 @@ def _find_address(domain: str, organisation: str) -> "ReportAddress":
     except InvalidName as error:
         raise Problem(f"--domain {domain}: {error}.") from error
     finally:
-        connection.close()  # the reading process must not share it
+        disconnect()  # the reading process must not share it
 
 
 def _import(paths: Sequence[str], address: "ReportAddress") -> _Totals:

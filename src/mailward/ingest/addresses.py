@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
 
 from mailward.ingest.errors import StoreBusy
 from mailward.net import clock

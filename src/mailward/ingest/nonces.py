@@ -2,7 +2,7 @@
 
 import secrets
 
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
 
 from mailward.ingest.accept import Draft
 from mailward.ingest.errors import StoreBusy

@@ -23,3 +23,10 @@ def _call(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T
         if not connection.in_atomic_block:
             connection.close()
         raise
+
+
+def disconnect() -> None:
+    """Keep no connection, not even in PostgreSQL's pool: before a fork, whose child would share it."""
+    connection.close()
+    if connection.vendor == "postgresql":
+        connection.close_pool()  # type: ignore[attr-defined]  # only PostgreSQL's has one

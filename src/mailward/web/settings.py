@@ -10,6 +10,7 @@ from django.core.management.utils import get_random_secret_key
 
 from mailward import render
 from mailward.config import load_settings
+from mailward.web import databases
 
 _config_file = os.environ.get("MAILWARD_CONFIG")
 MAILWARD = load_settings(Path(_config_file) if _config_file else None)
@@ -79,22 +80,7 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": MAILWARD.data_path / "mailward.sqlite3",
-        "OPTIONS": {
-            # Django's defaults lose writes between two processes; these do not
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 5,
-            # 8 KiB a page, in new databases: of 4 KiB a mail of the usual size leaves a third empty
-            # FULL: what was answered with 250 survives a power cut
-            "init_command": "PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
-            "PRAGMA foreign_keys=ON; "
-            "PRAGMA cache_size=-32000; PRAGMA mmap_size=268435456; PRAGMA journal_size_limit=67108864",
-        },
-    }
-}
+DATABASES = {"default": databases.describe(MAILWARD)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "store.User"

@@ -1,0 +1,84 @@
+"""The tables of the database: there, ours, of this version; made once, whoever starts first."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.core.management import call_command
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from mailward.cli.problem import Problem
+from mailward.store.aio import disconnect
+
+_LOCK = 0x6D61696C77617264
+"""PostgreSQL's advisory locks are numbers; this one reads "mailward"."""
+
+
+def make_tables() -> None:
+    """Do what is missing. Nodes that start at the same time do it one after another. Raises Problem."""
+    with _database_errors(), _alone():
+        executor = MigrationExecutor(connection)
+        _check_owner(executor)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            call_command("migrate", interactive=False, verbosity=0)
+
+
+def require_tables() -> None:
+    """Raises Problem where the database is away, or is not one that this version works with."""
+    with _database_errors():
+        executor = MigrationExecutor(connection)
+        _check_owner(executor)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            raise Problem(f"{_named()} lacks tables of this version. Start mailward serve once.")
+
+
+def _check_owner(executor: MigrationExecutor) -> None:
+    with connection.cursor() as cursor:
+        found = connection.introspection.table_names(cursor)
+    if found and "django_migrations" not in found:
+        raise Problem(
+            f"{_named()} holds tables that are not Mailward's, such as {found[0]}. Name an empty one."
+        )
+    unknown = {key for key in executor.loader.applied_migrations if key[0] == "store"} - set(
+        executor.loader.disk_migrations
+    )
+    if unknown:
+        raise Problem(f"{_named()} was changed by a newer Mailward ({max(unknown)[1]}). Start that version.")
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    if connection.vendor != "postgresql":
+        yield  # its writers wait for each other, and there is one machine
+        return
+    with connection.cursor() as cursor:
+        # a long table may take its time, and the other node its turn
+        cursor.execute("SET statement_timeout = 0")
+        cursor.execute("SET lock_timeout = 0")
+        cursor.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+    try:
+        yield
+    finally:
+        # ends the lock too, even where the connection has broken
+        disconnect()
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    try:
+        yield
+    except DatabaseError as error:
+        raise unusable(error) from error
+
+
+def unusable(error: DatabaseError) -> Problem:
+    reason = " ".join(str(error).split()).rstrip(".")
+    return Problem(f"{_named()} cannot be used: {reason}.")
+
+
+def _named() -> str:
+    described = connection.settings_dict
+    if connection.vendor != "postgresql":
+        return f"The database {described['NAME']}"
+    return f"The PostgreSQL database {described['NAME']} at {described['HOST'] or 'the local socket'}"
