@@ -20,7 +20,7 @@ _CONFIGURATION = """
 listen_addresses = ''
 unix_socket_directories = '{folder}'
 shared_buffers = 32MB
-max_connections = 200
+max_connections = 400
 fsync = off
 full_page_writes = off
 synchronous_commit = off
@@ -59,6 +59,8 @@ class Server:
             "MAILWARD_DATABASE_USER": "mailward",
             # tests of what is locked wait for it
             "MAILWARD_DATABASE_LOCK_SECONDS": "1",
+            # each test has threads of its own, which take their connections with them
+            "MAILWARD_DATABASE_CONNECTIONS": "150",
         }
 
     def start(self) -> None:
