@@ -290,6 +290,13 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 _check_address(key, text, version)
 
 
+class Follow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Policies that follow the MX records, where a domain's people switched that on."""
+
+    wait_hours: Positive = 24
+    """So long people may object, after all servers agreed and before the policy changes."""
+
+
 class Sender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`mailward sender`: the policy server beside Postfix."""
 
@@ -417,6 +424,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     relay: Relay = Relay()
     problems: Problems = Problems()
     watch: Watch = Watch()
+    follow: Follow = Follow()
     sender: Sender = Sender()
     tlsrpt: Tlsrpt = Tlsrpt()
 

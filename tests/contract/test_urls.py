@@ -28,6 +28,7 @@ from mailward.store.models import (
     Door,
     Invitation,
     Membership,
+    MxChange,
     Problem,
     ProblemDomain,
     QuarantinedMessage,
@@ -84,6 +85,7 @@ class World:
     check: Check
     asked: AskedCheck
     """Alice's own."""
+    mx_change: MxChange
 
 
 def _domain(world: World) -> dict[str, object]:
@@ -173,6 +175,17 @@ REGISTRY: dict[str, Entry] = {
     "domain-restore": Entry(
         For.WRITERS, lambda world: {"name": world.domain.name, "number": 1}, owned=True, post_only=True
     ),
+    # MX hosts
+    "domain-mx": _of_domain(For.READERS),
+    "mx-follow": _of_domain(For.WRITERS, post_only=True),
+    "mx-plan": _of_domain(For.WRITERS, post_only=True),
+    "mx-end": Entry(
+        For.WRITERS,
+        lambda world: {"name": world.domain.name, "change_id": world.mx_change.pk},
+        owned=True,
+        post_only=True,
+    ),
+    "veto": Entry(For.ANYBODY, lambda _: {"token": "made-up"}),
     # reports
     "domain-home": _of_domain(For.READERS),
     "domain-reports": _of_domain(For.READERS),
@@ -246,6 +259,10 @@ def world(domain: Domain, alice_user: User, bob_user: User, rita_user: User) -> 
         asked=AskedCheck.objects.create(
             organisation=organisation, user=alice_user, name=domain.name, asked_at=now, finished_at=now,
             facts=pack_facts(FACTS),
+        ),
+        mx_change=MxChange.objects.create(
+            organisation=organisation, domain=domain, kind="planned", subject="new.test", state="waiting",
+            noticed_at=now, due_at=now,
         ),
     )  # fmt: skip
 

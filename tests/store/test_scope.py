@@ -12,7 +12,7 @@ QUERIES = (
     "notifications", "memberships", "invitations", "watches", "checks", "watch_findings", "asked_checks",
     "certificates", "certificate_cares", "certificate_orders",
     "asked_looks",
-    "version_steps", "domain_events",
+    "version_steps", "domain_events", "mx_changes", "mx_follows", "notices",
 )  # fmt: skip
 
 

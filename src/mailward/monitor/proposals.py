@@ -2,19 +2,9 @@
 
 from dataclasses import dataclass
 
+from mailward.core.mtasts.providers import recognise
 from mailward.core.names import Domain, InvalidName, parse_domain
 from mailward.net.resolver import Resolver, Status
-
-# Hosts of large providers: the suffixes that tell them, and patterns that cover a domain's hosts there. An
-# exact list is better wherever it fits (RFC 8461 §10.4: a wide pattern lets more hosts take the mail).
-_GOOGLE = ("aspmx.l.google.com", "*.aspmx.l.google.com")
-_PROVIDERS: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
-    (("aspmx.l.google.com",), "Google Workspace", _GOOGLE),
-    (("aspmx.l.google.com", "googlemail.com"), "Google Workspace", (*_GOOGLE, "*.googlemail.com")),
-    (("smtp.google.com",), "Google Workspace", ("smtp.google.com",)),
-    (("mail.protection.outlook.com",), "Microsoft 365", ("*.mail.protection.outlook.com",)),
-    (("mx.microsoft",), "Microsoft 365", ()),  # one zone a tenant: only the exact host fits
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +48,7 @@ async def _without_mx(resolver: Resolver, domain: Domain, reason: str) -> MxProp
 
 def _recognise(hosts: list[str]) -> tuple[str | None, tuple[str, ...]]:
     """The provider that all of the hosts belong to, and patterns that say more than the exact list."""
-    for suffixes, provider, patterns in _PROVIDERS:
-        if hosts and all(any(_within(host, suffix) for suffix in suffixes) for host in hosts):
-            return provider, () if set(patterns) == set(hosts) else patterns
-    return None, ()
-
-
-def _within(host: str, suffix: str) -> bool:
-    return host == suffix or host.endswith("." + suffix)
+    provider = recognise(hosts)
+    if provider is None:
+        return None, ()
+    return provider.name, () if set(provider.patterns) == set(hosts) else provider.patterns

@@ -20,13 +20,15 @@ from mailward.notify.mails import (
     InvitationLetter,
     ascii_address,
     build_invitation_mail,
+    build_notice,
     build_password_mail,
     build_problem_mail,
     build_test_mail,
     sender_domain,
 )
 from mailward.store.aio import in_store
-from mailward.store.services import notifications
+from mailward.store.models import Notice
+from mailward.store.services import notices, notifications
 from mailward.store.services.notifications import Letter
 
 _log = logging.getLogger(__name__)
@@ -63,6 +65,45 @@ async def deliver(settings: Settings, message_ids: Sequence[str]) -> Mapping[str
     await _note_failures(letters, failed)
     await _judge_relay(failed, sent=len(failed) < sum(letter is not None for letter in letters))
     return failed
+
+
+async def deliver_notices(settings: Settings, message_ids: Sequence[str]) -> Mapping[str, MailerError]:
+    """Send these notices. Returns those that failed, with the reason."""
+    found = [await in_store(notices.unsent, message_id) for message_id in message_ids]
+    waiting = [notice for notice in found if notice is not None]
+    failed: dict[str, MailerError] = {}
+    for notice in waiting:
+        try:
+            _check_sender(settings)
+            async with RelaySession(settings.relay) as session:
+                to = ascii_address(notice.recipient)
+                await session.send(await in_store(_notice_mail, settings, notice, to), [to])
+        except ValueError as error:
+            failed[notice.message_id] = RecipientRefused(str(error), temporary=False)
+        except MailerError as error:
+            failed[notice.message_id] = error
+        if failure := failed.get(notice.message_id):
+            await in_store(notices.mark_failed, notice, failure.detail)
+            _log.warning("notice-not-sent", extra={"message_id": notice.message_id, "detail": failure.detail})
+        else:
+            await in_store(notices.mark_sent, notice)
+            _log.info("notice-sent", extra={"message_id": notice.message_id})
+    if waiting:
+        await _judge_relay(failed, sent=len(failed) < len(waiting))
+    return failed
+
+
+def _notice_mail(settings: Settings, notice: Notice, to: str) -> bytes:
+    sender = settings.relay.sender
+    return build_notice(
+        to,
+        subject=notice.subject,
+        lines=notice.lines,
+        page=f"{settings.console_url}/domains/{notice.domain.name}/mx/",
+        sender=sender,
+        message_id=f"<{notice.message_id}@{sender_domain(sender)}>",
+        date=notice.queued_at,
+    )
 
 
 async def send_test(settings: Settings, recipient: str) -> None:

@@ -172,6 +172,32 @@ def build_password_mail(
     )
 
 
+def build_notice(
+    recipient: str,
+    *,
+    subject: str,
+    lines: Sequence[str],
+    page: str,
+    sender: str,
+    message_id: str,
+    date: datetime,
+) -> bytes:
+    """A mail about one domain. `page`: where it stands on the console; who has no login gets an error there."""
+    body = [*lines, "", "On the console:", page]
+    return _build(
+        sender=sender, recipient=recipient, subject=subject, body=body, message_id=message_id, date=date
+    )
+
+
+def wrapped(text: str) -> list[str]:
+    """Prose as lines of a mail."""
+    return _wrapped(_one_line_whole(text))
+
+
+def _one_line_whole(text: str) -> str:
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
 def ascii_address(address: str) -> str:
     """`address` as it may stand in a header and an envelope (RFC 5321 section 4.1.2, dot-string).
 

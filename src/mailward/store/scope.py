@@ -25,6 +25,9 @@ from mailward.store.models import (
     DomainRecipient,
     Invitation,
     Membership,
+    MxChange,
+    MxFollow,
+    Notice,
     Notification,
     Organisation,
     PolicyVersion,
@@ -79,6 +82,15 @@ class Scope:
 
     def domain_events(self) -> QuerySet[DomainEvent]:
         return self._of(DomainEvent)
+
+    def mx_changes(self) -> QuerySet[MxChange]:
+        return self._of(MxChange)
+
+    def mx_follows(self) -> QuerySet[MxFollow]:
+        return self._of(MxFollow)
+
+    def notices(self) -> QuerySet[Notice]:
+        return self._of(Notice)
 
     def record_checks(self) -> QuerySet[RecordCheck]:
         return self._of(RecordCheck)

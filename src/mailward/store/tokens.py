@@ -22,5 +22,10 @@ def make_delegation_token() -> str:
     return _make(ADDRESS_LETTERS)
 
 
+def make_veto_token() -> str:
+    """For a link in a mail: whoever has it may object to one change."""
+    return _make(CLAIM_LETTERS)
+
+
 def _make(letters: int) -> str:
     return "".join(secrets.choice(_LETTERS) for _ in range(letters))

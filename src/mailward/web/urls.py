@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("mailward.web.pages.domains.urls")),
     path("", include("mailward.web.pages.checks.urls")),
     path("", include("mailward.web.pages.policies.urls")),
+    path("", include("mailward.web.pages.mx.urls")),
     path("", include("mailward.web.pages.reports.urls")),
     path("", include("mailward.web.pages.quarantine.urls")),
     path("", include("mailward.web.pages.problems.urls")),

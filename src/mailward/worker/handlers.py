@@ -101,6 +101,20 @@ async def seen(settings: Settings, items: Sequence[Claimed]) -> Failures:
     return {item.id: Failure(reason) for item, reason in zip(items, reasons, strict=True) if reason}
 
 
+async def follow(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are ids of domains whose policy follows their MX records, and may have to change."""
+    from mailward.worker.following import follow_domain
+
+    reasons = await asyncio.gather(*(follow_domain(settings, int(item.key)) for item in items))
+    return {item.id: Failure(reason) for item, reason in zip(items, reasons, strict=True) if reason}
+
+
+async def notice(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are those of store.models.Notice."""
+    failed = await deliver.deliver_notices(settings, [item.key for item in items])
+    return {item.id: _mail_failure(failed[item.key], item) for item in items if item.key in failed}
+
+
 async def orphans(_settings: Settings, items: Sequence[Claimed]) -> Failures:
     """One key. A window at a time: the payload says where it begins."""
     for item in items:
@@ -160,6 +174,9 @@ HANDLERS = (
         longest_wait=timedelta(minutes=5),
         lanes=2,
     ),
+    # a look at MX hosts has its own deadline of some seconds
+    Handler("follow", follow, batch=10, lease=timedelta(minutes=5)),
+    Handler("notice", notice, batch=10, lease=timedelta(minutes=30), longest_wait=timedelta(minutes=10)),
     Handler("seen", seen, batch=20, lease=timedelta(minutes=2)),
     Handler("orphans", orphans, batch=1),
     # four minutes for the MX hosts of a domain, and as long for what began late

@@ -9,7 +9,7 @@ from mailward.config import Settings
 from mailward.net import clock
 from mailward.notify import deliver
 from mailward.store.aio import in_store
-from mailward.store.services import certificates, fetches, housekeeping, notifications, watching
+from mailward.store.services import certificates, fetches, following, housekeeping, notifications, watching
 from mailward.worker.handlers import HANDLERS
 from mailward.worker.introduction import check_introduction
 
@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 _RECORDS_A_MINUTE = 100
 """144,000 domains a day; a zone's servers are asked four or five questions for each."""
 _VERIFICATIONS_AN_HOUR = 1_000
+_FOLLOWED_A_MINUTE = 500
 _WATCHED_AT_ONCE = 500
 """In the queue: the timer runs four times a minute, so 120,000 domains an hour."""
 
@@ -59,6 +60,10 @@ async def sweep_watching(settings: Settings) -> None:
     await in_store(watching.sweep, settings)
 
 
+async def follow_mx(_settings: Settings) -> None:
+    await in_store(following.put_due, _FOLLOWED_A_MINUTE)
+
+
 async def verify_again(_settings: Settings) -> None:
     await in_store(housekeeping.put_verifications, _VERIFICATIONS_AN_HOUR)
 
@@ -90,6 +95,7 @@ TIMED = (
     Timed("certificate-sweep", timedelta(days=1), sweep_certificates),
     Timed("introduction", timedelta(days=1), introduce),
     Timed("watch-sweep", timedelta(hours=1), sweep_watching),
+    Timed("follow", timedelta(minutes=1), follow_mx),
     Timed("verify", timedelta(hours=1), verify_again),
     Timed("sweep", timedelta(hours=1), sweep),
     Timed("fetches-sweep", timedelta(hours=1), sweep_fetches),

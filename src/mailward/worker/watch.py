@@ -15,9 +15,9 @@ from mailward.net.fetch import introduce
 from mailward.net.guard import make_probe_guard
 from mailward.net.quota import too_many
 from mailward.net.resolver import Resolver, make_resolver
-from mailward.probe.observe import Observer, Ways
+from mailward.probe.observe import Observer, Ways, mx_names
 from mailward.store.aio import in_store
-from mailward.store.services import mxlooks, watching
+from mailward.store.services import following, mxlooks, watching
 from mailward.store.services.watching import Seen
 from mailward.worker.sessions import Answer, Sessions, Wish
 
@@ -54,6 +54,8 @@ class Watcher:
         unobserved = tuple((f"{facts.policy_host.name} at {fetch.address}", fetch.message) for fetch in blind)
         seen = replace(seen, unobserved=(*seen.unobserved, *unobserved))
         moved = await in_store(watching.keep, domain_id, seen, self.settings)
+        if facts.mx.was_found:
+            await in_store(following.consider, domain_id, mx_names(Domain(plan.name), facts.mx))
         if moved is not None and (moved.opened or moved.closed):
             extra = {"domain": plan.name, "opened": len(moved.opened), "closed": len(moved.closed)}
             _log.info("watch-moved", extra=extra)

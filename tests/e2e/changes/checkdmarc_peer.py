@@ -7,13 +7,21 @@ import time
 
 from checkdmarc.mta_sts import check_mta_sts
 
+
+def wait_for_end(ended: threading.Event) -> None:
+    sys.stdin.read()
+    ended.set()
+
+
 ended = threading.Event()
-threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+threading.Thread(target=wait_for_end, args=(ended,), daemon=True).start()
 while not ended.is_set():
     found = check_mta_sts(sys.argv[1], nameservers=["127.0.0.1"])
     if found["valid"]:
         policy = found["policy"]
-        print(json.dumps(["VALID", found["id"], policy["max_age"], policy["mode"]]), flush=True)
+        values = ["VALID", found["id"], policy["max_age"], policy["mode"]]
     else:
-        print(json.dumps([f"INVALID {found.get('error')}", None, None, None]), flush=True)
+        values = [f"INVALID {found.get('error')}", None, None, None]
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
     time.sleep(0.2)

@@ -49,5 +49,4 @@ def test_p12_strangers_see_every_change_whole(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_p12_strangers_see_a_thousand_changes_whole(tmp_path: Path) -> None:
     found = watch(tmp_path, 1_000, 24)
-    print(found)
     _judge(found, 1_000)

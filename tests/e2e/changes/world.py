@@ -2,9 +2,9 @@
 
     unshare --net --mount python -m tests.e2e.changes.world FOLDER CHANGES KILLS
 
-Inside: the customer's DNS on 127.0.0.1:53, `mailward serve` (nameserver, worker, the first policy host on 127.0.0.2:443), a
-second policy host on 127.0.0.3:443. Every few changes a process is killed with SIGKILL. Each max_age is used once, so that a
-body tells which version it is. The last line of the output is a JSON object.
+Inside: the customer's DNS on 127.0.0.1:53, `mailward serve` (nameserver, worker, the first policy host on
+127.0.0.2:443), a second policy host on 127.0.0.3:443. Every few changes a process is killed with SIGKILL. Each max_age
+is used once, so that a body tells which version it is. The last line of the output is a JSON object.
 """
 
 import json
@@ -300,7 +300,7 @@ def main() -> None:
     subprocess.run(
         ["mount", "--bind", str(folder / "resolv.conf"), str(Path("/etc/resolv.conf").resolve())], check=True
     )
-    print(json.dumps(run(folder, int(sys.argv[2]), int(sys.argv[3]))))
+    sys.stdout.write(json.dumps(run(folder, int(sys.argv[2]), int(sys.argv[3]))) + "\n")
 
 
 if __name__ == "__main__":

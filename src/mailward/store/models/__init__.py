@@ -8,7 +8,7 @@ from mailward.store.models.certificates import (
     CertificateCare,
     CertificateSequence,
 )
-from mailward.store.models.changes import DomainEvent, VersionStep
+from mailward.store.models.changes import DomainEvent, MxChange, MxFollow, Notice, VersionStep
 from mailward.store.models.domains import (
     Domain,
     DomainRecipient,
@@ -61,8 +61,11 @@ __all__ = [
     "HostingGeneration",
     "Invitation",
     "Membership",
+    "MxChange",
+    "MxFollow",
     "MxLook",
     "MxTarget",
+    "Notice",
     "Notification",
     "Organisation",
     "OutboxItem",

@@ -43,3 +43,67 @@ class VersionStep(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["version", "kind", "place"], name="one_step_a_place")]
+
+
+class MxFollow(models.Model):
+    """Whether a domain's policy follows its MX records. No row: it does not."""
+
+    domain = models.OneToOneField(
+        Domain, primary_key=True, on_delete=models.CASCADE, related_name="mx_follow"
+    )
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
+    mode = models.CharField(max_length=10, default="off")
+    """core.mtasts.follow.Follow"""
+
+
+class MxChange(models.Model):
+    """A difference between live MX records and the policy, or one that is to come, and what becomes of it."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="mx_changes")
+    kind = models.CharField(max_length=10)
+    """`appeared`: a host outside the policy; `departed`: a pattern that covers none; `planned`: a host to come."""
+    subject = models.CharField(max_length=253)
+    """The MX host, or the pattern."""
+    patterns = models.JSONField(default=list)
+    """What the policy gains or loses."""
+    state = models.CharField(max_length=10)
+    """`noticed` (to be asked of all servers), `waiting`, then `done`, `vetoed`, `withdrawn` or `refused`."""
+    noticed_at = models.DateTimeField()
+    due_at = models.DateTimeField(null=True)
+    """When the policy changes, unless somebody objects; of planned ones: when the host is to be live."""
+    ended_at = models.DateTimeField(null=True)
+    author = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    """Who planned it, or objected."""
+    veto_hash = models.CharField(max_length=64, blank=True, db_index=True)
+    """SHA-256 of the token in the link by which whoever got the mail may object."""
+    detail = models.CharField(max_length=500, blank=True)
+    """Why it waits, or how it ended."""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["domain", "kind", "subject"],
+                condition=models.Q(ended_at__isnull=True),
+                name="one_open_change_a_subject",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["due_at"], condition=models.Q(ended_at__isnull=True), name="open_mx_changes_by_time"
+            )
+        ]
+
+
+class Notice(models.Model):
+    """A mail to one person about one domain, kept until the relay has taken it."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="+")
+    recipient = models.EmailField()
+    subject = models.CharField(max_length=200)
+    lines = models.JSONField(default=list)
+    message_id = models.CharField(max_length=100, unique=True)
+    queued_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=500, blank=True)

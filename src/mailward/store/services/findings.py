@@ -22,6 +22,8 @@ from mailward.store.services import outbox
 from mailward.store.services.problems import close_gone
 
 _MAX_EVIDENCE_CHARACTERS = 500
+_AT_ONCE = frozenset((Code.MX_NOT_IN_POLICY.value,))
+"""Not gathered with other domains first: mail is refused from now on, or somebody forges the DNS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def open_cause(cause: Cause, rules: Rules) -> int:
     touched.save()
     Problem.objects.filter(pk=problem.pk, last_day__lt=now.date()).update(last_day=now.date())
     if is_new or (joined and DomainRecipient.objects.filter(domain_id=cause.domain_id).exists()):
-        settled = now + timedelta(minutes=rules.settle_minutes)
+        settled = now if cause.code in _AT_ONCE else now + timedelta(minutes=rules.settle_minutes)
         outbox.put("notify", str(problem.pk), available_at=settled)
     return problem.pk
 

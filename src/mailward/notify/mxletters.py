@@ -1,0 +1,48 @@
+"""What people are told when a policy is about to follow the MX records."""
+
+from datetime import datetime
+
+from mailward.notify.mails import wrapped
+
+
+def announced(
+    domain: str, kind: str, subject: str, patterns: tuple[str, ...], why: str, due_at: datetime, link: str
+) -> tuple[str, list[str]]:
+    """Subject and lines. `subject`: the MX host, or the pattern that covers none."""
+    listed = ", ".join(patterns)
+    when = f"{due_at:%d %B %Y, %H:%M} UTC"
+    if kind == "appeared":
+        title = f"{domain}: {subject} is to join the MTA-STS policy"
+        lines = [
+            *wrapped(
+                f"The DNS of {domain} has a new MX host, {subject}, which its policy does not cover. Senders that "
+                "enforce the policy do not deliver there: they try the others, and return the mail when none takes it."
+            ),
+            "",
+            *wrapped(f"On {when} the policy gains: {listed}. {why}"),
+            "",
+            *wrapped(
+                "If nobody of yours made that change, somebody forges your DNS or has got into it: then object, and "
+                "look at the MX records at your DNS provider."
+            ),
+        ]
+    else:
+        title = f"{domain}: {subject} is to leave the MTA-STS policy"
+        lines = [
+            *wrapped(f"No MX host of {domain} is covered by {subject} any more. {why}"),
+            "",
+            *wrapped(
+                f"On {when} the policy loses: {listed}. Senders that hold an older copy trust it for longer."
+            ),
+        ]
+    return title, [*lines, "", "To object, so that the policy stays as it is:", link]
+
+
+def refused(domain: str, subject: str, reason: str) -> tuple[str, list[str]]:
+    title = f"{domain}: the policy does not follow the MX records"
+    lines = [
+        *wrapped(f"{subject}: {reason}"),
+        "",
+        *wrapped("The policy stays as it is until a person changes it. Senders go by what it says now."),
+    ]
+    return title, lines

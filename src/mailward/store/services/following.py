@@ -1,0 +1,207 @@
+"""MX records that differ from the policy: noticed, announced, objected to, carried out; all of it in the history."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from mailward.core.mtasts.change import ChangeFacts
+from mailward.core.mtasts.follow import Follow, compare, narrow, patterns_for, widen
+from mailward.core.names import matches_mx
+from mailward.net import clock
+from mailward.store.models import Domain, MxChange, MxFollow, OutboxItem
+from mailward.store.services import history, outbox
+from mailward.store.services.notices import queue_notice
+from mailward.store.services.policies import ChangeRefused, PolicyUnchanged, change_policy, policy_of
+
+MOST_OPEN = 50
+"""Of one domain: whoever forges MX records makes no more rows than that."""
+_CHARACTERS = 500
+
+
+@transaction.atomic
+def set_follow(organisation_id: int, domain_id: int, mode: Follow, *, author_id: int | None) -> bool:
+    """False: it is so already. What waits for its time is withdrawn when following ends. Raises Domain.DoesNotExist."""
+    domain = Domain.objects.select_for_update().get(pk=domain_id, organisation_id=organisation_id)
+    row, _ = MxFollow.objects.get_or_create(domain=domain, defaults={"organisation_id": organisation_id})
+    if row.mode == mode:
+        return False
+    MxFollow.objects.filter(pk=row.pk).update(mode=mode)
+    history.note(
+        organisation_id, domain_id, "mx-follow", f"Following the MX records: {mode}", author_id=author_id
+    )
+    if mode is Follow.OFF:
+        for each in MxChange.objects.filter(domain=domain, ended_at=None).exclude(kind="planned"):
+            _end(each, "withdrawn", "following the MX records was switched off")
+    return True
+
+
+@transaction.atomic
+def consider(domain_id: int, hosts: Sequence[str]) -> None:
+    """Compare what a look at the DNS has found with the policy. Nothing follows here but rows and questions to ask."""
+    domain = Domain.objects.select_related("current_version", "mx_follow").filter(pk=domain_id).first()
+    if domain is None or domain.current_version is None or not hosts:
+        return
+    found = compare(policy_of(domain.current_version), hosts)
+    there = {(row.kind, row.subject): row for row in MxChange.objects.filter(domain=domain, ended_at=None)}
+    for (kind, subject), row in there.items():
+        if kind == "planned" and any(matches_mx(subject, host) for host in hosts):
+            _end(row, "done", "it is live")
+        elif kind == "appeared" and subject not in found.uncovered:
+            _end(row, "withdrawn", "DNS names it no longer, or the policy covers it")
+        elif kind == "departed" and subject not in found.unused:
+            _end(row, "withdrawn", "DNS names it again, or the policy does not")
+    follow = Follow(domain.mx_follow.mode) if hasattr(domain, "mx_follow") else Follow.OFF
+    if follow is Follow.OFF:
+        return
+    wanted = [("appeared", host, patterns_for(host, follow)) for host in found.uncovered]
+    planned = {subject for kind, subject in there if kind == "planned"}
+    # while a live host is refused, what covers nothing is part of that change
+    departed = () if found.uncovered else (each for each in found.unused if each not in planned)
+    wanted += [("departed", pattern, (pattern,)) for pattern in departed]
+    for kind, subject, patterns in wanted[: max(0, MOST_OPEN - len(there))]:
+        if patterns and (kind, subject) not in there and not _was_refused(domain, kind, subject):
+            MxChange.objects.create(
+                organisation_id=domain.organisation_id,
+                domain=domain,
+                kind=kind,
+                subject=subject,
+                patterns=list(patterns),
+                state="noticed",
+                noticed_at=clock.now(),
+            )
+    if MxChange.objects.filter(domain=domain, ended_at=None, state="noticed").exists():
+        outbox.put("follow", str(domain.pk))
+
+
+def _was_refused(domain: Domain, kind: str, subject: str) -> bool:
+    """Whether a person objected, or it was refused, since the policy last changed: asked once, not every hour."""
+    since = domain.current_version.created_at if domain.current_version else clock.now()
+    rows = MxChange.objects.filter(domain=domain, kind=kind, subject=subject, noticed_at__gte=since)
+    return rows.filter(state__in=("vetoed", "refused")).exists()
+
+
+def put_due(limit: int) -> None:
+    """Ask for what is due."""
+    rows = MxChange.objects.filter(ended_at=None, state="waiting", due_at__lte=clock.now())
+    keys = {str(each) for each in rows.exclude(kind="planned").values_list("domain_id", flat=True)[:limit]}
+    waiting = set(OutboxItem.objects.filter(kind="follow", key__in=keys).values_list("key", flat=True))
+    outbox.put_many(outbox.Item("follow", key) for key in keys - waiting)
+
+
+def open_changes(domain_id: int) -> list[MxChange]:
+    """Those that a worker has to do something about, now or later."""
+    rows = MxChange.objects.filter(domain_id=domain_id, ended_at=None).exclude(kind="planned")
+    return list(rows.order_by("id"))
+
+
+@transaction.atomic
+def announce(
+    change_id: int, due_at: datetime, why: str, veto_hash: str, subject: str, lines: Sequence[str]
+) -> bool:
+    """All servers agree: the policy changes at `due_at`, unless somebody objects; people are told. False: it is over.
+
+    `veto_hash`: of the token in the mail's link, SHA-256 in hexadecimal.
+    """
+    row = MxChange.objects.select_for_update().filter(pk=change_id, ended_at=None, state="noticed").first()
+    if row is None:
+        return False
+    MxChange.objects.filter(pk=row.pk).update(
+        state="waiting", due_at=due_at, detail=why[:_CHARACTERS], veto_hash=veto_hash
+    )
+    told = "gains" if row.kind == "appeared" else "loses"
+    text = (
+        f"The policy {told} {', '.join(row.patterns)} at {due_at:%Y-%m-%d %H:%M} UTC unless somebody objects"
+    )
+    history.note(row.organisation_id, row.domain_id, "mx-announced", text, reason=why)
+    queue_notice(row.organisation_id, row.domain_id, subject, lines)
+    return True
+
+
+@transaction.atomic
+def carry_out(change_id: int, facts: ChangeFacts, letter: Callable[[str], tuple[str, Sequence[str]]]) -> str:
+    """Change the policy. Returns why it was refused, which people are told by `letter`; empty: it is done, or over."""
+    row = MxChange.objects.select_for_update().filter(pk=change_id, ended_at=None, state="waiting").first()
+    if row is None:
+        return ""
+    domain = Domain.objects.select_related("current_version").get(pk=row.domain_id)
+    if domain.current_version is None:
+        _end(row, "withdrawn", "there is no policy any more")
+        return ""
+    before = policy_of(domain.current_version)
+    policy = widen(before, row.patterns) if row.kind == "appeared" else narrow(before, row.patterns)
+    reason = f"Follows the MX records: {row.subject} {'appeared' if row.kind == 'appeared' else 'has gone'}"
+    try:
+        if policy is None:
+            raise PolicyUnchanged
+        change_policy(row.organisation_id, row.domain_id, policy, facts, author_id=None, reason=reason)
+    except PolicyUnchanged:
+        _end(row, "withdrawn", "the policy says so already")
+    except ChangeRefused as error:
+        _end(row, "refused", str(error))
+        queue_notice(row.organisation_id, row.domain_id, *letter(str(error)))
+        return str(error)
+    else:
+        _end(row, "done", "")
+    return ""
+
+
+def by_veto_token(token: str) -> MxChange | None:
+    """The change that this link is about, whatever has become of it; None: there is none such."""
+    found = hashlib.sha256(token.encode()).hexdigest()
+    return MxChange.objects.filter(veto_hash=found).select_related("domain").first()
+
+
+def explain(change_id: int, why: str) -> None:
+    """Why it goes on waiting."""
+    MxChange.objects.filter(pk=change_id, ended_at=None).update(detail=why[:_CHARACTERS])
+
+
+@transaction.atomic
+def end(change_id: int, state: str, detail: str, *, author_id: int | None = None) -> bool:
+    """It is over. False: it was already."""
+    row = MxChange.objects.select_for_update().filter(pk=change_id, ended_at=None).first()
+    if row is None:
+        return False
+    _end(row, state, detail, author_id=author_id)
+    return True
+
+
+def _end(row: MxChange, state: str, detail: str, *, author_id: int | None = None) -> None:
+    MxChange.objects.filter(pk=row.pk).update(
+        state=state, ended_at=clock.now(), detail=detail[:_CHARACTERS], author_id=author_id or row.author_id
+    )
+    text = f"MX change of {row.subject} ({row.kind}): {state}"
+    history.note(row.organisation_id, row.domain_id, f"mx-{state}", text, author_id=author_id, reason=detail)
+
+
+@transaction.atomic
+def plan(
+    organisation_id: int, domain_id: int, pattern: str, expected_at: datetime, *, author_id: int | None
+) -> MxChange:
+    """An MX host is to come; the policy covers it already. One that was planned before gets the new date."""
+    row, is_new = MxChange.objects.get_or_create(
+        domain_id=domain_id,
+        kind="planned",
+        subject=pattern,
+        ended_at=None,
+        defaults={
+            "organisation_id": organisation_id,
+            "patterns": [pattern],
+            "state": "waiting",
+            "noticed_at": clock.now(),
+            "due_at": expected_at,
+            "author_id": author_id,
+        },
+    )
+    if not is_new:
+        MxChange.objects.filter(pk=row.pk).update(due_at=expected_at)
+    text = f"MX host {pattern} is to come on {expected_at:%Y-%m-%d}"
+    history.note(organisation_id, domain_id, "mx-planned", text, author_id=author_id)
+    return row
+
+
+def departure_due(ttl_seconds: int, wait: timedelta) -> datetime:
+    """When a host name may leave the policy: resolvers keep the MX record for its TTL, and mail is under way."""
+    return clock.now() + max(timedelta(seconds=min(ttl_seconds, 604_800)), wait)

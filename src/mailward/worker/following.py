@@ -1,0 +1,131 @@
+"""The policy follows the MX records: all servers asked, people told, time to object, then changed.
+
+A look at the DNS only leaves rows (store.services.following.consider). From there on: every authoritative server of the
+domain is asked directly, and the resolver, which refuses what DNSSEC does not prove; only when all say the same is the
+change announced, and only when they all say it still, at the end, is it made - unless it would lock mail out.
+"""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from mailward.config import Settings
+from mailward.core.mtasts.follow import narrow, why_not_agreed, widen
+from mailward.core.mtasts.policy import Policy
+from mailward.core.names import Domain as DomainName
+from mailward.core.names import matches_mx
+from mailward.net import clock
+from mailward.net.resolver import Answer, Status, make_resolver
+from mailward.notify import mxletters
+from mailward.store.aio import in_store
+from mailward.store.models import Domain, MxChange
+from mailward.store.services import following
+from mailward.store.services.policies import policy_of
+from mailward.store.tokens import make_veto_token
+from mailward.worker.changing import learn_facts
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Agreed:
+    hosts: tuple[str, ...]
+    ttl_seconds: int
+    why: str
+    """Who said so."""
+
+
+async def follow_domain(settings: Settings, domain_id: int) -> str:
+    """Bring the open changes of a domain one step further; otherwise why not yet."""
+    found = await in_store(_open, domain_id)
+    if found is None:
+        return ""
+    name, policy, rows = found
+    now = clock.now()
+    rows = [row for row in rows if row.state == "noticed" or (row.due_at is not None and row.due_at <= now)]
+    if not rows:
+        return ""
+    agreed = await _ask_all(settings, name)
+    if isinstance(agreed, str):
+        for row in rows:
+            await in_store(following.explain, row.pk, agreed)
+        return agreed
+    for row in rows:
+        if (gone := _why_over(row, agreed.hosts)) is not None:
+            await in_store(following.end, row.pk, "withdrawn", gone)
+        elif row.state == "noticed":
+            await _announce(settings, name, row, agreed)
+        else:
+            await _carry_out(settings, name, row, policy)
+    return ""
+
+
+def _why_over(row: MxChange, hosts: tuple[str, ...]) -> str | None:
+    if row.kind == "appeared":
+        return None if row.subject in hosts else "no authoritative server names it"
+    covered = any(matches_mx(row.subject, host) for host in hosts)
+    return "the authoritative servers name it" if covered else None
+
+
+async def _announce(settings: Settings, name: DomainName, row: MxChange, agreed: _Agreed) -> None:
+    wait = timedelta(hours=settings.follow.wait_hours)
+    due_at = clock.now() + wait
+    if row.kind == "departed":
+        due_at = following.departure_due(agreed.ttl_seconds, wait)
+    token = make_veto_token()
+    link = f"{settings.console_url}/veto/{token}/"
+    title, lines = mxletters.announced(
+        name, row.kind, row.subject, tuple(row.patterns), agreed.why, due_at, link
+    )
+    veto_hash = hashlib.sha256(token.encode()).hexdigest()
+    if await in_store(following.announce, row.pk, due_at, agreed.why, veto_hash, title, lines):
+        _log.info("mx-change-announced", extra={"domain": name, "subject": row.subject, "due": due_at})
+
+
+async def _carry_out(settings: Settings, name: DomainName, row: MxChange, policy: Policy) -> None:
+    change = widen(policy, row.patterns) if row.kind == "appeared" else narrow(policy, row.patterns)
+    if change is None:
+        await in_store(following.end, row.pk, "refused", "no mx line would be left")
+        return
+    facts = await learn_facts(settings, row.domain_id, change)
+    letter = partial(mxletters.refused, name, row.subject)
+    if refused := await in_store(following.carry_out, row.pk, facts, letter):
+        _log.warning("mx-change-refused", extra={"domain": name, "reason": refused})
+
+
+async def _ask_all(settings: Settings, name: DomainName) -> _Agreed | str:
+    """What all servers say, or why they do not."""
+    resolver = make_resolver(settings.dns)
+    everywhere = await resolver.lookup_everywhere(name, "MX")
+    validated = await resolver.mx(name)
+    answers = {place: _hosts(answer) for place, answer in everywhere.items()}
+    known = None if validated.status is Status.FAILED else validated.records
+    if reason := why_not_agreed(answers, known):
+        return reason
+    proved = "DNSSEC proves it" if validated.authenticated else "the zone is not signed"
+    count = (
+        f"All {len(answers)} servers of its zone say so"
+        if len(answers) > 1
+        else "The server of its zone says so"
+    )
+    return _Agreed(
+        validated.records,
+        max((answer.ttl for answer in everywhere.values()), default=0),
+        f"{count}; {proved}.",
+    )
+
+
+def _hosts(answer: Answer[str] | Answer[bytes]) -> tuple[str, ...] | None:
+    if answer.status is Status.FAILED:
+        return None
+    records = (each for each in answer.records if isinstance(each, str))
+    return tuple(sorted({each.partition(" ")[2] for each in records} - {".", ""}))
+
+
+def _open(domain_id: int) -> tuple[DomainName, Policy, list[MxChange]] | None:
+    domain = Domain.objects.select_related("current_version").filter(pk=domain_id).first()
+    if domain is None or domain.current_version is None:
+        return None
+    return DomainName(domain.name), policy_of(domain.current_version), following.open_changes(domain_id)

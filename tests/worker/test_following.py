@@ -1,0 +1,169 @@
+"""The policy follows the MX records: with a real DNS server, a clock that is set, and the real outbox."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from tests.fakes.dns import FakeDns, Fault
+
+from mailward.config import Dns, Settings
+from mailward.core.mtasts.follow import Follow
+from mailward.core.mtasts.policy import Mode, Policy
+from mailward.net import clock
+from mailward.store.aio import in_store
+from mailward.store.models import Domain, DomainEvent, DomainRecipient, MxChange, Notice, PolicyVersion
+from mailward.store.services import following, outbox
+from mailward.store.services.policies import publish_policy
+from mailward.worker import loop
+from mailward.worker.handlers import HANDLERS
+
+pytestmark = pytest.mark.django_db(transaction=True)
+FOLLOW = next(handler for handler in HANDLERS if handler.kind == "follow")
+POLICY = Policy(Mode.ENFORCE, 604_800, ("mx1.example.test",))
+
+
+@pytest.fixture
+async def dns() -> AsyncIterator[FakeDns]:
+    async with FakeDns() as server:
+        server.set("example.test", "MX", "10 mx1.example.test.", "20 mx2.example.test.")
+        yield server
+
+
+@pytest.fixture
+def settings(dns: FakeDns) -> Settings:
+    return Settings(dns=Dns(resolvers=(dns.address,), authoritative_override=(dns.address,)))
+
+
+def start(domain: Domain, mode: Follow, *hosts: str) -> None:
+    publish_policy(domain.organisation_id, domain.pk, POLICY, author_id=None)
+    DomainRecipient.objects.create(
+        domain=domain, organisation_id=domain.organisation_id, email="ops@example.test"
+    )
+    following.set_follow(domain.organisation_id, domain.pk, mode, author_id=None)
+    following.consider(domain.pk, hosts)
+
+
+async def work(settings: Settings) -> None:
+    await in_store(following.put_due, 100)
+    await in_store(outbox.hasten, "follow")
+    await loop.work_once(settings, FOLLOW)
+
+
+def states() -> list[tuple[str, str, str]]:
+    return list(MxChange.objects.order_by("id").values_list("kind", "subject", "state"))
+
+
+def current() -> tuple[str, ...]:
+    version = PolicyVersion.objects.order_by("-number").first()
+    return tuple(version.mx) if version else ()
+
+
+BOTH = ("mx1.example.test", "mx2.example.test")
+
+
+@pytest.mark.parametrize("mode", [Follow.OFF, Follow.PROVIDERS])
+async def test_what_nobody_asked_for_is_left_alone(settings: Settings, domain: Domain, mode: Follow) -> None:
+    await in_store(start, domain, mode, *BOTH)
+    await work(settings)
+    assert await in_store(states) == []
+
+
+async def test_a_new_host_joins_after_the_wait(settings: Settings, domain: Domain) -> None:
+    await in_store(start, domain, Follow.ALL, *BOTH)
+    await work(settings)
+    assert await in_store(states) == [("appeared", "mx2.example.test", "waiting")]
+    assert await in_store(current) == ("mx1.example.test",)
+    notice = await in_store(Notice.objects.get)
+    assert notice.recipient == "ops@example.test"
+    assert "The server of its zone says so; the zone is not signed." in " ".join(notice.lines)
+    with clock.frozen(clock.now() + timedelta(hours=23)):
+        await work(settings)
+        assert await in_store(current) == ("mx1.example.test",)
+    with clock.frozen(clock.now() + timedelta(hours=25)):
+        await work(settings)
+        assert await in_store(current) == BOTH
+    assert await in_store(states) == [("appeared", "mx2.example.test", "done")]
+    told = await in_store(lambda: list(DomainEvent.objects.order_by("id").values_list("kind", flat=True)))
+    assert told == ["policy-changed", "mx-follow", "mx-announced", "policy-changed", "mx-done"]
+
+
+async def test_an_objection_by_the_link_in_the_mail_holds(settings: Settings, domain: Domain) -> None:
+    await in_store(start, domain, Follow.ALL, *BOTH)
+    await work(settings)
+    notice = await in_store(Notice.objects.get)
+    token = re.search(r"/veto/(\w+)/", " ".join(notice.lines))
+    assert token
+    row = await in_store(following.by_veto_token, token[1])
+    assert row is not None
+    assert await in_store(following.end, row.pk, "vetoed", "by the link")
+    with clock.frozen(clock.now() + timedelta(hours=25)):
+        await in_store(following.consider, domain.pk, BOTH)
+        await work(settings)
+    assert await in_store(current) == ("mx1.example.test",)
+    assert await in_store(states) == [("appeared", "mx2.example.test", "vetoed")]
+
+
+async def test_a_forged_answer_goes_nowhere(settings: Settings, domain: Domain, dns: FakeDns) -> None:
+    await in_store(start, domain, Follow.ALL, "mx1.example.test", "evil.example")
+    await work(settings)
+    assert await in_store(states) == [("appeared", "evil.example", "withdrawn")]
+    assert await in_store(Notice.objects.count) == 0
+
+
+async def test_who_is_not_answered_waits(settings: Settings, domain: Domain, dns: FakeDns) -> None:
+    dns.fail(Fault.SERVFAIL, "example.test", "MX")
+    await in_store(start, domain, Follow.ALL, *BOTH)
+    await work(settings)
+    [row] = await in_store(lambda: list(MxChange.objects.all()))
+    assert (row.state, row.detail) == ("noticed", "the resolver has no answer, or DNSSEC refuses it")
+    dns.heal()
+    await work(settings)
+    assert await in_store(states) == [("appeared", "mx2.example.test", "waiting")]
+
+
+async def test_what_disappears_before_its_time_is_withdrawn(
+    settings: Settings, domain: Domain, dns: FakeDns
+) -> None:
+    await in_store(start, domain, Follow.ALL, *BOTH)
+    await work(settings)
+    dns.set("example.test", "MX", "10 mx1.example.test.")
+    with clock.frozen(clock.now() + timedelta(hours=25)):
+        await work(settings)
+    assert await in_store(states) == [("appeared", "mx2.example.test", "withdrawn")]
+    assert await in_store(current) == ("mx1.example.test",)
+
+
+async def test_a_host_that_left_leaves_the_policy_after_its_ttl(
+    settings: Settings, domain: Domain, dns: FakeDns
+) -> None:
+    dns.ttl = 172_800
+    dns.set("example.test", "MX", "10 mx1.example.test.")
+    await in_store(start, domain, Follow.ALL, "mx1.example.test")
+    wide = Policy(Mode.ENFORCE, 604_800, BOTH)
+    await in_store(lambda: publish_policy(domain.organisation_id, domain.pk, wide, author_id=None))
+    await in_store(following.consider, domain.pk, ("mx1.example.test",))
+    await work(settings)
+    assert await in_store(states) == [("departed", "mx2.example.test", "waiting")]
+    with clock.frozen(clock.now() + timedelta(hours=47)):
+        await work(settings)
+        assert await in_store(current) == BOTH
+    with clock.frozen(clock.now() + timedelta(hours=49)):
+        await work(settings)
+        assert await in_store(current) == ("mx1.example.test",)
+
+
+async def test_what_was_planned_is_not_taken_out_and_ends_when_it_is_live(
+    settings: Settings, domain: Domain
+) -> None:
+    wide = Policy(Mode.ENFORCE, 604_800, BOTH)
+    await in_store(start, domain, Follow.ALL, "mx1.example.test")
+    await in_store(lambda: publish_policy(domain.organisation_id, domain.pk, wide, author_id=None))
+    soon = clock.now() + timedelta(days=3)
+    await in_store(
+        lambda: following.plan(domain.organisation_id, domain.pk, "mx2.example.test", soon, author_id=None)
+    )
+    await in_store(following.consider, domain.pk, ("mx1.example.test",))
+    assert await in_store(states) == [("planned", "mx2.example.test", "waiting")]
+    await in_store(following.consider, domain.pk, BOTH)
+    assert await in_store(states) == [("planned", "mx2.example.test", "done")]
