@@ -139,6 +139,11 @@ class Provider:
         with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
             return database.execute(query).fetchall()
 
+    def write(self, statement: str) -> None:
+        path = self.folder / "data" / "mailward.sqlite3"
+        with contextlib.closing(sqlite3.connect(path, timeout=10)) as database, database:
+            database.execute(statement)
+
 
 @contextmanager
 def running_provider(zones: Sequence[str], **pebble: Any) -> Iterator[Provider]:
