@@ -1,0 +1,78 @@
+"""What becomes of one row of a list: decided from what DNS and the domain's present policy say, without I/O."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mailward.core.importing.listing import Wish
+from mailward.core.mtasts.change import covers
+from mailward.core.mtasts.policy import Mode, Policy
+
+STARTING_MAX_AGE = 86_400
+"""A day: a mistake is forgotten tomorrow."""
+
+
+class Verdict(StrEnum):
+    NEW = "new"
+    """Added, with a policy."""
+    WITHOUT_POLICY = "without-policy"
+    """Added; nobody knows its MX hosts, so it waits for a person."""
+    TAKEOVER = "takeover"
+    """Added with the policy that is live elsewhere, as it is: same mode, max_age and patterns."""
+    THERE = "there"
+    """The organisation has it already: nothing is done."""
+    REFUSED = "refused"
+    UNREADABLE = "unreadable"
+
+
+ADDED = frozenset((Verdict.NEW, Verdict.WITHOUT_POLICY, Verdict.TAKEOVER))
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the world shows of a listed domain."""
+
+    hosts: tuple[str, ...] = ()
+    """Live MX hosts, where they were asked for."""
+    why_no_hosts: str = ""
+    live: Policy | None = None
+    """The policy that is served and announced elsewhere; None: there is none."""
+    is_hidden: bool = False
+    """A record announces one, and it could not be fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    verdict: Verdict
+    policy: Policy | None
+    reason: str = ""
+
+
+def decide(wish: Wish, seen: Seen, *, is_there: bool) -> Decision:
+    """A policy that senders hold is never weakened by moving here, whatever the list says: RFC 8461 section 8.3."""
+    if is_there:
+        return Decision(Verdict.THERE, None, "You have it already.")
+    live = seen.live
+    if live is not None and live.mode is not Mode.NONE:
+        uncovered = [host for host in wish.mx or seen.hosts if not covers(live, host)]
+        note = "" if not uncovered else f" It does not cover {', '.join(uncovered[:3])}."
+        wanted = wish.policy
+        if wanted is not None and (wanted.mode, set(wanted.mx)) != (live.mode, set(live.mx)):
+            note += " The list wants another policy: change it once this one is served from here."
+        policy = Policy(live.mode, live.max_age_seconds, live.mx)
+        return Decision(
+            Verdict.TAKEOVER, policy, f"Its live policy ({live.mode}) is taken over as it is.{note}"
+        )
+    if seen.is_hidden:
+        reason = "Its record announces a policy that could not be fetched. Senders may hold it: it is not replaced."
+        return Decision(Verdict.WITHOUT_POLICY, None, reason)
+    if wish.policy is not None and wish.policy.mode is Mode.ENFORCE:
+        return Decision(
+            Verdict.REFUSED,
+            None,
+            "From no policy to enforce: no report has shown that it is safe. List it as testing.",
+        )
+    if wish.policy is not None:
+        return Decision(Verdict.NEW, wish.policy)
+    if hosts := wish.mx or seen.hosts:
+        return Decision(Verdict.NEW, Policy(Mode.TESTING, STARTING_MAX_AGE, hosts))
+    return Decision(Verdict.WITHOUT_POLICY, None, seen.why_no_hosts or "Its MX hosts are not known.")
