@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 
 from mailward.core.places import parse_place
+from mailward.core.rollout.conditions import Conditions
 
 _KEY = re.compile(r"`\$((?:\.\w+)+)")
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -425,6 +426,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     problems: Problems = Problems()
     watch: Watch = Watch()
     follow: Follow = Follow()
+    rollout: Conditions = Conditions()
     sender: Sender = Sender()
     tlsrpt: Tlsrpt = Tlsrpt()
 

@@ -22,15 +22,20 @@ from mailward.core.watch.keeping import pack_facts
 from mailward.net import clock
 from mailward.store.models import (
     AskedCheck,
+    ChangeState,
     Check,
     Domain,
+    DomainImport,
     DomainRecipient,
     Door,
+    ImportState,
     Invitation,
     Membership,
     MxChange,
+    PolicyProfile,
     Problem,
     ProblemDomain,
+    ProfileChange,
     QuarantinedMessage,
     RawMessage,
     Report,
@@ -83,6 +88,9 @@ class World:
     invitation: Invitation
     recipient: DomainRecipient
     check: Check
+    profile: PolicyProfile
+    change: ProfileChange
+    batch: DomainImport
     asked: AskedCheck
     """Alice's own."""
     mx_change: MxChange
@@ -106,6 +114,18 @@ def _member(world: World) -> dict[str, object]:
 
 def _check(world: World) -> dict[str, object]:
     return _domain(world) | {"check_id": world.check.pk}
+
+
+def _profile(world: World) -> dict[str, object]:
+    return {"profile_id": world.profile.pk}
+
+
+def _change(world: World) -> dict[str, object]:
+    return {"change_id": world.change.pk}
+
+
+def _batch(world: World) -> dict[str, object]:
+    return {"import_id": world.batch.pk}
 
 
 def _of_domain(whom: For, *, post_only: bool = False) -> Entry:
@@ -186,6 +206,23 @@ REGISTRY: dict[str, Entry] = {
         post_only=True,
     ),
     "veto": Entry(For.ANYBODY, lambda _: {"token": "made-up"}),
+    # the way to enforce
+    "rollout-list": Entry(For.READERS),
+    "domain-rollout": _of_domain(For.READERS),
+    "domain-promote": _of_domain(For.WRITERS, post_only=True),
+    "domain-rollout-choose": _of_domain(For.WRITERS, post_only=True),
+    # many at once
+    "profile-list": Entry(For.READERS),
+    "profile-new": Entry(For.WRITERS),
+    "profile-detail": Entry(For.READERS, _profile, owned=True),
+    "profile-members": Entry(For.WRITERS, _profile, owned=True, post_only=True),
+    "profile-change": Entry(For.WRITERS, _profile, owned=True, post_only=True),
+    "change-detail": Entry(For.READERS, _change, owned=True),
+    "change-act": Entry(For.WRITERS, _change, owned=True, post_only=True),
+    "domain-import": Entry(For.WRITERS),
+    "import-detail": Entry(For.READERS, _batch, owned=True),
+    "import-act": Entry(For.WRITERS, _batch, owned=True, post_only=True),
+    "import-records": Entry(For.READERS, lambda world: _batch(world) | {"form": "zone"}, owned=True),
     # reports
     "domain-home": _of_domain(For.READERS),
     "domain-reports": _of_domain(For.READERS),
@@ -238,7 +275,18 @@ def world(domain: Domain, alice_user: User, bob_user: User, rita_user: User) -> 
     ProblemDomain.objects.create(
         problem=problem, domain=domain, organisation=organisation, first_day=now.date(), last_day=now.date()
     )
+    profile = PolicyProfile.objects.create(
+        organisation=organisation, name="Shared", mode="testing", max_age_seconds=86_400
+    )
     return World(
+        profile=profile,
+        change=ProfileChange.objects.create(
+            organisation=organisation, profile=profile, mode="testing", max_age_seconds=604_800,
+            state=ChangeState.DRAFT,
+        ),
+        batch=DomainImport.objects.create(
+            organisation=organisation, source="domains.csv", state=ImportState.PLANNED
+        ),
         domain=domain,
         report=report,
         quarantined=QuarantinedMessage.objects.create(

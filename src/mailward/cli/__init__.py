@@ -39,6 +39,9 @@ COMMANDS = {
     ),
     "check": Command("check", "Tell what senders see at a domain, and what they do."),
     "survey": Command("survey", "Check many domains, and tell what they add up to."),
+    "domains import": Command(
+        "domain_import", "Add the domains of a CSV file, zone file or PowerDNS server.", is_group=True
+    ),
     "user list": Command("user", "List who has an account, and with which role.", is_group=True),
     "user link": Command("user", "Print a one-time link to set a new password.", is_group=True),
     "certificates": Command("certificates", "Tell how the certificates of all domains stand."),

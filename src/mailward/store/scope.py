@@ -22,7 +22,9 @@ from mailward.store.models import (
     DailySessions,
     Domain,
     DomainEvent,
+    DomainImport,
     DomainRecipient,
+    ImportRow,
     Invitation,
     Membership,
     MxChange,
@@ -30,15 +32,20 @@ from mailward.store.models import (
     Notice,
     Notification,
     Organisation,
+    PolicyProfile,
     PolicyVersion,
     Problem,
     ProblemDomain,
+    ProfileChange,
+    ProfileChangeDomain,
+    ProfileMember,
     QuarantinedMessage,
     RawMessage,
     Receipt,
     RecordCheck,
     Report,
     Role,
+    Rollout,
     User,
     VersionStep,
     Watch,
@@ -136,6 +143,27 @@ class Scope:
 
     def watch_findings(self) -> QuerySet[WatchFinding]:
         return self._of(WatchFinding)
+
+    def rollouts(self) -> QuerySet[Rollout]:
+        return self._of(Rollout)
+
+    def profiles(self) -> QuerySet[PolicyProfile]:
+        return self._of(PolicyProfile)
+
+    def profile_members(self) -> QuerySet[ProfileMember]:
+        return self._of(ProfileMember)
+
+    def profile_changes(self) -> QuerySet[ProfileChange]:
+        return self._of(ProfileChange)
+
+    def profile_change_domains(self) -> QuerySet[ProfileChangeDomain]:
+        return self._of(ProfileChangeDomain)
+
+    def import_rows(self) -> QuerySet[ImportRow]:
+        return self._of(ImportRow)
+
+    def domain_imports(self) -> QuerySet[DomainImport]:
+        return self._of(DomainImport)
 
     def asked_checks(self) -> QuerySet[AskedCheck]:
         return self._of(AskedCheck)

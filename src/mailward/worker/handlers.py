@@ -12,7 +12,7 @@ from mailward.net import clock
 from mailward.net.mailer import MailerError, RecipientRefused
 from mailward.notify import deliver
 from mailward.store.aio import in_store
-from mailward.store.services import housekeeping, outbox, problems
+from mailward.store.services import housekeeping, outbox, problems, waves
 from mailward.store.services.outbox import Claimed
 from mailward.worker.records import check_domain
 from mailward.worker.watch import watcher_for
@@ -115,6 +115,29 @@ async def notice(settings: Settings, items: Sequence[Claimed]) -> Failures:
     return {item.id: _mail_failure(failed[item.key], item) for item in items if item.key in failed}
 
 
+async def promote(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are ids of domains that are due to be enforced by themselves."""
+    from mailward.worker.promoting import promote_domain
+
+    return await _each(items, lambda domain_id: promote_domain(settings, domain_id))
+
+
+async def profile(_settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are ids of changes of policy profiles."""
+    for item in items:
+        # a batch at a time: reports and pages come between
+        while await in_store(waves.step, int(item.key)):
+            pass
+    return {}
+
+
+async def import_domains(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are ids of imports."""
+    from mailward.worker.importing import work
+
+    return await _each(items, lambda import_id: work(settings, import_id))
+
+
 async def orphans(_settings: Settings, items: Sequence[Claimed]) -> Failures:
     """One key. A window at a time: the payload says where it begins."""
     for item in items:
@@ -178,6 +201,11 @@ HANDLERS = (
     Handler("follow", follow, batch=10, lease=timedelta(minutes=5)),
     Handler("notice", notice, batch=10, lease=timedelta(minutes=30), longest_wait=timedelta(minutes=10)),
     Handler("seen", seen, batch=20, lease=timedelta(minutes=2)),
+    Handler("promote", promote, batch=10, lease=timedelta(minutes=15)),
+    # ten thousand domains take some seconds
+    Handler("profile", profile, batch=1, lease=timedelta(minutes=15)),
+    # a hundred domains take seconds, or a minute each where a server hangs
+    Handler("import", import_domains, batch=1, lease=timedelta(hours=2)),
     Handler("orphans", orphans, batch=1),
     # four minutes for the MX hosts of a domain, and as long for what began late
     Handler("watch", watch, batch=25, lease=timedelta(minutes=15), lanes=6),

@@ -9,7 +9,16 @@ from mailward.config import Settings
 from mailward.net import clock
 from mailward.notify import deliver
 from mailward.store.aio import in_store
-from mailward.store.services import certificates, fetches, following, housekeeping, notifications, watching
+from mailward.store.services import (
+    certificates,
+    fetches,
+    following,
+    housekeeping,
+    notifications,
+    rollout,
+    watching,
+    waves,
+)
 from mailward.worker.handlers import HANDLERS
 from mailward.worker.introduction import check_introduction
 
@@ -22,6 +31,8 @@ _WATCHED_AT_ONCE = 500
 """In the queue: the timer runs four times a minute, so 120,000 domains an hour."""
 
 _CERTIFICATES_AT_ONCE = 500
+_ROLLOUTS_AT_ONCE = 500
+"""One batch of queries; 120,000 domains an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,14 @@ async def follow_mx(_settings: Settings) -> None:
     await in_store(following.put_due, _FOLLOWED_A_MINUTE)
 
 
+async def judge_rollouts(settings: Settings) -> None:
+    await in_store(rollout.judge_due, settings, _ROLLOUTS_AT_ONCE)
+
+
+async def watch_waves(_settings: Settings) -> None:
+    await in_store(waves.put_due)
+
+
 async def verify_again(_settings: Settings) -> None:
     await in_store(housekeeping.put_verifications, _VERIFICATIONS_AN_HOUR)
 
@@ -96,6 +115,8 @@ TIMED = (
     Timed("introduction", timedelta(days=1), introduce),
     Timed("watch-sweep", timedelta(hours=1), sweep_watching),
     Timed("follow", timedelta(minutes=1), follow_mx),
+    Timed("rollout", timedelta(seconds=10), judge_rollouts),
+    Timed("waves", timedelta(minutes=1), watch_waves),
     Timed("verify", timedelta(hours=1), verify_again),
     Timed("sweep", timedelta(hours=1), sweep),
     Timed("fetches-sweep", timedelta(hours=1), sweep_fetches),

@@ -31,6 +31,11 @@ _OF_THE_POLICY = frozenset(
 _OF_DANE = frozenset((ResultType.TLSA_INVALID, ResultType.DNSSEC_INVALID, ResultType.DANE_REQUIRED))
 
 
+def may_cost_mail(result_type: str | None) -> bool:
+    """Whether sessions that failed by it are refused once a policy is enforced."""
+    return result_type not in _OF_THE_POLICY and result_type not in _OF_DANE
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """Failed sessions that are alike. Texts are strangers'."""
@@ -109,7 +114,7 @@ class Rehearsal:
         else:
             self._unverified += good
         for detail in result.failure_details:
-            if detail.result_type not in _OF_THE_POLICY and detail.result_type not in _OF_DANE:
+            if may_cost_mail(detail.result_type):
                 self._judge(sender, result, detail)
 
     def _judge(self, sender: str, result: PolicyResult, detail: FailureDetail) -> None:

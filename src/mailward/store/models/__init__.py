@@ -18,7 +18,16 @@ from mailward.store.models.domains import (
     RecordCheck,
 )
 from mailward.store.models.fetches import DailyFetches
+from mailward.store.models.imports import DomainImport, ImportRow, ImportState
 from mailward.store.models.problems import Notification, Problem, ProblemDomain
+from mailward.store.models.profiles import (
+    ChangeState,
+    Effect,
+    PolicyProfile,
+    ProfileChange,
+    ProfileChangeDomain,
+    ProfileMember,
+)
 from mailward.store.models.queue import OutboxItem, ServiceState
 from mailward.store.models.reports import (
     DailyFailures,
@@ -30,6 +39,7 @@ from mailward.store.models.reports import (
     Report,
     Trust,
 )
+from mailward.store.models.rollout import Rollout
 from mailward.store.models.watch import (
     AskedCheck,
     AskedLook,
@@ -49,16 +59,21 @@ __all__ = [
     "Certificate",
     "CertificateCare",
     "CertificateSequence",
+    "ChangeState",
     "Check",
     "DailyFailures",
     "DailyFetches",
     "DailySessions",
     "Domain",
     "DomainEvent",
+    "DomainImport",
     "DomainRecipient",
     "Door",
+    "Effect",
     "HostingChange",
     "HostingGeneration",
+    "ImportRow",
+    "ImportState",
     "Invitation",
     "Membership",
     "MxChange",
@@ -69,16 +84,21 @@ __all__ = [
     "Notification",
     "Organisation",
     "OutboxItem",
+    "PolicyProfile",
     "PolicyVersion",
     "ProbeSlot",
     "Problem",
     "ProblemDomain",
+    "ProfileChange",
+    "ProfileChangeDomain",
+    "ProfileMember",
     "QuarantinedMessage",
     "RawMessage",
     "Receipt",
     "RecordCheck",
     "Report",
     "Role",
+    "Rollout",
     "ServiceState",
     "Trust",
     "User",

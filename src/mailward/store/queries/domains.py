@@ -76,7 +76,7 @@ def list_domains(scope: Scope, *, search: str = "", show: Show = Show.ALL, numbe
     """Page `number` (from 1; beyond the last: the last) of the organisation's domains, by name."""
     found = _show(scope.domains(), show)
     if search:
-        found = found.filter(name__contains=_as_stored(search.strip().lower()[:MAX_SEARCH]))
+        found = found.filter(name__contains=as_stored(search.strip().lower()[:MAX_SEARCH]))
     total = found.count()
     pages = max(1, -(-total // PAGE_SIZE))
     number = min(max(number, 1), pages)
@@ -111,7 +111,7 @@ def is_served(domain: Domain) -> bool:
     return domain.claim_verified_at is not None or not several_organisations()
 
 
-def _as_stored(search: str) -> str:
+def as_stored(search: str) -> str:
     """Names are kept as A-labels: whole labels in other scripts are found too."""
     try:
         return search if search.isascii() else parse_domain(search, allow_single=True)

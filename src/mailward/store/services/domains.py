@@ -66,21 +66,26 @@ def create_domains(scope: Scope, wanted: Iterable[names.Domain]) -> Added:
     """Add those that the organisation does not have yet, in one transaction."""
     distinct = list(dict.fromkeys(wanted))
     there = set(scope.domains().filter(name__in=distinct).values_list("name", flat=True))
+    created = make_domains(scope.organisation_id, [name for name in distinct if name not in there])
+    return Added(tuple(created), tuple(name for name in distinct if name in there))
+
+
+def make_domains(organisation_id: int, wanted: Iterable[names.Domain]) -> list[Domain]:
+    """With their tokens, within the caller's transaction. None of them may be there yet."""
     created = Domain.objects.bulk_create(
         Domain(
-            organisation_id=scope.organisation_id,
+            organisation_id=organisation_id,
             name=name,
             report_token=make_address_token(),
             claim_token=make_claim_token(),
         )
-        for name in distinct
-        if name not in there
+        for name in wanted
     )
     if created:
         bump_generation(*(domain.pk for domain in created))
         # the first look at whether its name leads to us; without a CA in the settings nobody looks
         outbox.put_many(outbox.Item("certificate", str(domain.pk)) for domain in created)
-    return Added(tuple(created), tuple(name for name in distinct if name in there))
+    return created
 
 
 def delete_domain(scope: Scope, domain_id: int) -> None:

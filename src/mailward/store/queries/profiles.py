@@ -1,0 +1,82 @@
+"""Profiles, their members and changes, as pages show them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import Count, Q, Subquery
+from django.db.models.expressions import OuterRef
+
+from mailward.store.models import PolicyProfile, ProfileChange, ProfileChangeDomain, ProfileMember
+from mailward.store.scope import Scope
+
+PAGE_SIZE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class EffectCounts:
+    by_effect: Mapping[str, int] = field(default_factory=dict)
+    applied: int = 0
+    undone: int = 0
+    waves: tuple[tuple[int, int], ...] = ()
+    """Of each wave: how many domains, and how many have the change."""
+
+    def of(self, effect: str) -> int:
+        return self.by_effect.get(effect, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberPage:
+    rows: tuple[ProfileMember, ...]
+    number: int
+    pages: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class EffectPage:
+    rows: tuple[ProfileChangeDomain, ...]
+    number: int
+    pages: int
+    total: int
+
+
+def list_profiles(scope: Scope) -> Sequence[PolicyProfile]:
+    """With `count`, of their members, and `latest`, the state of the last change."""
+    last = ProfileChange.objects.filter(profile=OuterRef("pk")).order_by("-pk").values("state")[:1]
+    return list(scope.profiles().annotate(count=Count("members"), latest=Subquery(last)).order_by("name"))
+
+
+def list_members(scope: Scope, profile_id: int, number: int) -> MemberPage:
+    found = scope.profile_members().filter(profile_id=profile_id)
+    total, number, pages = _page(found.count(), number)
+    rows = found.select_related("domain__current_version").order_by("domain__name")
+    return MemberPage(tuple(rows[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]), number, pages, total)
+
+
+def count_effects(change: ProfileChange) -> EffectCounts:
+    rows = change.domains.order_by()
+    waves = (
+        rows.filter(wave__gt=0)
+        .values_list("wave")
+        .annotate(all=Count("domain_id"), applied=Count("domain_id", filter=Q(applied_at__isnull=False)))
+    )
+    return EffectCounts(
+        dict(rows.values_list("effect").annotate(Count("domain_id"))),
+        rows.filter(applied_at__isnull=False).count(),
+        rows.filter(undone_at__isnull=False).count(),
+        tuple((count, applied) for _, count, applied in sorted(waves)),
+    )
+
+
+def list_effects(change: ProfileChange, effect: str | None, number: int) -> EffectPage:
+    found = change.domains.all()
+    if effect is not None:
+        found = found.filter(effect=effect)
+    total, number, pages = _page(found.count(), number)
+    rows = found.select_related("domain").order_by("domain__name")
+    return EffectPage(tuple(rows[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]), number, pages, total)
+
+
+def _page(total: int, number: int) -> tuple[int, int, int]:
+    pages = max(1, -(-total // PAGE_SIZE))
+    return total, min(max(number, 1), pages), pages

@@ -1,0 +1,195 @@
+"""Imports of many domains: kept row by row, looked at, and carried out in batches, so that one that dies goes on."""
+
+from collections.abc import Mapping, Sequence
+
+from django.db import transaction
+
+from mailward.core.importing.listing import Listing, Wish
+from mailward.core.importing.verdict import ADDED, Decision, Verdict
+from mailward.core.mtasts.policy import Mode, Policy
+from mailward.core.names import Domain as Name
+from mailward.net import clock
+from mailward.store.models import Domain, DomainImport, ImportRow, ImportState, ProfileMember
+from mailward.store.queries.evidence import chunks
+from mailward.store.scope import Scope
+from mailward.store.services import outbox
+from mailward.store.services.bulk_policies import Wanted, publish_policies
+from mailward.store.services.domains import make_domains
+
+KIND = "import"
+"""Of the outbox: the keys are ids of imports."""
+LOOKED_AT_ONCE = 100
+BATCH = 250
+_UNLOOKED = ""
+
+
+class ImportEmpty(Exception):
+    """The list names no domain."""
+
+
+@transaction.atomic
+def begin(
+    organisation_id: int,
+    author_id: int | None,
+    listing: Listing,
+    source: str,
+    profile_id: int | None = None,
+    *,
+    for_worker: bool = True,
+) -> DomainImport:
+    """Keep the list, to be looked at: nothing is added yet. Without `for_worker` the caller does the work. Raises
+    ImportEmpty.
+    """
+    if not listing.wishes and not listing.refused:
+        raise ImportEmpty
+    made = DomainImport.objects.create(
+        organisation_id=organisation_id,
+        author_id=author_id,
+        profile_id=profile_id,
+        source=source[:200],
+        state=ImportState.LOOKING,
+    )
+    rows = [_row_of(made, number, wish) for number, wish in enumerate(listing.wishes, 1)]
+    rows += [
+        ImportRow(
+            organisation_id=organisation_id,
+            batch=made,
+            number=number,
+            where=each.where[:120],
+            name=each.text[:253],
+            verdict=Verdict.UNREADABLE,
+            reason=each.reason[:500],
+        )
+        for number, each in enumerate(listing.refused, len(rows) + 1)
+    ]
+    for chunk in chunks(rows):
+        ImportRow.objects.bulk_create(chunk)
+    if for_worker:
+        outbox.put(KIND, str(made.pk))
+    return made
+
+
+def _row_of(made: DomainImport, number: int, wish: Wish) -> ImportRow:
+    policy = wish.policy
+    return ImportRow(
+        organisation_id=made.organisation_id,
+        batch=made,
+        number=number,
+        where=wish.where[:120],
+        name=wish.name,
+        mx=list(wish.mx),
+        mode=policy.mode.value if policy else "",
+        max_age_seconds=policy.max_age_seconds if policy else None,
+    )
+
+
+def state_of(import_id: int) -> str | None:
+    return DomainImport.objects.filter(pk=import_id).values_list("state", flat=True).first()
+
+
+def next_wishes(import_id: int) -> tuple[dict[int, Wish], frozenset[str]]:
+    """The next rows to look at, by number, and which of their domains the organisation has already."""
+    rows = list(
+        ImportRow.objects.filter(batch_id=import_id, verdict=_UNLOOKED).order_by("number")[:LOOKED_AT_ONCE]
+    )
+    if not rows:
+        return {}, frozenset()
+    there = Domain.objects.filter(
+        organisation_id=rows[0].organisation_id, name__in=[row.name for row in rows]
+    )
+    return {row.number: _wish_of(row) for row in rows}, frozenset(there.values_list("name", flat=True))
+
+
+def _wish_of(row: ImportRow) -> Wish:
+    mx = tuple(row.mx)
+    policy = None
+    if row.mode and row.max_age_seconds is not None:
+        policy = Policy(Mode(row.mode), row.max_age_seconds, () if row.mode == Mode.NONE else mx)
+    return Wish(Name(row.name), row.where, mx, policy)
+
+
+@transaction.atomic
+def keep_decisions(import_id: int, decisions: Mapping[int, Decision]) -> None:
+    for number, each in decisions.items():
+        values: dict[str, object] = {"verdict": each.verdict.value, "reason": each.reason[:500]}
+        if each.policy is not None:
+            values |= {
+                "mode": each.policy.mode.value,
+                "max_age_seconds": each.policy.max_age_seconds,
+                "mx": list(each.policy.mx),
+            }
+        ImportRow.objects.filter(batch_id=import_id, number=number).update(**values)
+
+
+def end_looking(import_id: int) -> None:
+    DomainImport.objects.filter(pk=import_id, state=ImportState.LOOKING).update(state=ImportState.PLANNED)
+
+
+@transaction.atomic
+def start(organisation_id: int, import_id: int, *, for_worker: bool = True) -> bool:
+    """Carry the dry run out. False: it is in no state for that."""
+    rows = DomainImport.objects.filter(
+        pk=import_id, organisation_id=organisation_id, state=ImportState.PLANNED
+    )
+    if not rows.update(state=ImportState.RUNNING):
+        return False
+    if for_worker:
+        outbox.put(KIND, str(import_id))
+    return True
+
+
+def drop(scope: Scope, import_id: int) -> bool:
+    rows = scope.domain_imports().filter(pk=import_id, state__in=(ImportState.LOOKING, ImportState.PLANNED))
+    return bool(rows.update(state=ImportState.DROPPED))
+
+
+def carry_out_some(import_id: int) -> bool:
+    """Add the next domains, with their tokens and policies. False: that was all."""
+    made = DomainImport.objects.filter(pk=import_id, state=ImportState.RUNNING).first()
+    if made is None:
+        return False
+    left = made.rows.filter(verdict__in=[each.value for each in ADDED], done_at__isnull=True)
+    rows = list(left.order_by("number")[:BATCH])
+    if not rows:
+        DomainImport.objects.filter(pk=import_id).update(state=ImportState.DONE, finished_at=clock.now())
+        return False
+    _add(made, rows)
+    return True
+
+
+@transaction.atomic
+def _add(made: DomainImport, rows: Sequence[ImportRow]) -> None:
+    """In one transaction: what it leaves half done was never begun."""
+    names = [Name(row.name) for row in rows]
+    there = dict(
+        Domain.objects.filter(organisation_id=made.organisation_id, name__in=names).values_list("name", "pk")
+    )
+    new = make_domains(made.organisation_id, [name for name in names if name not in there])
+    added = {domain.name: domain for domain in new}
+    wanted = []
+    for row in rows:
+        domain = added.get(row.name)
+        if domain is not None and row.mode and row.max_age_seconds is not None:
+            policy = Policy(Mode(row.mode), row.max_age_seconds, tuple(row.mx))
+            wanted.append(Wanted(domain.pk, policy, 0))
+    publish_policies(
+        made.organisation_id, wanted, author_id=made.author_id, reason=f"Imported: {made.source}"
+    )
+    if made.profile_id is not None:
+        ProfileMember.objects.bulk_create(
+            (
+                ProfileMember(
+                    domain_id=domain.pk, profile_id=made.profile_id, organisation_id=made.organisation_id
+                )
+                for domain in new
+            ),
+            ignore_conflicts=True,
+        )
+    now = clock.now()
+    for row in rows:
+        values: dict[str, object] = {"done_at": now, "domain_id": there.get(row.name)}
+        if row.name in added:
+            values["domain_id"] = added[row.name].pk
+        else:
+            values |= {"verdict": Verdict.THERE.value, "reason": "Somebody added it meanwhile."}
+        made.rows.filter(number=row.number).update(**values)

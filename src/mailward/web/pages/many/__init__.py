@@ -1,0 +1,1 @@
+"""Many domains at once: profiles, their changes in waves, imports."""

@@ -1,0 +1,74 @@
+"""One change of a profile: what it does to each domain, how far it has come, and its buttons."""
+
+from contextlib import suppress
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from mailward.store.models import ChangeState, Effect, ProfileChange
+from mailward.store.queries.profiles import count_effects, list_effects
+from mailward.store.services import profiles
+from mailward.web.access import ScopedRequest, reader_page, writer_page
+
+_MOVING = (ChangeState.PREPARING, ChangeState.RUNNING, ChangeState.UNDOING)
+_BADGES = {
+    ChangeState.DONE: "ok",
+    ChangeState.STOPPED: "bad",
+    ChangeState.RUNNING: "info",
+    ChangeState.WAITING: "info",
+    ChangeState.UNDOING: "warn",
+}
+
+
+@reader_page
+def change_detail(request: ScopedRequest, change_id: int) -> HttpResponse:
+    change = _find(request, change_id)
+    number, effect = 1, None
+    with suppress(ValueError):
+        number = int(request.GET.get("page", "1")[:9])
+    with suppress(ValueError):
+        effect = Effect(request.GET.get("show", ""))
+    state = ChangeState(change.state)
+    counts = count_effects(change)
+    context = {
+        "change": change,
+        "state": state,
+        "badge": _BADGES.get(state, "unknown"),
+        "is_moving": state in _MOVING,
+        "counts": counts,
+        "page": list_effects(change, effect, number),
+        "show": effect,
+        "shown": [(each, each.label, counts.of(each)) for each in Effect],
+        "may_undo": state
+        in (ChangeState.RUNNING, ChangeState.WAITING, ChangeState.STOPPED, ChangeState.DONE),
+    }
+    return render(request, "many/change.html", context)
+
+
+def _find(request: ScopedRequest, change_id: int) -> ProfileChange:
+    try:
+        return request.scope.profile_changes().select_related("profile", "author").get(pk=change_id)
+    except ProfileChange.DoesNotExist:
+        raise Http404 from None
+
+
+@writer_page
+@require_POST
+def change_act(request: ScopedRequest, change_id: int) -> HttpResponse:
+    change = _find(request, change_id)
+    match request.POST.get("act", ""):
+        case "start":
+            is_done = profiles.start(request.scope, change.pk)
+        case "stop":
+            is_done = profiles.stop(request.scope, change.pk, f"{request.user} stopped it.")
+        case "undo":
+            is_done = profiles.undo(request.scope, change.pk)
+        case "drop":
+            is_done = profiles.drop(request.scope, change.pk)
+        case _:
+            return HttpResponse("Nothing like that can be done.", status=400, content_type="text/plain")
+    if not is_done:
+        messages.warning(request, "That was not possible any more. See how it stands.")
+    return redirect("change-detail", change.pk)

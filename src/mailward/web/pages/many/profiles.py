@@ -1,0 +1,111 @@
+"""Profiles: the list, one with its members and changes, and a new change."""
+
+from contextlib import suppress
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from mailward.store.models import PolicyProfile
+from mailward.store.queries.profiles import list_members, list_profiles
+from mailward.store.services import profiles
+from mailward.web.access import ScopedRequest, reader_page, writer_page
+from mailward.web.pages.many.forms import ChangeForm, MembersForm, ProfileForm
+
+_CHANGES = 20
+_DAY_SECONDS = 86_400
+
+
+@reader_page
+def profile_list(request: ScopedRequest) -> HttpResponse:
+    return render(request, "many/profiles.html", {"profiles": list_profiles(request.scope)})
+
+
+@writer_page
+def profile_new(request: ScopedRequest) -> HttpResponse:
+    form = ProfileForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            made = profiles.create_profile(request.scope, form.cleaned_data["name"], form.policy())
+        except profiles.ProfileExists:
+            form.add_error("name", "There is a profile of this name.")
+        else:
+            return redirect("profile-detail", made.pk)
+    return render(request, "many/profile_new.html", {"form": form})
+
+
+@reader_page
+def profile_detail(request: ScopedRequest, profile_id: int) -> HttpResponse:
+    return _show(request, _find(request, profile_id))
+
+
+def _find(request: ScopedRequest, profile_id: int) -> PolicyProfile:
+    try:
+        return request.scope.profiles().get(pk=profile_id)
+    except PolicyProfile.DoesNotExist:
+        raise Http404 from None
+
+
+def _show(
+    request: ScopedRequest,
+    profile: PolicyProfile,
+    change: ChangeForm | None = None,
+    members: MembersForm | None = None,
+) -> HttpResponse:
+    number = 1
+    with suppress(ValueError):
+        number = int(request.GET.get("page", "1")[:9])
+    form = change or ChangeForm(
+        initial={
+            "mode": profile.mode,
+            "max_age_days": max(1, profile.max_age_seconds // _DAY_SECONDS),
+            "mx": "\n".join(profile.mx),
+            "wave_hours": 24,
+        }
+    )
+    context = {
+        "profile": profile,
+        "page": list_members(request.scope, profile.pk, number),
+        "changes": profile.changes.select_related("author").order_by("-pk")[:_CHANGES],
+        "is_under_way": profiles.under_way(profile),
+        "form": form,
+        "members": members or MembersForm(),
+    }
+    return render(request, "many/profile.html", context)
+
+
+@writer_page
+@require_POST
+def profile_members(request: ScopedRequest, profile_id: int) -> HttpResponse:
+    profile = _find(request, profile_id)
+    form = MembersForm(request.POST)
+    if not form.is_valid():
+        return _show(request, profile, members=form)
+    names = None if form.cleaned_data["everything"] else form.cleaned_data["names"]
+    count = profiles.add_members(request.scope, profile.pk, names)
+    messages.success(
+        request, f"{count:,} domain{'' if count == 1 else 's'} added. Their policies are as before."
+    )
+    return redirect("profile-detail", profile.pk)
+
+
+@writer_page
+@require_POST
+def profile_change(request: ScopedRequest, profile_id: int) -> HttpResponse:
+    profile = _find(request, profile_id)
+    form = ChangeForm(request.POST)
+    if not form.is_valid():
+        return _show(request, profile, change=form)
+    try:
+        change = profiles.propose_change(
+            request.scope,
+            profile.pk,
+            form.policy(),
+            reason=form.cleaned_data["reason"],
+            wave_hours=form.cleaned_data["wave_hours"],
+        )
+    except profiles.ChangeUnderWay:
+        messages.error(request, "A change of this profile is under way. End or undo it first.")
+        return redirect("profile-detail", profile.pk)
+    return redirect("change-detail", change.pk)

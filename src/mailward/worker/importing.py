@@ -1,0 +1,104 @@
+"""An import at work: DNS and the policy that is live elsewhere are asked for each listed domain, then all are added."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from mailward.config import Settings
+from mailward.core.importing.listing import Wish
+from mailward.core.importing.verdict import Decision, Seen, decide
+from mailward.core.mtasts.policy import Policy
+from mailward.core.mtasts.record import RecordError, parse_record
+from mailward.monitor.proposals import propose_mx
+from mailward.net.fetch import FetchError, fetch_policy
+from mailward.net.guard import make_guard
+from mailward.net.resolver import Resolver, make_resolver
+from mailward.store.aio import in_store
+from mailward.store.models import ImportState
+from mailward.store.services import importing
+
+_log = logging.getLogger(__name__)
+AT_ONCE = 50
+"""Domains that are asked about at the same time."""
+FETCH_SECONDS = 15.0
+Told = Callable[[int], None]
+
+
+async def work(settings: Settings, import_id: int, told: Told = lambda _: None) -> None:
+    """Do what the import's state asks for, to its end. `told` gets the number of rows of each step."""
+    match await in_store(importing.state_of, import_id):
+        case ImportState.LOOKING:
+            await _look(settings, import_id, told)
+        case ImportState.RUNNING:
+            while await in_store(importing.carry_out_some, import_id):
+                told(importing.BATCH)
+
+
+async def _look(settings: Settings, import_id: int, told: Told) -> None:
+    resolver, gate = make_resolver(settings.dns), asyncio.Semaphore(AT_ONCE)
+    while True:
+        wishes, there = await in_store(importing.next_wishes, import_id)
+        if not wishes:
+            await in_store(importing.end_looking, import_id)
+            return
+        decisions: dict[int, Decision] = {}
+        async with asyncio.TaskGroup() as group:
+            for number, wish in wishes.items():
+                group.create_task(_decide(settings, resolver, gate, (number, wish), there, decisions))
+        await in_store(importing.keep_decisions, import_id, decisions)
+        told(len(decisions))
+
+
+async def _decide(
+    settings: Settings,
+    resolver: Resolver,
+    gate: asyncio.Semaphore,
+    row: tuple[int, Wish],
+    there: frozenset[str],
+    decisions: dict[int, Decision],
+) -> None:
+    number, wish = row
+    if wish.name in there:
+        decisions[number] = decide(wish, Seen(), is_there=True)
+        return
+    async with gate:
+        try:
+            seen = await _see(settings, resolver, wish)
+            decisions[number] = decide(wish, seen, is_there=False)
+        except Exception as error:  # noqa: BLE001 - one row's trouble leaves the others alone; it is looked at as unknown
+            _log.exception("import-row-failed", extra={"domain": wish.name})
+            seen = Seen(why_no_hosts=f"It could not be looked at: {type(error).__name__}.")
+            decisions[number] = decide(Wish(wish.name, wish.where), seen, is_there=False)
+
+
+async def _see(settings: Settings, resolver: Resolver, wish: Wish) -> Seen:
+    live, is_hidden = await _live_policy(settings, resolver, wish)
+    if wish.mx:
+        return Seen(live=live, is_hidden=is_hidden)
+    proposal = await propose_mx(resolver, wish.name)
+    return Seen(proposal.hosts, proposal.reason, live, is_hidden)
+
+
+async def _live_policy(settings: Settings, resolver: Resolver, wish: Wish) -> tuple[Policy | None, bool]:
+    """The one that senders hold: a record announces it and its host serves it; and whether one is announced that could
+    not be fetched.
+    """
+    answer = await resolver.txt(f"_mta-sts.{wish.name}")
+    try:
+        parse_record(answer.records if answer.found else ())
+    except RecordError:
+        return None, False
+    ca_file = Path(settings.watch.ca_file) if settings.watch.ca_file else None
+    try:
+        fetched = await fetch_policy(
+            wish.name,
+            resolver=resolver,
+            guard=make_guard(settings.dns),
+            ca_file=ca_file,
+            port=settings.watch.https_port,
+            total_seconds=FETCH_SECONDS,
+        )
+    except FetchError:
+        return None, True
+    return fetched.policy, False

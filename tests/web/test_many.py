@@ -1,0 +1,124 @@
+"""Profiles and imports on their pages."""
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from tests.fakes.evidence import make_domains
+
+from mailward.core.mtasts.policy import Mode, Policy
+from mailward.store.models import (
+    Domain,
+    DomainImport,
+    ImportRow,
+    Organisation,
+    OutboxItem,
+    PolicyProfile,
+    PolicyVersion,
+    ProfileChange,
+)
+from mailward.store.services import importing, waves
+from mailward.store.services.policies import publish_policy
+
+
+@pytest.fixture
+def profile(alice: Client, organisation: Organisation) -> PolicyProfile:
+    domains = make_domains(organisation, [f"d{n:02}.test" for n in range(20)])
+    for domain in domains:
+        publish_policy(organisation.pk, domain.pk, Policy(Mode.TESTING, 86_400, ("mx.test",)), author_id=None)
+    alice.post("/profiles/new/", {"name": "<b>Shared</b>", "mode": "testing", "max_age_days": "1", "mx": ""})
+    made = PolicyProfile.objects.get()
+    alice.post(f"/profiles/{made.pk}/members/", {"everything": "on"})
+    return made
+
+
+def change(client: Client, profile: PolicyProfile, **values: str) -> str:
+    wanted = {"mode": "testing", "max_age_days": "7", "mx": "", "wave_hours": "0", "reason": "longer"}
+    return client.post(f"/profiles/{profile.pk}/change/", wanted | values, follow=True).content.decode()
+
+
+def work() -> None:
+    for made in ProfileChange.objects.all():
+        while waves.step(made.pk):
+            pass
+
+
+def test_a_change_is_seen_before_it_begins_and_goes_out_wave_by_wave(
+    alice: Client, profile: PolicyProfile
+) -> None:
+    assert "Being prepared" in change(alice, profile)
+    work()
+    address = f"/changes/{ProfileChange.objects.get().pk}/"
+    shown = alice.get(address).content.decode()
+    assert "Begin with wave 1" in shown
+    assert "0 of 18 domains" in shown
+    assert "&lt;b&gt;Shared&lt;/b&gt;" in shown
+    assert PolicyVersion.objects.filter(max_age_seconds=604_800).count() == 0
+    for expected in (1, 2, 20):
+        alice.post(f"{address}act/", {"act": "start"})
+        work()
+        assert Domain.objects.filter(current_version__max_age_seconds=604_800).count() == expected
+    assert "Done" in alice.get(address).content.decode()
+    alice.post(f"{address}act/", {"act": "undo"})
+    work()
+    assert Domain.objects.filter(current_version__max_age_seconds=604_800).count() == 0
+    assert "Undone" in alice.get(address).content.decode()
+
+
+def test_effects_are_filtered_and_a_dropped_preview_changes_nothing(
+    alice: Client, profile: PolicyProfile
+) -> None:
+    change(alice, profile, mode="enforce")
+    work()
+    address = f"/changes/{ProfileChange.objects.get().pk}/"
+    assert "could not be learnt" in alice.get(f"{address}?show=refused").content.decode()
+    assert "No domain" in alice.get(f"{address}?show=changed").content.decode()
+    assert alice.get(f"{address}?show=x&page=9999999999").status_code == 200
+    alice.post(f"{address}act/", {"act": "drop"})
+    answer = alice.post(f"{address}act/", {"act": "start"}, follow=True).content.decode()
+    assert "That was not possible any more" in answer
+    assert PolicyVersion.objects.filter(number=2).count() == 0
+
+
+@pytest.mark.parametrize(
+    "values", [{"max_age_days": "0"}, {"mode": "always"}, {"mx": "*.*.test"}, {"wave_hours": "-1"}]
+)
+def test_a_change_that_makes_no_sense_is_shown_again(
+    alice: Client, profile: PolicyProfile, values: dict[str, str]
+) -> None:
+    assert "field-bad" in change(alice, profile, **values)
+    assert not ProfileChange.objects.exists()
+
+
+def upload(client: Client, content: bytes, name: str = "list.csv") -> str:
+    answer = client.post("/domains/import/", {"file": SimpleUploadedFile(name, content)}, follow=True)
+    return answer.content.decode()
+
+
+def test_an_import_is_a_dry_run_until_somebody_says_so(alice: Client, organisation: Organisation) -> None:
+    assert "0 of" not in upload(alice, b"domain,mx\nnew.test,mx.test\nno name,\n")
+    made = DomainImport.objects.get()
+    assert OutboxItem.objects.filter(kind="import", key=str(made.pk)).exists()
+    ImportRow.objects.filter(verdict="").update(verdict="new", mode="testing", max_age_seconds=86_400)
+    importing.end_looking(made.pk)
+    shown = alice.get(f"/imports/{made.pk}/").content.decode()
+    assert "1 domain would be added." in shown
+    assert "Not readable" in shown
+    alice.post(f"/imports/{made.pk}/act/", {"act": "start"})
+    while importing.carry_out_some(made.pk):
+        pass
+    zone = alice.get(f"/imports/{made.pk}/records.zone")
+    domain = Domain.objects.get(name="new.test")
+    assert (
+        f'_mailward-challenge.new.test. 3600 IN TXT "mailward-claim={domain.claim_token}"'
+        in zone.content.decode()
+    )
+    assert "attachment" in zone.headers["Content-Disposition"]
+    assert alice.get(f"/imports/{made.pk}/records.exe").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"\xff\xfe\x00", "UTF-8"), (b"# nothing\n", "names no domain"), (b"", "empty")]
+)
+def test_a_list_that_cannot_be_read_is_told(alice: Client, content: bytes, words: str) -> None:
+    assert words in upload(alice, content)
+    assert not DomainImport.objects.exists()

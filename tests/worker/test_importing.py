@@ -1,0 +1,137 @@
+"""A list of domains from the file to records to publish, with a DNS server on loopback."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from asgiref.sync import async_to_sync
+from tests.fakes.dns import FakeDns
+
+from mailward.config import Dns, Settings, Watch
+from mailward.monitor.writing import Form, write
+from mailward.net.listing import read_listing
+from mailward.store.models import (
+    Domain,
+    DomainImport,
+    ImportState,
+    Organisation,
+    PolicyProfile,
+    ProfileMember,
+)
+from mailward.store.services import importing
+from mailward.worker.importing import work
+from mailward.worker.publishing import lines_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def dns() -> Iterator[FakeDns]:
+    server = FakeDns()
+    with server.threaded():
+        yield server
+
+
+@pytest.fixture
+def settings(dns: FakeDns) -> Settings:
+    return Settings(
+        dns=Dns(
+            resolvers=(dns.address,), authoritative_override=(dns.address,), allow_private_addresses=True
+        ),
+        watch=Watch(https_port=1),
+    )
+
+
+def begin(organisation: Organisation, text: str, profile: PolicyProfile | None = None) -> DomainImport:
+    return importing.begin(
+        organisation.pk, None, read_listing(text.encode()), "list.csv", profile.pk if profile else None
+    )
+
+
+def verdicts(made: DomainImport) -> dict[str, str]:
+    return dict(made.rows.values_list("name", "verdict"))
+
+
+def test_a_dry_run_adds_nothing_and_gives_each_row_its_verdict(
+    organisation: Organisation, domain: Domain, settings: Settings, dns: FakeDns
+) -> None:
+    dns.set("new.test", "MX", "10 mx.new.test.")
+    dns.set("announced.test", "MX", "10 mx.new.test.")
+    dns.set("_mta-sts.announced.test", "TXT", "v=STSv1; id=1;")
+    made = begin(organisation, "new.test\nsilent.test\nannounced.test\nexample.test\nnot a name\n")
+    async_to_sync(work)(settings, made.pk)
+    made.refresh_from_db()
+    assert made.state == ImportState.PLANNED
+    assert verdicts(made) == {
+        "new.test": "new",
+        "silent.test": "without-policy",
+        "announced.test": "without-policy",  # its policy host does not answer: nobody knows what senders hold
+        "example.test": "there",
+        "not a name": "unreadable",
+    }
+    assert Domain.objects.count() == 1
+
+
+def test_what_is_carried_out_has_tokens_a_policy_and_records(
+    organisation: Organisation, settings: Settings, dns: FakeDns
+) -> None:
+    dns.set("new.test", "MX", "10 mx.new.test.")
+    profile = PolicyProfile.objects.create(
+        organisation=organisation, name="Shared", mode="testing", max_age_seconds=86_400
+    )
+    made = begin(organisation, "new.test\nsilent.test\n", profile)
+    async_to_sync(work)(settings, made.pk)
+    assert importing.start(organisation.pk, made.pk)
+    async_to_sync(work)(settings, made.pk)
+    made.refresh_from_db()
+    assert made.state == ImportState.DONE
+    version = Domain.objects.get(name="new.test").current_version
+    assert version is not None
+    assert (version.mode, version.mx, version.reason) == ("testing", ["mx.new.test"], "Imported: list.csv")
+    assert Domain.objects.get(name="silent.test").current_version is None
+    assert ProfileMember.objects.filter(profile=profile).count() == 2
+    assert not importing.start(organisation.pk, made.pk)
+
+
+def test_an_import_that_died_goes_on_where_it_was(organisation: Organisation, settings: Settings) -> None:
+    names = "".join(f"d{n}.test,mx.test\n" for n in range(importing.BATCH + 10))
+    made = begin(organisation, f"domain,mx\n{names}")
+    async_to_sync(work)(settings, made.pk)
+    importing.start(organisation.pk, made.pk)
+    assert importing.carry_out_some(made.pk)
+    assert Domain.objects.count() == importing.BATCH
+    # somebody adds one of the others by hand meanwhile
+    Domain.objects.create(
+        organisation=organisation, name=f"d{importing.BATCH + 5}.test", report_token="x", claim_token="y"
+    )
+    async_to_sync(work)(settings, made.pk)
+    assert Domain.objects.count() == importing.BATCH + 10
+    assert made.rows.get(name=f"d{importing.BATCH + 5}.test").verdict == "there"
+
+
+def test_a_thousand_domains_take_far_less_than_a_second_each(
+    organisation: Organisation, settings: Settings, dns: FakeDns
+) -> None:
+    """Tokens, policies and the records to publish, DNS asked for each; processor time, the DNS server's too."""
+    for number in range(1_000):
+        dns.set(f"d{number}.test", "MX", "10 mx.test.")
+    began = time.process_time()
+    made = begin(organisation, "".join(f"d{number}.test\n" for number in range(1_000)))
+    async_to_sync(work)(settings, made.pk)
+    importing.start(organisation.pk, made.pk)
+    async_to_sync(work)(settings, made.pk)
+    zone = "".join(write(Form.ZONE, lines_of(settings, Domain.objects.all())))
+    spent = time.process_time() - began
+    assert zone.count(" IN CNAME ") == 1_000
+    assert zone.count("mailward-claim=") == 1_000
+    assert Domain.objects.filter(current_version__mode="testing").count() == 1_000
+    assert spent < 100
+
+
+def test_two_organisations_keep_apart(
+    organisation: Organisation, strangers: Organisation, settings: Settings
+) -> None:
+    made = begin(organisation, "domain,mx\na.test,mx.test\n")
+    async_to_sync(work)(settings, made.pk)
+    assert not importing.start(strangers.pk, made.pk)
+    assert not Domain.objects.exists()
