@@ -12,7 +12,7 @@ from tests.fakes.policyhost import PolicyHost, http
 from mailward.core.names import Domain
 from mailward.core.survey.columns import COLUMNS
 from mailward.core.survey.listing import Entry
-from mailward.probe import survey
+from mailward.probe import surveylook
 from mailward.probe.survey import Surveyor, SurveyWays, survey_batch
 
 POLICY = b"version: STSv1\r\nmode: enforce\r\nmx: mx.one.test\r\nmax_age: 604800\r\n"
@@ -132,7 +132,7 @@ async def test_a_fault_of_ours_becomes_a_row(dns: FakeDns, monkeypatch: pytest.M
     def broken(*_: object) -> None:
         raise ZeroDivisionError("by whatever")
 
-    monkeypatch.setattr(survey, "mx_names", broken)
+    monkeypatch.setattr(surveylook, "mx_names", broken)
     async with dns:
         [row] = await look(dns, ways(dns), "one.test")
     assert (row["status"], row["error"], row["codes"]) == ("error", "ZeroDivisionError: by whatever", None)

@@ -1,7 +1,7 @@
 """How much is held at a time does not depend on how much there is; nobody's death ends the survey."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +10,11 @@ from tests.survey.lab import make_dns
 from mailward.core.names import Domain
 from mailward.core.survey.columns import AT
 from mailward.core.survey.listing import Entry
+from mailward.core.survey.parts import Parts
 from mailward.probe.survey import SurveyWays
 from mailward.survey import crew as crews
 from mailward.survey.crew import BATCH, Crew, CrewDied
-from mailward.survey.journal import Journal, read_rows
+from mailward.survey.journal import Journal, read_frames
 from mailward.survey.worker import Task
 
 COUNT = 600
@@ -51,7 +52,8 @@ def test_a_domain_that_workers_die_with_has_a_row_that_says_so(
     dns = make_dns(5)
     with dns.threaded(), Journal(tmp_path, 5) as journal:
         Crew(SurveyWays((dns.address,), concurrency=1), 1, journal).run(tasks(5), lambda _: None)
-    errors = {row[AT["domain"]]: row[AT["error"]] for rows, _ in read_rows(tmp_path) for row in rows}
+    rows = [row for frame, _ in read_frames(tmp_path) for row in frame.rows()]
+    errors = {row[AT["domain"]]: row[AT["error"]] for row in rows}
     assert "worker processes died" in str(errors.pop("d00003.test"))
     assert errors == {f"d{at:05}.test": None for at in (0, 1, 2, 4)}
 
@@ -70,12 +72,12 @@ def die_with_a_certain_name(connection: object, ways: SurveyWays) -> None:
     from mailward.probe import survey
     from mailward.survey.worker import work
 
-    make_row = survey.Surveyor.make_row
+    begin = survey.Surveyor.begin
 
-    async def deadly(self: survey.Surveyor, entry: Entry) -> object:
+    def deadly(self: survey.Surveyor, entry: Entry, done: Callable[[Parts], None]) -> None:
         if entry.domain == "d00003.test":
             os._exit(9)
-        return await make_row(self, entry)
+        begin(self, entry, done)
 
-    survey.Surveyor.make_row = deadly  # type: ignore[assignment,method-assign]
+    survey.Surveyor.begin = deadly  # type: ignore[method-assign]
     work(connection, ways)  # type: ignore[arg-type]

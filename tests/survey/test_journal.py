@@ -5,13 +5,18 @@ from pathlib import Path
 import pytest
 
 from mailward.core.survey.columns import COLUMNS, Row
-from mailward.survey.journal import JOURNAL, Journal, JournalBusy, encode_frame, read_rows
+from mailward.core.survey.parts import Parts, split_row
+from mailward.survey.journal import JOURNAL, Journal, JournalBusy, encode_frame, read_frames
 
 NAMES = 10
 
 
-def row(number: int) -> Row:
-    return (number, *(None,) * (len(COLUMNS) - 1))
+def row(number: int) -> Parts:
+    return split_row((number, *(None,) * (len(COLUMNS) - 1)))
+
+
+def read_rows(folder: Path) -> list[Row]:
+    return [row for frame, _ in read_frames(folder) for row in frame.rows()]
 
 
 def write(folder: Path, *frames: list[int]) -> bytes:
@@ -23,7 +28,7 @@ def write(folder: Path, *frames: list[int]) -> bytes:
 
 def test_rows_come_back_in_the_order_in_which_they_were_finished(tmp_path: Path) -> None:
     write(tmp_path, [4, 2], [7])
-    assert [row[0] for rows, _ in read_rows(tmp_path) for row in rows] == [4, 2, 7]
+    assert [row[0] for row in read_rows(tmp_path)] == [4, 2, 7]
     with Journal(tmp_path, NAMES) as journal:
         assert [place for place in range(NAMES) if place in journal.done] == [2, 4, 7]
         assert (journal.done.count, journal.cut_bytes) == (3, 0)
@@ -38,7 +43,7 @@ def test_whatever_is_left_of_a_frame_is_cut_off(tmp_path: Path) -> None:
         with Journal(tmp_path, NAMES) as journal:
             assert (journal.done.count, journal.cut_bytes) == (1, size - first)
             journal.append(encode_frame([5], [row(5)]))
-        assert [row[0] for rows, _ in read_rows(tmp_path) for row in rows] == [1, 5]
+        assert [row[0] for row in read_rows(tmp_path)] == [1, 5]
 
 
 def test_a_frame_with_a_wrong_bit_is_no_frame(tmp_path: Path) -> None:

@@ -1,23 +1,32 @@
-"""DNS lookups by the hundred thousand, from one process: the same answers as `resolver.Resolver`, for less of its time.
-
-Questions share sockets, wherever the resolver is. That makes a forged answer easier to land than a port of its own for
-each question does (RFC 5452 section 9.2): one of 64 ports and the id must be guessed. Ports are changed often,
-and what is at stake is a row of a table, not mail.
+"""DNS lookups by the hundred thousand, from one process: the same answers as `resolver.Resolver`, over one
+`dnsstream.DnsStream`, for less of its time.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mailward.net import quickdns
 from mailward.net.answers import Answer, Status
+from mailward.net.dnsstream import DnsStream
 from mailward.net.guard import Guard
 from mailward.net.resolver import Resolver, Server
 
-MAX_IN_FLIGHT = 64  # of one socket: as many answers as its buffer surely holds
-SOCKETS = 64
-_QUESTIONS = 5_000  # a socket is closed after them: a new one has a new port
-_SWEEP_SECONDS = 0.25
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of asking once."""
+
+    wire: bytes = b""
+    """The response; empty: there was none."""
+    end: int = 0
+    """Where its question ends."""
+    server: Server | None = None
+    """Who sent it."""
+    reason: str = ""
+    """Why there was none."""
+    is_late: bool = False
+    """It was waited for in vain; otherwise a closed port said so at once."""
 
 
 class BulkResolver(Resolver):
@@ -31,119 +40,63 @@ class BulkResolver(Resolver):
         retries: int = 2,
         guard: Guard = Guard(),  # noqa: B008 - frozen
     ) -> None:
-        """Raises ValueError for what is no server."""
+        """For one event loop. Raises ValueError for what is no server."""
         super().__init__(servers, timeout_seconds=attempt_seconds * (retries + 1), guard=guard)
         self._attempt_seconds = attempt_seconds
         self._retries = retries
-        self._turn = 0
-        self._exchanges: dict[Server, _Exchange] = {}
+        self.stream = DnsStream(self._servers, attempt_seconds)
+        """For plain questions that are asked without waiting: what comes of them may be gone on with by `resume`."""
+
+    async def resume(self, name: str, rdtype: str, attempt: Attempt) -> Answer[str] | Answer[bytes]:
+        """The lookup whose first attempt this was. Raises nothing, as `lookup`."""
+        return await self._go_on(name, rdtype, attempt)
 
     async def _lookup(self, name: str, rdtype: str) -> Answer[str] | Answer[bytes]:
-        query = quickdns.build_query(name, rdtype) if self._servers else None
-        if query is None:
+        question = quickdns.build_question(name, rdtype) if self._servers else None
+        if question is None:
             return await super()._lookup(name, rdtype)
-        reason = ""
-        for attempt in range(self._retries + 1):
-            server = self._next_server()
-            try:
-                channel, future = self._exchange(server).ask(query, self._attempt_seconds)
-                try:
-                    wire = await future
-                finally:
-                    channel.forget(query)
-            except TimeoutError:
-                reason = f"{server}: no answer in time"
-                continue
-            except OSError as error:
-                reason = f"{server}: {error.strerror or error}"
-                await asyncio.sleep(self._attempt_seconds / 4)  # a closed port says so at once
-                continue
-            answer = quickdns.read_response(wire, query)
-            if answer is None:
-                answer = await self._read_unusual(wire, name, rdtype, server)
-            if answer.status is not Status.FAILED or attempt == self._retries or answer.chain:
-                return answer
-            reason = answer.reason
-        return Answer(Status.FAILED, reason=reason)
+        return await self._go_on(name, rdtype, await self._ask_once(question))
+
+    async def _go_on(self, name: str, rdtype: str, attempt: Attempt) -> Answer[str] | Answer[bytes]:
+        left = self._retries
+        while True:
+            reason = attempt.reason
+            if attempt.server is not None:
+                answer = quickdns.read_message(attempt.wire, attempt.end)
+                if answer is None:
+                    answer = await self._read_unusual(attempt.wire, name, rdtype, attempt.server)
+                if answer.status is not Status.FAILED or not left or answer.chain:
+                    return answer
+                reason = answer.reason
+            elif not attempt.is_late:
+                await asyncio.sleep(self._attempt_seconds / 4)
+            question = quickdns.build_question(name, rdtype)
+            if not left or question is None:
+                return Answer(Status.FAILED, reason=reason)
+            left -= 1
+            attempt = await self._ask_once(question)
+
+    async def _ask_once(self, question: bytes) -> Attempt:
+        waiter = _Waiter()
+        self.stream.ask(question, waiter, 0)
+        return await waiter.done
 
     def close(self) -> None:
-        for exchange in self._exchanges.values():
-            exchange.close()
-        self._exchanges.clear()
-
-    def _next_server(self) -> Server:
-        self._turn = (self._turn + 1) % len(self._servers)
-        return self._servers[self._turn]
-
-    def _exchange(self, server: Server) -> "_Exchange":
-        exchange = self._exchanges.get(server)
-        if exchange is None:
-            exchange = self._exchanges[server] = _Exchange(server)
-        return exchange
+        self.stream.close()
 
 
-class _Exchange:
-    """The sockets to one resolver, and the deadlines of what is under way: they come in the order of asking, so
-    that one timer does for all.
-    """
+class _Waiter:
+    """Takes one answer, for a task that waits for it."""
 
-    def __init__(self, server: Server) -> None:
-        self._place = server.address, server.port
-        self._loop = asyncio.get_running_loop()
-        self._channels: deque[quickdns.Channel] = deque()
-        self._retired: list[quickdns.Channel] = []
-        self._deadlines: deque[tuple[float, asyncio.Future[bytes]]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+    def __init__(self) -> None:
+        self.done: asyncio.Future[Attempt] = asyncio.get_running_loop().create_future()
 
-    def ask(self, query: bytes, seconds: float) -> "tuple[quickdns.Channel, asyncio.Future[bytes]]":
-        """The response is to come, or OSError, of which TimeoutError is one. Whoever asks lets the channel forget the
-        query then. Raises OSError.
-        """
-        channel = self._pick(query)
-        try:
-            future = channel.ask(query)
-        except OSError:
-            channel.forget(query)
-            raise
-        self._deadlines.append((self._loop.time() + seconds, future))
-        if self._timer is None:
-            self._timer = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
-        return channel, future
+    def take(self, _: int, wire: bytes, end: int, server: Server) -> None:
+        self._finish(Attempt(wire, end, server))
 
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        for channel in (*self._channels, *self._retired):
-            channel.close()
+    def miss(self, _: int, reason: str, *, is_late: bool) -> None:
+        self._finish(Attempt(reason=reason, is_late=is_late))
 
-    def _pick(self, query: bytes) -> quickdns.Channel:
-        """Raises OSError."""
-        if len(self._channels) < SOCKETS:
-            self._channels.append(quickdns.Channel(self._place, self._loop))
-        for _ in range(len(self._channels)):
-            channel = self._channels[0]
-            self._channels.rotate(-1)
-            if channel.asked >= _QUESTIONS:
-                self._replace(channel)
-            elif len(channel.questions) < MAX_IN_FLIGHT and query[:2] not in channel.questions:
-                return channel
-        extra = quickdns.Channel(self._place, self._loop)  # more than all of them hold
-        self._channels.append(extra)
-        return extra
-
-    def _replace(self, channel: quickdns.Channel) -> None:
-        self._channels.remove(channel)
-        self._retired.append(channel)
-        for each in [each for each in self._retired if not each.questions]:
-            each.close()
-            self._retired.remove(each)
-        if len(self._channels) < SOCKETS:
-            self._channels.append(quickdns.Channel(self._place, self._loop))
-
-    def _sweep(self) -> None:
-        now, deadlines = self._loop.time(), self._deadlines
-        while deadlines and (deadlines[0][0] <= now or deadlines[0][1].done()):
-            _, future = deadlines.popleft()
-            if not future.done():
-                future.set_exception(TimeoutError())
-        self._timer = self._loop.call_later(_SWEEP_SECONDS, self._sweep) if deadlines else None
+    def _finish(self, attempt: Attempt) -> None:
+        if not self.done.done():  # whoever waited may be gone
+            self.done.set_result(attempt)

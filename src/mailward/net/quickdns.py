@@ -11,6 +11,7 @@ import ipaddress
 import os
 import re
 import socket
+from typing import Any
 
 from mailward.net.answers import MAX_RECORDS, Answer, Status
 
@@ -29,17 +30,37 @@ _QR, _TC, _AD = 0x80, 0x02, 0x20
 _SOA = 6
 _NXDOMAIN = 3
 _IN = b"\x00\x01"
-_TAILS = {kind: b"\0" + kind.to_bytes(2, "big") + _IN + _EDNS for kind in _KINDS.values()}
+_ENDS = {name: b"\0" + kind.to_bytes(2, "big") + _IN for name, kind in _KINDS.items()}
 _SAME_NAME = b"\xc0\x0c"  # a pointer to the question's name
 
 
 def build_query(name: str, rdtype: str) -> bytes | None:
-    kind = _KINDS.get(rdtype)
-    if kind is None or len(name) > _MAX_NAME or not _PLAIN_NAME.fullmatch(name):
+    question = build_question(name, rdtype)
+    return None if question is None else complete(os.urandom(2), question)
+
+
+def build_question(name: str, rdtype: str) -> bytes | None:
+    """The question section of a query, which the response repeats; None for what is not plain."""
+    labels, end = encode_labels(name), _ENDS.get(rdtype)
+    return None if labels is None or end is None else labels + end
+
+
+def encode_labels(name: str) -> bytes | None:
+    """As messages have them, without the root behind; None for what is not plain."""
+    if len(name) > _MAX_NAME or not _PLAIN_NAME.fullmatch(name):
         return None
     labels = name.removesuffix(".").encode("ascii").split(b".")
-    qname = b"".join([_LENGTHS[len(label)] + label for label in labels])
-    return os.urandom(2) + _HEAD + qname + _TAILS[kind]
+    return b"".join([_LENGTHS[len(label)] + label for label in labels])
+
+
+def end_question(rdtype: str) -> bytes:
+    """What follows the labels in a question section."""
+    return _ENDS[rdtype]
+
+
+def complete(number: bytes, question: bytes) -> bytes:
+    """The query: `number` is its id, two octets that nobody can guess."""
+    return b"%b%b%b%b" % (number, _HEAD, question, _EDNS)
 
 
 class QuickDns:
@@ -151,11 +172,15 @@ def answers(wire: bytes, query: bytes) -> bool:
 
 def read_response(wire: bytes, query: bytes) -> Answer[str] | Answer[bytes] | None:
     """What a response to the query says, or None where it is not plain."""
+    return read_message(wire, len(query) - len(_EDNS))
+
+
+def read_message(wire: bytes, start: int) -> Answer[str] | Answer[bytes] | None:
+    """The same of a response whose question, the one that was asked, ends at `start`."""
     rcode = wire[3] & 0x0F
     if wire[2] & _TC or wire[2] & 0x78 or rcode not in (0, _NXDOMAIN):
         return None
-    start = len(query) - len(_EDNS)
-    kind = query[start - 4 : start - 2]
+    kind = wire[start - 4 : start - 2]
     authenticated = bool(wire[3] & _AD)
     count = int.from_bytes(wire[6:8], "big")
     try:
@@ -167,6 +192,21 @@ def read_response(wire: bytes, query: bytes) -> Answer[str] | Answer[bytes] | No
         return _read_records(wire, start, kind, count, authenticated) if rcode == 0 else None
     except (IndexError, ValueError):
         return None
+
+
+def _make_negatives() -> dict[bytes, Answer[Any]]:
+    made: dict[bytes, Answer[Any]] = {}  # Any: there are no records
+    for rcode, status in ((0, Status.NODATA), (_NXDOMAIN, Status.NXDOMAIN)):
+        answers_of: list[Answer[Any]] = [Answer(status, (), authenticated) for authenticated in (False, True)]
+        for first in (0x80, 0x81, 0x84, 0x85):  # QR, with AA and RD or without
+            for second in range(0, 0x100, 0x10):
+                answer = answers_of[bool(second & _AD)]
+                made[bytes([first, second | rcode]) + _IN + b"\0\0"] = answer
+    return made
+
+
+NEGATIVES = _make_negatives()
+"""What octets 2 to 7 of most negative responses say (flags, one question, no answer); their TTL is left out."""
 
 
 def _read_records(

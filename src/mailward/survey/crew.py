@@ -7,6 +7,7 @@ from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+from mailward.core.survey.parts import split_row
 from mailward.core.survey.row import make_error_row
 from mailward.net import clock
 from mailward.probe.survey import SurveyWays
@@ -134,7 +135,7 @@ class Crew:
         if not self._given_up:
             return 0
         error = f"{DEATHS_OF_ONE} worker processes died while this was one of the domains under way"
-        rows = [make_error_row(entry, clock.now(), 0, error) for _, entry in self._given_up]
+        rows = [split_row(make_error_row(entry, clock.now(), 0, error)) for _, entry in self._given_up]
         places = self._journal.append(encode_frame([place for place, _ in self._given_up], rows))
         self._given_up = []
         return len(places)

@@ -1,8 +1,8 @@
 """Finished rows, appended a frame at a time; a frame is whole or it is not there.
 
 A frame: `MWSJ`, the number of rows, the length of what follows, a CRC-32 of the number and of what follows (each
-4 bytes, big-endian), the rows' places in the plan (4 bytes each), the rows as MessagePack under zlib. What a kill
-left at the end is cut off when the journal is opened.
+4 bytes, big-endian), the rows' places in the plan (4 bytes each), the rows (`Frame`) as MessagePack under zlib. What a
+kill left at the end is cut off when the journal is opened.
 """
 
 import fcntl
@@ -17,8 +17,10 @@ from typing import BinaryIO, Self
 import msgspec
 
 from mailward.core.survey.columns import Row
+from mailward.core.survey.parts import Own, Parts, Shared, join_row
 
 JOURNAL = "journal"
+FORMAT = 2  # of a frame
 _HEAD = struct.Struct(">4sIII")
 _MARK = b"MWSJ"
 _MAX_FRAME = 64 * 1024 * 1024
@@ -29,10 +31,26 @@ class JournalBusy(Exception):
     """Another process writes it."""
 
 
-def encode_frame(places: Sequence[int], rows: Sequence[Row]) -> bytes:
+class Frame(msgspec.Struct, array_like=True):
+    """Rows in two parts (core.survey.parts)."""
+
+    own: list[Own]
+    shared: list[Shared]
+    """Each once."""
+    which: list[int]
+    """The place in `shared` of each row's."""
+
+    def rows(self) -> list[Row]:
+        return [join_row(own, self.shared[at]) for own, at in zip(self.own, self.which, strict=True)]
+
+
+def encode_frame(places: Sequence[int], rows: Sequence[Parts]) -> bytes:
     index = array("I", places)
     index.byteswap()
-    body = index.tobytes() + zlib.compress(msgspec.msgpack.encode(rows), _LEVEL)
+    shared: dict[Shared, int] = {}
+    which = [shared.setdefault(row.shared, len(shared)) for row in rows]
+    frame = Frame([row.own for row in rows], list(shared), which)
+    body = index.tobytes() + zlib.compress(msgspec.msgpack.encode(frame), _LEVEL)
     return _HEAD.pack(_MARK, len(places), len(body), _checksum(len(places), body)) + body
 
 
@@ -109,12 +127,13 @@ class Done:
         self._bits[place >> 3] |= 1 << (place & 7)
 
 
-def read_rows(folder: Path) -> Iterator[tuple[list[Row], int]]:
-    """The rows of one frame after the other, in the order in which they were finished, and how many bytes they take."""
+def read_frames(folder: Path) -> Iterator[tuple[Frame, int]]:
+    """One after the other, in the order in which they were finished, and how many bytes each takes."""
+    decoder = msgspec.msgpack.Decoder(Frame)
     with (folder / JOURNAL).open("rb") as file:
         for places, body in _frames(file):
             data = zlib.decompress(body[4 * len(places) :])
-            yield msgspec.msgpack.decode(data, type=list[Row]), len(data)
+            yield decoder.decode(data), len(data)
 
 
 def _frames(file: BinaryIO) -> Iterator[tuple["array[int]", bytes]]:

@@ -16,6 +16,7 @@ from mailward.net import clock
 from mailward.probe.survey import SurveyWays, read_suffixes
 from mailward.survey.crew import Crew
 from mailward.survey.export import export
+from mailward.survey.journal import FORMAT as JOURNAL_FORMAT
 from mailward.survey.journal import Done, Journal
 from mailward.survey.page import Origin
 from mailward.survey.plan import Plan, hash_list, make_plan, read_names
@@ -50,6 +51,8 @@ class Manifest:
     sample: int | None
     has_smtp: bool
     finished_at: datetime | None = None
+    journal: int = 1
+    """journal.FORMAT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,14 @@ def open_survey(folder: Path, asked: Asked) -> tuple[Manifest, bool]:
             f"no domain name is in the list of {plan.lines} lines; {folder}/rejected.csv says why"
         )
     manifest = Manifest(
-        FORMAT, mailward.__version__, asked.title, clock.now(), plan, asked.sample, asked.has_smtp
+        FORMAT,
+        mailward.__version__,
+        asked.title,
+        clock.now(),
+        plan,
+        asked.sample,
+        asked.has_smtp,
+        journal=JOURNAL_FORMAT,
     )
     write_manifest(folder, manifest)
     return manifest, False
@@ -95,8 +105,8 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     except msgspec.DecodeError as error:
         raise SurveyProblem(f"{folder / MANIFEST} is not a survey's: {error}") from error
-    if manifest.format != FORMAT:
-        words = f"was begun by Mailward {manifest.version}, whose rows have other columns"
+    if (manifest.format, manifest.journal) != (FORMAT, JOURNAL_FORMAT):
+        words = f"was begun by Mailward {manifest.version}, whose rows are written otherwise"
         raise SurveyProblem(f"the survey in {folder} {words}: finish it with that version")
     return manifest
 

@@ -4,17 +4,18 @@ import asyncio
 import gc
 import signal
 from collections import deque
+from functools import partial
 from multiprocessing.connection import Connection
 
 import msgspec
 import uvloop
 
-from mailward.core.survey.columns import Row
 from mailward.core.survey.listing import Entry
+from mailward.core.survey.parts import Parts
 from mailward.probe.survey import Surveyor, SurveyWays
 from mailward.survey.journal import encode_frame
 
-FRAME_ROWS = 250
+FRAME_ROWS = 1000
 FRAME_SECONDS = 0.5
 RAMP, RAMP_SECONDS = 32, 0.005  # domains begun at once: more would overflow the buffer of a resolver's socket
 
@@ -23,6 +24,9 @@ _GC = (20_000, 20, 20)
 
 Task = tuple[int, Entry]
 """A place of the plan, and what stands there."""
+
+
+_decode_tasks = msgspec.msgpack.Decoder(list[Task]).decode
 
 
 def encode_tasks(tasks: list[Task]) -> bytes:
@@ -41,15 +45,18 @@ class _Worker:
     def __init__(self, connection: "Connection[bytes, bytes]", ways: SurveyWays) -> None:
         self._connection, self._ways = connection, ways
         self._waiting: deque[Task] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._under_way = 0
+        self._is_due = False
+        """Whether `_start` is about to be called."""
         self._places: list[int] = []
-        self._rows: list[Row] = []
+        self._rows: list[Parts] = []
         self._is_over = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._surveyor = Surveyor(self._ways)
+        await self._surveyor.open()
         self._loop.add_reader(self._connection.fileno(), self._receive)
         try:
             await self._is_over.wait()
@@ -65,32 +72,37 @@ class _Worker:
         if not message:
             self._is_over.set()
             return
-        self._waiting.extend(msgspec.msgpack.decode(message, type=list[Task]))
-        self._start()
+        self._waiting.extend(_decode_tasks(message))
+        self._plan_start(0)
+
+    def _plan_start(self, seconds: float) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_later(seconds, self._start) if seconds else self._loop.call_soon(self._start)
 
     def _start(self) -> None:
-        begun = 0
-        while self._waiting and len(self._running) < self._ways.concurrency:
-            if begun == RAMP:
-                self._loop.call_later(RAMP_SECONDS, self._start)
+        """Begin with as many as there may be."""
+        self._is_due = False
+        limit, surveyor = self._ways.concurrency, self._surveyor
+        for _ in range(min(RAMP, limit - self._under_way)):
+            if not self._waiting or surveyor.questions >= limit:
                 return
-            begun += 1
-            task = self._loop.create_task(self._look(*self._waiting.popleft()))
-            self._running.add(task)
-            task.add_done_callback(self._finish)
+            place, entry = self._waiting.popleft()
+            self._under_way += 1
+            surveyor.begin(entry, partial(self._finish, place))
+        if self._waiting and self._under_way < limit:
+            self._plan_start(RAMP_SECONDS)
 
-    async def _look(self, place: int, entry: Entry) -> None:
-        row = await self._surveyor.make_row(entry)
+    def _finish(self, place: int, row: Parts) -> None:
+        self._under_way -= 1
         self._places.append(place)
         self._rows.append(row)
         if len(self._rows) >= FRAME_ROWS:
             self._send()
         elif self._timer is None:
             self._timer = self._loop.call_later(FRAME_SECONDS, self._send)
-
-    def _finish(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._start()
+        if not self._is_due:
+            self._plan_start(0)
 
     def _send(self) -> None:
         if self._timer is not None:

@@ -6,6 +6,7 @@ such facts are judged once for each shape they can have. A test holds both ways 
 
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailward.core.check.codes import Code
@@ -86,24 +87,14 @@ def _shape(facts: Facts) -> _Shape | None:
     policy_host = facts.policy_host
     if facts.elsewhere or policy_host.fetches or policy_host.caa is not None:
         return None
-    hosts = []
-    for host in facts.hosts:
-        if host.sessions or any(lookup.records for lookup in host.tlsa):
-            return None
-        hosts.append(_shape_of_host(host))
-    names: dict[str, int] = {}
-    order = []
-    for record in facts.mx.records:
-        preference, _, name = record.partition(" ")
-        is_root = name in (".", "")
-        order.append((is_root, preference == "0") if is_root else names.setdefault(name, len(names)))
+    exchange = shape_exchange(facts.mx, facts.hosts)
+    if exchange is None:
+        return None
     return (
         facts.validates,
         facts.has_smtp,
         bool(facts.skipped_hosts),
-        _shape_of_lookup(facts.mx),
-        tuple(order),
-        tuple(hosts),
+        exchange,
         _shape_of_lookup(facts.sts),
         facts.sts.texts,
         _shape_of_lookup(facts.tlsrpt),
@@ -112,6 +103,22 @@ def _shape(facts: Facts) -> _Shape | None:
         _shape_of_lookup(policy_host.v4),
         _shape_of_lookup(policy_host.v6),
     )
+
+
+def shape_exchange(mx: Lookup, hosts: Sequence[MxHost]) -> _Shape | None:
+    """The part of it that MX records and hosts have."""
+    shapes = []
+    for host in hosts:
+        if host.sessions or any(lookup.records for lookup in host.tlsa):
+            return None
+        shapes.append(_shape_of_host(host))
+    names: dict[str, int] = {}
+    order = []
+    for record in mx.records:
+        preference, _, name = record.partition(" ")
+        is_root = name in (".", "")
+        order.append((is_root, preference == "0") if is_root else names.setdefault(name, len(names)))
+    return _shape_of_lookup(mx), tuple(order), tuple(shapes)
 
 
 def _shape_of_lookup(lookup: Lookup) -> _Shape:

@@ -1,7 +1,7 @@
 """From facts and their judgement to a row, and back to the facts."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +26,7 @@ _AT_STATUS, _AT_ERROR = AT["status"], AT["error"]
 
 def make_error_row(entry: Entry, at: datetime, took_ms: int, error: str) -> Row:
     row: list[Value] = [None] * len(COLUMNS)
-    row[:5] = entry.line, entry.rank, entry.domain, _write_time(at), took_ms
+    row[:5] = entry.line, entry.rank, entry.domain, write_time(at), took_ms
     row[_AT_STATUS], row[_AT_ERROR] = "error", error[:500]
     return tuple(row)
 
@@ -38,7 +38,7 @@ def make_row(entry: Entry, facts: Facts, judged: Judgement, took_ms: int, provid
         entry.line,
         entry.rank,
         entry.domain,
-        _write_time(facts.at),
+        write_time(facts.at),
         took_ms,
         "ok",
         None,
@@ -51,7 +51,7 @@ def make_row(entry: Entry, facts: Facts, judged: Judgement, took_ms: int, provid
         mx.is_secure,
         facts.skipped_hosts,
         " ".join(dict.fromkeys(providers)) or None,
-        _dump([_write_host(host) for host in facts.hosts]),
+        write_hosts(facts.hosts),
         sts.found,
         sts.reason or None,
         _write_texts(sts),
@@ -164,6 +164,11 @@ def _write_host(host: MxHost) -> dict[str, object]:
     return written
 
 
+def write_hosts(hosts: Sequence[MxHost]) -> str:
+    """The cell `hosts`."""
+    return _dump([_write_host(host) for host in hosts])
+
+
 def _say_starttls(facts: Facts) -> str | None:
     """Of the hosts that were observed."""
     if not facts.has_smtp or not facts.hosts:
@@ -197,7 +202,8 @@ def _write_session(host: str, session: Session) -> dict[str, object]:
     return written
 
 
-def _write_time(at: datetime) -> str:
+def write_time(at: datetime) -> str:
+    """The cell `at`."""
     return (
         at.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
     )  # aware, UTC: strftime costs ten times that

@@ -1,9 +1,11 @@
 """What rows add up to: the numbers of the summary. Added row by row, so that no survey is too large."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from mailward.core.survey.classes import MTA_STS
-from mailward.core.survey.columns import AT, Row
+from mailward.core.survey.columns import AT, Row, Value
+from mailward.core.survey.parts import OWN, Shared, join_row, split_row
 
 MAX_PROVIDERS = 50_000
 _STS_FAULTS = frozenset(MTA_STS)
@@ -27,6 +29,7 @@ _AT_RUA, _AT_DANE, _AT_STARTTLS, _AT_CODES, _AT_CLASSES, _AT_VALIDATED = (
     AT[name] for name in ("tlsrpt_rua", "dane", "starttls", "codes", "classes", "dnssec_validated")
 )
 _AT_VERDICTS = tuple(AT[name] for name in _VERDICTS)
+_NOTHING = (None,) * len(OWN)
 
 
 class Totals:
@@ -69,53 +72,64 @@ class Totals:
         """Domains that have an MX host there."""
 
     def add(self, row: Row) -> None:
-        self.domains += 1
+        self.add_alike(split_row(row).shared, [row[_AT_PROVIDERS]])
+
+    def add_alike(self, shared: Shared, providers: Sequence[Value]) -> None:
+        """Rows that share all of that part: the cell `providers` of each."""
+        row, times = join_row(_NOTHING, shared), len(providers)
+        self.domains += times
         if row[_AT_STATUS] != "ok":
-            self.errors += 1
+            self.errors += times
             return
         classes = str(row[_AT_CLASSES] or "").split()
         codes = str(row[_AT_CODES] or "").split()
-        self.classes.update(classes)
-        self.codes.update(codes)
+        for each in classes:
+            self.classes[each] += times
+        for each in codes:
+            self.codes[each] += times
         if row[_AT_NULL]:
-            self.null_mx += 1
+            self.null_mx += times
         elif row[_AT_MX_STATUS] == "failed":
-            self.lookup_failed += 1
+            self.lookup_failed += times
         elif row[_AT_VERDICTS[-1]] == "no-mail":
-            self.nowhere += 1
+            self.nowhere += times
         else:
-            self.mail += 1
-            self._add_mail(row)
+            self.mail += times
+            self._add_mail(row, times)
+            self._add_providers(providers)
         for name, at in zip(_VERDICTS, _AT_VERDICTS, strict=True):
-            self.verdicts[name][str(row[at])] += 1
+            self.verdicts[name][str(row[at])] += times
         if row[_AT_RECORDS] is not None and row[_AT_POLICY] != "not-asked":
-            self._add_policy(row, classes, codes)
+            self._add_policy(row, times, classes, codes)
 
-    def _add_mail(self, row: Row) -> None:
-        self.explicit_mx += row[_AT_MX_STATUS] == "found"
-        self.tlsrpt += row[_AT_RUA] is not None
+    def _add_mail(self, row: Row, times: int) -> None:
+        self.explicit_mx += times * (row[_AT_MX_STATUS] == "found")
+        self.tlsrpt += times * (row[_AT_RUA] is not None)
         if row[_AT_VALIDATED]:
-            self.validated += 1
-            self.dane[str(row[_AT_DANE])] += 1
+            self.validated += times
+            self.dane[str(row[_AT_DANE])] += times
         if row[_AT_STARTTLS] is not None:
-            self.smtp += 1
-            self.starttls[str(row[_AT_STARTTLS])] += 1
-        for provider in str(row[_AT_PROVIDERS] or "").split():
-            self.providers[provider] += 1
+            self.smtp += times
+            self.starttls[str(row[_AT_STARTTLS])] += times
+
+    def _add_providers(self, providers: Sequence[Value]) -> None:
+        for text, times in Counter(providers).items():
+            for provider in str(text or "").split():
+                self.providers[provider] += times
         if len(self.providers) > MAX_PROVIDERS:  # lossy counting: who had one domain so far begins anew
             self.providers = Counter({name: count for name, count in self.providers.items() if count > 1})
 
-    def _add_policy(self, row: Row, classes: list[str], codes: list[str]) -> None:
-        self.sts_meant += 1
-        self.fetches[str(row[_AT_POLICY])] += 1
-        self.sts_faulty += not _STS_FAULTS.isdisjoint(classes)
+    def _add_policy(self, row: Row, times: int, classes: list[str], codes: list[str]) -> None:
+        self.sts_meant += times
+        self.fetches[str(row[_AT_POLICY])] += times
+        self.sts_faulty += times * (not _STS_FAULTS.isdisjoint(classes))
         mode = row[_AT_MODE]
         if mode is None:
             return
-        self.sts_usable += 1
-        self.modes[str(mode)] += 1
+        self.sts_usable += times
+        self.modes[str(mode)] += times
         seconds = int(row[_AT_MAX_AGE] or 0)
-        self.ages[next((words for days, words in _DAYS if seconds < days * 86_400), _LONGEST)] += 1
+        self.ages[next((words for days, words in _DAYS if seconds < days * 86_400), _LONGEST)] += times
         if mode == "enforce":
             fails = row[_AT_VERDICTS[0]] in ("partly", "refuses")
-            self.sts_refusing += fails or "mx-not-in-policy" in codes
+            self.sts_refusing += times * (fails or "mx-not-in-policy" in codes)
