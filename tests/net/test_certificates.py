@@ -2,10 +2,13 @@ import asyncio
 import contextlib
 import ssl
 import stat
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -219,6 +222,42 @@ def test_a_file_that_turns_bad_keeps_serving_what_it_had(
     before = certificates.context_for("a.test")
     path.write_bytes(b"half written")
     assert certificates.context_for("a.test") is before
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = clock.monotonic() + 30
+    while not condition():
+        assert clock.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_large_folder_is_read_by_a_thread_and_names_are_found_meanwhile(
+    data: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = data.data_path / "certs"
+    for number in range(30):
+        put(folder, f"n{number}.test.pem", make_pem(f"n{number}.test", f"also{number}.test"))
+    put(folder, "other.pem", make_pem("m.test"))
+    monkeypatch.setattr(pemfiles, "RESCAN_SECONDS", 0.01)
+    monkeypatch.setattr(pemfiles, "_REST_FACTOR", 0)
+    may_read = threading.Event()
+    read = pemfiles.PemSource._read
+
+    def wait_and_read(source: pemfiles.PemSource, *rest: Any) -> None:
+        assert may_read.wait(30)
+        read(source, *rest)
+
+    monkeypatch.setattr(pemfiles.PemSource, "_read", wait_and_read)
+    certificates = Certificates(data, is_ours=lambda _: False)
+    assert certificates.context_for("n7.test") is not None
+    assert certificates.context_for("../certs/n7.test") is None
+    assert certificates.context_for("other") is None, "not for this name"
+    assert certificates.context_for("also7.test") is None, "not read yet"
+    may_read.set()
+    wait_for(lambda: certificates.context_for("also7.test") is not None)
+    assert certificates.context_for("also7.test") is certificates.context_for("n7.test")
+    (folder / "n7.test.pem").unlink()
+    wait_for(lambda: certificates.context_for("n7.test") is None)
 
 
 async def test_an_expired_file_serves_only_when_nothing_better_is_there(data: Settings) -> None:
