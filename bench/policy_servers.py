@@ -17,7 +17,7 @@ from typing import Any
 
 import uvloop
 
-from mailward.config import Certificates, Settings
+from mailward.config import Certificates, PolicyHost, Settings
 
 POLICY = (
     "version: STSv1\r\nmode: enforce\r\nmx: mx1.example.test\r\nmx: *.example.test\r\nmax_age: 604800\r\n"
@@ -58,7 +58,11 @@ def serve_ours(folder: Path) -> None:
     from mailward.hosting.snapshot import SnapshotKeeper
 
     async def main() -> None:
-        settings = Settings(data=str(folder), certificates=Certificates(development_ca=False))
+        settings = Settings(
+            data=str(folder),
+            certificates=Certificates(development_ca=False),
+            policy_host=PolicyHost(log_requests=False),
+        )
         keeper = SnapshotKeeper(folder / "snapshot.json")
         server = await serve_policies(settings, keeper, port=0, counter=FetchCounter(len))
         print(server.port, flush=True)

@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -87,6 +88,10 @@ class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What customers point `mta-sts.<domain>` at by CNAME."""
     nodes: tuple[str, ...] = ()
     """`address:port` of every server of our policies, asked before a new id is announced; empty: this one."""
+    log_requests: bool = True
+    """A line for each request; without them there are the counts of who fetched which policy."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks of TCP proxies in front, which begin each connection with a PROXY header."""
     keep_fetches_days: Annotated[int, msgspec.Meta(ge=30)] = 400
     """How long the counts of who fetched which policy are kept."""
 
@@ -96,6 +101,11 @@ class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
                 parse_place(text, 443)
             except ValueError as error:
                 raise ValueError(f"nodes: {error}") from error
+        for text in self.proxies:
+            try:
+                ip_network(text, strict=False)
+            except ValueError as error:
+                raise ValueError(f"proxies: {error}") from error
 
 
 class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

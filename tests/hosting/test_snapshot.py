@@ -1,6 +1,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from django.db import connection
 from mailward.hosting.snapshot import Snapshot, SnapshotKeeper, load_saved, make_snapshot, save_snapshot
 from mailward.net import clock
 from mailward.store.models import Domain, HostingGeneration, Organisation, PolicyVersion
-from mailward.store.queries.hosting import Hosted, hosted_policies, hosting_generation
+from mailward.store.queries.hosting import Hosted, HostedPolicy, hosted_policies, hosting_generation
 from mailward.store.services.hosting import bump_generation
 
 TEXT = "version: STSv1\r\nmode: testing\r\nmx: mx.example.test\r\nmax_age: 86400\r\n"
@@ -43,8 +44,23 @@ def keeper(tmp_path: Path) -> Iterator[SnapshotKeeper]:
 
 
 def test_the_exact_text_is_served(domain: Domain) -> None:
-    host_policy(domain)
-    assert make_snapshot(hosted_policies()) == Snapshot(1, {"mta-sts.example.test": TEXT.encode()})
+    with clock.frozen(datetime(2026, 11, 24, 12, tzinfo=UTC)):
+        host_policy(domain)
+    host, since = "mta-sts.example.test", 1_795_521_600
+    assert make_snapshot(hosted_policies()) == Snapshot(1, {host: TEXT.encode()}, {host: since})
+
+
+def test_bodies_that_are_alike_are_one_object(tmp_path: Path) -> None:
+    hosted = Hosted(1, {f"d{n}.test": HostedPolicy("".join(["te", "xt"]), n) for n in range(3)})
+    save_snapshot(make_snapshot(hosted), tmp_path / "snapshot.json")
+    for snapshot in (make_snapshot(hosted), load_saved(tmp_path / "snapshot.json")):
+        assert len({id(body) for body in snapshot.policies.values()}) == 1
+        assert snapshot.modified["mta-sts.d2.test"] == 2
+
+
+def test_a_snapshot_that_an_earlier_release_saved_is_read(tmp_path: Path) -> None:
+    (tmp_path / "snapshot.json").write_text('{"generation": 4, "policies": {"mta-sts.a.test": "x"}}')
+    assert load_saved(tmp_path / "snapshot.json") == Snapshot(4, {"mta-sts.a.test": b"x"})
 
 
 def test_a_domain_without_a_policy_is_not_hosted(domain: Domain) -> None:
@@ -68,13 +84,16 @@ def test_the_generation_starts_at_nothing_and_counts_changes(db: None) -> None:
 
 
 def test_a_saved_snapshot_is_the_same_snapshot(tmp_path: Path) -> None:
-    snapshot = Snapshot(7, {"mta-sts.example.test": TEXT.encode()})
+    snapshot = Snapshot(7, {"mta-sts.example.test": TEXT.encode()}, {"mta-sts.example.test": 1_795_521_600})
     save_snapshot(snapshot, tmp_path / "snapshot.json")
     assert load_saved(tmp_path / "snapshot.json") == snapshot
     assert [path.name for path in tmp_path.iterdir()] == ["snapshot.json"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"generation": "x"}', b"\xff\xfe", b"[]"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b'{"generation": "x"}', b"\xff\xfe", b"[]", b'{"generation": 1, "hosts": {"a": [0, null]}}'],
+)
 def test_a_broken_save_is_told_and_starts_empty(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

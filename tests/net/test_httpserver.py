@@ -287,6 +287,19 @@ async def test_connections_of_one_address_are_bounded() -> None:
         held[1][1].close()
 
 
+async def test_stalled_connections_of_an_address_give_way_to_its_own_new_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(httpconnection, "STALLED_SECONDS", 0)
+    async with running(limits=replace(QUICK, connections_an_address=2, head_seconds=30)) as server:
+        held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
+        await until(lambda: server.connections == 2)
+        assert status(await exchange(server, LAST)) == 200
+        assert await held[0][0].read() == b""
+        for _, writer in held:
+            writer.close()
+
+
 async def test_idle_connections_give_way_to_new_ones() -> None:
     async with running(limits=replace(QUICK, connections=1)) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

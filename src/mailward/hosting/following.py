@@ -93,12 +93,12 @@ class Keeper(ABC, Generic[Held]):
         if not self._database_ok:
             _log.info("database-back")
             self._database_ok = True
-        if fresh is not None and fresh != self.current:
+        if fresh is not None:
             self.current = fresh
             self.replaced()
 
     def _read(self) -> Held | None:
-        """One, if it may differ from the current one. Runs in the thread."""
+        """One, if it differs from the current one. Runs in the thread, where comparing stalls nobody."""
         try:
             due = clock.monotonic() - self._loaded_at >= FULL_RELOAD_SECONDS
             if due:
@@ -110,22 +110,23 @@ class Keeper(ABC, Generic[Held]):
             connection.close()  # the next try starts afresh
             raise
 
-    def _load(self) -> Held:
+    def _load(self) -> Held | None:
         started = clock.monotonic()
         generation = hosting_generation()  # before: a change meanwhile is then loaded again
         fresh = self.read()
         self._seen = generation
         self._loaded_at = clock.monotonic()
-        if fresh != self.current:
-            milliseconds = round((self._loaded_at - started) * 1000, 1)
-            _log.info(
-                "snapshot-loaded",
-                extra={"generation": fresh.generation, "count": self.count(fresh), "ms": milliseconds},
-            )
-            try:
-                self.save(fresh, self._path)
-            except OSError as error:
-                _log.error("snapshot-not-saved", extra={"file": self._path, "reason": error.strerror})
+        if fresh == self.current:
+            return None
+        milliseconds = round((self._loaded_at - started) * 1000, 1)
+        _log.info(
+            "snapshot-loaded",
+            extra={"generation": fresh.generation, "count": self.count(fresh), "ms": milliseconds},
+        )
+        try:
+            self.save(fresh, self._path)
+        except OSError as error:
+            _log.error("snapshot-not-saved", extra={"file": self._path, "reason": error.strerror})
         return fresh
 
 

@@ -5,43 +5,60 @@ short.
 """
 
 import asyncio
+import functools
 import ipaddress
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mailward.config import Settings
 from mailward.hosting.certificates import IssuedCertificates
 from mailward.hosting.challenges import ChallengeHost, serve_challenges
 from mailward.hosting.fetchcounts import FetchCounter
+from mailward.hosting.policyanswer import POLICY_PATH, answer_policy, make_shortcut, read_plain
 from mailward.hosting.snapshot import SnapshotKeeper
+from mailward.net import clock
 from mailward.net.certificates import Certificates, CertificateSource
-from mailward.net.httpserver import Finished, HttpLimits, Request, Response, Server, refusal, serve_http
+from mailward.net.httpserver import (
+    Finished,
+    HttpLimits,
+    Request,
+    Response,
+    Server,
+    Shortcut,
+    refusal,
+    serve_http,
+)
 from mailward.net.sealing import load_keyring
 
 _log = logging.getLogger("mailward.hosting")
 
-POLICY_PATH = "/.well-known/mta-sts.txt"
 HEALTH_PATH = "/.well-known/mailward-health"
-LIMITS = HttpLimits(body_bytes=0)
-# RFC 8461 §8.2: a reverse proxy may cache; 60 seconds is what the RFC suggests to the origin
-_CACHE = ("Cache-Control", "max-age=60")
+LIMITS = HttpLimits(body_bytes=0, connections=10_000, connections_an_address=1_000)
+"""A large sender's whole fleet comes from one address after a change of MX: its fetches are short, so many are not
+open at once; connections that stall give way.
+"""
 _ALLOW = ("Allow", "GET, HEAD")
 
 
 class PolicyHost:
     """Answers requests from the keeper's snapshot."""
 
-    def __init__(self, keeper: SnapshotKeeper, public_name: str) -> None:
+    def __init__(
+        self,
+        keeper: SnapshotKeeper,
+        public_name: str,
+        counter: FetchCounter | None = None,
+        *,
+        log_requests: bool = True,
+    ) -> None:
         self._keeper = keeper
         self._public_name = public_name.lower()
+        self._counter = counter
+        self._logs = log_requests
 
     def is_ours(self, name: str) -> bool:
         """Whether a certificate may be made for this name."""
         return name in self._keeper.current.policies or name == self._public_name
-
-    def serves(self, name: str) -> bool:
-        """Whether a policy is hosted under this name."""
-        return name in self._keeper.current.policies
 
     def answer(self, request: Request) -> Response:
         # RFC 9110 §15.5.20: a host other than the one whose certificate the client checked is misdirected
@@ -49,14 +66,49 @@ class PolicyHost:
             return refusal(421)
         if request.path == HEALTH_PATH and _is_loopback(request.peer):
             return self._health(request)
-        body = self._keeper.current.policies.get(request.host)
+        snapshot = self._keeper.current
+        body = snapshot.policies.get(request.host)
         if body is None:
             return refusal(404, "No policy is hosted under this name.")
         if request.path != POLICY_PATH:
             return refusal(404, f"This host serves {POLICY_PATH} and nothing else.")
         if request.method not in ("GET", "HEAD"):
             return Response(405, b"GET or HEAD\n", headers=(_ALLOW,))
-        return Response(200, body, content_type="text/plain", headers=(_CACHE,))
+        return answer_policy(request, body, snapshot.modified.get(request.host))
+
+    def shortcut(self, data: bytes, peer: str, server_name: str | None) -> Shortcut | None:
+        """The answer to a request of the plain kind for a policy that we host."""
+        request = read_plain(data)
+        if request is None:
+            return None
+        host = request.host
+        snapshot = self._keeper.current
+        body = snapshot.policies.get(host)
+        # other spellings of the name, and names that the certificate is not for, go the long way
+        if body is None or (server_name is not None and host != server_name):
+            return None
+        if self._counter:
+            self._counter.count(host, request.user_agent, peer, 200)
+        if self._logs:
+            method = "HEAD" if request.head_only else "GET"
+            _log_request(peer, host, method, POLICY_PATH, 200, 0.0)
+        return make_shortcut(
+            body,
+            snapshot.modified.get(host),
+            head_only=request.head_only,
+            close=request.close,
+            timestamp=clock.now().timestamp(),
+        )
+
+    def finished(self, finished: Finished) -> None:
+        """After an answer that went the long way: it is counted and logged."""
+        request = finished.request
+        if self._counter and request and request.host in self._keeper.current.policies:
+            user_agent = request.headers.get("user-agent", "")
+            self._counter.count(request.host, user_agent, finished.peer, finished.status)
+        if self._logs:
+            asked = (request.host, request.method, request.path) if request else ("", "", "")
+            _log_request(finished.peer, *asked, finished.status, finished.seconds)
 
     def _health(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
@@ -76,15 +128,18 @@ async def serve_policies(
     issued: Sequence[CertificateSource] = (),
 ) -> Server:
     """Start serving what the keeper holds, on `port` or the settings'. Raises OSError and the like."""
-    host = PolicyHost(keeper, settings.policy_host.public_name)
+    own = settings.policy_host
+    host = PolicyHost(keeper, own.public_name, counter, log_requests=own.log_requests)
     certificates = Certificates(settings, is_ours=host.is_ours, issued=issued)
     return await serve_http(
         host.answer,
-        listen=settings.policy_host.listen,
+        listen=own.listen,
         port=settings.policy_port if port is None else port,
         ssl_context=certificates.server_context(),
         limits=LIMITS,
-        on_finished=_Finishing(host, counter),
+        on_finished=host.finished,
+        shortcut=host.shortcut,
+        is_proxy=make_proxy_test(own.proxies) if own.proxies else None,
     )
 
 
@@ -106,28 +161,33 @@ async def run(settings: Settings) -> None:
         await asyncio.gather(*(server.close() for server in servers))
 
 
-class _Finishing:
-    """What is done about each answer after it was written: it is counted, and logged."""
+def _log_request(peer: str, host: str, method: str, path: str, status: int, seconds: float) -> None:
+    _log.info(
+        "request",
+        extra={
+            "peer": peer,
+            "host": host,
+            "method": method,
+            "path": path[:200],
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+        },
+    )
 
-    def __init__(self, host: PolicyHost, counter: FetchCounter | None) -> None:
-        self._host, self._counter = host, counter
 
-    def __call__(self, finished: Finished) -> None:
-        request = finished.request
-        if self._counter and request and self._host.serves(request.host):
-            user_agent = request.headers.get("user-agent", "")
-            self._counter.count(request.host, user_agent, finished.peer, finished.status)
-        _log.info(
-            "request",
-            extra={
-                "peer": finished.peer,
-                "host": request.host if request else "",
-                "method": request.method if request else "",
-                "path": request.path[:200] if request else "",
-                "status": finished.status,
-                "ms": round(finished.seconds * 1000, 2),
-            },
-        )
+def make_proxy_test(networks: Sequence[str]) -> Callable[[str], bool]:
+    """Whether an address is in one of the networks. Raises ValueError for what is no address or network."""
+    parsed = [ipaddress.ip_network(text, strict=False) for text in networks]
+
+    @functools.lru_cache(maxsize=1_000)
+    def is_proxy(peer: str) -> bool:
+        try:
+            address = ipaddress.ip_address(peer.partition("%")[0])
+        except ValueError:
+            return False
+        return any((getattr(address, "ipv4_mapped", None) or address) in network for network in parsed)
+
+    return is_proxy
 
 
 def _is_loopback(address: str) -> bool:

@@ -91,11 +91,12 @@ class Certificates:
             if version is None:
                 continue
             key = (number, version)
-            if key in self._contexts:
+            try:
                 self._contexts.move_to_end(key)
-                context = self._contexts[key]
-            else:
+            except KeyError:
                 context = self._make(number, name)
+            else:
+                context = self._contexts[key]
             if context is not None:
                 return context
         return None

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import cast
 
+from mailward.core.proxyprotocol import ProxyHeaderInvalid, read_proxy_header
 from mailward.net import clock
 from mailward.net.httpmessage import Finished, Request, Response, refusal, serialise_response
 from mailward.net.httpreader import Arrived, Arriving, Event, Refused, RequestReader
@@ -52,6 +53,8 @@ class HttpConnection(asyncio.Protocol):
         self._working: Request | None = None
         self._task: asyncio.Task[None] | None = None
         self._write_blocked = self._peer_done = False
+        self._proxy_header: bytes | None = None
+        """What there is of the PROXY header that has to come first; None: none has to, or it has come."""
         self.peer = self.block = ""
 
     # What the transport tells
@@ -61,20 +64,27 @@ class HttpConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peername = transport.get_extra_info("peername")
         self.peer = str(peername[0]) if peername else ""
-        self.block = address_block(self.peer, count_loopback=self._limits.count_loopback)
+        if self._service.is_proxy and self._service.is_proxy(self.peer):
+            self._proxy_header = b""
+        else:
+            self.block = address_block(self.peer, count_loopback=self._limits.count_loopback)
         if not self._service.enter(self):
             self._wait = Wait.CLOSED
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes)
-        if self._tls:
+        if self._tls or self._proxy_header is not None:
             self._expect(Wait.HANDSHAKE, self._limits.handshake_seconds)
         else:
-            self._start()
+            self._expect(Wait.HEAD, self._limits.head_seconds)
 
     def data_received(self, data: bytes) -> None:
-        if self._wait in (Wait.LINGER, Wait.CLOSED):
+        if self._wait is Wait.CLOSED or self._wait is Wait.LINGER:
             return
+        if self._proxy_header is not None:
+            data = self._read_proxy_header(self._proxy_header + data)
+            if not data:
+                return
         if self._tls is None:
             self._take(data)
             return
@@ -86,11 +96,34 @@ class HttpConnection(asyncio.Protocol):
             self._close()
             return
         self._flush()
-        if self._reader is None and self._tls.ready:
-            self._start()
         self._peer_done = self._peer_done or self._tls.ended
-        if self._reader is not None:
+        if self._tls.ready:
+            if self._wait is Wait.HANDSHAKE:
+                self._expect(Wait.HEAD, self._limits.head_seconds)
             self._take(plain)
+
+    def _read_proxy_header(self, data: bytes) -> bytes:
+        """What follows the header; empty where it is not complete, or the connection has ended."""
+        try:
+            header = read_proxy_header(data)
+        except ProxyHeaderInvalid as error:
+            _log.warning("proxy-header-invalid", extra={"peer": self.peer, "reason": error})
+            self.abort()
+            return b""
+        if header is None:
+            self._proxy_header = data
+            return b""
+        self._proxy_header = None
+        if header.source is not None:
+            self.peer = header.source
+            block = address_block(self.peer, count_loopback=self._limits.count_loopback)
+            if not self._service.rename(self, block):
+                self._wait = Wait.CLOSED
+                self._transport.abort()
+                return b""
+        if self._tls is None:
+            self._expect(Wait.HEAD, self._limits.head_seconds)
+        return data[header.size :]
 
     def eof_received(self) -> bool:
         """The peer sends no more; a request in work is still answered (True keeps the transport)."""
@@ -121,17 +154,17 @@ class HttpConnection(asyncio.Protocol):
 
     # Requests in, answers out
 
-    def _start(self) -> None:
-        name = self._tls.server_name if self._tls else None
-        self._reader = RequestReader(
-            self._limits, peer=self.peer, server_name=name, secure=self._tls is not None
-        )
-        self._expect(Wait.HEAD, self._limits.head_seconds)
-
     def _take(self, data: bytes) -> None:
         reader = self._reader
         if reader is None:
-            return
+            if not data and not self._peer_done:
+                return
+            if data and self._take_shortcut(data):
+                return
+            name = self._tls.server_name if self._tls else None
+            reader = self._reader = RequestReader(
+                self._limits, peer=self.peer, server_name=name, secure=self._tls is not None
+            )
         if data:
             self._queue += reader.feed(data)
             self._account()
@@ -142,6 +175,25 @@ class HttpConnection(asyncio.Protocol):
             first = list(self._queue)[: self._limits.pipelined]
             self._queue = deque([*first, Refused(503, "Too many requests at once")])
         self._advance()
+
+    def _take_shortcut(self, data: bytes) -> bool:
+        """Answer at once where the service has an answer ready: most connections are one such request."""
+        if self._service.shortcut is None or self._write_blocked:
+            return False
+        answer = self._service.shortcut(data, self.peer, self._tls.server_name if self._tls else None)
+        if answer is None:
+            return False
+        self._requests += 1
+        self._deadline = 0.0
+        if answer.close or self._service.closing or self._requests >= self._limits.requests_a_connection:
+            # all was read that was sent: no linger, a reset destroys nothing
+            self._write(answer.data, end=True)
+            self._expect(Wait.CLOSED, self._limits.write_seconds)
+            self._transport.close()
+        else:
+            self._write(answer.data)
+            self._await_more()
+        return True
 
     def _advance(self) -> None:
         """Work on the queue for as long as nothing has to be waited for, then wait for the right thing."""
@@ -167,13 +219,13 @@ class HttpConnection(asyncio.Protocol):
             self._expect(Wait.HANDLER, None)  # the task has its own deadline
         elif self._write_blocked:
             self._expect(Wait.WRITE, self._limits.write_seconds)
-        elif reader is None or self._peer_done:
+        elif self._peer_done:
             self._close()
         else:
             self._transport.resume_reading()
-            if reader.in_body:
+            if reader and reader.in_body:
                 self._expect(Wait.BODY, self._limits.body_seconds)
-            elif reader.in_head or not self._requests:
+            elif (reader and reader.in_head) or not self._requests:
                 self._expect(Wait.HEAD, self._limits.head_seconds)
             elif self._service.closing:
                 self._close()
@@ -251,9 +303,12 @@ class HttpConnection(asyncio.Protocol):
         if close:
             self._close(linger=not self._peer_done)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, *, end: bool = False) -> None:
+        """With `end`, say in the same packet that it was the last."""
         if self._tls:
             self._tls.send(data)
+            if end:
+                self._tls.end()
             self._flush()
         else:
             self._transport.write(data)

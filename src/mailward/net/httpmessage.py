@@ -90,6 +90,21 @@ Admit = Callable[[Request], Response | None]
 OnFinished = Callable[[Finished], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """An answer that was ready: the octets of the whole response."""
+
+    data: bytes
+    close: bool
+    """Whether it says `Connection: close`."""
+
+
+TakeShortcut = Callable[[bytes, str, str | None], Shortcut | None]
+"""Sees octets that a request begins with, the peer's address and the server name, before they are read as HTTP. None:
+read them. It answers for a complete request alone, whose every octet it understood.
+"""
+
+
 def refusal(status: int, detail: str = "") -> Response:
     """The short text that goes with a status of our own making."""
     phrase = http.HTTPStatus(status).phrase
@@ -98,7 +113,8 @@ def refusal(status: int, detail: str = "") -> Response:
 
 
 @functools.lru_cache(maxsize=2)
-def _date_line(timestamp: int) -> str:
+def date_line(timestamp: int) -> str:
+    """Of a response (RFC 9110 section 6.6.1), without its CRLF."""
     return f"Date: {formatdate(timestamp, usegmt=True)}"
 
 
@@ -106,7 +122,7 @@ def serialise_response(response: Response, *, head_only: bool, close: bool, time
     """The bytes of a response. Raises ValueError where a header value would break out of its line."""
     lines = [
         f"HTTP/1.1 {response.status} {http.HTTPStatus(response.status).phrase}",
-        _date_line(int(timestamp)),
+        date_line(int(timestamp)),
         "Server: Mailward",
     ]
     if response.status != http.HTTPStatus.NO_CONTENT:

@@ -14,6 +14,7 @@ uvicorn and its like have no deadline for a handshake or a header; here each ste
 
 import asyncio
 import ssl
+from collections.abc import Callable
 
 from mailward.net.httpconnection import HttpConnection
 from mailward.net.httpmessage import (
@@ -24,12 +25,24 @@ from mailward.net.httpmessage import (
     OnFinished,
     Request,
     Response,
+    Shortcut,
+    TakeShortcut,
     refusal,
 )
 from mailward.net.httpservice import Service
 from mailward.net.tlspipe import record_server_names
 
-__all__ = ["Finished", "Handler", "HttpLimits", "Request", "Response", "Server", "refusal", "serve_http"]
+__all__ = [
+    "Finished",
+    "Handler",
+    "HttpLimits",
+    "Request",
+    "Response",
+    "Server",
+    "Shortcut",
+    "refusal",
+    "serve_http",
+]
 
 _BACKLOG = 512
 
@@ -70,17 +83,20 @@ async def serve_http(
     limits: HttpLimits | None = None,
     admit: Admit | None = None,
     on_finished: OnFinished | None = None,
+    shortcut: TakeShortcut | None = None,
+    is_proxy: Callable[[str], bool] | None = None,
 ) -> Server:
     """Serve until `Server.close`. Raises OSError where the address cannot be had.
 
     `admit` sees the head of every request that has a body, before the body is read, and may turn it away. A
     handler that raises is answered by a bare 500 and logged; one that takes too long by 503. `on_finished` is
-    called once for each answer, after it was written.
+    called once for each answer, after it was written; not for what `shortcut` answered. Connections from addresses
+    for which `is_proxy` is true have to begin with a PROXY header, and count for the client that it names.
     """
     limits = limits or HttpLimits()
     if ssl_context is not None:
         record_server_names(ssl_context)
-    service = Service(handler, limits, ssl_context, admit, on_finished)
+    service = Service(handler, limits, ssl_context, admit, on_finished, shortcut, is_proxy)
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(
         lambda: HttpConnection(service),

@@ -3,11 +3,11 @@
 import asyncio
 import itertools
 import ssl
-from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from mailward.net.httpmessage import Admit, Handler, HttpLimits, OnFinished
+from mailward.net.httpmessage import Admit, Handler, HttpLimits, OnFinished, TakeShortcut
 
 _STALLED_LOOKED_AT = 64
 
@@ -32,34 +32,58 @@ class Service:
     tls: ssl.SSLContext | None = None
     admit: Admit | None = None
     on_finished: OnFinished | None = None
+    shortcut: TakeShortcut | None = None
+    is_proxy: Callable[[str], bool] | None = None
+    """Whether connections from this address begin with a PROXY header, which says who the client is."""
     connections: dict[Connection, None] = field(default_factory=dict)
     """In the order in which they came."""
     idle: dict[Connection, None] = field(default_factory=dict)
     """In the order in which they fell idle."""
-    an_address: Counter[str] = field(default_factory=Counter)
+    an_address: dict[str, dict[Connection, None]] = field(default_factory=dict)
+    """In the order in which they came."""
     body_bytes: int = 0
     closing: bool = False
     empty: asyncio.Event = field(default_factory=asyncio.Event)
 
     def enter(self, connection: Connection) -> bool:
         """Count a new connection in; False turns it away."""
-        block = connection.block
-        if block and self.an_address[block] >= self.limits.connections_an_address:
+        if not self._makes_room(connection.block):
             return False
         if len(self.connections) >= self.limits.connections:
-            victim = next(iter(self.idle), None) or self._oldest_stalled()
+            victim = next(iter(self.idle), None) or _oldest_stalled(self.connections)
             if victim is None:
                 return False
             victim.abort()
         self.connections[connection] = None
         self.empty.clear()
-        if block:
-            self.an_address[block] += 1
+        self._count(connection)
         return True
 
-    def _oldest_stalled(self) -> Connection | None:
-        first = itertools.islice(self.connections, _STALLED_LOOKED_AT)
-        return next((connection for connection in first if connection.stalled), None)
+    def rename(self, connection: Connection, block: str) -> bool:
+        """Count a connection under who a proxy says that it is from; False turns it away."""
+        if not self._makes_room(block):
+            return False
+        connection.block = block
+        self._count(connection)
+        return True
+
+    def _count(self, connection: Connection) -> None:
+        if block := connection.block:
+            self.an_address.setdefault(block, {})[connection] = None
+
+    def _makes_room(self, block: str) -> bool:
+        """Whether one more fits from there. A stalled one of the same address gives way: who holds connections open
+        turns away nobody behind the same address but their own.
+        """
+        held = self.an_address.get(block) if block else None
+        if held is None or len(held) < self.limits.connections_an_address:
+            return True
+        victim = _oldest_stalled(held)
+        if victim is None:
+            return False
+        victim.abort()
+        self.leave(victim)
+        return True
 
     def leave(self, connection: Connection) -> None:
         if connection not in self.connections:
@@ -67,11 +91,17 @@ class Service:
         del self.connections[connection]
         self.idle.pop(connection, None)
         if block := connection.block:
-            self.an_address[block] -= 1
-            if not self.an_address[block]:
+            held = self.an_address[block]
+            held.pop(connection, None)
+            if not held:
                 del self.an_address[block]
         if not self.connections:
             self.empty.set()
+
+
+def _oldest_stalled(connections: Iterable[Connection]) -> Connection | None:
+    first = itertools.islice(connections, _STALLED_LOOKED_AT)
+    return next((connection for connection in first if connection.stalled), None)
 
 
 def address_block(address: str, *, count_loopback: bool) -> str:

@@ -112,6 +112,11 @@ class PemSource:
     def version_for(self, name: str) -> tuple[str, _Stamp] | None:
         self._rescan()
         index = self._index
+        paths = index.by_name.get(name)
+        if paths is not None and len(paths) == 1:
+            file, stamp = index.files[paths[0]]
+            if file.is_valid(clock.now().timestamp()):  # nothing can be better
+                return paths[0], stamp
         path = self._best(index, name)
         if path is not None:
             return path, index.files[path][1]

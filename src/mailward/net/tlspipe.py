@@ -9,7 +9,8 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-_READ = 64 * 1024
+_READ = 16 * 1024
+"""A record holds no more (RFC 8446 section 5.1)."""
 
 
 ServerNameCallback = Callable[[ssl.SSLObject, Any, ssl.SSLContext], int | None]

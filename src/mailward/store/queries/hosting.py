@@ -11,11 +11,18 @@ from mailward.store.queries.evidence import chunks
 _MAX_CHANGES = 20_000
 
 
+class HostedPolicy(NamedTuple):
+    text: str
+    """The exact body."""
+    since: int
+    """When it was published, in seconds since 1970."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hosted:
     generation: int
-    policies: dict[str, str]
-    """Policy domain -> the exact text of its current policy."""
+    policies: dict[str, HostedPolicy]
+    """By policy domain."""
 
 
 def hosting_generation() -> int:
@@ -112,7 +119,9 @@ def hosted_policies() -> Hosted:
     domains = Domain.objects.filter(current_version__isnull=False)
     if Organisation.objects.count() > 1:
         domains = domains.filter(claim_verified_at__isnull=False)
-    rows = domains.order_by().values_list("name", "current_version__text")
-    return Hosted(
-        generation, {name: text for name, text in rows.iterator(chunk_size=5_000) if text is not None}
-    )
+    rows = domains.order_by().values_list("name", "current_version__text", "current_version__created_at")
+    policies: dict[str, HostedPolicy] = {}
+    for name, text, since in rows.iterator(chunk_size=5_000):
+        if text is not None and since is not None:
+            policies[name] = HostedPolicy(text, int(since.timestamp()))
+    return Hosted(generation, policies)
