@@ -169,6 +169,7 @@ REGISTRY: dict[str, Entry] = {
     "domain-records": Entry(For.READERS),
     "domain-setup": _of_domain(For.READERS),
     "domain-check": _of_domain(For.WRITERS, post_only=True),
+    "domain-certificate": _of_domain(For.WRITERS, post_only=True),
     "domain-test-report": _of_domain(For.WRITERS, post_only=True),
     "domain-recipient-add": _of_domain(For.WRITERS, post_only=True),
     "domain-recipient-remove": Entry(

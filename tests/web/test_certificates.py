@@ -92,3 +92,17 @@ def test_check_now_looks_after_the_certificate_too(alice: Client, domain: Domain
     assert row.due_at <= clock.now()
     assert row.waiting_since is not None
     assert clock.now() - row.waiting_since < timedelta(minutes=1)
+
+
+def test_the_authority_and_the_kind_of_certificate_are_chosen_for_a_domain(
+    alice: Client, domain: Domain, ordering: None
+) -> None:
+    address = reverse("domain-certificate", args=[domain.name])
+    alice.post(address, {"certificate-directory": "https://ca.test/dir", "certificate-profile": "shortlived"})
+    row = CertificateCare.objects.get()
+    assert (row.directory, row.profile) == ("https://ca.test/dir", "shortlived")
+    assert 'value="shortlived"' in page(alice, domain)
+    for wrong in ({"certificate-directory": "https://evil.test/dir"}, {"certificate-profile": "a b"}):
+        assert "That is no certificate authority" in alice.post(address, wrong, follow=True).content.decode()
+    row.refresh_from_db()
+    assert (row.directory, row.profile) == ("https://ca.test/dir", "shortlived")

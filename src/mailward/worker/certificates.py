@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from mailward.config import AcmeDirectory, Settings
 from mailward.core.acme.caa import Asked, why_forbidden
 from mailward.core.acme.challenge import DNS_01, HTTP_01, LABEL
-from mailward.core.acme.faults import Fault, Scope, wait_for_ca, wait_for_claim, wait_for_name
+from mailward.core.acme.faults import Fault, Scope, narrow, wait_for_ca, wait_for_claim, wait_for_name
 from mailward.core.acme.lane import last_order_at
 from mailward.core.acme.renewal import Life, ask_again, plan_renewal
 from mailward.core.acme.state import CareState
@@ -219,7 +219,7 @@ class Carer:
             detail = str(error) or "the CA is at it"
             return await self._wait(plan, CareState.ORDERED, detail, clock.now() + _GO_ON_WAIT)
         except AcmeFault as error:
-            await self._failed(plan, order, ca, error.fault)
+            await self._failed(plan, order, ca, narrow(error.fault, plan.name))
             return False
         renewal = plan_renewal(Life(what.not_before, what.not_after, clock.now()), None, _chance(order.pk))
         await in_store(certificates.issued, order, what, renewal)

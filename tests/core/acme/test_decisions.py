@@ -6,7 +6,7 @@ import pytest
 from cryptography import x509
 
 from mailward.core.acme.caa import Asked, why_forbidden
-from mailward.core.acme.faults import Fault, Scope, scope_of, wait_for_ca, wait_for_name
+from mailward.core.acme.faults import Fault, Scope, narrow, scope_of, wait_for_ca, wait_for_name
 from mailward.core.acme.lane import last_order_at
 from mailward.core.acme.renewal import Life, RenewalInfo, Why, ask_again, plan_renewal, renewal_id
 
@@ -111,12 +111,31 @@ def test_a_ca_that_does_not_say_who_it_is_judges_itself() -> None:
         ("unauthorized", 403, Scope.NAME),
         ("rejectedIdentifier", 400, Scope.NAME),
         ("caa", None, Scope.NAME),
+        ("invalidProfile", 400, Scope.NAME),  # one domain's choice must not stop the others
         ("malformed", 400, Scope.ORDER),
         ("", 503, Scope.CA),
     ],
 )
 def test_whose_fault_it_is(code: str, status: int | None, scope: Scope) -> None:
     assert scope_of(code, status) is scope
+
+
+@pytest.mark.parametrize(
+    ("words", "scope"),
+    [
+        ("too many new orders (300) from this account in the last 3h0m0s, retry after 2026-01-01", Scope.CA),
+        ("Service busy; retry later.", Scope.CA),
+        ('too many failed authorizations (5) for "mta-sts.shop.example.org" in the last 1h0m0s', Scope.NAME),
+        ('too many certificates (50) already issued for "example.org" in the last 168h0m0s', Scope.NAME),
+        (("too many certificates (5) already issued for this exact set of identifiers in the last 168h: "
+         "[mta-sts.shop.example.org]"), Scope.NAME),
+        ('too many certificates (50) already issued for "other.org"', Scope.CA),
+        ('too many failed authorizations (5) for "notexample.org"', Scope.CA),
+    ],
+)  # fmt: skip
+def test_a_limit_on_one_name_leaves_the_others_alone(words: str, scope: Scope) -> None:
+    """As Let's Encrypt words them."""
+    assert narrow(Fault(Scope.CA, words, "rateLimited"), "shop.example.org").scope is scope
 
 
 def test_waits_grow_and_have_an_end() -> None:

@@ -1,6 +1,7 @@
 """What a failure at a CA means: whose fault it is, and how long to leave it."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -8,6 +9,7 @@ _FIRST_NAME_WAIT = timedelta(minutes=1)
 _LONGEST_NAME_WAIT = timedelta(hours=12)
 _FIRST_CA_WAIT = timedelta(minutes=1)
 _LONGEST_CA_WAIT = timedelta(hours=1)
+_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9])?", re.ASCII)
 _LONGEST_TOLD_WAIT = timedelta(days=8)
 """A Retry-After beyond this is no advice: the longest limit of a public CA is a week."""
 
@@ -41,7 +43,6 @@ _OF_THE_CA = frozenset(
         "badSignatureAlgorithm",
         "externalAccountRequired",
         "invalidContact",
-        "invalidProfile",
         "rateLimited",
         "serverInternal",
         "unsupportedContact",
@@ -55,6 +56,19 @@ def scope_of(code: str, status: int | None = None) -> Scope:
     if code in _OF_THE_CA or (status is not None and (status >= 500 or status == 429)):
         return Scope.CA
     return Scope.ORDER if code in _OF_THE_ORDER else Scope.NAME
+
+
+def narrow(fault: Fault, name: str) -> Fault:
+    """As it concerns a domain: a limit that the CA puts on that name, or on one above it, leaves all others alone.
+    Public CAs have both kinds under one code, and say the name in the second.
+    """
+    if fault.code != "rateLimited" or fault.scope is not Scope.CA:
+        return fault
+    labels = name.split(".")
+    above = {".".join(labels[at:]) for at in range(len(labels) - 1)}
+    said = set(_NAME.findall(fault.words.lower()))
+    is_about = any(word in above or word.removeprefix("mta-sts.") in above for word in said)
+    return replace(fault, scope=Scope.NAME) if is_about else fault
 
 
 def wait_for_name(failures: int, fault: Fault, chance: float) -> timedelta:

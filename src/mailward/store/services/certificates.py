@@ -29,6 +29,7 @@ from mailward.store.models import (
     OutboxItem,
 )
 from mailward.store.queries.evidence import chunks
+from mailward.store.scope import Scope
 from mailward.store.services import outbox
 from mailward.store.services.findings import Cause, leave_causes, open_cause
 from mailward.store.services.hosting import bump_generation
@@ -120,6 +121,21 @@ def hasten(domain_id: int) -> None:
     care.update(due_at=now)
     care.exclude(waiting_since=None).update(waiting_since=now)
     outbox.put(KIND, str(domain_id))
+
+
+@transaction.atomic
+def choose(scope: Scope, domain_id: int, directory: str, profile: str) -> None:
+    """Which CA is asked first for the domain, and for which kind of certificate; from the next order on."""
+    domain = scope.domains().get(pk=domain_id)
+    now = clock.now()
+    care, _ = CertificateCare.objects.get_or_create(
+        domain=domain,
+        defaults={"organisation_id": domain.organisation_id, "due_at": now, "waiting_since": now},
+    )
+    if (care.directory, care.profile) != (directory, profile):
+        care.directory, care.profile, care.failures = directory, profile, {}
+        care.save(update_fields=["directory", "profile", "failures"])
+        hasten(domain_id)
 
 
 @transaction.atomic

@@ -1,7 +1,15 @@
 """The certificate of a domain as its page shows it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
 
 from mailward.config import Settings
 from mailward.core.acme.challenge import LABEL
@@ -11,6 +19,8 @@ from mailward.net import clock
 from mailward.store.models import Domain
 from mailward.store.queries.certificates import care_of
 from mailward.store.scope import Scope
+from mailward.store.services.certificates import choose
+from mailward.web.access import ScopedRequest, find_domain, writer_page
 
 _TITLES = {
     CareState.CLAIM: ("unknown", "waits for the proof"),
@@ -53,21 +63,66 @@ class Shown:
     explanation_url: str = ""
     again_at: datetime | None = None
     """When it is tried again."""
+    form: "CertificateForm | None" = None
     challenge_name: str = ""
     challenge_target: str = ""
     """The CNAME that lets it be had without port 80; empty where we have no nameserver."""
 
 
-def show_certificate(settings: Settings, scope: Scope, domain: Domain) -> Shown | None:
+class CertificateForm(forms.Form):
+    """Which CA is asked first, and for what."""
+
+    profile = forms.RegexField(
+        r"\A[A-Za-z0-9._-]{0,100}\Z",
+        label="Profile",
+        required=False,
+        help_text="A kind of certificate that this authority offers, such as shortlived for six days. "
+        "Empty: the usual one.",
+    )
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        data: Mapping[str, str] | None = None,
+        *,
+        initial: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(data, prefix="certificate", initial=initial)
+        choices = [("", "In the order of the settings"), *((url, url) for url in urls)]
+        self.fields["directory"] = forms.ChoiceField(
+            label="Certificate authority asked first", required=False, choices=choices
+        )
+
+
+@writer_page
+@require_POST
+def domain_certificate(request: ScopedRequest, name: str) -> HttpResponse:
+    domain, configured = find_domain(request, name), settings.MAILWARD
+    form = CertificateForm([each.url for each in configured.acme.authorities], request.POST)
+    if form.is_valid():
+        choose(request.scope, domain.pk, form.cleaned_data["directory"], form.cleaned_data["profile"])
+        messages.success(request, "It counts from the next order on.")
+    else:
+        messages.error(
+            request, "That is no certificate authority of this installation, or no name of a profile."
+        )
+    return redirect("domain-setup", domain.name)
+
+
+def show_certificate(configured: Settings, scope: Scope, domain: Domain) -> Shown | None:
     """None: no certificates are ordered here."""
-    if not settings.acme.directories:
+    if not configured.acme.directories:
         return None
-    care, zone = care_of(scope, domain.pk), settings.nameserver.zone
+    care, zone = care_of(scope, domain.pk), configured.nameserver.zone
+    form = CertificateForm(
+        [each.url for each in configured.acme.authorities],
+        initial={"directory": care.directory, "profile": care.profile} if care else {},
+    )
     name = f"{LABEL}.mta-sts.{domain.name}" if zone else ""
     target = f"{LABEL}.{domain.delegation_token}.{zone}" if zone else ""
     if care is None:
         shown = Shown(*_TITLES[CareState.CLAIM], _TEXTS[CareState.CLAIM], "")
-        return replace(shown, challenge_name=name, challenge_target=target)
+        return replace(shown, form=form, challenge_name=name, challenge_target=target)
     state, current = CareState(care.state), care.current
     badge, title = _TITLES[state]
     good = state is CareState.GOOD
@@ -83,6 +138,7 @@ def show_certificate(settings: Settings, scope: Scope, domain: Domain) -> Shown 
         renew_why=_WHY.get(care.renew_why, ""),
         explanation_url=care.explanation_url if care.explanation_url.startswith("https://") else "",
         again_at=None if good else care.due_at,
+        form=form,
         challenge_name=name,
         challenge_target=target,
     )

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from mailward.web.pages.domains import adding, listing, records, setup
+from mailward.web.pages.domains import adding, certificate, listing, records, setup
 
 urlpatterns: list[URLPattern] = [
     path("domains/", listing.domain_list, name="domain-list"),
@@ -8,6 +8,7 @@ urlpatterns: list[URLPattern] = [
     path("domains/records/", records.domain_records, name="domain-records"),
     path("domains/<str:name>/setup/", setup.domain_setup, name="domain-setup"),
     path("domains/<str:name>/check/", setup.domain_check, name="domain-check"),
+    path("domains/<str:name>/certificate/", certificate.domain_certificate, name="domain-certificate"),
     path("domains/<str:name>/test-report/", setup.domain_test_report, name="domain-test-report"),
     path("domains/<str:name>/recipients/", setup.domain_recipient_add, name="domain-recipient-add"),
     path(
