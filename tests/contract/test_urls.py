@@ -192,6 +192,11 @@ REGISTRY: dict[str, Entry] = {
     "domain-policy": _of_domain(For.READERS),
     "domain-policy-edit": _of_domain(For.WRITERS),
     "domain-history": _of_domain(For.READERS),
+    "domain-leave": _of_domain(For.READERS),
+    "domain-leave-begin": _of_domain(For.WRITERS, post_only=True),
+    "domain-leave-end": _of_domain(For.WRITERS, post_only=True),
+    "domain-move": _of_domain(For.WRITERS),
+    "domain-take-over": _of_domain(For.WRITERS),
     "domain-events": _of_domain(For.READERS),
     "domain-restore": Entry(
         For.WRITERS, lambda world: {"name": world.domain.name, "number": 1}, owned=True, post_only=True

@@ -12,7 +12,7 @@ QUERIES = (
     "notifications", "memberships", "invitations", "watches", "checks", "watch_findings", "asked_checks",
     "certificates", "certificate_cares", "certificate_orders",
     "asked_looks",
-    "version_steps", "domain_events", "mx_changes", "mx_follows", "notices",
+    "version_steps", "domain_events", "mx_changes", "leavings", "mx_follows", "notices",
     "rollouts", "profiles", "profile_members", "profile_changes", "profile_change_domains", "domain_imports",
     "import_rows",
 )  # fmt: skip

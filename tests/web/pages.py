@@ -7,10 +7,10 @@ import msgspec
 from django.conf import settings
 from django.test import override_settings
 
-from mailward.config import Acme, Certificates, Dns, Nameserver, Relay
+from mailward.config import Acme, Certificates, Dns, Nameserver, Relay, Watch
 
 
 @contextmanager
-def with_settings(**tables: Relay | Dns | Certificates | Nameserver | Acme) -> Iterator[None]:
+def with_settings(**tables: Relay | Dns | Certificates | Nameserver | Acme | Watch) -> Iterator[None]:
     with override_settings(MAILWARD=msgspec.structs.replace(settings.MAILWARD, **tables)):
         yield

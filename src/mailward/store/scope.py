@@ -26,6 +26,7 @@ from mailward.store.models import (
     DomainRecipient,
     ImportRow,
     Invitation,
+    Leaving,
     Membership,
     MxChange,
     MxFollow,
@@ -89,6 +90,9 @@ class Scope:
 
     def domain_events(self) -> QuerySet[DomainEvent]:
         return self._of(DomainEvent)
+
+    def leavings(self) -> QuerySet[Leaving]:
+        return self._of(Leaving)
 
     def mx_changes(self) -> QuerySet[MxChange]:
         return self._of(MxChange)

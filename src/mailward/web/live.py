@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
@@ -9,8 +10,10 @@ from django.conf import settings
 from mailward.core.mtasts.change import ChangeFacts
 from mailward.core.mtasts.policy import Policy
 from mailward.core.names import Domain as Name
+from mailward.monitor.elsewhere import Live, look_at_live, why_not_same
 from mailward.monitor.proposals import MxProposal, propose_mx
 from mailward.monitor.records import RecordState
+from mailward.net.guard import make_guard
 from mailward.net.resolver import Resolver, make_resolver
 from mailward.worker.changing import learn_facts
 from mailward.worker.records import check_domain
@@ -28,6 +31,53 @@ def propose_for(names: Sequence[str], *, seconds: float = MX_SECONDS) -> dict[st
 def check_now(domain_id: int) -> tuple[RecordState, ...]:
     """Ask the domain's own servers for its records, and keep the answers."""
     return async_to_sync(check_domain)(settings.MAILWARD, domain_id)
+
+
+def look_at_live_policy(name: str) -> Live:
+    """What senders get for the domain now, wherever it is served."""
+    watch = settings.MAILWARD.watch
+    ca_file = Path(watch.ca_file) if watch.ca_file else None
+    dns = settings.MAILWARD.dns
+    return async_to_sync(look_at_live)(
+        Name(name), make_resolver(dns), make_guard(dns), ca_file=ca_file, port=watch.https_port
+    )
+
+
+def live_policies_for(names: Sequence[str], *, seconds: float = MX_SECONDS) -> dict[str, Policy]:
+    """The policies that senders get for these names now; of those that were answered in time."""
+    return async_to_sync(_live_policies)(names, seconds)
+
+
+async def _live_policies(names: Sequence[str], seconds: float) -> dict[str, Policy]:
+    watch, dns = settings.MAILWARD.watch, settings.MAILWARD.dns
+    resolver, gate = make_resolver(dns), asyncio.Semaphore(_AT_ONCE)
+    ca_file = Path(watch.ca_file) if watch.ca_file else None
+    found: dict[str, Policy] = {}
+
+    async def look(name: str) -> None:
+        async with gate:
+            live = await look_at_live(
+                Name(name), resolver, make_guard(dns), ca_file=ca_file, port=watch.https_port
+            )
+        if live.policy is not None:
+            found[name] = live.policy
+
+    try:
+        async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+            for name in names:
+                group.create_task(look(name))
+    except TimeoutError:
+        pass
+    return found
+
+
+def look_at_host(name: str, host: str, text: str) -> str:
+    """Why the policy host at this name or address does not serve the same as `text`; empty: it does."""
+    watch, dns = settings.MAILWARD.watch, settings.MAILWARD.dns
+    ca_file = Path(watch.ca_file) if watch.ca_file else None
+    return async_to_sync(why_not_same)(
+        Name(name), host, text, make_resolver(dns), make_guard(dns), ca_file=ca_file, port=watch.https_port
+    )
 
 
 def change_facts_for(domain_id: int, policy: Policy) -> ChangeFacts:

@@ -109,6 +109,13 @@ async def follow(settings: Settings, items: Sequence[Claimed]) -> Failures:
     return {item.id: Failure(reason) for item, reason in zip(items, reasons, strict=True) if reason}
 
 
+async def leaving(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are ids of domains that leave MTA-STS."""
+    from mailward.worker.leaving import leave_domain
+
+    return await _each(items, lambda domain_id: leave_domain(settings, domain_id))
+
+
 async def notice(settings: Settings, items: Sequence[Claimed]) -> Failures:
     """Keys are those of store.models.Notice."""
     failed = await deliver.deliver_notices(settings, [item.key for item in items])
@@ -199,6 +206,7 @@ HANDLERS = (
     ),
     # a look at MX hosts has its own deadline of some seconds
     Handler("follow", follow, batch=10, lease=timedelta(minutes=5)),
+    Handler("leaving", leaving, batch=10),
     Handler("notice", notice, batch=10, lease=timedelta(minutes=30), longest_wait=timedelta(minutes=10)),
     Handler("seen", seen, batch=20, lease=timedelta(minutes=2)),
     Handler("promote", promote, batch=10, lease=timedelta(minutes=15)),

@@ -14,6 +14,7 @@ from mailward.store.services import (
     fetches,
     following,
     housekeeping,
+    leaving,
     notifications,
     rollout,
     watching,
@@ -27,6 +28,7 @@ _RECORDS_A_MINUTE = 100
 """144,000 domains a day; a zone's servers are asked four or five questions for each."""
 _VERIFICATIONS_AN_HOUR = 1_000
 _FOLLOWED_A_MINUTE = 500
+_LEAVING_AT_ONCE = 500
 _WATCHED_AT_ONCE = 500
 """In the queue: the timer runs four times a minute, so 120,000 domains an hour."""
 
@@ -75,6 +77,10 @@ async def follow_mx(_settings: Settings) -> None:
     await in_store(following.put_due, _FOLLOWED_A_MINUTE)
 
 
+async def leave(_settings: Settings) -> None:
+    await in_store(leaving.put_due, _LEAVING_AT_ONCE)
+
+
 async def judge_rollouts(settings: Settings) -> None:
     await in_store(rollout.judge_due, settings, _ROLLOUTS_AT_ONCE)
 
@@ -115,6 +121,7 @@ TIMED = (
     Timed("introduction", timedelta(days=1), introduce),
     Timed("watch-sweep", timedelta(hours=1), sweep_watching),
     Timed("follow", timedelta(minutes=1), follow_mx),
+    Timed("leaving", timedelta(minutes=10), leave),
     Timed("rollout", timedelta(seconds=10), judge_rollouts),
     Timed("waves", timedelta(minutes=1), watch_waves),
     Timed("verify", timedelta(hours=1), verify_again),

@@ -8,7 +8,7 @@ from mailward.store.models.certificates import (
     CertificateCare,
     CertificateSequence,
 )
-from mailward.store.models.changes import DomainEvent, MxChange, MxFollow, Notice, VersionStep
+from mailward.store.models.changes import DomainEvent, Leaving, MxChange, MxFollow, Notice, VersionStep
 from mailward.store.models.domains import (
     Domain,
     DomainRecipient,
@@ -75,6 +75,7 @@ __all__ = [
     "ImportRow",
     "ImportState",
     "Invitation",
+    "Leaving",
     "Membership",
     "MxChange",
     "MxFollow",

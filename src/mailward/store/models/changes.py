@@ -107,3 +107,35 @@ class Notice(models.Model):
     queued_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=500, blank=True)
+
+
+class Leaving(models.Model):
+    """A plan to leave MTA-STS (RFC 8461 section 8.3): core.mtasts.leaving says what is due."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="leavings")
+    author = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    version = models.ForeignKey(PolicyVersion, on_delete=models.CASCADE, related_name="+")
+    """That of mode none."""
+    begun_at = models.DateTimeField()
+    served_at = models.DateTimeField(null=True)
+    """When every policy host was seen to serve it."""
+    wait_until = models.DateTimeField(null=True)
+    told_at = models.DateTimeField(null=True)
+    """When people were told that the records may go."""
+    looked_at = models.DateTimeField(null=True)
+    """When the records were last looked for."""
+    detail = models.CharField(max_length=500, blank=True)
+    """What is still there."""
+    ended_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=20, blank=True)
+    """`done` or `broken-off`"""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["domain"],
+                condition=models.Q(ended_at__isnull=True),
+                name="one_open_leaving_a_domain",
+            )
+        ]

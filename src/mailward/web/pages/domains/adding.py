@@ -1,18 +1,19 @@
 """Adding and removing domains."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
-from mailward.core.mtasts.policy import PolicyInvalid
+from mailward.core.mtasts.policy import Mode, PolicyInvalid
 from mailward.core.names import Domain as Name
 from mailward.store.models import Domain
 from mailward.store.services.domains import create_domains, delete_domain
 from mailward.store.services.policies import publish_policy
 from mailward.web.access import ScopedRequest, find_domain, writer_page
-from mailward.web.live import propose_for
+from mailward.web.live import live_policies_for, propose_for
 from mailward.web.pages.domains.forms import AddForm, RemoveForm
 from mailward.web.pages.policies.proposal import starting_policy
 
@@ -49,10 +50,23 @@ def domain_remove(request: ScopedRequest, name: str) -> HttpResponse:
 
 
 def _begin(request: ScopedRequest, created: Sequence[Domain]) -> None:
-    """Serve a testing policy for each; a domain whose MX is not known waits for a person."""
-    proposals = propose_for([domain.name for domain in created])
+    """Serve a testing policy for each, or the one that is live elsewhere; a domain whose MX is not known waits for a
+    person.
+    """
+    names = [domain.name for domain in created]
+    # one that is live elsewhere is kept: a testing policy in its place would take its protection away
+    live, proposals = live_policies_for(names), propose_for(names)
     waiting = []
     for domain in created:
+        if (policy := live.get(domain.name)) is not None and policy.mode is not Mode.NONE:
+            publish_policy(
+                request.scope.organisation_id,
+                domain.pk,
+                replace(policy, extensions=(), text=""),
+                author_id=request.scope.user_id,
+                reason="Taken over from the live policy",
+            )
+            continue
         proposal = proposals[domain.name]
         if not proposal.hosts:
             waiting.append(f"{domain.name} ({proposal.reason})")

@@ -1,0 +1,22 @@
+"""What people are told when they leave MTA-STS."""
+
+from mailward.notify.mails import wrapped
+
+
+def records_may_go(domain: str) -> tuple[str, list[str]]:
+    """Subject and lines."""
+    lines = [
+        *wrapped(
+            f"Every MTA-STS policy that was ever served for {domain} has ended: no sender holds one that enforces."
+        ),
+        "",
+        "Now remove these records, in this order:",
+        f"  1. _mta-sts.{domain}",
+        f"  2. mta-sts.{domain}",
+        "",
+        *wrapped(
+            "Until they are gone Mailward goes on serving mode none. When no server of your zone has them any more, it "
+            "stops by itself."
+        ),
+    ]
+    return f"{domain}: the MTA-STS records may go", lines

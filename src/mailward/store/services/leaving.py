@@ -1,0 +1,148 @@
+"""Leaving MTA-STS: the plan's rows, and the steps that we take by ourselves."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from django.db import transaction
+
+from mailward.core.mtasts.leaving import NONE_MAX_AGE_SECONDS, Plan, Served, Stage, plan
+from mailward.core.mtasts.policy import Mode, Policy
+from mailward.net import clock
+from mailward.store.models import Domain, Leaving, OutboxItem, PolicyVersion, VersionStep
+from mailward.store.services import history, outbox
+from mailward.store.services.hosting import bump_generation
+from mailward.store.services.notices import queue_notice
+from mailward.store.services.policies import PolicyUnchanged, publish_policy
+
+NONE = Policy(Mode.NONE, NONE_MAX_AGE_SECONDS)
+
+
+class NothingToLeave(Exception):
+    """The domain has no policy here."""
+
+
+@transaction.atomic
+def begin(organisation_id: int, domain_id: int, *, author_id: int | None, reason: str = "") -> Leaving:
+    """Serve `none` from now on. The plan that is open already is returned as it is. Raises Domain.DoesNotExist,
+    NothingToLeave.
+    """
+    domain = Domain.objects.select_for_update().get(pk=domain_id, organisation_id=organisation_id)
+    if (there := Leaving.objects.filter(domain=domain, ended_at=None).first()) is not None:
+        return there
+    if domain.current_version_id is None:
+        raise NothingToLeave
+    try:
+        version_id = publish_policy(
+            organisation_id, domain_id, NONE, author_id=author_id, reason=reason or "Leaving MTA-STS"
+        ).pk
+    except PolicyUnchanged:
+        version_id = domain.current_version_id
+    history.note(
+        organisation_id, domain_id, "leaving-begun", "Leaving MTA-STS", author_id=author_id, reason=reason
+    )
+    row = Leaving.objects.create(
+        organisation_id=organisation_id,
+        domain=domain,
+        author_id=author_id,
+        version_id=version_id,
+        begun_at=clock.now(),
+    )
+    outbox.put("leaving", str(domain_id))
+    return row
+
+
+@transaction.atomic
+def break_off(organisation_id: int, domain_id: int, *, author_id: int | None) -> bool:
+    """The policy stays `none`; an older version may be restored. False: there is no open plan."""
+    rows = Leaving.objects.filter(domain_id=domain_id, organisation_id=organisation_id, ended_at=None)
+    if not rows.update(ended_at=clock.now(), outcome="broken-off"):
+        return False
+    history.note(
+        organisation_id, domain_id, "leaving-broken-off", "Leaving was broken off", author_id=author_id
+    )
+    return True
+
+
+def put_due(limit: int) -> None:
+    keys = {
+        str(each)
+        for each in Leaving.objects.filter(ended_at=None).values_list("domain_id", flat=True)[:limit]
+    }
+    waiting = set(OutboxItem.objects.filter(kind="leaving", key__in=keys).values_list("key", flat=True))
+    outbox.put_many(outbox.Item("leaving", key) for key in keys - waiting)
+
+
+def earlier_of(row: Leaving) -> list[Served]:
+    """The policies before `none`, the oldest first: none of them is ever forgotten."""
+    versions = list(
+        PolicyVersion.objects.filter(domain_id=row.domain_id, number__lte=row.version.number).order_by(
+            "number"
+        )
+    )
+    return [
+        Served(each.max_age_seconds, following.created_at)
+        for each, following in pairwise(versions)
+        if each.mode != Mode.NONE
+    ]
+
+
+def plan_of(row: Leaving, *, are_gone: bool = False) -> Plan:
+    return plan(earlier_of(row), row.served_at, clock.now(), are_gone=are_gone)
+
+
+@transaction.atomic
+def advance(domain_id: int) -> tuple[Leaving, Plan] | None:
+    """Take up what has happened. None: there is no open plan, or a person has changed the policy, which ends it."""
+    row = (
+        Leaving.objects.select_for_update(of=("self",))
+        .select_related("domain", "version")
+        .filter(domain_id=domain_id, ended_at=None)
+        .first()
+    )
+    if row is None:
+        return None
+    if row.domain.current_version_id != row.version_id:
+        Leaving.objects.filter(pk=row.pk).update(ended_at=clock.now(), outcome="broken-off")
+        text = "Leaving was broken off: the policy was changed"
+        history.note(row.organisation_id, domain_id, "leaving-broken-off", text)
+        return None
+    if row.served_at is None and row.domain.announced_version_id == row.version_id:
+        step = VersionStep.objects.filter(version_id=row.version_id, kind="announced").first()
+        row.served_at = (step.done_at if step else None) or clock.now()
+    found = plan_of(row)
+    row.wait_until = found.wait_until
+    row.save(update_fields=["served_at", "wait_until"])
+    return row, found
+
+
+@transaction.atomic
+def tell(leaving_id: int, subject: str, lines: Sequence[str]) -> None:
+    """The wait is over: people are told once that the records may go."""
+    row = Leaving.objects.filter(pk=leaving_id, told_at=None, ended_at=None).first()
+    if row is not None:
+        Leaving.objects.filter(pk=leaving_id).update(told_at=clock.now())
+        history.note(
+            row.organisation_id, row.domain_id, "leaving-waited", "No sender holds a policy any more"
+        )
+        queue_notice(row.organisation_id, row.domain_id, subject, lines)
+
+
+@transaction.atomic
+def note_records(leaving_id: int, still_there: str) -> None:
+    """What was seen of the records. Nothing left: the policy is served no longer, and the plan is done."""
+    row = (
+        Leaving.objects.select_for_update(of=("self",))
+        .select_related("domain", "version")
+        .filter(pk=leaving_id, ended_at=None)
+        .first()
+    )
+    if row is None:
+        return
+    Leaving.objects.filter(pk=row.pk).update(looked_at=clock.now(), detail=still_there[:500])
+    is_over = plan_of(row, are_gone=not still_there).stage is Stage.DONE
+    if is_over and row.domain.current_version_id == row.version_id:
+        Domain.objects.filter(pk=row.domain_id).update(current_version=None, announced_version=None)
+        Leaving.objects.filter(pk=row.pk).update(ended_at=clock.now(), outcome="done")
+        text = "Left MTA-STS: the records are gone, and no policy is served any more"
+        history.note(row.organisation_id, row.domain_id, "leaving-done", text)
+        bump_generation(row.domain_id)

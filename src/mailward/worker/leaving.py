@@ -1,0 +1,35 @@
+"""Leaving MTA-STS, step by step: what comes by itself is done, what the customer must do is looked for."""
+
+from mailward.config import Settings
+from mailward.core.mtasts.leaving import Stage
+from mailward.net.resolver import Status, make_resolver
+from mailward.notify import leavingletters
+from mailward.store.aio import in_store
+from mailward.store.services import leaving
+
+
+async def leave_domain(settings: Settings, domain_id: int) -> None:
+    """One look at the plan of a domain. Nothing of it fails: what is not so yet is looked at again in time."""
+    found = await in_store(leaving.advance, domain_id)
+    if found is None:
+        return
+    row, plan = found
+    if plan.stage is not Stage.REMOVE:
+        return
+    await in_store(leaving.tell, row.pk, *leavingletters.records_may_go(row.domain.name))
+    await in_store(leaving.note_records, row.pk, await _still_there(settings, row.domain.name))
+
+
+async def _still_there(settings: Settings, name: str) -> str:
+    """Which records some authoritative server still has, or cannot be asked for; empty: all are gone everywhere."""
+    resolver = make_resolver(settings.dns)
+    there = []
+    for label, kinds in (("_mta-sts", ("TXT", "CNAME")), ("mta-sts", ("A", "AAAA", "CNAME"))):
+        for kind in kinds:
+            answers = await resolver.lookup_everywhere(f"{label}.{name}", kind)  # type: ignore[arg-type]  # one of Kind
+            for place, answer in answers.items():
+                if answer.found or answer.chain:
+                    there.append(f"{place} has {label}.{name} {kind}")
+                elif answer.status is Status.FAILED:
+                    there.append(f"{label}.{name} {kind}: {answer.reason}")
+    return "; ".join(dict.fromkeys(there))

@@ -1,0 +1,135 @@
+"""Coming from another provider, and going: with a real policy host that is somebody else's, and a real DNS server."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from tests.fakes.dns import FakeDns
+from tests.web.pages import with_settings
+
+from mailward.config import Dns, Settings, Watch
+from mailward.core.mtasts.policy import Mode, Policy
+from mailward.hosting.policyweb import serve_policies
+from mailward.hosting.snapshot import Snapshot, SnapshotKeeper, save_snapshot
+from mailward.store.models import Domain, DomainEvent, Leaving, PolicyVersion
+from mailward.store.services.policies import publish_policy
+
+THEIRS = "version: STSv1\nmode: enforce\nmx: mx1.example.test\nmx: *.mail.example.test\nmax_age: 1209600\n"
+SAME = Policy(Mode.ENFORCE, 1_209_600, ("mx1.example.test", "*.mail.example.test"))
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    """The port of the other provider's policy host, and the authority of its certificate."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    bodies = {f"mta-sts.{name}": THEIRS.encode() for name in ("example.test", "new.test")}
+    save_snapshot(Snapshot(1, bodies), folder / "snapshot.json")
+    started, loop, ports = threading.Event(), asyncio.new_event_loop(), list[int]()
+    ended = asyncio.Event()
+
+    async def live() -> None:
+        keeper = SnapshotKeeper(folder / "snapshot.json")
+        server = await serve_policies(Settings(data=str(folder)), keeper, port=0)
+        ports.append(server.port)
+        started.set()
+        await ended.wait()
+        await server.close(grace_seconds=0)
+        keeper.close()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(live()), daemon=True)
+    thread.start()
+    assert started.wait(20)
+    yield ports[0], folder / "ca" / "ca.pem"
+    loop.call_soon_threadsafe(ended.set)
+    thread.join(10)
+    loop.close()
+
+
+@pytest.fixture
+def dns(elsewhere: tuple[int, Path]) -> Iterator[FakeDns]:
+    port, authority = elsewhere
+    server = FakeDns()
+    for name in ("example.test", "new.test"):
+        server.set(name, "MX", "10 mx1.example.test.")
+        server.set(f"mta-sts.{name}", "A", "127.0.0.1")
+        server.set(f"_mta-sts.{name}", "TXT", "v=STSv1; id=theirs;")
+    with (
+        server.threaded(),
+        with_settings(
+            dns=Dns(resolvers=(server.address,), allow_private_addresses=True),
+            watch=Watch(https_port=port, ca_file=str(authority)),
+        ),
+    ):
+        yield server
+
+
+def page(client: Client, name: str) -> str:
+    return client.get(reverse(name, args=["example.test"])).content.decode()
+
+
+@pytest.mark.usefixtures("dns")
+def test_what_is_in_force_elsewhere_stays_in_force_here(alice: Client, domain: Domain) -> None:
+    shown = page(alice, "domain-take-over")
+    assert "mode: enforce" in shown
+    assert "under the id <code>theirs</code>" in shown
+    alice.post(reverse("domain-take-over", args=["example.test"]))
+    version = PolicyVersion.objects.get()
+    assert (version.mode, version.max_age_seconds, tuple(version.mx)) == ("enforce", 1_209_600, SAME.mx)
+    assert version.policy_id != "theirs"
+    assert not DomainEvent.objects.filter(kind="policy-forced").exists()
+
+
+def test_what_would_lock_mail_out_is_refused_when_taken_over_too(
+    alice: Client, domain: Domain, dns: FakeDns
+) -> None:
+    dns.set("example.test", "MX", "10 mx1.example.test.", "20 other.example.net.")
+    refused = alice.post(reverse("domain-take-over", args=["example.test"])).content.decode()
+    assert "other.example.net is an MX host and not in the policy" in refused
+    assert not PolicyVersion.objects.exists()
+    alice.post(reverse("domain-take-over", args=["example.test"]), {"confirm": "example.test"})
+    assert DomainEvent.objects.filter(kind="policy-forced").exists()
+
+
+def test_where_there_is_nothing_it_is_said(alice: Client, domain: Domain, dns: FakeDns) -> None:
+    dns.remove("mta-sts.example.test", "A")
+    assert "Nothing to take over" in page(alice, "domain-take-over")
+    alice.post(reverse("domain-take-over", args=["example.test"]))
+    assert not PolicyVersion.objects.exists()
+
+
+@pytest.mark.usefixtures("dns")
+def test_an_added_domain_keeps_the_policy_that_is_live(alice: Client) -> None:
+    alice.post(reverse("domain-add"), {"names": "new.test", "begin": "on"})
+    version = PolicyVersion.objects.get()
+    assert (version.mode, version.reason) == ("enforce", "Taken over from the live policy")
+
+
+@pytest.mark.usefixtures("dns")
+def test_the_next_provider_is_looked_at_before_the_names_lead_there(alice: Client, domain: Domain) -> None:
+    publish_policy(domain.organisation_id, domain.pk, SAME, author_id=None)
+    address = reverse("domain-move", args=["example.test"])
+    assert "It does." in alice.post(address, {"address": "127.0.0.1"}).content.decode()
+    longer = Policy(SAME.mode, 2_419_200, SAME.mx)
+    publish_policy(domain.organisation_id, domain.pk, longer, author_id=None)
+    told = alice.post(address, {"address": "mta-sts.example.test"}).content.decode()
+    assert "127.0.0.1: its max_age is 1209600, and here 2419200" in told
+
+
+@pytest.mark.usefixtures("dns")
+def test_leaving_begins_with_the_domains_name_typed_and_can_be_broken_off(
+    alice: Client, domain: Domain
+) -> None:
+    publish_policy(domain.organisation_id, domain.pk, SAME, author_id=None)
+    begin = reverse("domain-leave-begin", args=["example.test"])
+    alice.post(begin, {"confirm": "example"})
+    assert not Leaving.objects.exists()
+    alice.post(begin, {"confirm": "Example.test", "reason": "we close"})
+    assert PolicyVersion.objects.order_by("-number")[0].mode == "none"
+    assert "Mode none is served" in page(alice, "domain-leave")
+    alice.post(reverse("domain-leave-end", args=["example.test"]))
+    assert Leaving.objects.get().outcome == "broken-off"
+    assert "Begin to leave" in page(alice, "domain-leave")

@@ -1,0 +1,113 @@
+"""Leaving MTA-STS, from mode none to the day on which nothing is served: a real DNS server, and a clock that is set."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from tests.fakes.dns import FakeDns
+
+from mailward.config import Dns, Settings
+from mailward.core.mtasts.leaving import Stage
+from mailward.core.mtasts.policy import Mode, Policy
+from mailward.net import clock
+from mailward.store.aio import in_store
+from mailward.store.models import Domain, DomainEvent, DomainRecipient, Leaving, Notice, PolicyVersion
+from mailward.store.services import leaving
+from mailward.store.services.policies import announce_version, publish_policy
+from mailward.worker import loop
+from mailward.worker.handlers import HANDLERS
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LEAVING = next(handler for handler in HANDLERS if handler.kind == "leaving")
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+async def dns() -> AsyncIterator[FakeDns]:
+    async with FakeDns() as server:
+        server.set("_mta-sts.example.test", "TXT", "v=STSv1; id=1;")
+        server.set("mta-sts.example.test", "A", "192.0.2.1")
+        yield server
+
+
+@pytest.fixture
+def settings(dns: FakeDns) -> Settings:
+    return Settings(dns=Dns(resolvers=(dns.address,), authoritative_override=(dns.address,)))
+
+
+def start(domain: Domain, *max_ages: int) -> Leaving:
+    for days in max_ages:
+        policy = Policy(Mode.ENFORCE, days * 86_400, ("mx.example.test",))
+        publish_policy(domain.organisation_id, domain.pk, policy, author_id=None)
+    DomainRecipient.objects.create(
+        domain=domain, organisation_id=domain.organisation_id, email="ops@example.test"
+    )
+    return leaving.begin(domain.organisation_id, domain.pk, author_id=None, reason="we close")
+
+
+async def work(settings: Settings) -> Leaving:
+    await in_store(leaving.put_due, 100)
+    await loop.work_once(settings, LEAVING)
+    return await in_store(Leaving.objects.select_related("version").get)
+
+
+async def test_p13_a_domain_leaves_step_by_step(settings: Settings, domain: Domain, dns: FakeDns) -> None:
+    row = await in_store(start, domain, 30, 7)
+    row = await work(settings)
+    assert (row.version.mode, row.version.max_age_seconds) == ("none", 86_400)
+    assert (row.served_at, row.wait_until) == (None, None)
+    await in_store(announce_version, domain.pk, row.version_id)
+    row = await work(settings)
+    served_at = row.served_at
+    assert served_at is not None
+    # the older policy lived for 30 days
+    assert row.wait_until == served_at + 30 * DAY
+    with clock.frozen(served_at + 29 * DAY):
+        row = await work(settings)
+        assert row.told_at is None
+    with clock.frozen(served_at + 31 * DAY):
+        row = await work(settings)
+        assert "has _mta-sts.example.test TXT" in row.detail
+        await work(settings)
+        assert await in_store(Notice.objects.count) == 1
+        dns.remove("_mta-sts.example.test", "TXT")
+        dns.remove("mta-sts.example.test", "A")
+        row = await work(settings)
+    assert row.outcome == "done"
+    await in_store(domain.refresh_from_db)
+    assert domain.current_version_id is None
+    kinds = await in_store(lambda: list(DomainEvent.objects.order_by("id").values_list("kind", flat=True)))
+    assert kinds[-4:] == ["leaving-begun", "policy-announced", "leaving-waited", "leaving-done"]
+
+
+async def test_records_that_go_too_early_do_not_end_the_policy(
+    settings: Settings, domain: Domain, dns: FakeDns
+) -> None:
+    row = await in_store(start, domain, 7)
+    await in_store(announce_version, domain.pk, row.version_id)
+    dns.remove("_mta-sts.example.test", "TXT")
+    dns.remove("mta-sts.example.test", "A")
+    row = await work(settings)
+    assert (row.outcome, await in_store(lambda: leaving.plan_of(row).stage)) == ("", Stage.WAIT)
+    await in_store(domain.refresh_from_db)
+    assert domain.current_version_id == row.version_id
+
+
+async def test_another_policy_breaks_it_off(settings: Settings, domain: Domain) -> None:
+    await in_store(start, domain, 7)
+    policy = Policy(Mode.TESTING, 86_400, ("mx.example.test",))
+    await in_store(lambda: publish_policy(domain.organisation_id, domain.pk, policy, author_id=None))
+    assert (await work(settings)).outcome == "broken-off"
+    assert await in_store(PolicyVersion.objects.count) == 3
+
+
+async def test_a_person_breaks_it_off(settings: Settings, domain: Domain) -> None:
+    await in_store(start, domain, 7)
+    assert await in_store(lambda: leaving.break_off(domain.organisation_id, domain.pk, author_id=None))
+    row = await work(settings)
+    assert row.outcome == "broken-off"
+    # to begin again is another plan
+    again = await in_store(
+        lambda: leaving.begin(domain.organisation_id, domain.pk, author_id=None, reason="")
+    )
+    assert again.pk != row.pk
