@@ -78,8 +78,8 @@ class Bed:
             certificates=Certificates(development_ca=False),
         )
         keyring = load_keyring(self.settings)
-        self._challenges = ChallengeHost(keyring)
-        self._servers.append(await serve_challenges(self.settings, self._challenges))
+        self.challenge_host = ChallengeHost(keyring)
+        self._servers.append(await serve_challenges(self.settings, self.challenge_host))
         self.policies = SnapshotKeeper(self.folder / "snapshot.json")
         self.issued = IssuedCertificates(self.folder / "certificates.sqlite3", keyring)
         web = await serve_policies(self.settings, self.policies, port=0, issued=[self.issued])
@@ -96,7 +96,7 @@ class Bed:
             await server.close(0)
         self.issued.close()
         self.policies.close()
-        self._challenges.close()
+        self.challenge_host.close()
 
     def publish(self, domain: Domain) -> None:
         """What the customer publishes: the claim, and the name of the policy host."""

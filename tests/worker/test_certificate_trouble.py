@@ -205,6 +205,23 @@ async def test_an_order_that_was_begun_is_gone_on_with(
     assert len(await certificates()) == 1
 
 
+async def test_a_ca_that_has_forgotten_us_is_told_of_us_again(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    """Pebble keeps accounts in memory alone."""
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory])
+        first = await bed.work(domain)
+        assert first.renew_at is not None
+        pebble.stop()
+        pebble.start()
+        await bed.pass_time(first.renew_at - clock.now() + timedelta(minutes=1))
+        await bed.work(domain)
+        await bed.pass_time(timedelta(minutes=2))
+        assert (await bed.work(domain)).state == CareState.GOOD
+    assert len(await certificates()) == 2
+
+
 async def test_slow_validation_is_waited_for(bed: Bed, domain: Domain, tmp_path: Path) -> None:
     with pebble_for(bed, tmp_path / "pebble", sleep_seconds=3) as pebble:
         await bed.start([pebble.directory])

@@ -10,10 +10,14 @@ from tests.worker.certificatebed import Bed
 
 from mailward.core.acme.state import CareState
 from mailward.hosting.certificates import IssuedCertificates
+from mailward.hosting.challenges import ChallengeHost
 from mailward.net import clock
+from mailward.net.acme import AcmeClient
+from mailward.net.httpserver import Request
 from mailward.net.sealing import load_keyring, make_key, write_key_file
 from mailward.store.aio import in_store
 from mailward.store.models import AcmeOrder, Certificate, Domain
+from mailward.store.queries.certificates import key_authorization_of
 from mailward.store.services.resealing import reseal
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -99,6 +103,51 @@ async def test_keys_are_sealed_anew_while_what_they_open_is_served(
         again.close()
     assert loaded is not None
     assert b"PRIVATE KEY" in loaded[0]
+
+
+async def test_every_node_answers_the_ca_and_serves_the_certificate(
+    bed: Bed, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CA meets the first node; the second one would have known the same, and serves the certificate too."""
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory])
+        bed.publish(domain)
+        ring = load_keyring(bed.settings)
+        second, asked = ChallengeHost(ring), []
+
+        def find(token: str, host: str) -> str | None:
+            asked.append((token, host))
+            return key_authorization_of(token, host)
+
+        monkeypatch.setattr(bed.challenge_host, "_find", find)
+        with monkeypatch.context() as patched:
+            # while the order is open
+            patched.setattr(AcmeClient, "finalize", _die)
+            await bed.work(domain)
+            token, host = asked[0]
+            answered = await second.answer(_request(f"/.well-known/acme-challenge/{token}", host))
+            elsewhere = await second.answer(
+                _request(f"/.well-known/acme-challenge/{token}", "mta-sts.other.test")
+            )
+        assert (answered.status, answered.body.startswith(token.encode())) == (200, True)
+        assert elsewhere.status == 404
+        await bed.work(domain)
+        node = IssuedCertificates(tmp_path / "second.sqlite3", ring)
+        await node.refresh()
+        assert node.load(host) is not None
+        # and the order being over, nothing is answered any more
+        gone = await second.answer(_request(f"/.well-known/acme-challenge/{token}", host))
+        assert gone.status == 404
+        node.close()
+        second.close()
+
+
+def _die(*_arguments: object, **_options: object) -> None:
+    raise RuntimeError("killed")
+
+
+def _request(path: str, host: str) -> Request:
+    return Request("GET", path, "", host, {}, b"", "127.0.0.1", None, False)
 
 
 async def test_what_is_known_is_served_while_the_database_is_away(

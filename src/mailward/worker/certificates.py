@@ -30,6 +30,8 @@ from mailward.worker.records import check_domain
 
 _log = logging.getLogger(__name__)
 
+ROUNDS_SECONDS = 20.0
+"""No round is begun after so long: the rest is other work, so that this one ends within its lease."""
 _MAX_CAA_NAMES = 8
 _FORBIDDEN_WAIT = timedelta(hours=1)
 _GO_ON_WAIT = timedelta(seconds=5)
@@ -50,10 +52,14 @@ class Carer:
     async def care(self, domain_id: int) -> None:
         """Do what is to be done now, and write down when to look again."""
         # each round ends in a certificate, in a wait, or with one CA less that may be asked
+        ends = clock.monotonic() + ROUNDS_SECONDS
         for _ in range(len(self._authorities) + 2):
             plan = await in_store(certificates.plan_of, domain_id)
             if plan is None:
                 return
+            if clock.monotonic() > ends:
+                await self._wait(plan, plan.state, plan.detail, clock.now())
+                break
             if await self._step(plan):
                 break
         await in_store(certificates.settle, domain_id, self.settings.problems)
@@ -245,6 +251,9 @@ class Carer:
         until = clock.now() + wait_for_ca(failures, fault, random.random())  # noqa: S311
         if known is not None:
             await in_store(certificates.ca_failed, known.pk, until, fault.words)
+            if fault.code == "accountDoesNotExist":
+                # RFC 8555 §7.3.3: the CA has forgotten us; the same key makes us known again
+                await in_store(certificates.registered, known.pk, "")
         return until
 
     async def _look_ahead(self, plan: Plan, current: Certificate) -> bool:

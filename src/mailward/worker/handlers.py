@@ -218,8 +218,8 @@ HANDLERS = (
     # four minutes for the MX hosts of a domain, and as long for what began late
     Handler("watch", watch, batch=25, lease=timedelta(minutes=15), lanes=6),
     Handler("look", look, batch=10, lease=timedelta(minutes=15), lanes=2),
-    # a worker stays with an order for 40 seconds, and one that was killed is soon followed by another
-    Handler("certificate", certificate, batch=4, lease=timedelta(seconds=90), lanes=8),
+    # 20 seconds of rounds, 30 with an order, and a request at its deadline; one that was killed is soon followed
+    Handler("certificate", certificate, batch=4, lease=timedelta(minutes=2), lanes=8),
     Handler("rejudge", rejudge, batch=1, lease=timedelta(minutes=30)),
 )
 

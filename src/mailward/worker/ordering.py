@@ -32,7 +32,7 @@ AT_ONCE = 16
 FIRST_POLL_SECONDS = 0.1
 LONGEST_POLL_SECONDS = 3.0
 DNS_POLL_SECONDS = 0.5
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 30.0
 """So long one worker stays with an order; then it is left, and gone on with later. Less than the lease of the work."""
 DIRECTORY_SECONDS = 3600.0
 """A CA's directory is read again after so long."""
