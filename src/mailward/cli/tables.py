@@ -52,10 +52,10 @@ def _alone() -> Iterator[None]:
     if connection.vendor != "postgresql":
         yield  # its writers wait for each other, and there is one machine
         return
+    from mailward.store.postgresql import wait_for_ever
+
+    wait_for_ever()
     with connection.cursor() as cursor:
-        # a long table may take its time, and the other node its turn
-        cursor.execute("SET statement_timeout = 0")
-        cursor.execute("SET lock_timeout = 0")
         cursor.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
     try:
         yield
@@ -67,6 +67,10 @@ def _alone() -> Iterator[None]:
 @contextmanager
 def _database_errors() -> Iterator[None]:
     try:
+        if connection.vendor == "postgresql":
+            from mailward.store.postgresql import reach
+
+            reach()
         yield
     except DatabaseError as error:
         raise unusable(error) from error

@@ -16,6 +16,7 @@ from pathlib import Path
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from mailward.hosting.notices import Notices
 from mailward.net import clock
 from mailward.net.sealing import Keyring, Unopenable
 from mailward.store.queries.certificates import (
@@ -28,7 +29,6 @@ from mailward.store.services.certificates import key_purpose
 
 _log = logging.getLogger("mailward.hosting")
 
-POLL_SECONDS = 0.2
 RECONCILE_SECONDS = 600.0
 """How often all names are compared: what was removed, and a database that was restored."""
 _ROWS = 1_000
@@ -73,12 +73,15 @@ class IssuedCertificates:
             _log.error("certificate-unusable", extra={"host": name, "reason": str(error)})
             return None
 
-    async def follow(self) -> None:
-        """Poll the database until cancelled. Its errors are logged once; what is known is served on."""
+    async def follow(self, notices: Notices | None = None) -> None:
+        """Ask the database until cancelled. Its errors are logged once; what is known is served on."""
+        notices = notices or Notices()
+        woken = notices.subscribe()
         try:
             while True:
+                woken.clear()
                 await self.refresh()
-                await asyncio.sleep(POLL_SECONDS)
+                await notices.wait(woken)
         finally:
             self.close()
 

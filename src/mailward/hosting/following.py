@@ -12,12 +12,12 @@ import msgspec
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from mailward.hosting.notices import Notices
 from mailward.net import clock
 from mailward.store.queries.hosting import hosting_generation
 
 _log = logging.getLogger("mailward.hosting")
 
-POLL_SECONDS = 0.2
 FULL_RELOAD_SECONDS = 30.0
 """Also without a new generation, and over a fresh connection: a restored database is seen."""
 
@@ -65,12 +65,15 @@ class Keeper(ABC, Generic[Held]):
     def replaced(self) -> None:
         """Called on the loop after `current` became another one."""
 
-    async def follow(self) -> None:
-        """Poll the database until cancelled. Its errors are logged once; what is held is served on."""
+    async def follow(self, notices: Notices | None = None) -> None:
+        """Ask the database until cancelled. Its errors are logged once; what is held is served on."""
+        notices = notices or Notices()
+        woken = notices.subscribe()
         try:
             while True:
+                woken.clear()
                 await self.refresh()
-                await asyncio.sleep(POLL_SECONDS)
+                await notices.wait(woken)
         finally:
             self.close()
 

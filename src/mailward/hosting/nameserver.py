@@ -16,6 +16,7 @@ from mailward.core.places import parse_place
 from mailward.hosting.authdns import Nameserver, TransferAccess
 from mailward.hosting.delegated import SERIAL_RANGE, Change, CustomerZones, ZoneMaker, change_zone
 from mailward.hosting.following import Keeper, read_saved, write_whole
+from mailward.hosting.notices import Notices
 from mailward.hosting.secondaries import Secondaries
 from mailward.hosting.transfer import KeyInvalid, parse_keys
 from mailward.net import clock
@@ -193,9 +194,11 @@ async def run(settings: Settings) -> None:
         "serving",
         extra={"zone": settings.nameserver.zone, "port": port, "domains": keeper.count(keeper.current)},
     )
+    notices = Notices()
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(keeper.follow())
+            group.create_task(notices.listen())
+            group.create_task(keeper.follow(notices))
             group.create_task(pass_secondaries(keeper, secondaries))
     finally:
         secondaries.close()

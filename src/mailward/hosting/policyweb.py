@@ -14,6 +14,7 @@ from mailward.config import Settings
 from mailward.hosting.certificates import IssuedCertificates
 from mailward.hosting.challenges import ChallengeHost, serve_challenges
 from mailward.hosting.fetchcounts import FetchCounter
+from mailward.hosting.notices import Notices
 from mailward.hosting.policyanswer import POLICY_PATH, answer_policy, make_shortcut, read_plain
 from mailward.hosting.snapshot import SnapshotKeeper
 from mailward.net import clock
@@ -149,14 +150,16 @@ async def run(settings: Settings) -> None:
     keyring = load_keyring(settings)
     issued = IssuedCertificates(settings.data_path / "certificates.sqlite3", keyring)
     # policies are served from the saved snapshot at once: the database may be locked, slow or gone
-    counter = FetchCounter()
+    counter, notices = FetchCounter(), Notices()
     servers = [await serve_policies(settings, keeper, counter=counter, issued=[issued])]
     if settings.acme.directories:
         servers.append(await serve_challenges(settings, ChallengeHost(keyring)))
     extra = {"port": servers[0].port, "policies": len(keeper.current.policies), "certificates": len(issued)}
     _log.info("serving", extra=extra)
     try:
-        await asyncio.gather(keeper.follow(), counter.follow(), issued.follow())
+        await asyncio.gather(
+            notices.listen(), keeper.follow(notices), counter.follow(), issued.follow(notices)
+        )
     finally:
         await asyncio.gather(*(server.close() for server in servers))
 

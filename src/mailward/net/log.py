@@ -33,11 +33,28 @@ def configure(
     handler.setFormatter(JournalFormatter(formatter) if _is_journal(stream) else formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
+    # of the database's connections: while the server is away each attempt says why again
+    logging.getLogger("psycopg.pool").addFilter(Seldom())
     # no line of ours says where in the code, by which thread or task it was logged: to find out costs half of a line
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     if sys.version_info >= (3, 12):
         logging.logAsyncioTasks = False
+
+
+class Seldom(logging.Filter):
+    """Of each text one line a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if record.created - self._said.get(text, float("-inf")) < 60:
+            return False
+        self._said = {text: record.created, **dict(list(self._said.items())[:9])}
+        return True
 
 
 class LineFormatter(logging.Formatter):

@@ -6,6 +6,11 @@ from typing import ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, connection
 
+from mailward.net import clock
+
+AWAY_SECONDS = 2.0
+"""So long nobody waits again for a PostgreSQL server that could not be reached: many may be queued behind one."""
+_away_until = float("-inf")
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -16,13 +21,23 @@ async def in_store(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwar
 
 
 def _call(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    global _away_until  # noqa: PLW0603 - one server a process
+    if connection.connection is None and clock.monotonic() < _away_until:
+        raise OperationalError("the database was away a moment ago")
     try:
         return function(*args, **kwargs)
-    except (InterfaceError, OperationalError):
+    except (InterfaceError, OperationalError) as error:
         # the connection may be broken, such as by a restart of the database: the next call makes another
         if not connection.in_atomic_block:
             connection.close()
+            if connection.vendor == "postgresql" and not _was_said_by_server(error):
+                _away_until = clock.monotonic() + AWAY_SECONDS
         raise
+
+
+def _was_said_by_server(error: BaseException) -> bool:
+    """Busy, too slow, full: PostgreSQL's own errors carry a code; those of who cannot reach it do not."""
+    return getattr(error.__cause__, "sqlstate", None) is not None
 
 
 def disconnect() -> None:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 
+from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 
 from mailward.config import Settings
@@ -12,6 +13,7 @@ from mailward.net import clock
 from mailward.store.aio import in_store
 from mailward.store.services import outbox
 from mailward.store.services.outbox import Claimed
+from mailward.worker.clocks import PAUSE_SECONDS, ClockCheck
 from mailward.worker.handlers import HANDLERS, Failure, Failures, Handler
 from mailward.worker.timed import Schedule
 
@@ -48,19 +50,23 @@ async def run_once(settings: Settings) -> None:
 
 
 async def _run_all(settings: Settings, stopping: asyncio.Event) -> None:
+    clocks = ClockCheck()
     async with asyncio.TaskGroup() as group:
-        group.create_task(_keep_time(settings, stopping))
+        group.create_task(_keep_time(settings, clocks, stopping))
         for handler in HANDLERS:
             for _ in range(handler.lanes):
-                group.create_task(_work(settings, handler, stopping))
+                group.create_task(_work(settings, handler, clocks, stopping))
 
 
-async def _work(settings: Settings, handler: Handler, stopping: asyncio.Event) -> None:
+async def _work(settings: Settings, handler: Handler, clocks: ClockCheck, stopping: asyncio.Event) -> None:
     troubles = 0
     while not stopping.is_set():
         try:
-            count = await work_once(settings, handler)
-            pause = 0.0 if count else IDLE_SECONDS
+            if await clocks.agrees():
+                count = await work_once(settings, handler)
+                pause = 0.0 if count else IDLE_SECONDS
+            else:
+                pause = PAUSE_SECONDS
             troubles = 0
         except Exception:  # noqa: BLE001 - the top of a task; most likely the database is away
             _log.exception("worker-trouble", extra={"kind": handler.kind})
@@ -69,10 +75,14 @@ async def _work(settings: Settings, handler: Handler, stopping: asyncio.Event) -
         await _sleep(pause, stopping)
 
 
-async def _keep_time(settings: Settings, stopping: asyncio.Event) -> None:
+async def _keep_time(settings: Settings, clocks: ClockCheck, stopping: asyncio.Event) -> None:
     schedule = Schedule()
     while not stopping.is_set():
-        await schedule.run_due(settings)
+        try:
+            if await clocks.agrees():
+                await schedule.run_due(settings)
+        except DatabaseError as error:
+            _log.error("timed-work-failed", extra={"reason": error})
         await _sleep(TIMER_SECONDS, stopping)
 
 

@@ -17,6 +17,7 @@ from mailward.store.services import (
     leaving,
     notifications,
     rollout,
+    turns,
     watching,
     waves,
 )
@@ -42,6 +43,8 @@ class Timed:
     name: str
     every: timedelta
     run: Callable[[Settings], Awaitable[None]]
+    of_node: bool = False
+    """About this machine: each node does it. All else is done by one of them."""
 
 
 async def check_records(_settings: Settings) -> None:
@@ -118,7 +121,7 @@ TIMED = (
     Timed("watch", timedelta(seconds=10), watch),
     Timed("certificates", timedelta(seconds=10), look_after_certificates),
     Timed("certificate-sweep", timedelta(days=1), sweep_certificates),
-    Timed("introduction", timedelta(days=1), introduce),
+    Timed("introduction", timedelta(days=1), introduce, of_node=True),
     Timed("watch-sweep", timedelta(hours=1), sweep_watching),
     Timed("follow", timedelta(minutes=1), follow_mx),
     Timed("leaving", timedelta(minutes=10), leave),
@@ -128,7 +131,7 @@ TIMED = (
     Timed("sweep", timedelta(hours=1), sweep),
     Timed("fetches-sweep", timedelta(hours=1), sweep_fetches),
     Timed("orphans", timedelta(hours=1), remove_orphans),
-    Timed("relay", timedelta(minutes=5), check_relay),
+    Timed("relay", timedelta(minutes=5), check_relay, of_node=True),
 )
 
 
@@ -148,6 +151,7 @@ class Schedule:
                 continue
             self._last[timed.name] = now
             try:
-                await timed.run(settings)
+                if timed.of_node or await in_store(turns.is_ours, timed.name, timed.every):
+                    await timed.run(settings)
             except Exception:  # noqa: BLE001 - the top of a task: one that fails leaves the others alone
                 _log.exception("timed-work-failed", extra={"work": timed.name})

@@ -32,7 +32,7 @@ from mailward.store.queries.evidence import chunks
 from mailward.store.scope import Scope
 from mailward.store.services import outbox
 from mailward.store.services.findings import Cause, leave_causes, open_cause
-from mailward.store.services.hosting import bump_generation
+from mailward.store.services.hosting import bump_generation, tell_nodes
 from mailward.store.services.problems import close_gone
 
 KIND = "certificate"
@@ -383,8 +383,11 @@ def ca_failed(account_id: int, until: datetime, words: str) -> None:
 def next_sequence() -> int:
     """For a certificate, within its transaction."""
     # the row stays locked until the commit: sequences are seen in their order
-    if not CertificateSequence.objects.filter(pk=1).update(value=F("value") + 1):
-        CertificateSequence.objects.get_or_create(pk=1, defaults={"value": 1})
+    row = CertificateSequence.objects.filter(pk=1)
+    if not row.update(value=F("value") + 1):
+        CertificateSequence.objects.get_or_create(pk=1)  # another node may be as far at the same moment
+        row.update(value=F("value") + 1)
+    tell_nodes()
     return CertificateSequence.objects.values_list("value", flat=True).get(pk=1)
 
 

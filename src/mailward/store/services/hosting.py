@@ -2,7 +2,7 @@
 
 import secrets
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from mailward.store.models import HostingChange, HostingGeneration
@@ -11,6 +11,8 @@ _MAX_NAMED = 5_000
 """Beyond that, reading everything is the same work."""
 KEEP_GENERATIONS = 20_000
 _MARK_BITS = 62
+CHANNEL = "mailward_hosting"
+"""Where PostgreSQL tells every node of a commit that changed what is served."""
 _SERIALS = 2**32
 
 
@@ -24,8 +26,10 @@ def bump_generation(*domain_ids: int, zone: bool = True) -> None:
     mark = secrets.randbits(_MARK_BITS)
     # the row is ours from here to the commit, so that generations are committed in their order
     values = {"zone_value": F("value") + 1} if zone else {}
-    if not HostingGeneration.objects.filter(pk=1).update(value=F("value") + 1, mark=mark, **values):
-        HostingGeneration.objects.create(pk=1, value=1, mark=mark, zone_value=int(zone))
+    row = HostingGeneration.objects.filter(pk=1)
+    if not row.update(value=F("value") + 1, mark=mark, **values):
+        HostingGeneration.objects.get_or_create(pk=1)  # another node may be as far at the same moment
+        row.update(value=F("value") + 1, mark=mark, **values)
     _note(mark, domain_ids)
 
 
@@ -48,9 +52,17 @@ def forget_old_changes() -> None:
     HostingChange.objects.filter(generation__lt=current - KEEP_GENERATIONS).delete()
 
 
+def tell_nodes() -> None:
+    """With the commit. SQLite has no such thing: whoever follows it looks five times a second."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+
+
 def _note(mark: int, domain_ids: tuple[int, ...]) -> None:
     generation = HostingGeneration.objects.values_list("value", flat=True).get(pk=1)
     named: tuple[int | None, ...] = domain_ids if 0 < len(domain_ids) <= _MAX_NAMED else (None,)
     HostingChange.objects.bulk_create(
         HostingChange(generation=generation, mark=mark, domain_id=domain_id) for domain_id in named
     )
+    tell_nodes()
