@@ -22,10 +22,10 @@ settings.load_profile("mailward")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On PostgreSQL, tests that are about SQLite have nothing to say."""
-    if IS_POSTGRESQL:
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("sqlite")])
-        items[:] = [item for item in items if not item.get_closest_marker("sqlite")]
+    """Tests that are about the other database have nothing to say."""
+    other = "sqlite" if IS_POSTGRESQL else "postgresql"
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(other)])
+    items[:] = [item for item in items if not item.get_closest_marker(other)]
 
 
 @pytest.fixture(scope="session")

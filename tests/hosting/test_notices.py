@@ -6,17 +6,13 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 from django.db import connection, transaction
-from tests.settings import IS_POSTGRESQL
 
 from mailward.hosting import notices
 from mailward.hosting.notices import Notices
 from mailward.store.aio import in_store
 from mailward.store.services.hosting import bump_generation
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(not IS_POSTGRESQL, reason="SQLite tells nobody: it is asked often"),
-]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 
 
 @pytest.fixture

@@ -140,18 +140,8 @@ async def test_the_worker_does_what_is_due_until_it_is_told_to_stop() -> None:
 
 
 def test_each_kind_has_one_handler() -> None:
-    assert [handler.kind for handler in HANDLERS] == [
-        "assess",
-        "notify",
-        "mail",
-        "verify",
-        "records",
-        "announce",
-        "orphans",
-        "watch",
-        "look",
-        "rejudge",
-    ]
+    kinds = [handler.kind for handler in HANDLERS]
+    assert len(set(kinds)) == len(kinds)
 
 
 class TestTime:

@@ -4,16 +4,12 @@ from datetime import timedelta
 
 import pytest
 from asgiref.sync import async_to_sync
-from tests.settings import IS_POSTGRESQL
 
 from mailward.net import clock
 from mailward.store.services.turns import MAX_SKEW, is_ours, seconds_ahead
 from mailward.worker.clocks import ClockCheck
 
-pytestmark = [
-    pytest.mark.django_db,
-    pytest.mark.skipif(not IS_POSTGRESQL, reason="with SQLite there is one node"),
-]
+pytestmark = [pytest.mark.django_db, pytest.mark.postgresql]
 HOUR = timedelta(hours=1)
 
 
