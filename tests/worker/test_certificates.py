@@ -186,3 +186,19 @@ async def test_a_removed_domain_s_certificate_goes_from_the_node(
     await bed.issued.refresh()
     assert bed.issued.load("mta-sts.example.test") is None
     assert bed.issued.version_for("mta-sts.example.test") is None
+
+
+@pytest.mark.parametrize("damage", [b"no database at all, but long enough to be looked at" * 100, b""])
+async def test_a_damaged_file_is_filled_again_from_the_database(
+    bed: Bed, domain: Domain, tmp_path: Path, damage: bytes
+) -> None:
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory])
+        bed.publish(domain)
+        await bed.work(domain)
+    (tmp_path / "node.sqlite3").write_bytes(damage)
+    node = IssuedCertificates(tmp_path / "node.sqlite3", load_keyring(bed.settings))
+    await node.refresh()
+    assert node.load("mta-sts.example.test") is not None
+    node.close()
+    assert (tmp_path / "node.sqlite3.damaged").exists() is bool(damage)

@@ -10,7 +10,6 @@ import logging
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 from django.db import Error as DatabaseError
@@ -42,11 +41,21 @@ class IssuedCertificates:
     """A `net.certificates.CertificateSource`, and what keeps it up to date (`follow`)."""
 
     def __init__(self, path: Path, keyring: Keyring) -> None:
-        """Raises OSError where the file cannot be had."""
+        """Raises OSError and sqlite3.Error where the file cannot be had. One that is damaged is put aside: all that was
+        in it is in the database.
+        """
         self._path, self._keyring = path, keyring
-        self._file = _open(path)
-        rows = self._file.execute("SELECT host, sequence FROM certificates")
-        self._versions: dict[str, int] = dict(rows)
+        self._versions: dict[str, int]
+        try:
+            self._file, self._versions = _read(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            _log.error("certificates-file-damaged", extra={"file": path, "reason": error})
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            for ending in ("-wal", "-shm"):
+                path.with_name(path.name + ending).unlink(missing_ok=True)
+            self._file, self._versions = _read(path)
         self._seen = max(self._versions.values(), default=0)
         self._reconciled_at = float("-inf")
         self._database_ok = True
@@ -156,11 +165,22 @@ class IssuedCertificates:
             self._written.executemany(statement, rows)
 
 
+def _read(path: Path) -> tuple[sqlite3.Connection, dict[str, int]]:
+    file = _open(path)
+    try:
+        return file, dict(file.execute("SELECT host, sequence FROM certificates"))
+    except sqlite3.Error:
+        file.close()
+        raise
+
+
 def _open(path: Path) -> sqlite3.Connection:
     path.touch(mode=0o600)
     file = sqlite3.connect(path, timeout=5, check_same_thread=False)
-    file.execute("PRAGMA journal_mode = WAL")
-    file.execute("PRAGMA synchronous = FULL")
-    with closing(file.cursor()) as cursor:
-        cursor.execute(_TABLE)
+    try:
+        for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", _TABLE):
+            file.execute(statement).close()
+    except sqlite3.Error:
+        file.close()
+        raise
     return file
