@@ -13,7 +13,7 @@ from django.db.models import Max
 from mailward.core.mtasts.change import ChangeFacts, Refusal, describe, refuse
 from mailward.core.mtasts.policy import Mode, Policy, make_policy_id, serialise_policy
 from mailward.net import clock
-from mailward.store.models import Domain, PolicyVersion, VersionStep
+from mailward.store.models import Domain, Leaving, PolicyVersion, VersionStep
 from mailward.store.services import history, outbox
 from mailward.store.services.hosting import bump_generation
 from mailward.store.services.progress import Step, note_steps
@@ -147,6 +147,8 @@ def announce_version(domain_id: int, version_id: int) -> bool:
     text = f"Every policy host serves version {version.number}: its id {version.policy_id} is told"
     history.note(domain.organisation_id, domain_id, history.Kind.POLICY_ANNOUNCED, text)
     outbox.put("seen", str(domain_id))
+    if Leaving.objects.filter(domain_id=domain_id, ended_at=None).exists():
+        outbox.put("leaving", str(domain_id))  # the wait begins now
     outbox.put("records", str(domain_id))
     bump_generation(domain_id)
     return True
