@@ -1,6 +1,7 @@
 """From the network to facts, with a real DNS server and a mail server on loopback."""
 
 import asyncio
+import socket
 
 import pytest
 from tests.fakes.dns import FakeDns, Fault
@@ -8,7 +9,7 @@ from tests.fakes.mailserver import FakeMailServer
 
 from mailward.core.check.facts import Facts, Found, Reach
 from mailward.core.check.run import run
-from mailward.core.names import Domain
+from mailward.core.names import Domain, is_address
 from mailward.net.guard import Guard
 from mailward.net.resolver import Resolver
 from mailward.probe.observe import MAX_MX_HOSTS, Observer, Ways
@@ -108,3 +109,32 @@ async def test_a_name_of_a_thousand_characters_is_looked_at_like_any_other(dns: 
         [facts] = await observe(dns, Ways(smtp_port=server.port))
         await asyncio.sleep(0)
     assert facts.hosts[0].sessions[0].tls_error == "the connection was closed during the handshake"
+
+
+async def test_names_are_looked_up_in_the_dns_alone(dns: FakeDns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in /etc/hosts: names that strangers type in must not tell what this machine's own network calls things."""
+    asked = []
+
+    def look_up(host: str, *arguments: object, **options: object) -> object:
+        if not is_address(host):
+            asked.append(host)
+            raise socket.gaierror(f"{host} was asked for")
+        return real(host, *arguments, **options)
+
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    dns.set("mta-sts.example.test", "A", "127.0.0.1")
+    dns.set("_mta-sts.example.test", "TXT", "v=STSv1; id=1;")
+    dns.set(
+        "_smtp._tls.example.test", "TXT", "v=TLSRPTv1; rua=https://localhost/r,mailto:a@localhost.localdomain"
+    )
+    server = FakeMailServer(ehlo=b"250 mx\r\n")
+    with server.running():
+        [facts] = await observe(dns, Ways(smtp_port=server.port, https_port=server.port))
+    assert server.commands, "MX hosts were spoken to"
+    assert [fetch.error for fetch in facts.policy_host.fetches] == ["tls"]
+    assert [(target.host, target.takes_reports) for target in facts.targets] == [
+        ("localhost", False),
+        ("localhost.localdomain", False),
+    ]
+    assert asked == []

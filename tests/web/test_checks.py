@@ -9,9 +9,9 @@ from django.test import Client
 from tests.core.check.made import MX, facts, found, host, session, tls
 from tests.web.test_strangers_text import assert_harmless
 
-from mailward.core.check.facts import Facts, Reach
+from mailward.core.check.facts import Ciphers, Depth, Facts, Reach
 from mailward.net import clock
-from mailward.store.models import AskedCheck, Check, Domain, OutboxItem, Problem, Watch
+from mailward.store.models import AskedCheck, AskedLook, Check, Domain, OutboxItem, Problem, Watch
 from mailward.store.services import mxlooks, watching
 from mailward.store.services.watching import Seen
 
@@ -183,3 +183,70 @@ def test_what_was_seen_once_is_said_and_nobody_is_told_yet(rita: Client, domain:
     told = page(rita, f"/problems/{problem.pk}/")
     for words in ("What our check saw", "OpenSSL 18", "No report tells of it", "certificate-not-trusted"):
         assert words in told
+
+
+def deep(**changes: object) -> Facts:
+    ciphers = Ciphers((("TLSv1.2", ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "TLS_RSA_WITH_RC4_128_SHA")),))
+    depth = Depth((("TLSv1.2", "ECDHE-RSA-AES256-GCM-SHA384"), ("TLSv1.3", "x")), False, ciphers)
+    return facts(hosts=(host(session(depth=replace(depth, **changes))),))
+
+
+def test_the_page_lists_versions_and_cipher_suites_and_marks_the_weak(rita: Client, domain: Domain) -> None:
+    keep(domain, deep(), NOON)
+    shown = page(rita, "/domains/example.test/checks/")
+    order = [
+        "TLS versions and cipher suites",
+        "<dt>TLSv1.3</dt>",
+        "its suites were not asked for",
+        "<dt>TLSv1.2</dt>",
+        "<code>TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384</code></li>",
+        "<code>TLS_RSA_WITH_RC4_128_SHA</code>",
+        "RC4, no forward secrecy",
+        "is forgotten, as it should be",
+    ]
+    places = [shown.index(words) for words in order]
+    assert places == sorted(places)
+    assert "Look deeply" not in shown, "Rita may not write"
+
+
+def test_other_cipher_suites_are_a_new_state_and_told_as_a_change(rita: Client, domain: Domain) -> None:
+    keep(domain, deep(), NOON)
+    better = Ciphers((("TLSv1.2", ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",)),))
+    keep(domain, deep(ciphers=better), NOON + timedelta(days=7))
+    shown = page(rita, "/domains/example.test/checks/")
+    assert "Gone: " in shown
+    assert f"{MX}, cipher suites: - TLSv1.2 TLS_RSA_WITH_RC4_128_SHA" in shown
+
+
+def test_weak_suites_that_the_first_deep_look_finds_are_no_news(domain: Domain) -> None:
+    keep(domain, facts(), NOON)
+    for hours in (1, 2):
+        keep(domain, deep(), NOON + timedelta(hours=hours))
+    assert not Problem.objects.exists()
+    better = deep(ciphers=Ciphers((("TLSv1.2", ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",)),)))
+    for hours in (3, 4):
+        keep(domain, better, NOON + timedelta(hours=hours))
+    for hours in (5, 6):
+        keep(domain, deep(), NOON + timedelta(hours=hours))
+    assert [row.cause for row in Problem.objects.all()] == ["cipher-rc4"]
+
+
+def test_a_deep_look_is_for_proved_domains_once_an_hour_and_the_history_has_who_asked(
+    alice: Client, domain: Domain
+) -> None:
+    Domain.objects.filter(pk=domain.pk).update(claim_verified_at=None)
+    shown = page(alice, "/domains/example.test/checks/")
+    assert "proved that the domain is yours" in shown
+    assert "Look deeply" not in shown
+    refused = alice.post("/domains/example.test/checks/now/", {"depth": "deep"}, follow=True).content.decode()
+    assert "Deep looks are for domains that are proved to be yours." in refused
+    assert not OutboxItem.objects.filter(kind="look").exists()
+    Domain.objects.filter(pk=domain.pk).update(claim_verified_at=clock.now())
+    keep(domain, facts(), clock.now() - timedelta(hours=1))
+    assert ">Look deeply</button>" in page(alice, "/domains/example.test/checks/")
+    asked = alice.post("/domains/example.test/checks/now/", {"depth": "deep"}, follow=True).content.decode()
+    assert OutboxItem.objects.get(kind="look").key == f"deep {domain.pk}"
+    assert "alice@alice.test asked for a deep look on" in asked
+    again = alice.post("/domains/example.test/checks/now/", {"depth": "deep"}, follow=True).content.decode()
+    assert "once an hour is the most for deep ones" in again
+    assert AskedLook.objects.count() == 1

@@ -115,6 +115,11 @@ class Sessions:
                 lease=self._lease(deep=deep),
             )
             if claim is Claim.OURS:
+                if await self._was_looked_at(host, address, known):
+                    # by another worker, between our reading and our claim
+                    await in_store(mxlooks.give_back, address, 1)
+                    await in_store(mxlooks.release, host, address)
+                    continue
                 refused = await self._reserve_depth(address) if deep else ""
                 if refused and not is_due:
                     await in_store(mxlooks.release, host, address)
@@ -124,6 +129,12 @@ class Sessions:
                 return _not_asked(known, address, too_many(most))
             self._memory.pop((host, address), None)
             await asyncio.sleep(_BUSY_PAUSE)
+
+    async def _was_looked_at(self, host: str, address: str, known: Known) -> bool:
+        """Whether the database knows of a newer look; then it is what we remember."""
+        self._memory.pop((host, address), None)
+        fresh, _ = await self._recall(host, address)
+        return fresh.looked_at != known.looked_at
 
     async def _reserve_depth(self, address: str) -> str:
         """Empty, or why not now. Whatever name it goes by: versions and ciphers are those of the machine."""
