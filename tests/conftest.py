@@ -4,6 +4,7 @@ Alice owns the organisation, Bob is its administrator, Rita reads; Charlie owns 
 """
 
 import os
+import secrets
 
 import pytest
 from django.test import Client
@@ -44,6 +45,13 @@ def django_db_keepdb(request: pytest.FixtureRequest) -> bool:
 def identifiers_of_their_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Identifiers never go back with the clock: after a test of the year 2027 those of today would be from then."""
     monkeypatch.setattr(ids, "_last", 0)
+
+
+@pytest.fixture(autouse=True)
+def counts_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """How many connections an address had is kept for a user: no test may use up those of another, or of a person."""
+    folder = tmp_path_factory.getbasetemp() / f"state-{secrets.token_hex(4)}"  # made where something is kept
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 from tests.fakes.dns import FakeDns, Fault
@@ -115,7 +116,7 @@ async def test_names_are_looked_up_in_the_dns_alone(dns: FakeDns, monkeypatch: p
     """Not in /etc/hosts: names that strangers type in must not tell what this machine's own network calls things."""
     asked = []
 
-    def look_up(host: str, *arguments: object, **options: object) -> object:
+    def look_up(host: str, *arguments: Any, **options: Any) -> Any:
         if not is_address(host):
             asked.append(host)
             raise socket.gaierror(f"{host} was asked for")

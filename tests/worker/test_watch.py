@@ -289,6 +289,19 @@ def test_a_dns_server_that_drops_one_answer_is_no_news(
     assert relay.mails == []
 
 
+def test_what_the_first_look_could_not_see_is_no_news_at_the_second(
+    dns: FakeDns, settings: Settings, organisation: Organisation, relay: FakeRelay
+) -> None:
+    [domain] = add(dns, organisation, "one.test")
+    dns.fail(Fault.SERVFAIL, "_mta-sts.one.test")
+    work(settings, NOON)
+    dns.heal()
+    watch(settings, NOON, 2)
+    assert WatchFinding.objects.get(domain=domain, code="sts-absent").is_baseline
+    assert open_problems() == set()
+    assert relay.mails == []
+
+
 def test_a_new_start_knows_what_was_seen_before(
     dns: FakeDns, settings: Settings, organisation: Organisation, server: FakeMailServer
 ) -> None:

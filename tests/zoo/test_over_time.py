@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.zoo.rows import Row, read_days
-from tests.zoo.servers import Servers, running_zoo
+from tests.zoo.servers import ALL_AT_ONCE, Servers, running_zoo
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
@@ -32,10 +32,11 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> list[Documents]:
 
 
 def _check(servers: Servers, rows: tuple[Row, ...], file: Path) -> Documents:
-    command = [sys.executable, "-m", "mailward", "check", "--json", "--allow-private", "--history", str(file)]
-    command += ["--resolver", "127.0.0.1", "--ca-file", str(servers.zoo.root_file)]
+    command = [sys.executable, "-m", "mailward", "check", "--json", "--allow-private", *ALL_AT_ONCE]
+    command += ["--history", str(file), "--resolver", "127.0.0.1", "--ca-file", str(servers.zoo.root_file)]
     inside = [*servers.network.inside("sender"), *command, *(row.domain for row in rows)]
-    done = subprocess.run(inside, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "XDG_STATE_HOME": str(file.parent)}
+    done = subprocess.run(inside, capture_output=True, text=True, check=False, env=environment)
     documents = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(documents) == len(rows), done.stderr
     return {document["domain"]: document for document in documents}

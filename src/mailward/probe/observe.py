@@ -5,8 +5,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mailward.core.check.facts import Facts, Fetch, Found, Lookup, MxHost, PolicyHost, Reach, Session, Tls
-from mailward.core.check.rules.policyhost import UNOBSERVED
+from mailward.core.check.facts import (
+    UNOBSERVED,
+    Facts,
+    Fetch,
+    Found,
+    Lookup,
+    MxHost,
+    PolicyHost,
+    Reach,
+    Session,
+    Tls,
+)
 from mailward.core.dane.tlsa import owner_names
 from mailward.core.names import MAX_NAME_LENGTH, Domain, is_address
 from mailward.net import clock

@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from mailward.config import Settings
-from mailward.core.check.facts import Facts, Lookup, Reach, Session
-from mailward.core.check.rules.policyhost import UNOBSERVED
+from mailward.core.check.facts import UNOBSERVED, Facts, Lookup, Reach, Session
 from mailward.core.names import Domain
 from mailward.core.watch.keeping import bridge_fetches
 from mailward.net.fetch import introduce

@@ -1,5 +1,7 @@
 """Dry runs: what would be, if something were published."""
 
+from dataclasses import replace
+
 import pytest
 from tests.core.check.made import (
     DOMAIN,
@@ -97,3 +99,10 @@ def test_other_mx_hosts_are_marked_as_supposed() -> None:
 def test_what_cannot_be_supposed_is_said(text: str, words: str) -> None:
     with pytest.raises(SuppositionWrong, match=words):
         suppose_tlsa(facts(), text)
+
+
+def test_a_supposed_policy_is_not_compared_with_what_another_client_got() -> None:
+    [fetch] = policy_host().fetches
+    served = facts(policy_host=policy_host(as_others=replace(fetch, client="without User-Agent and Accept")))
+    assert codes(served) == set()
+    assert codes(suppose_policy(served, POLICY.replace(b"2419200", b"604800"))) == set()

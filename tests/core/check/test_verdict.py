@@ -25,7 +25,7 @@ from tests.core.check.made import (
     tls,
 )
 
-from mailward.core.check.facts import Facts, Reach
+from mailward.core.check.facts import UNOBSERVED, Facts, Fetch, Reach
 from mailward.core.check.run import run
 from mailward.core.check.verdict import Kind, Outcome
 from mailward.core.explain.verdicts import say_verdict
@@ -172,3 +172,18 @@ def test_a_domain_without_policy_host_and_record_has_no_policy() -> None:
     assert sentence(nothing) == (
         "Senders that enforce MTA-STS deliver to you without protection: there is no policy that they can use."
     )
+
+
+def test_a_policy_host_that_there_is_no_way_to_is_no_missing_policy() -> None:
+    """Its only address is IPv6, and this machine has none: what senders do is not known from here, and has no grade."""
+    blind = Fetch("2001:db8::80", UNOBSERVED, "no route from here")
+    report = run(facts(policy_host=policy_host(blind)))
+    [strict, plugin, *_] = report.verdicts
+    assert (strict.outcome, plugin.outcome) == (Outcome.UNKNOWN, Outcome.UNKNOWN)
+    assert say_verdict(strict, NOW) == (
+        "Not known: what senders that enforce MTA-STS do. The policy host could not be observed."
+    )
+    assert report.findings == ()
+    assert report.grade is None
+    half = run(facts(policy_host=policy_host(Fetch("192.0.2.80", body=POLICY), blind)))
+    assert half.verdicts[0].outcome is Outcome.DELIVERS

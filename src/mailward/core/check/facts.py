@@ -162,6 +162,10 @@ class MxHost:
         return Outcome.SECURE if all(lookup.is_secure for lookup in found) else Outcome.INSECURE
 
 
+UNOBSERVED = "unobserved"
+"""The error of a fetch that says nothing of the policy host: there was no way there from here, or it was not asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """One attempt to fetch the policy, from one address."""

@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mailward.core.check.facts import Facts, Reach
+from mailward.core.check.facts import UNOBSERVED, Facts, Reach
 from mailward.core.check.finding import Finding, merge
 from mailward.core.check.grade import Grade, grade
 from mailward.core.check.history import History, judge_history, make_moment
 from mailward.core.check.rehearsal import Rehearsed
 from mailward.core.check.rules import RULES
-from mailward.core.check.rules.policyhost import UNOBSERVED
 from mailward.core.check.schema import Moment
 from mailward.core.check.verdict import Verdict, judge
 from mailward.core.check.view import LEAD_DAYS, View

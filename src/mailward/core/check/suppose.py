@@ -28,7 +28,9 @@ def suppose_policy(facts: Facts, body: bytes) -> Facts:
     if not any(text.startswith(b"v=STSv1;") for text in sts.texts):
         sts = Lookup(sts.name, "TXT", Found.FOUND, (_RECORD,), (_RECORD.encode(),))
     supposed = (*facts.supposed, "this policy is served")
-    return replace(facts, policy_host=replace(host, fetches=served), sts=sts, supposed=supposed)
+    # nobody has asked for it as another client
+    host = replace(host, fetches=served, as_others=None)
+    return replace(facts, policy_host=host, sts=sts, supposed=supposed)
 
 
 def suppose_tlsa(facts: Facts, text: str) -> Facts:

@@ -51,6 +51,7 @@ class Why(StrEnum):
     NOT_VALIDATING = "not-validating"
     CLEAR_TEXT = "clear-text"
     NOT_OBSERVED = "not-observed"
+    POLICY_NOT_OBSERVED = "policy-not-observed"
     MX_UNSIGNED = "mx-unsigned"
 
 
@@ -92,6 +93,8 @@ def _has_failed(view: View) -> bool:
 
 
 def _judge_sts(view: View, kind: Kind) -> Verdict:
+    if view.is_policy_unobserved:
+        return Verdict(kind, Outcome.UNKNOWN, Why.POLICY_NOT_OBSERVED)
     if view.mode is not Mode.ENFORCE:
         whys = {Mode.TESTING: Why.TESTING, Mode.NONE: Why.MODE_NONE}
         absent = Why.NO_RECORD if view.served is not None else Why.NO_POLICY

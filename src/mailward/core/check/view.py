@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from mailward.core.certificate import Certificate, read_chain
-from mailward.core.check.facts import Facts, MxHost, Session, Tls
+from mailward.core.check.facts import UNOBSERVED, Facts, MxHost, Session, Tls
 from mailward.core.dane.judge import HostState, Outcome
 from mailward.core.dane.tlsa import Tlsa, TlsaInvalid, parse_tlsa
 from mailward.core.dane.verify import Verdict, verify
@@ -115,6 +115,13 @@ class View:
     @property
     def served(self) -> Policy | None:
         return self.read_policy[0]
+
+    @property
+    def is_policy_unobserved(self) -> bool:
+        """Whether a policy is announced, and no address of its host could be asked from here."""
+        fetches = self.facts.policy_host.fetches
+        is_blind = bool(fetches) and all(fetch.error == UNOBSERVED for fetch in fetches)
+        return is_blind and isinstance(self.record, Record)
 
     @property
     def published(self) -> Policy | None:

@@ -21,6 +21,7 @@ _WHY = {
     Why.NOT_VALIDATING: "this machine's resolver does not validate DNSSEC",
     Why.CLEAR_TEXT: "mail to a host without working TLS goes in the clear",
     Why.NOT_OBSERVED: "no MX host could be observed",
+    Why.POLICY_NOT_OBSERVED: "the policy host could not be observed",
     Why.MX_UNSIGNED: "the MX records are not signed, so they can be forged",
     Why.NONE: "",
 }

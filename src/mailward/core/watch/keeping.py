@@ -9,8 +9,7 @@ from dataclasses import replace
 
 import msgspec
 
-from mailward.core.check.facts import Facts, Reach, Session
-from mailward.core.check.rules.policyhost import UNOBSERVED
+from mailward.core.check.facts import UNOBSERVED, Facts, Reach, Session
 
 _LEVEL = 6
 _BLIND = (Reach.SILENT, Reach.TURNED_AWAY)

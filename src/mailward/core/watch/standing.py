@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mailward.core.check.codes import Code
-from mailward.core.check.facts import Facts, Lookup, Reach, Session
+from mailward.core.check.facts import UNOBSERVED, Facts, Lookup, Reach, Session
 from mailward.core.check.finding import Finding
-from mailward.core.check.rules.policyhost import UNOBSERVED
 from mailward.core.check.view import View
 from mailward.core.explain.explanation import Severity
 from mailward.core.mtasts.record import Record

@@ -37,6 +37,8 @@ class Basis:
     is_first_check: bool = False
     confirmed: frozenset[str] = frozenset()
     """Hosts of which others have seen often enough what is to be seen now."""
+    first: Facts | None = None
+    """What the very first check saw, where this is the one after it: what it could not observe is no news now."""
     first_deep: frozenset[str] = frozenset()
     """Hosts whose cipher suites were never asked for before: what is weak there may have been so for years."""
 
@@ -79,6 +81,8 @@ def settle(organisation_id: int, domain_id: int, report: Report, basis: Basis, r
 
 def _begin(organisation_id: int, domain_id: int, finding: Finding, basis: Basis) -> WatchFinding:
     is_old = finding.code.startswith("cipher-") and place(finding.about) in basis.first_deep
+    if basis.first is not None:
+        is_old |= not stand.is_observed(basis.first, finding.code, finding.about, finding.evidence)
     standing = stand.begin(finding, is_first_check=basis.is_first_check or is_old)
     return WatchFinding(
         organisation_id=organisation_id,

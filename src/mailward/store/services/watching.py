@@ -26,7 +26,7 @@ from mailward.store.models import (
     OutboxItem,
     Watch,
 )
-from mailward.store.queries.checks import moments_of, report_of, sessions_of
+from mailward.store.queries.checks import facts_of, moments_of, report_of, sessions_of
 from mailward.store.queries.evidence import chunks
 from mailward.store.services import mxlooks, outbox
 from mailward.store.services.findings import Basis, Moved, note_seen, settle
@@ -157,11 +157,19 @@ def _keep(
         return Moved([], [], set()), False
     if not is_same:
         _add(domain, watch, report, found, seen, settings)
-    first_deep = _first_deep(before, report.facts) if before is not None and not is_same else frozenset()
-    basis = Basis(report.facts.at, dict(seen.looked_at), before is None, confirmed, first_deep)
+    first, first_deep = None, frozenset[str]()
+    if before is not None and not is_same:
+        first, first_deep = _first_seen(before), _first_deep(before, report.facts)
+    basis = Basis(report.facts.at, dict(seen.looked_at), before is None, confirmed, first, first_deep)
     moved = settle(domain.organisation_id, domain.pk, report, basis, settings.problems)
     note_seen([domain.pk])
     return moved, moved.is_pending
+
+
+def _first_seen(before: Check) -> Facts | None:
+    """What the very first check saw, if this is it."""
+    is_first = not Check.objects.filter(domain_id=before.domain_id, pk__lt=before.pk).exists()
+    return facts_of(before) if is_first else None
 
 
 def _first_deep(before: Check, facts: Facts) -> frozenset[str]:

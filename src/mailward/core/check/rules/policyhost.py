@@ -4,14 +4,12 @@ from collections.abc import Iterator
 
 from mailward.core.certificate import Certificate, read_chain
 from mailward.core.check.codes import Code
-from mailward.core.check.facts import Fetch
+from mailward.core.check.facts import UNOBSERVED, Fetch
 from mailward.core.check.finding import Finding
 from mailward.core.check.rules.record import announces
 from mailward.core.check.view import View, expires_soon, explain_trust
 from mailward.core.explain.explanation import Severity
 
-UNOBSERVED = "unobserved"
-"""The error of a fetch that says nothing about the host: there is no route to it from here."""
 _CODES = {
     "address-refused": Code.POLICY_HOST_UNREACHABLE,
     "connect": Code.POLICY_HOST_UNREACHABLE,
