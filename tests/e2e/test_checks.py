@@ -64,6 +64,15 @@ def forget_the_last_question(platform: Platform) -> None:
         database.execute("UPDATE store_watch SET asked_at = NULL")
 
 
+def prove(platform: Platform) -> None:
+    """As if the record of the claim had been seen."""
+    with (
+        contextlib.closing(sqlite3.connect(platform.data / "mailward.sqlite3", timeout=10)) as database,
+        database,
+    ):
+        database.execute("UPDATE store_domain SET claim_verified_at = datetime('now')")
+
+
 def test_a_person_asks_for_a_check_and_the_page_shows_it_when_it_is_there(
     page: Page, platform: Platform
 ) -> None:
@@ -98,6 +107,23 @@ def test_what_breaks_is_in_the_history_and_can_be_compared(
     expect(page.get_by_role("heading", name="What changed")).to_be_visible()
     expect(page.get_by_text("+ _mta-sts.example.test TXT v=STSv1; id=1;")).to_be_visible()
     reads_well(page)
+
+
+def test_a_deep_look_at_a_proved_domain_lists_what_is_accepted(page: Page, platform: Platform) -> None:
+    page.goto(f"{platform.url}/domains/example.test/checks/")
+    expect(page.get_by_role("link", name="proved that the domain is yours")).to_be_visible()
+    expect(page.get_by_role("button", name="Look deeply")).to_have_count(0)
+    forget_the_last_question(platform)
+    prove(platform)
+    page.reload()
+    page.get_by_role("button", name="Look deeply").click()
+    expect(page.get_by_role("heading", name="TLS versions and cipher suites")).to_be_visible(timeout=2 * WAIT)
+    expect(page.get_by_text("TLS_AES_256_GCM_SHA384", exact=True)).to_be_visible()
+    expect(page.get_by_text("is forgotten, as it should be")).to_be_visible()
+    expect(page.get_by_text(f"{ADA} asked for a deep look on")).to_be_visible()
+    expect(page.get_by_role("button", name="Look deeply")).to_be_disabled()
+    reads_well(page)
+    look(page, "deep-look")
 
 
 def test_any_domain_may_be_typed_in(page: Page, platform: Platform, server: FakeMailServer) -> None:

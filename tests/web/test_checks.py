@@ -225,6 +225,7 @@ def test_weak_suites_that_the_first_deep_look_finds_are_no_news(domain: Domain) 
     for hours in (1, 2):
         keep(domain, deep(), NOON + timedelta(hours=hours))
     assert not Problem.objects.exists()
+    assert f"{MX}: cipher suites asked for, 2 accepted" in Check.objects.order_by("-id")[0].changes
     better = deep(Ciphers((("TLSv1.2", ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",)),)))
     for hours in (3, 4):
         keep(domain, better, NOON + timedelta(hours=hours))

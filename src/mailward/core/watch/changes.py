@@ -106,7 +106,9 @@ def _host(was: MxHost, host: MxHost, domain: str) -> Iterator[str]:
         if leaves and leaf.der not in leaves:
             yield f"{host.name}: another certificate, by {leaf.issuer}, until {leaf.not_after:%Y-%m-%d}"
     old_suites, new_suites = _suites(was), _suites(host)
-    if old_suites and new_suites and old_suites != new_suites:
+    if new_suites and not old_suites:
+        yield f"{host.name}: cipher suites asked for, {len(new_suites)} accepted"
+    elif old_suites and new_suites and old_suites != new_suites:
         gained = [f"+ {each}" for each in sorted(new_suites - old_suites)]
         lost = [f"- {each}" for each in sorted(old_suites - new_suites)]
         yield f"{host.name}, cipher suites: {', '.join(gained + lost)}"
