@@ -9,7 +9,7 @@ from tests.core.check.made import DOMAIN, facts
 from tests.core.check.test_rules import CASES
 
 from mailward.core.check.codes import Code
-from mailward.core.check.facts import Facts, Found, Lookup, MxHost
+from mailward.core.check.facts import Facts, Fetch, Found, Lookup, MxHost, PolicyHost
 from mailward.core.survey.classes import ErrorClass, classify
 from mailward.core.survey.columns import AT, COLUMNS
 from mailward.core.survey.judging import Judge, judge_facts
@@ -113,6 +113,62 @@ def test_judging_by_shape_says_what_the_rules_say(
             has_smtp=False,
         )
         assert judge.judge(made) == judge_facts(made)
+
+
+POLICIES = [
+    b"version: STSv1\nmode: %b\n%bmax_age: %b\n"
+    % (mode, b"".join(b"mx: %b\n" % each for each in patterns), age)
+    for mode in (b"enforce", b"testing", b"none", b"Enforce")
+    for patterns in (
+        [],
+        [b"a.example.test"],
+        [b"*.example.test", b"other.test"],
+        [b"a.example.test"] * 2,
+        [b"b..test"],
+    )
+    for age in (b"604800", b"60", b"99999999999")
+]
+fetches = st.one_of(
+    st.builds(Fetch, st.just("192.0.2.1"), body=st.sampled_from([*POLICIES, b"<html>", b""])),
+    st.builds(
+        lambda error, status: Fetch("192.0.2.1", error, "words", status),
+        st.sampled_from(["status", "redirect", "certificate-name", "connect", "unobserved", "tls"]),
+        st.sampled_from([None, 404, 503]),
+    ),
+)
+record_texts = st.sampled_from(
+    [(b"v=STSv1; id=1;",), (b"v=STSv1; id=2;",), (b"v=STSv1; id=2;", b"x"), (b"v=stsv1; id=1;",)]
+)
+
+
+@given(st.lists(st.tuples(hosts, fetches, record_texts), min_size=2, max_size=5), lookups, st.booleans())
+def test_policies_judged_by_shape_are_what_the_rules_say(
+    several: list[tuple[list[MxHost], Fetch, tuple[bytes, ...]]], address: Lookup, validates: bool
+) -> None:
+    judge = Judge()
+    for some, fetch, texts in several:
+        records = tuple(f"10 {host.name}" for host in some)
+        made = Facts(
+            DOMAIN,
+            facts().at,
+            validates,
+            Lookup(DOMAIN, "MX", Found.FOUND if some else Found.NODATA, records),
+            tuple(some),
+            Lookup(f"_mta-sts.{DOMAIN}", "TXT", Found.FOUND, (), texts),
+            (),
+            PolicyHost(address, address, (fetch,)),
+            Lookup(f"_smtp._tls.{DOMAIN}", "TXT", Found.NODATA),
+            has_smtp=False,
+        )
+        assert judge.judge(made) == judge_facts(made)
+
+
+@pytest.mark.parametrize("whole", [whole for _, _, whole in CASES])
+def test_what_was_judged_before_changes_no_judgement(whole: Facts) -> None:
+    assert JUDGE.judge(as_surveyed(whole)) == judge_facts(as_surveyed(whole))
+
+
+JUDGE = Judge()
 
 
 def test_codes_of_a_class_come_once_and_in_order() -> None:

@@ -1,7 +1,7 @@
 """The rules of core.check over hundreds of thousands of domains.
 
-Most domains have neither a policy nor TLSA records, and differ in their names only, which decides nothing there:
-such facts are judged once for each shape they can have. A test holds both ways together.
+Most domains have no TLSA records, and differ in their names only, which decides nothing there beyond which pattern of
+a policy covers which MX host: such facts are judged once for each shape they can have. A test holds both ways together.
 """
 
 import re
@@ -10,17 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailward.core.check.codes import Code
-from mailward.core.check.facts import Facts, Lookup, MxHost
+from mailward.core.check.facts import Facts, Fetch, Lookup, MxHost
 from mailward.core.check.finding import merge
 from mailward.core.check.rules import RULES
 from mailward.core.check.verdict import Outcome, judge
 from mailward.core.check.view import View
 from mailward.core.dane.judge import HostState
 from mailward.core.explain.explanation import Severity
-from mailward.core.mtasts.policy import Mode
-from mailward.core.names import is_address
+from mailward.core.mtasts.policy import Mode, lint_policy
+from mailward.core.mtasts.record import RecordError, parse_record
+from mailward.core.names import is_address, matches_mx
 
 MAX_SHAPES = 20_000
+_MAX_PATTERNS = 20
 _PLAIN_HOST = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII
 )
@@ -83,26 +85,57 @@ _Shape = tuple[object, ...]
 
 
 def _shape(facts: Facts) -> _Shape | None:
-    """All that the judgement of plain facts depends on; None where names, a policy or TLSA records decide."""
+    """All that the judgement of plain facts depends on; None where names or TLSA records decide."""
     policy_host = facts.policy_host
-    if facts.elsewhere or policy_host.fetches or policy_host.caa is not None:
+    if facts.elsewhere or policy_host.as_others is not None or policy_host.caa is not None:
         return None
     exchange = shape_exchange(facts.mx, facts.hosts)
-    if exchange is None:
+    fetch = _shape_of_fetch(policy_host.fetches, facts.hosts)
+    if exchange is None or fetch is None:
         return None
     return (
         facts.validates,
         facts.has_smtp,
         bool(facts.skipped_hosts),
         exchange,
+        fetch,
         _shape_of_lookup(facts.sts),
-        facts.sts.texts,
+        _shape_of_record(facts.sts.texts),
         _shape_of_lookup(facts.tlsrpt),
         facts.tlsrpt.texts,
         tuple([(target.uri, target.takes_reports, target.took_trial) for target in facts.targets]),
         _shape_of_lookup(policy_host.v4),
         _shape_of_lookup(policy_host.v6),
     )
+
+
+def _shape_of_record(texts: tuple[bytes, ...]) -> _Shape:
+    """Which id a record has that senders can use decides nothing."""
+    if not texts:
+        return ()
+    try:
+        parse_record(texts)
+    except RecordError:
+        return texts
+    return ("usable", len(texts) > 1)
+
+
+def _shape_of_fetch(fetches: tuple[Fetch, ...], hosts: Sequence[MxHost]) -> _Shape | None:
+    if not fetches:
+        return ()
+    if len(fetches) > 1 or fetches[0].tls is not None:
+        return None
+    [fetch] = fetches
+    if not fetch.has_body:
+        return fetch.error, fetch.status
+    policy, problems = lint_policy(fetch.body)
+    said = tuple([(problem.code, problem.level) for problem in problems])
+    if policy is None:
+        return None, said
+    if len(policy.mx) > _MAX_PATTERNS:
+        return None
+    covers = tuple([tuple([matches_mx(pattern, host.name) for host in hosts]) for pattern in policy.mx])
+    return policy.mode, said, covers
 
 
 def shape_exchange(mx: Lookup, hosts: Sequence[MxHost]) -> _Shape | None:
