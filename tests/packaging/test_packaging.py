@@ -1,6 +1,7 @@
 """What is shipped beside the package: units and the manual page."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,9 +49,20 @@ def test_systemd_understands_every_line(tmp_path: Path) -> None:
     ] == []
 
 
-def test_the_manual_page_is_current() -> None:
+def test_the_manual_pages_are_current() -> None:
     done = subprocess.run([sys.executable, ROOT / "scripts" / "write-man-page", "--check"], check=False)
     assert done.returncode == 0, "run scripts/write-man-page"
+
+
+def test_the_survey_has_a_manual_page_that_man_can_read() -> None:
+    page = PAGE.with_name("mailward-survey.1")
+    shown = (
+        run("man", "--warnings", "-l", str(page))
+        if shutil.which("man")
+        else page.read_text().replace("\\-", "-")
+    )
+    options = ["--out", "--resolver", "--concurrency", "--smtp", "--ca-file", "--suffix-list"]
+    assert [option for option in options if option not in shown] == []
 
 
 def test_the_manual_page_names_every_command_and_setting() -> None:

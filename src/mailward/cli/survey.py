@@ -40,43 +40,62 @@ def survey(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", help="The directory for journal and results.", show_default=False)
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", help="The directory for journal and results.", show_default=False
+        ),
     ] = ...,  # type: ignore[assignment]  # typer's way to say that it is required
     resolvers: Annotated[
         list[str] | None,
-        typer.Option("--resolver", help="Ask this DNS server (address or address:port); several take turns."),
+        typer.Option(
+            "--resolver",
+            metavar="ADDRESS",
+            help="Ask this DNS server (address or address:port); several take turns.",
+        ),
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=20_000, help="Domains at a time, in all.")] = 1000,
+    concurrency: Annotated[
+        int, typer.Option(metavar="N", min=1, max=20_000, help="Domains at a time, in all.")
+    ] = 1000,
     workers: Annotated[
-        int, typer.Option(min=0, max=_MAX_WORKERS, help="Processes; 0: as many as processors.")
+        int, typer.Option(metavar="N", min=0, max=_MAX_WORKERS, help="Processes; 0: as many as processors.")
     ] = 0,
     per_address: Annotated[
-        int, typer.Option(min=1, max=1000, help="Connections at a time to one address of policy hosts.")
+        int,
+        typer.Option(
+            metavar="N", min=1, max=1000, help="Connections at a time to one address of policy hosts."
+        ),
     ] = 8,
     retries: Annotated[
-        int, typer.Option("--retry", min=0, max=10, help="How often a DNS question is asked again.")
+        int,
+        typer.Option("--retry", metavar="N", min=0, max=10, help="How often a DNS question is asked again."),
     ] = 2,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="So many of the list's domains, the same each time.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="So many of the list's domains, the same each time."),
     ] = None,
     smtp: Annotated[
         bool, typer.Option("--smtp", help="Speak to each MX host up to a TLS handshake; no mail is sent.")
     ] = False,
     smtp_rate: Annotated[
-        float, typer.Option(min=0.01, max=1000, help="Connections to MX hosts a second.")
+        float, typer.Option(metavar="N", min=0.01, max=1000, help="Connections to MX hosts a second.")
     ] = 10.0,
-    ehlo: Annotated[str, typer.Option(help="Our name in EHLO; otherwise the machine's.")] = "",
+    ehlo: Annotated[
+        str, typer.Option(metavar="NAME", help="Our name in EHLO; otherwise the machine's.")
+    ] = "",
     ca_file: Annotated[
-        Path | None, typer.Option(help="Trust these certificate authorities (PEM) instead of the system's.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Trust these certificate authorities (PEM) instead of the system's."
+        ),
     ] = None,
     suffix_list: Annotated[
-        Path, typer.Option(help="public_suffix_list.dat, to tell providers apart.")
+        Path, typer.Option(metavar="FILE", help="public_suffix_list.dat, to tell providers apart.")
     ] = SUFFIX_LIST,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Connect to private and loopback addresses too.")
     ] = False,
-    https_port: Annotated[int, typer.Option(min=1, max=65535, help="In laboratories.")] = 443,
-    smtp_port: Annotated[int, typer.Option(min=1, max=65535, help="In laboratories.")] = 25,
+    https_port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="In laboratories.")] = 443,
+    smtp_port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="In laboratories.")] = 25,
 ) -> None:
     """Look at every domain of a list: MX, MTA-STS with its policy, TLSRPT, DANE; with --smtp, STARTTLS too.
 
