@@ -12,6 +12,7 @@ from mailward.net.resolver import make_resolver
 from mailward.store.aio import in_store
 from mailward.store.models import Domain
 from mailward.store.services.domains import ClaimHeld, record_states, verify_claim
+from mailward.store.services.progress import look_again
 from mailward.worker.watch import FetchQuota
 
 _log = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ def read_facts(settings: Settings, domain: Domain) -> DomainFacts:
 def _keep(domain_id: int, states: tuple[RecordState, ...]) -> None:
     try:
         record_states(domain_id, states)
+        if any(state.key is RecordKey.STS and state.state is State.RIGHT for state in states):
+            look_again(domain_id)
         if any(state.key is RecordKey.CLAIM and state.state is State.RIGHT for state in states):
             verify_claim(domain_id)
     except Domain.DoesNotExist:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from django.db import transaction
+from django.db.models import F
 
 from mailward.net import clock
 from mailward.store.models import Domain, PolicyVersion, VersionStep
+from mailward.store.services import outbox
 
 _CHARACTERS = 500
 _PLACE_CHARACTERS = 300
@@ -51,3 +53,15 @@ def note_steps(version_id: int, kind: Step, looks: Mapping[str, str]) -> None:
         unique_fields=["version", "kind", "place"],
         update_fields=["done_at", "looked_at", "detail"],
     )
+
+
+def look_again(domain_id: int) -> None:
+    """The record was seen to be right: a server that did not have the id yet may have it now."""
+    waiting = VersionStep.objects.filter(
+        version__domain_id=domain_id,
+        kind=Step.SEEN,
+        done_at=None,
+        version_id=F("version__domain__current_version"),
+    )
+    if waiting.exists():
+        outbox.put("seen", str(domain_id))

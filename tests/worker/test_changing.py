@@ -1,0 +1,97 @@
+"""What is learnt before a policy is changed: a DNS server and a mail server on loopback, no look before."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from asgiref.sync import async_to_sync
+from tests.fakes.certs import Authority
+from tests.fakes.dns import FakeDns, Fault
+from tests.fakes.mailserver import FakeMailServer
+
+from mailward.config import Dns, Settings, Watch
+from mailward.core.mtasts.change import ChangeFacts, refuse
+from mailward.core.mtasts.policy import Mode, Policy
+from mailward.net import clock
+from mailward.store.models import Domain, MxLook
+from mailward.worker.changing import learn_facts
+from mailward.worker.watch import watcher_for
+
+MX = "mx.example.net"
+ENFORCE = Policy(Mode.ENFORCE, 604_800, (MX,))
+TESTED = Policy(Mode.TESTING, 604_800, (MX,))
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def dns() -> Iterator[FakeDns]:
+    server = FakeDns()
+    server.set(MX, "A", "127.0.0.1")
+    server.set("example.test", "MX", f"10 {MX}.")
+    with server.threaded():
+        yield server
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def settings(dns: FakeDns, authority: Authority, server: FakeMailServer) -> Settings:
+    return Settings(
+        dns=Dns(
+            resolvers=(dns.address,), authoritative_override=(dns.address,), allow_private_addresses=True
+        ),
+        watch=Watch(smtp_port=server.port, ca_file=str(authority.file), https_port=1, probes_per_hour=100),
+    )
+
+
+def learn(settings: Settings, domain: Domain) -> ChangeFacts:
+    facts = async_to_sync(learn_facts)(settings, domain.pk, ENFORCE)
+    return ChangeFacts(facts.mx, facts.why_unknown, facts.rejected, TESTED)
+
+
+def test_a_host_that_was_never_looked_at_is_looked_at_now(
+    domain: Domain, dns: FakeDns, authority: Authority
+) -> None:
+    server = FakeMailServer(authority.issue(MX))
+    with server.running():
+        facts = learn(settings(dns, authority, server), domain)
+    assert (facts.mx, dict(facts.rejected)) == ((MX,), {})
+    assert refuse(ENFORCE, facts) == ()
+
+
+def test_a_certificate_for_another_name_is_refused_with_its_reason(
+    domain: Domain, dns: FakeDns, authority: Authority
+) -> None:
+    server = FakeMailServer(authority.issue("other.example.net"))
+    with server.running():
+        [refusal] = refuse(ENFORCE, learn(settings(dns, authority, server), domain))
+    assert (refusal.code, refusal.about) == ("mx-certificate", MX)
+    assert refusal.reason == f"Strict senders would refuse {MX}: Certificate for another name."
+
+
+def test_what_was_seen_lately_is_believed_and_nobody_is_asked_again(
+    domain: Domain, dns: FakeDns, authority: Authority
+) -> None:
+    server = FakeMailServer(authority.issue("other.example.net"))
+    with server.running():
+        known = settings(dns, authority, server)
+        async_to_sync(watcher_for(known).watch)(domain.pk)
+        before = MxLook.objects.get().last_at
+        with clock.frozen(clock.now() + timedelta(hours=2)):
+            facts = learn(known, domain)
+    assert list(facts.rejected) == [MX]
+    assert MxLook.objects.get().last_at == before
+
+
+def test_an_mx_record_that_is_not_answered_is_not_learnt(
+    domain: Domain, dns: FakeDns, authority: Authority
+) -> None:
+    dns.fail(Fault.SERVFAIL, "example.test", "MX")
+    server = FakeMailServer(authority.issue(MX))
+    with server.running():
+        facts = learn(settings(dns, authority, server), domain)
+    assert facts.mx is None
+    assert [refusal.code for refusal in refuse(ENFORCE, facts)] == ["mx-unknown"]
