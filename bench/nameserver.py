@@ -1,5 +1,7 @@
 """TXT answers of our nameserver beside a plain dnspython responder and NSD: queries a second, processor time a query.
 
+Then a change of one domain, and a flood from one address beside somebody who asks calmly.
+
 Server on CPU 0, client on CPU 1, 127.0.0.1, rounds interleaved; 64 questions under way. docs/benchmarks/nameserver.md
 explains.
 """
@@ -15,13 +17,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-NAMES = 10_000
+NAMES = 100_000
 IN_FLIGHT = 64
 APEX = "sts.example"
+FLOODER, CALM = "127.0.0.66", "127.0.0.67"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -33,7 +36,7 @@ def text(number: int) -> str:
     return f"v=STSv1; id=20261129{number:06};"
 
 
-def serve_ours() -> None:
+def serve_ours(per_topic: int = 1_000_000, per_address: int = 10_000_000) -> None:
     """With limits of rate that are counted and not reached."""
     import asyncio
 
@@ -45,13 +48,119 @@ def serve_ours() -> None:
     from mailward.hosting.authdns import Nameserver, TransferAccess
 
     async def main() -> None:
-        server = Nameserver(RateLimiter(per_topic=1_000_000, per_address=10_000_000), TransferAccess({}))
+        server = Nameserver(RateLimiter(per_topic=per_topic, per_address=per_address), TransferAccess({}))
         records = [Record(owner(number), Type.TXT, text(number)) for number in range(NAMES)]
         server.authority = Authority([make_zone(APEX, Soa(f"ns1.{APEX}", f"h@{APEX}", 1), records)])
         print(await server.listen(["127.0.0.1"], 0), flush=True)
         await asyncio.Event().wait()
 
     uvloop.run(main())
+
+
+def serve_limited() -> None:
+    """As the settings have it."""
+    from mailward.config import Nameserver
+
+    own = Nameserver()
+    serve_ours(own.replies_per_second, own.replies_per_second_an_address)
+
+
+def flood(port: int, seconds: float) -> None:
+    """As many questions as one process can send, with ever new names, from one address; the answers are counted."""
+    import dns.message
+
+    ending = dns.message.make_query(f"x.{APEX}", "TXT", use_edns=0).to_wire()[14:]
+    head = bytes.fromhex("000100000001000000000001")
+    sent = received = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind((FLOODER, 0))
+        client.connect(("127.0.0.1", port))
+        client.setblocking(False)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for _ in range(500):
+                label = b"%08d" % sent
+                with suppress(OSError):
+                    sent += client.send(head + b"\x08" + label + ending) > 0
+                try:
+                    received += len(client.recv(4096)) > 0
+                except OSError:
+                    continue
+    print(sent, received, flush=True)
+
+
+def ask_calmly(port: int, seconds: float, queries: list[bytes]) -> tuple[float, float]:
+    """One question each 5 ms; the share that is answered within a second, and the median wait in milliseconds."""
+    waits, asked = [], 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind((CALM, 0))
+        client.connect(("127.0.0.1", port))
+        client.settimeout(1)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            began = time.monotonic()
+            query = asked.to_bytes(2, "big") + queries[asked % len(queries)][2:]
+            client.send(query)
+            asked += 1
+            try:
+                while client.recv(4096)[:2] != query[:2]:
+                    pass
+                waits.append(time.monotonic() - began)
+            except OSError:
+                continue
+            time.sleep(0.005)
+    return len(waits) / asked, statistics.median(waits) * 1000 if waits else float("inf")
+
+
+def measure_flood(seconds: float, queries: list[bytes]) -> None:
+    with python_server("limited") as server:
+        wait_until_ready(server, queries[0])
+        alone = ask_calmly(server.port, seconds, queries)
+        command = [
+            # both share a processor: who is measured must not wait for who floods
+            "nice",
+            "-n",
+            "19",
+            sys.executable,
+            "-m",
+            "bench.nameserver",
+            "--flood",
+            str(server.port),
+            "--seconds",
+            str(seconds + 1),
+        ]
+        flooder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        time.sleep(0.5)
+        before = processor_seconds(server.pid)
+        beside = ask_calmly(server.port, seconds, queries)
+        spent = processor_seconds(server.pid) - before
+        sent, received = map(int, flooder.communicate()[0].split())
+    print(
+        f"flood from one address: {sent / (seconds + 1):,.0f} questions/s, {received / max(sent, 1):.1%} answered"
+    )
+    print(f"the server's processor meanwhile: {spent / seconds:.0%}")
+    for name, (share, wait) in (("alone", alone), ("beside it", beside)):
+        print(f"somebody else, {name}: {share:.2%} answered, median {wait:.2f} ms")
+
+
+def measure_changes() -> None:
+    """In this process: a change of one domain, the names of one more, in a zone of NAMES others."""
+    from mailward.core.dns.wire import Type
+    from mailward.core.dns.zone import Record, Soa, make_zone, prepare
+
+    soa = Soa(f"ns1.{APEX}", f"h@{APEX}", 1)
+    zone = make_zone(APEX, soa, (Record(owner(number), Type.TXT, text(number)) for number in range(NAMES)))
+    began = time.process_time()
+    for number in range(1_000):
+        zone.put(prepare(zone.apex, [Record(owner(number), Type.TXT, text(number + 1))]))
+        zone.set_soa(Soa(soa.primary, soa.contact, number + 2))
+    took = (time.process_time() - began) / 1_000
+    print(f"one change among {NAMES:,}: {took * 1e6:.0f} us of processor time")
+
+
+def memory_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
 def serve_dnspython() -> None:
@@ -184,11 +293,15 @@ def main() -> None:
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--serve")
+    parser.add_argument("--flood", type=int, help="the port to flood")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     options = parser.parse_args()
     if options.serve:
-        {"ours": serve_ours, "dnspython": serve_dnspython}[options.serve]()
+        {"ours": serve_ours, "dnspython": serve_dnspython, "limited": serve_limited}[options.serve]()
+    if options.flood:
+        flood(options.flood, options.seconds)
+        return
     os.sched_setaffinity(0, {1})
     chosen = random.Random(1).sample(range(NAMES), 5_000)
     queries = [dns.message.make_query(owner(number), "TXT", use_edns=0).to_wire() for number in chosen]
@@ -199,6 +312,8 @@ def main() -> None:
         for _ in range(options.rounds):
             for server in (ours, plain, native):
                 taken.setdefault(server.name, []).append(ask(server, options.seconds, queries))
+        for server in (ours, plain):
+            print(f"{server.name}: {memory_mib(server.pid):.0f} MiB with {NAMES:,} names")
     median = {
         name: tuple(statistics.median(row[at] for row in rows) for at in (0, 1))
         for name, rows in taken.items()
@@ -213,6 +328,8 @@ def main() -> None:
     print(
         f"dnspython / ours: {statistics.median(costs):.1f} times the processor time ({costs[0]:.1f}-{costs[-1]:.1f})"
     )
+    measure_changes()
+    measure_flood(options.seconds, queries)
     print(f"ours / nsd: {median['ours'][1] / median['nsd'][1]:.1f} times the processor time")
 
 

@@ -114,7 +114,7 @@ class Nameserver:
 
     def _read(self, datagrams: socket.socket) -> None:
         second = int(clock.monotonic())
-        authority, judge = self.authority, self.limiter.judge
+        authority, admits, judge = self.authority, self.limiter.admits, self.limiter.judge
         receive, send = datagrams.recvfrom, datagrams.sendto
         for _ in range(BATCH):
             try:
@@ -123,12 +123,14 @@ class Nameserver:
                 return
             except OSError:  # of an earlier reply: nobody listens there
                 continue
+            if not admits(peer[0], second):
+                continue
             reply = answer(query, authority, udp=True)
             if reply.__class__ is Unusual:
                 reply = self._answer_unusual(query)
             if not isinstance(reply, Reply):
                 continue
-            verdict = judge(peer[0], reply.topic, second)
+            verdict = judge(peer[0], reply.topic)
             if verdict is Verdict.DROP:
                 continue
             self.replies += 1

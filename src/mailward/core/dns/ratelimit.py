@@ -32,18 +32,24 @@ class RateLimiter:
         self._addresses: dict[str, int] = {}
         self.limited = 0
 
-    def judge(self, address: str, topic: bytes, second: int) -> Verdict:
+    def admits(self, address: str, second: int) -> bool:
+        """Whether the address may have another answer; asked before one is made, so that a flood costs little."""
         if second != self._second:
             self._second = second
             self._topics.clear()
             self._addresses.clear()
-        if self._per_address:
-            count = self._addresses.get(address, 0) + 1
-            if count > self._per_address:
-                self.limited += 1
-                return Verdict.DROP
-            if count > 1 or len(self._addresses) < self._max_entries:
-                self._addresses[address] = count
+        if not self._per_address:
+            return True
+        count = self._addresses.get(address, 0) + 1
+        if count > self._per_address:
+            self.limited += 1
+            return False
+        if count > 1 or len(self._addresses) < self._max_entries:
+            self._addresses[address] = count
+        return True
+
+    def judge(self, address: str, topic: bytes) -> Verdict:
+        """What becomes of a reply to an address that was admitted."""
         if not self._per_topic:
             return Verdict.SEND
         key = network_of(address), topic

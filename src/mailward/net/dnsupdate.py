@@ -1,0 +1,177 @@
+"""Changing records on somebody's own DNS server: RFC 2136, signed by TSIG (RFC 8945).
+
+Nothing is overwritten that is not as we left it: each update says, as a prerequisite, what must stand there before
+(RFC 2136 section 2.4), and the server does all of it or nothing.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dns.asyncquery
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.tsig
+import dns.update
+from dns.rdtypes.ANY.TXT import TXT
+
+from mailward.net.guard import AddressRefused, Guard
+
+SECONDS = 10.0
+TTL_SECONDS = 300
+ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512")
+_MAX_SHOWN = 200
+_PREREQUISITE = {dns.rcode.YXDOMAIN, dns.rcode.YXRRSET, dns.rcode.NXRRSET, dns.rcode.NXDOMAIN}
+_REFUSALS = {
+    dns.rcode.REFUSED: "the server refuses the update: the key may not change these records, or not this zone",
+    dns.rcode.NOTAUTH: "the server does not answer for the zone, or does not know the key",
+    dns.rcode.NOTZONE: "the name is not in the zone",
+    dns.rcode.NOTIMP: "the server does not take updates",
+    dns.rcode.FORMERR: "the server does not understand the update",
+}
+
+
+class UpdateFailed(Exception):
+    """The text is one sentence for people."""
+
+
+class Foreign(UpdateFailed):
+    """Something stands there that we did not write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The server that takes updates of a zone, and the key that signs them."""
+
+    address: str
+    port: int
+    zone: str
+    key: dns.tsig.Key
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """All records of one type at one name."""
+
+    name: str
+    rdtype: str
+    """TXT or CNAME."""
+    values: tuple[str, ...]
+    """Texts, or a name."""
+
+
+async def replace(
+    place: Place, wanted: Wanted, ours: Sequence[tuple[str, ...]], guard: Guard, *, is_forced: bool = False
+) -> None:
+    """Make it so. `ours`: what we may have left there, the newest last; none: nothing. Doing it twice is the same.
+
+    `is_forced`: whatever stands there gives way. Raises UpdateFailed, Foreign.
+    """
+    now = await look(place, wanted.name, wanted.rdtype, guard)
+    if now == tuple(sorted(wanted.values)):
+        return
+    if now and not is_forced and now not in [tuple(sorted(values)) for values in ours]:
+        shown = ", ".join(now)[:_MAX_SHOWN]
+        raise Foreign(
+            f"{wanted.name} has {wanted.rdtype} {shown}, which Mailward did not write; it was left alone"
+        )
+    response = await _send(place, _make_update(place, wanted, now, is_forced=is_forced), guard)
+    if response.rcode() in _PREREQUISITE:
+        raise Foreign(f"{wanted.name} has other records, which Mailward did not write; they were left alone")
+    if response.rcode() != dns.rcode.NOERROR:
+        rcode = response.rcode()
+        raise UpdateFailed(_REFUSALS.get(rcode, f"the server answers {dns.rcode.to_text(rcode)}"))
+
+
+async def look(place: Place, name: str, rdtype: str, guard: Guard) -> tuple[str, ...]:
+    """What the server has there now, in order. Raises UpdateFailed."""
+    question = dns.message.make_query(_name(name), rdtype, use_edns=0)
+    question.flags = dns.flags.Flag(0)
+    question.use_tsig(place.key)
+    response = await _send(place, question, guard)
+    if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        rcode = response.rcode()
+        raise UpdateFailed(_REFUSALS.get(rcode, f"the server answers {dns.rcode.to_text(rcode)}"))
+    found = response.get_rrset(
+        response.answer, _name(name), dns.rdataclass.IN, dns.rdatatype.from_text(rdtype)
+    )
+    return tuple(sorted(map(_present, found or ())))
+
+
+def _make_update(
+    place: Place, wanted: Wanted, now: tuple[str, ...], *, is_forced: bool
+) -> dns.update.UpdateMessage:
+    update = dns.update.UpdateMessage(_name(place.zone), keyring=place.key)
+    name, is_alias = _name(wanted.name), wanted.rdtype == "CNAME"
+    if is_forced:
+        # RFC 2136 §3.4.2.2: a server ignores a CNAME beside other data, and other data beside a CNAME
+        if is_alias:
+            update.delete(name)
+        else:
+            update.delete(name, "CNAME")
+    elif now:
+        update.present(name, wanted.rdtype, *(_write(wanted.rdtype, value) for value in now))
+    elif is_alias:
+        update.absent(name)
+    else:
+        update.absent(name, wanted.rdtype)
+        update.absent(name, "CNAME")
+    update.delete(name, wanted.rdtype)
+    for value in wanted.values:
+        update.add(name, TTL_SECONDS, wanted.rdtype, _write(wanted.rdtype, value))
+    return update
+
+
+async def _send(place: Place, message: dns.message.Message, guard: Guard) -> dns.message.Message:
+    try:
+        guard.check(place.address)
+        return await dns.asyncquery.tcp(message, place.address, SECONDS, place.port)
+    except AddressRefused as error:
+        raise UpdateFailed(f"{error}; settings: dns.allow_private_addresses") from error
+    except (dns.tsig.PeerBadKey, dns.message.UnknownTSIGKey) as error:
+        raise UpdateFailed("the server does not know a key of this name") from error
+    except (dns.tsig.PeerBadSignature, dns.tsig.BadSignature) as error:
+        raise UpdateFailed("the secret or the algorithm of the key is not the server's") from error
+    except (dns.tsig.PeerBadTime, dns.tsig.BadTime) as error:
+        raise UpdateFailed("the server's clock differs from ours by more than five minutes") from error
+    except (TimeoutError, dns.exception.Timeout) as error:
+        raise UpdateFailed(f"{place.address} port {place.port} does not answer by TCP") from error
+    except (OSError, EOFError) as error:
+        reason = (
+            os.strerror(error.errno)
+            if isinstance(error, OSError) and error.errno
+            else "it ended the connection"
+        )
+        raise UpdateFailed(f"{place.address} port {place.port}: {reason}") from error
+    except dns.exception.FormError as error:
+        # Knot to a key of a name that it does not have; dnspython takes no unsigned answer to a signed question
+        raise UpdateFailed(
+            "the server does not sign its answer: it does not know the key, or the zone"
+        ) from error
+    except (dns.exception.DNSException, ValueError) as error:
+        raise UpdateFailed(f"{place.address} answers what cannot be read: {type(error).__name__}") from error
+
+
+def _name(text: str) -> dns.name.Name:
+    return dns.name.from_text(text)
+
+
+def _write(rdtype: str, value: str) -> str:
+    """In the form of a zone file."""
+    if rdtype == "CNAME":
+        return _name(value).to_text()
+    strings = (value[at : at + 255] for at in range(0, len(value), 255))
+    escaped = (string.replace("\\", "\\\\").replace('"', '\\"') for string in strings)
+    return " ".join(f'"{string}"' for string in escaped) or '""'
+
+
+def _present(rdata: dns.rdata.Rdata) -> str:
+    if isinstance(rdata, TXT):
+        return b"".join(rdata.strings).decode("ascii", "backslashreplace")
+    return rdata.to_text().removesuffix(".").lower()
