@@ -24,6 +24,7 @@ from mailward.store.models import (
     AskedCheck,
     ChangeState,
     Check,
+    DnsZone,
     Domain,
     DomainImport,
     DomainRecipient,
@@ -87,6 +88,7 @@ class World:
     membership: Membership
     invitation: Invitation
     recipient: DomainRecipient
+    dns_zone: DnsZone
     check: Check
     profile: PolicyProfile
     change: ProfileChange
@@ -167,6 +169,13 @@ REGISTRY: dict[str, Entry] = {
     "domain-list": Entry(For.READERS),
     "domain-add": Entry(For.WRITERS),
     "domain-records": Entry(For.READERS),
+    "dns-servers": Entry(For.WRITERS),
+    "dns-server-try": Entry(
+        For.WRITERS, lambda world: {"zone_id": world.dns_zone.pk}, owned=True, post_only=True
+    ),
+    "dns-server-remove": Entry(
+        For.WRITERS, lambda world: {"zone_id": world.dns_zone.pk}, owned=True, post_only=True
+    ),
     "domain-setup": _of_domain(For.READERS),
     "domain-check": _of_domain(For.WRITERS, post_only=True),
     "domain-certificate": _of_domain(For.WRITERS, post_only=True),
@@ -303,6 +312,10 @@ def world(domain: Domain, alice_user: User, bob_user: User, rita_user: User) -> 
         invitation=Invitation.objects.create(
             organisation=organisation, token_hash="h", email="new@new.test", role=Role.READER,
             expires_at=now + timedelta(days=1),
+        ),
+        dns_zone=DnsZone.objects.create(
+            organisation=organisation, zone="example.test", server="127.0.0.1:9", key_name="k",
+            algorithm="hmac-sha256", key=b"",
         ),
         recipient=DomainRecipient.objects.create(
             organisation=organisation, domain=domain, email="ops@example.test"

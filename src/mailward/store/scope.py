@@ -20,6 +20,8 @@ from mailward.store.models import (
     DailyFailures,
     DailyFetches,
     DailySessions,
+    DnsWritten,
+    DnsZone,
     Domain,
     DomainEvent,
     DomainImport,
@@ -105,6 +107,12 @@ class Scope:
 
     def record_checks(self) -> QuerySet[RecordCheck]:
         return self._of(RecordCheck)
+
+    def dns_zones(self) -> QuerySet[DnsZone]:
+        return self._of(DnsZone)
+
+    def dns_written(self) -> QuerySet[DnsWritten]:
+        return self._of(DnsWritten)
 
     def recipients(self) -> QuerySet[DomainRecipient]:
         return self._of(DomainRecipient)

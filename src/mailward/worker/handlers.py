@@ -145,6 +145,14 @@ async def import_domains(settings: Settings, items: Sequence[Claimed]) -> Failur
     return await _each(items, lambda import_id: work(settings, import_id))
 
 
+async def dns_update(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are domain ids: of those whose records we keep at their own DNS server."""
+    from mailward.worker.updating import update_domain
+
+    reasons = await asyncio.gather(*(update_domain(settings, int(item.key)) for item in items))
+    return {item.id: Failure(reason) for item, reason in zip(items, reasons, strict=True) if reason}
+
+
 async def orphans(_settings: Settings, items: Sequence[Claimed]) -> Failures:
     """One key. A window at a time: the payload says where it begins."""
     for item in items:
@@ -214,6 +222,8 @@ HANDLERS = (
     Handler("profile", profile, batch=1, lease=timedelta(minutes=15)),
     # a hundred domains take seconds, or a minute each where a server hangs
     Handler("import", import_domains, batch=1, lease=timedelta(hours=2)),
+    # three records, each asked for and changed within twenty seconds
+    Handler("dns-update", dns_update, batch=10, lease=timedelta(minutes=5), lanes=2),
     Handler("orphans", orphans, batch=1),
     # four minutes for the MX hosts of a domain, and as long for what began late
     Handler("watch", watch, batch=25, lease=timedelta(minutes=15), lanes=6),

@@ -14,7 +14,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             "HostingChange",
             [
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("generation", models.BigIntegerField(db_index=True)),
                 ("mark", models.BigIntegerField()),
                 ("domain_id", models.BigIntegerField(null=True)),

@@ -40,6 +40,7 @@ from mailward.store.models.reports import (
     Trust,
 )
 from mailward.store.models.rollout import Rollout
+from mailward.store.models.updates import DnsWritten, DnsZone
 from mailward.store.models.watch import (
     AskedCheck,
     AskedLook,
@@ -64,6 +65,8 @@ __all__ = [
     "DailyFailures",
     "DailyFetches",
     "DailySessions",
+    "DnsWritten",
+    "DnsZone",
     "Domain",
     "DomainEvent",
     "DomainImport",

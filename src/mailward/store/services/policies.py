@@ -14,7 +14,7 @@ from mailward.core.mtasts.change import ChangeFacts, Refusal, describe, refuse
 from mailward.core.mtasts.policy import Mode, Policy, make_policy_id, serialise_policy
 from mailward.net import clock
 from mailward.store.models import Domain, Leaving, PolicyVersion, VersionStep
-from mailward.store.services import history, outbox
+from mailward.store.services import dnsupdates, history, outbox
 from mailward.store.services.hosting import bump_generation
 from mailward.store.services.progress import Step, note_steps
 
@@ -149,6 +149,7 @@ def announce_version(domain_id: int, version_id: int) -> bool:
     outbox.put("seen", str(domain_id))
     if Leaving.objects.filter(domain_id=domain_id, ended_at=None).exists():
         outbox.put("leaving", str(domain_id))  # the wait begins now
+    dnsupdates.put_domain(domain_id)
     outbox.put("records", str(domain_id))
     bump_generation(domain_id)
     return True

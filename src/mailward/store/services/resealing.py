@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from django.db import transaction
 
 from mailward.net.sealing import Keyring, sealed_by
-from mailward.store.models import AcmeAccount, AcmeOrder, Certificate
+from mailward.store.models import AcmeAccount, AcmeOrder, Certificate, DnsZone
 from mailward.store.services.certificates import account_purpose, key_purpose, next_sequence
+from mailward.store.services.dnsupdates import zone_purpose
 
 _ROWS = 200
 
@@ -19,9 +20,7 @@ def reseal(keyring: Keyring) -> int:
     for model, ids in _sealed_otherwise(first):
         with transaction.atomic():
             for row in model.objects.select_for_update().filter(pk__in=ids):
-                purpose = (
-                    account_purpose(row.directory) if isinstance(row, AcmeAccount) else key_purpose(row.host)
-                )
+                purpose = _purpose(row)
                 row.key = keyring.seal(keyring.open(bytes(row.key), purpose), purpose)
                 fields = ["key"]
                 if isinstance(row, Certificate):
@@ -32,10 +31,20 @@ def reseal(keyring: Keyring) -> int:
     return count
 
 
+def _purpose(row: AcmeAccount | AcmeOrder | Certificate | DnsZone) -> str:
+    match row:
+        case AcmeAccount():
+            return account_purpose(row.directory)
+        case DnsZone():
+            return zone_purpose(row.organisation_id, row.zone)
+        case _:
+            return key_purpose(row.host)
+
+
 def _sealed_otherwise(
     first: bytes,
-) -> Iterator[tuple[type[AcmeAccount] | type[Certificate] | type[AcmeOrder], list[int]]]:
-    for model in (AcmeAccount, AcmeOrder, Certificate):
+) -> Iterator[tuple[type[AcmeAccount] | type[Certificate] | type[AcmeOrder] | type[DnsZone], list[int]]]:
+    for model in (AcmeAccount, AcmeOrder, Certificate, DnsZone):
         last = -1
         while rows := list(model.objects.filter(pk__gt=last).order_by("pk").values_list("pk", "key")[:_ROWS]):
             last = rows[-1][0]

@@ -14,7 +14,7 @@ from mailward.ingest.channels import https
 from mailward.ingest.test_report import send_test_report
 from mailward.monitor.records import ExpectedRecord, RecordData, RecordKey, State, expected_records
 from mailward.monitor.writing import Form, write
-from mailward.store.models import Domain, RecordCheck
+from mailward.store.models import DnsWritten, Domain, RecordCheck
 from mailward.store.queries.accounts import several_organisations
 from mailward.store.services.certificates import hasten
 from mailward.store.services.domains import MAX_RECIPIENTS, TooManyRecipients, add_recipient, remove_recipient
@@ -35,6 +35,8 @@ class Row:
     record: ExpectedRecord
     check: RecordCheck | None
     """None: never asked."""
+    written: DnsWritten | None = None
+    """Where we keep it at the domain's own DNS server."""
 
     @property
     def other(self) -> RecordData | None:
@@ -119,8 +121,12 @@ def _render(request: ScopedRequest, domain: Domain, form: RecipientForm) -> Http
     checks: Mapping[str, RecordCheck] = {
         check.record: check for check in request.scope.record_checks().filter(domain=domain)
     }
+    written = {row.record: row for row in request.scope.dns_written().filter(domain=domain)}
     facts = facts_of(configured, domain.pk)
-    rows = [Row(record, checks.get(record.key)) for record in (expected_records(facts) if facts else ())]
+    rows = [
+        Row(record, checks.get(record.key), written.get(record.key))
+        for record in (expected_records(facts) if facts else ())
+    ]
     mine = request.scope.domains().filter(pk=domain.pk)
     context = {
         "domain": domain,

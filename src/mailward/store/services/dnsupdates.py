@@ -1,0 +1,121 @@
+"""Domains whose records we keep at their own DNS server (RFC 2136)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from mailward.net import clock
+from mailward.store.models import DnsWritten, DnsZone, Domain
+from mailward.store.scope import Scope
+from mailward.store.services import outbox
+
+KIND = "dns-update"
+_MAX_ATTEMPTS_KEPT = 5
+_ERROR_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneData:
+    zone: str
+    server: str
+    key_name: str
+    algorithm: str
+    sealed: bytes
+    is_forced: bool
+
+
+def zone_purpose(organisation_id: int, zone: str) -> str:
+    """What the secret of a zone is sealed for."""
+    return f"dns zone {organisation_id} {zone}"
+
+
+def zone_of(domain: Domain) -> DnsZone | None:
+    """The longest that the domain is in; None: its records are published by others."""
+    labels = domain.name.split(".")
+    names = [".".join(labels[at:]) for at in range(len(labels))]
+    zones = DnsZone.objects.filter(organisation_id=domain.organisation_id, zone__in=names)
+    return max(zones, key=lambda zone: len(zone.zone), default=None)
+
+
+@transaction.atomic
+def save_zone(scope: Scope, data: ZoneData) -> DnsZone:
+    """In the place of what was known of this zone; its domains are written at once."""
+    zone, _ = DnsZone.objects.update_or_create(
+        organisation_id=scope.organisation_id,
+        zone=data.zone,
+        defaults={
+            "server": data.server,
+            "key_name": data.key_name,
+            "algorithm": data.algorithm,
+            "key": data.sealed,
+            "is_forced": data.is_forced,
+        },
+    )
+    put_zone(zone)
+    return zone
+
+
+@transaction.atomic
+def remove_zone(scope: Scope, zone_id: int) -> bool:
+    """What was written stays where it is, and is not kept up any more."""
+    zone = scope.dns_zones().filter(pk=zone_id).first()
+    if zone is None:
+        return False
+    scope.dns_written().filter(domain__in=_domains(zone)).delete()
+    zone.delete()
+    return True
+
+
+def put_zone(zone: DnsZone) -> None:
+    ids = _domains(zone).values_list("pk", flat=True)
+    outbox.put_many(outbox.Item(KIND, str(pk)) for pk in ids)
+    outbox.hasten(KIND)
+
+
+def put_domain(domain_id: int) -> None:
+    """Within the transaction of the change; nothing where its records are published by others."""
+    domain = Domain.objects.filter(pk=domain_id).first()
+    if domain is not None and zone_of(domain) is not None:
+        outbox.put(KIND, str(domain_id))
+
+
+@transaction.atomic
+def note_attempt(domain: Domain, record: str, values: Sequence[str]) -> list[tuple[str, ...]]:
+    """Before it is sent: these values may be ours from now on. Returns what was, and is, so."""
+    row, _ = DnsWritten.objects.get_or_create(
+        domain=domain,
+        record=record,
+        defaults={"organisation_id": domain.organisation_id, "tried_at": clock.now()},
+    )
+    before = [tuple(each) for each in row.attempts]
+    if not before or before[-1] != tuple(values):
+        row.attempts = [*row.attempts, list(values)][-_MAX_ATTEMPTS_KEPT:]
+    row.tried_at = clock.now()
+    row.save(update_fields=["attempts", "tried_at"])
+    return before
+
+
+def note_written(domain_id: int, record: str, values: Sequence[str]) -> None:
+    """It stands there."""
+    DnsWritten.objects.filter(domain_id=domain_id, record=record).update(
+        attempts=[list(values)], written_at=clock.now(), error=""
+    )
+
+
+def note_failure(domain_id: int, record: str, error: str) -> None:
+    """It may stand there or not."""
+    DnsWritten.objects.filter(domain_id=domain_id, record=record).update(error=error[:_ERROR_CHARACTERS])
+
+
+def forget_attempt(domain_id: int, record: str, before: Sequence[Sequence[str]], error: str) -> None:
+    """Others' records stand there: nothing of ours was sent."""
+    DnsWritten.objects.filter(domain_id=domain_id, record=record).update(
+        attempts=[list(each) for each in before], error=error[:_ERROR_CHARACTERS]
+    )
+
+
+def _domains(zone: DnsZone) -> QuerySet[Domain]:
+    own = Domain.objects.filter(organisation_id=zone.organisation_id)
+    return own.filter(Q(name=zone.zone) | Q(name__endswith="." + zone.zone))
