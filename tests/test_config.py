@@ -55,6 +55,11 @@ def test_an_acme_directory_is_a_url_or_a_table(tmp_path: Path) -> None:
     assert by_environment.authorities == (one,)
 
 
+def test_the_development_authority_stands_aside_where_certificates_are_ordered(tmp_path: Path) -> None:
+    assert load(tmp_path, "").has_development_ca
+    assert not load(tmp_path, '[acme]\ndirectories = ["https://one.test/dir"]').has_development_ca
+
+
 def test_the_example_of_the_documentation_works(tmp_path: Path) -> None:
     example = re.search(r"```toml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     assert example is not None

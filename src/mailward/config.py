@@ -148,7 +148,9 @@ class Certificates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     directory: str = ""
     """A folder of PEM files (certificate chain and key in one `NAME.pem`) that the operator keeps."""
     development_ca: bool = True
-    """Issue missing certificates from a local authority made on first start. Nobody but you trusts it."""
+    """Issue missing certificates from a local authority made on first start. Nobody but you trusts it. Off where
+    certificates are ordered (`acme.directories`).
+    """
 
 
 class AcmeDirectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -479,6 +481,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             return tuple(parse_place(text, 443) for text in self.policy_host.nodes)
         anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1", "localhost": "127.0.0.1"}  # noqa: S104
         return ((anywhere.get(self.policy_host.listen, self.policy_host.listen), self.policy_port),)
+
+    @property
+    def has_development_ca(self) -> bool:
+        """Where real certificates are ordered it would only hide that one is missing: from senders, and from whoever
+        looks before a policy is announced.
+        """
+        return self.certificates.development_ca and not self.acme.directories
 
     @property
     def acme_port(self) -> int:

@@ -32,7 +32,7 @@ def prepare(settings: Settings) -> str:
         raise Problem(f"The key that seals private keys cannot be read: {error}.") from error
     # before the console starts: it looks once which files there are
     gather_static(settings.data_path / "static")
-    if settings.certificates.development_ca:
+    if settings.has_development_ca:
         try:
             load_authority(authority_folder(settings))
         except AuthorityUnusable as error:

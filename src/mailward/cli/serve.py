@@ -197,7 +197,7 @@ def describe(settings: Settings, start_token: str | None) -> str:
     if settings.nameserver.zone:
         where = ", ".join(f"{each}:{settings.nameserver_port}" for each in settings.nameserver.listen)
         lines.insert(-1, f"  Nameserver    {where} (zone {settings.nameserver.zone})")
-    if settings.certificates.development_ca:
+    if settings.has_development_ca:
         ca, port = settings.data_path / "ca" / "ca.pem", settings.policy_port
         lines += [
             f"  Test CA       {ca}",

@@ -30,7 +30,7 @@ async def look_at_hosts(settings: Settings, domain: Domain, text: str) -> dict[s
 
 async def _why_not_at(settings: Settings, domain: Domain, text: str, address: str, port: int) -> str:
     authorities: list[Path | None] = [None]
-    if settings.certificates.development_ca:
+    if settings.has_development_ca:
         authorities.insert(0, authority_folder(settings) / "ca.pem")
     reason = ""
     for ca_file in authorities:

@@ -77,7 +77,7 @@ class Certificates:
         if settings.certificates.directory:
             folders.append(Path(settings.certificates.directory))
         sources: list[CertificateSource] = [PemSource(folders), *issued]
-        if settings.certificates.development_ca:
+        if settings.has_development_ca:
             sources.append(AuthoritySource(load_authority(authority_folder(settings)), is_ours))
         self._sources: Sequence[CertificateSource] = sources
         self._max_contexts = max_contexts

@@ -18,7 +18,7 @@ def fetch_command(settings: Settings, domain: str) -> str:
     listen = settings.policy_host.listen
     address = _EVERYWHERE.get(listen, f"[{listen}]" if ":" in listen else listen)
     words = ["curl"]
-    if settings.certificates.development_ca:
+    if settings.has_development_ca:
         words += ["--cacert", str(settings.data_path / "ca" / "ca.pem")]
     words += ["--resolve", f"mta-sts.{domain}:{settings.policy_port}:{address}"]
     return shlex.join([*words, policy_url(settings, domain)])

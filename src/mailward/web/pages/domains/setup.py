@@ -140,7 +140,7 @@ def _render(request: ScopedRequest, domain: Domain, form: RecipientForm) -> Http
         "https_door": f"https://{configured.https_authority}{https.PATH}{domain.report_token}",
         "fetch_command": fetch_command(configured, domain.name),
         "delegates": bool(configured.nameserver.zone),
-        "development_ca": configured.certificates.development_ca,
+        "development_ca": configured.has_development_ca,
         "certificate": show_certificate(configured, request.scope, domain),
         "recipients": request.scope.recipients().filter(domain=domain).order_by("email"),
         "form": form,
