@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mailward.config import AcmeDirectory, Settings, SettingsError, load_settings
+from mailward.config import Settings, SettingsError, load_settings
+from mailward.core.acme.settings import AcmeDirectory
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "settings.md"
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
+from mailward.core.acme.settings import Acme
 from mailward.core.places import parse_place
 from mailward.core.rollout.conditions import Conditions
 
@@ -151,42 +152,6 @@ class Certificates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Issue missing certificates from a local authority made on first start. Nobody but you trusts it. Off where
     certificates are ordered (`acme.directories`).
     """
-
-
-class AcmeDirectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One certificate authority (RFC 8555). To name it is to agree to its terms of service."""
-
-    url: Annotated[str, msgspec.Meta(pattern=r"^https://.+")]
-    contact: str = ""
-    """A mail address that the CA may write to."""
-    profile: str = ""
-    """Of the certificates, as the CA's directory names them; empty: the CA's own choice."""
-    eab_kid: str = ""
-    """External account binding: the key identifier that the CA gave."""
-    eab_hmac_key: str = ""
-    """And its key, base64url."""
-    caa_identities: tuple[str, ...] = ()
-    """The CA's domains in CAA records; empty: as its directory says."""
-    orders_per_3_hours: Positive = 300
-    ca_file: str = ""
-    """Certificate authorities (PEM) that the directory's own certificate comes from; empty: the usual ones."""
-
-
-class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Certificates that renew themselves."""
-
-    directories: tuple[str | AcmeDirectory, ...] = ()
-    """The URLs of CAs' directories, in the order in which they are asked; none: no certificates are ordered."""
-    http_listen: str = ""
-    """Where HTTP-01 is answered; empty: where the policy host listens."""
-    http_port: Port = 0
-    """0 means 80 as root and 8080 otherwise. CAs ask at port 80 alone."""
-    reach_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 80
-    """Where we look, as a CA does, whether a name leads to us; another one only in laboratories."""
-
-    @property
-    def authorities(self) -> tuple[AcmeDirectory, ...]:
-        return tuple(AcmeDirectory(url=each) if isinstance(each, str) else each for each in self.directories)
 
 
 class Reports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.fakes.ports import free_port
 
-from mailward.config import AcmeDirectory
+from mailward.core.acme.settings import AcmeDirectory
 from mailward.net import clock
 
 

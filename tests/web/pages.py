@@ -7,7 +7,8 @@ import msgspec
 from django.conf import settings
 from django.test import override_settings
 
-from mailward.config import Acme, Certificates, Dns, Nameserver, Relay, Watch
+from mailward.config import Certificates, Dns, Nameserver, Relay, Watch
+from mailward.core.acme.settings import Acme
 
 
 @contextmanager

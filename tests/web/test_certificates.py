@@ -8,7 +8,8 @@ from django.test import Client
 from django.urls import reverse
 from tests.web.pages import with_settings
 
-from mailward.config import Acme, Problems
+from mailward.config import Problems
+from mailward.core.acme.settings import Acme
 from mailward.core.acme.state import CareState
 from mailward.net import clock
 from mailward.store.models import Certificate, CertificateCare, Domain, Problem

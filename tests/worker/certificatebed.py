@@ -11,7 +11,8 @@ import msgspec
 from tests.fakes.dns import FakeDns
 from tests.fakes.ports import free_port
 
-from mailward.config import Acme, AcmeDirectory, Certificates, Dns, PolicyHost, Settings
+from mailward.config import Certificates, Dns, PolicyHost, Settings
+from mailward.core.acme.settings import Acme, AcmeDirectory
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.hosting.certificates import IssuedCertificates
 from mailward.hosting.challenges import ChallengeHost, serve_challenges

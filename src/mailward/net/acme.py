@@ -26,9 +26,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from requests.adapters import HTTPAdapter
 
 import mailward
-from mailward.config import AcmeDirectory
 from mailward.core.acme.faults import Fault, Scope, scope_of
 from mailward.core.acme.renewal import RenewalInfo
+from mailward.core.acme.settings import AcmeDirectory
 from mailward.net import clock
 
 CONNECT_SECONDS = 5.0

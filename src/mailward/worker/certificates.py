@@ -8,12 +8,13 @@ import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from mailward.config import AcmeDirectory, Settings
+from mailward.config import Settings
 from mailward.core.acme.caa import Asked, why_forbidden
 from mailward.core.acme.challenge import DNS_01, HTTP_01, LABEL
 from mailward.core.acme.faults import Fault, Scope, narrow, wait_for_ca, wait_for_claim, wait_for_name
 from mailward.core.acme.lane import last_order_at
 from mailward.core.acme.renewal import Life, ask_again, plan_renewal
+from mailward.core.acme.settings import AcmeDirectory
 from mailward.core.acme.state import CareState
 from mailward.net import acme, clock
 from mailward.net.acme import AcmeClient, AcmeFault

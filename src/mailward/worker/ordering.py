@@ -15,10 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mailward.config import AcmeDirectory
 from mailward.core.acme.challenge import DNS_01, LABEL, dns_answer
 from mailward.core.acme.faults import Fault, Scope
 from mailward.core.acme.renewal import renewal_id
+from mailward.core.acme.settings import AcmeDirectory
 from mailward.net import acme, clock
 from mailward.net.acme import AcmeClient, AcmeFault, Authorization
 from mailward.net.sealing import Keyring
