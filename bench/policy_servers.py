@@ -4,7 +4,9 @@ Each serves the same policy over TLS with ECDSA P-256; ours chooses among all na
 """
 
 import asyncio
+import dataclasses
 import os
+import resource
 import signal
 import ssl
 import subprocess
@@ -33,7 +35,7 @@ http {{
   server {{
     listen 127.0.0.1:{port} ssl backlog=512;
     ssl_certificate {folder}/leaf.pem; ssl_certificate_key {folder}/leaf.pem;
-    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets {tickets}; ssl_session_cache off;
+    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache off;
     location = /.well-known/mta-sts.txt {{ root {folder}/www; }}
   }}
 }}
@@ -53,9 +55,14 @@ def set_up_django(folder: Path) -> None:
 
 def serve_ours(folder: Path) -> None:
     set_up_django(folder)
+    from mailward.hosting import policyweb
     from mailward.hosting.fetchcounts import FetchCounter
-    from mailward.hosting.policyweb import serve_policies
     from mailward.hosting.snapshot import SnapshotKeeper
+
+    # the limits an address have to hold for a client on loopback too
+    policyweb.LIMITS = dataclasses.replace(policyweb.LIMITS, count_loopback=True)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
     async def main() -> None:
         settings = Settings(
@@ -64,7 +71,7 @@ def serve_ours(folder: Path) -> None:
             policy_host=PolicyHost(log_requests=False),
         )
         keeper = SnapshotKeeper(folder / "snapshot.json")
-        server = await serve_policies(settings, keeper, port=0, counter=FetchCounter(len))
+        server = await policyweb.serve_policies(settings, keeper, port=0, counter=FetchCounter(len))
         print(server.port, flush=True)
         await asyncio.Event().wait()
 
@@ -133,7 +140,7 @@ def start_python(name: str, folder: Path) -> Process:
     return Process(child, int(child.stdout.readline()))
 
 
-def start_nginx(folder: Path, *, port: int, tickets: bool) -> Process:
+def start_nginx(folder: Path, *, port: int) -> Process:
     """nginx (Debian's nginx-light) with one certificate and the policy as a file."""
     place = folder / f"nginx-{port}"
     policy = place / "www" / ".well-known" / "mta-sts.txt"
@@ -142,12 +149,9 @@ def start_nginx(folder: Path, *, port: int, tickets: bool) -> Process:
     (place / "leaf.pem").write_bytes((folder / "leaf.pem").read_bytes())
     for each in (place, *place.rglob("*")):
         each.chmod(0o755 if each.is_dir() else 0o644)
-    (place / "nginx.conf").write_text(
-        NGINX.format(folder=place, port=port, tickets="on" if tickets else "off")
-    )
+    (place / "nginx.conf").write_text(NGINX.format(folder=place, port=port))
     command = ["taskset", "-c", "0", "/usr/sbin/nginx", "-c", str(place / "nginx.conf")]
     process = Process(subprocess.Popen(command, text=True, stderr=subprocess.DEVNULL), port)
-    context = ssl.create_default_context(cafile=folder / "ca" / "ca.pem")
     deadline = time.monotonic() + 20
     while True:
         try:
@@ -157,7 +161,6 @@ def start_nginx(folder: Path, *, port: int, tickets: bool) -> Process:
                 raise
             time.sleep(0.05)
             continue
-        del context
         return process
 
 

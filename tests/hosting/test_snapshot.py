@@ -1,12 +1,13 @@
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from django.db import connection
 
+from mailward.hosting import snapshot as snapshot_module
 from mailward.hosting.snapshot import Snapshot, SnapshotKeeper, load_saved, make_snapshot, save_snapshot
 from mailward.net import clock
 from mailward.store.models import Domain, HostingGeneration, Organisation, PolicyVersion
@@ -144,3 +145,39 @@ def test_while_the_database_fails_the_old_snapshot_serves(
     asyncio.run(keeper.refresh())
     events = [record.getMessage() for record in caplog.records]
     assert events == ["database-unavailable", "database-back"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_of_one_domain_is_read_alone(
+    keeper: SnapshotKeeper, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [
+        Domain.objects.create(
+            organisation=domain.organisation, name=f"d{n}.test", report_token=f"r{n}", claim_token="c"
+        )
+        for n in range(3)
+    ]
+    for each in (domain, *others):
+        host_policy(each)
+    asyncio.run(keeper.refresh())
+    asked: list[object] = []
+
+    def ask(domain_ids: Collection[int] | None = None) -> Hosted:
+        asked.append(domain_ids)
+        return hosted_policies(domain_ids)
+
+    monkeypatch.setattr(snapshot_module, "hosted_policies", ask)
+    Domain.objects.filter(pk=others[0].pk).update(current_version=None)
+    bump_generation(others[0].pk)
+    gone = others[1].pk
+    others[1].delete()
+    bump_generation(gone)
+    asyncio.run(keeper.refresh())
+    assert asked == [frozenset((others[0].pk, gone))]
+    assert set(keeper.current.policies) == {"mta-sts.example.test", "mta-sts.d2.test"}
+    Domain.objects.filter(pk=others[0].pk).update(current_version=others[0].current_version)
+    bump_generation(others[0].pk)
+    asyncio.run(keeper.refresh())
+    bodies = keeper.current.policies
+    assert bodies["mta-sts.d0.test"] is bodies["mta-sts.example.test"]
+    assert keeper.current.modified.keys() == bodies.keys()

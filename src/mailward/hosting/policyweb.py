@@ -8,6 +8,7 @@ import asyncio
 import functools
 import ipaddress
 import logging
+import sys
 from collections.abc import Callable, Sequence
 
 from mailward.config import Settings
@@ -33,6 +34,8 @@ from mailward.net.sealing import load_keyring
 
 _log = logging.getLogger("mailward.hosting")
 
+SWITCH_SECONDS = 0.0005
+"""A thread that reads a hundred thousand policies gives the loop its turn after so long, not after Python's 5 ms."""
 HEALTH_PATH = "/.well-known/mailward-health"
 LIMITS = HttpLimits(body_bytes=0, connections=10_000, connections_an_address=1_000)
 """A large sender's whole fleet comes from one address after a change of MX: its fetches are short, so many are not
@@ -146,6 +149,7 @@ async def serve_policies(
 
 async def run(settings: Settings) -> None:
     """Serve until cancelled. Django must be set up."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     keeper = SnapshotKeeper(settings.data_path / "snapshot.json")
     keyring = load_keyring(settings)
     issued = IssuedCertificates(settings.data_path / "certificates.sqlite3", keyring)

@@ -1,18 +1,30 @@
 """The policies in memory."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from mailward.hosting.following import Keeper, read_saved, write_whole
-from mailward.store.queries.hosting import Hosted, hosted_policies
+from mailward.net import clock
+from mailward.store.queries.hosting import (
+    Hosted,
+    HostingState,
+    changed_domains,
+    hosted_policies,
+    hosting_state,
+)
 
 _log = logging.getLogger("mailward.hosting")
 
 PREFIX = "mta-sts."
+SAVE_SECONDS = 10.0
+"""A large snapshot is saved no more often; what is then missed is saved within half a minute."""
+_SAVED_AT_ONCE = 1_000
+"""A small one with each change."""
+_SPARE_BODIES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +87,62 @@ def load_saved(path: Path) -> Snapshot:
 
 
 class SnapshotKeeper(Keeper[Snapshot]):
+    """Reads the domains that changed alone, where the database knows which, and makes a new snapshot of the last."""
+
+    def __init__(self, path: Path) -> None:
+        self._state: HostingState | None = None
+        """Where the current snapshot stands; None: it is from the disk, and everything has to be read."""
+        self._hosts: dict[int, str] = {}
+        """Domain -> its policy host name."""
+        self._bodies: dict[bytes, bytes] = {}
+        self._saved_at = float("-inf")
+        self._is_saved = True
+        super().__init__(path)
+
     def load_saved(self, path: Path) -> Snapshot:
         return load_saved(path)
 
     def read(self) -> Snapshot:
-        return make_snapshot(hosted_policies())
+        # before what it is about: a change between the two is then read again
+        state = hosting_state()
+        if state == self._state:
+            if not self._is_saved:
+                self.save(self.current, self._path)
+            return self.current
+        changed = None
+        if self._state is not None and self._state.must_prove == state.must_prove:
+            changed = changed_domains(self._state)
+        hosted = hosted_policies(changed)
+        fresh = make_snapshot(hosted) if changed is None else self._changed(hosted, changed)
+        if changed is None:
+            self._hosts.clear()
+            self._bodies = {body: body for body in fresh.policies.values()}
+        self._hosts |= {policy.domain_id: PREFIX + name for name, policy in hosted.policies.items()}
+        self._state = state
+        return fresh
+
+    def _changed(self, hosted: Hosted, changed: Collection[int]) -> Snapshot:
+        """The current snapshot with what is hosted now of the domains that changed."""
+        policies, modified = dict(self.current.policies), dict(self.current.modified)
+        for domain_id in changed:
+            if host := self._hosts.pop(domain_id, None):
+                policies.pop(host, None)
+                modified.pop(host, None)
+        for name, policy in hosted.policies.items():
+            body = policy.text.encode()
+            policies[PREFIX + name] = self._bodies.setdefault(body, body)
+            modified[PREFIX + name] = policy.since
+        if len(self._bodies) > len(policies) + _SPARE_BODIES:
+            self._bodies = {body: body for body in policies.values()}
+        return Snapshot(hosted.generation, policies, modified)
 
     def save(self, held: Snapshot, path: Path) -> None:
+        now = clock.monotonic()
+        if len(held.policies) > _SAVED_AT_ONCE and now - self._saved_at < SAVE_SECONDS:
+            self._is_saved = False
+            return
         save_snapshot(held, path)
+        self._saved_at, self._is_saved = now, True
 
     def count(self, held: Snapshot) -> int:
         return len(held.policies)

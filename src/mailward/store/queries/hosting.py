@@ -16,6 +16,7 @@ class HostedPolicy(NamedTuple):
     """The exact body."""
     since: int
     """When it was published, in seconds since 1970."""
+    domain_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,8 @@ def _challenges() -> dict[int, str]:
     return {pk: dns_answer(text) for pk, text in rows.values_list("domain_id", "key_authorization")}
 
 
-def hosted_policies() -> Hosted:
-    """Every policy to serve now.
+def hosted_policies(domain_ids: Collection[int] | None = None) -> Hosted:
+    """The policies to serve now, of these domains or of all.
 
     A single organisation may serve a domain before its claim is proved; with several, only proved claims
     count, so that nobody publishes a policy for somebody else's domain.
@@ -119,9 +120,15 @@ def hosted_policies() -> Hosted:
     domains = Domain.objects.filter(current_version__isnull=False)
     if Organisation.objects.count() > 1:
         domains = domains.filter(claim_verified_at__isnull=False)
-    rows = domains.order_by().values_list("name", "current_version__text", "current_version__created_at")
+    parts = (
+        [domains]
+        if domain_ids is None
+        else [domains.filter(pk__in=part) for part in chunks(list(domain_ids))]
+    )
+    columns = ("pk", "name", "current_version__text", "current_version__created_at")
     policies: dict[str, HostedPolicy] = {}
-    for name, text, since in rows.iterator(chunk_size=5_000):
-        if text is not None and since is not None:
-            policies[name] = HostedPolicy(text, int(since.timestamp()))
+    for part in parts:
+        for pk, name, text, since in part.order_by().values_list(*columns).iterator(chunk_size=1_000):
+            if text is not None and since is not None:
+                policies[name] = HostedPolicy(text, int(since.timestamp()), pk)
     return Hosted(generation, policies)
