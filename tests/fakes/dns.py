@@ -50,8 +50,9 @@ class Query:
 
 
 class FakeDns:
-    def __init__(self, *, ttl: int = 60, authenticated: bool = False) -> None:
+    def __init__(self, *, ttl: int = 60, authenticated: bool = False, host: str = "127.0.0.1") -> None:
         self.ttl = ttl
+        self.host = host
         self.authenticated = authenticated
         """Sets the AD bit, as a validating resolver does, except for names in `insecure` and below them."""
         self.insecure: set[str] = set()
@@ -66,7 +67,7 @@ class FakeDns:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def set(self, name: str, rdtype: str, *texts: str | bytes | tuple[str | bytes, ...]) -> None:
         """Replace the records at `name`. TXT takes the plain text (a tuple gives its character-strings one by
@@ -97,11 +98,11 @@ class FakeDns:
     async def start(self) -> Self:
         loop = asyncio.get_running_loop()
         for _ in range(20):  # the TCP port of the same number may be taken: try another
-            self._tcp = await asyncio.start_server(self._serve_tcp, "127.0.0.1", self.port)
+            self._tcp = await asyncio.start_server(self._serve_tcp, self.host, self.port)
             self.port = self._tcp.sockets[0].getsockname()[1]
             try:
                 self._udp, _ = await loop.create_datagram_endpoint(
-                    lambda: _Udp(self), local_addr=("127.0.0.1", self.port)
+                    lambda: _Udp(self), local_addr=(self.host, self.port)
                 )
             except OSError:
                 self._tcp.close()

@@ -203,6 +203,39 @@ async def test_a_dead_name_server_is_passed_over(dns: FakeDns) -> None:
     assert (await resolver.lookup_authoritative("example.test", "TXT")).records == (b"x",)
 
 
+async def test_every_server_of_a_zone_is_heard(dns: FakeDns) -> None:
+    delegate(dns, "example.test", "127.0.0.1", "127.0.0.2", "127.0.0.3")
+    dns.set("example.test", "MX", "10 mx.example.test.")
+    other = FakeDns(host="127.0.0.2")
+    other.port = dns.port
+    other.set("example.test", "MX", "10 mx.example.test.", "20 evil.example.")
+    async with other:
+        resolver = Resolver([dns.address], guard=Guard(True), authority_port=dns.port, timeout_seconds=1)
+        answers = await resolver.lookup_everywhere("example.test", "MX")
+    port = dns.port
+    assert answers[f"127.0.0.1:{port}"].records == ("10 mx.example.test",)
+    assert answers[f"127.0.0.2:{port}"].records == ("10 mx.example.test", "20 evil.example")
+    assert answers[f"127.0.0.3:{port}"].status is Status.FAILED
+    assert len(answers) == 3
+
+
+async def test_where_a_cname_leads_elsewhere_the_servers_of_that_zone_are_heard(dns: FakeDns) -> None:
+    delegate(dns, "example.test", "127.0.0.1")
+    delegate(dns, "provider.test", "127.0.0.1", "127.0.0.3")
+    dns.set("_mta-sts.example.test", "CNAME", "x.provider.test.")
+    dns.set("x.provider.test", "TXT", "v=STSv1; id=a;")
+    resolver = Resolver([dns.address], guard=Guard(True), authority_port=dns.port, timeout_seconds=1)
+    answers = await resolver.lookup_everywhere("_mta-sts.example.test", "TXT")
+    assert answers[f"127.0.0.1:{dns.port}"].records == (b"v=STSv1; id=a;",)
+    assert answers[f"127.0.0.3:{dns.port}"].status is Status.FAILED
+
+
+async def test_a_zone_whose_servers_nobody_knows_says_so_in_an_empty_place(dns: FakeDns) -> None:
+    resolver = Resolver([dns.address], guard=Guard(True), authority_port=dns.port, timeout_seconds=1)
+    [(place, answer)] = (await resolver.lookup_everywhere("example.test", "MX")).items()
+    assert (place, answer.status) == ("", Status.FAILED)
+
+
 async def test_name_servers_at_private_addresses_are_not_asked(dns: FakeDns) -> None:
     delegate(dns, "example.test", "127.0.0.1")
     resolver = Resolver([dns.address], authority_port=dns.port, timeout_seconds=1)
