@@ -255,6 +255,8 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """How long what was is kept."""
     keep_changes: Positive = 200
     """So many states of one domain are kept."""
+    clock_domains: tuple[str, ...] = ()
+    """Domains whose policy hosts tell us what time it is there, to notice a clock of ours that is wrong."""
     ca_file: str = ""
     """Certificate authorities (PEM) that senders trust; empty: the system's."""
     smtp_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 25

@@ -2,14 +2,19 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import msgspec
 import pytest
 from asgiref.sync import async_to_sync
+from tests.fakes.certs import Authority
 from tests.fakes.dns import FakeDns
+from tests.fakes.policyhost import PolicyHost, http
 
 from mailward.config import Dns, Settings, Watch
 from mailward.monitor.writing import Form, write
 from mailward.net.listing import read_listing
+from mailward.store.aio import in_store
 from mailward.store.models import (
     Domain,
     DomainImport,
@@ -22,7 +27,7 @@ from mailward.store.services import importing
 from mailward.worker.importing import work
 from mailward.worker.publishing import lines_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
@@ -126,6 +131,26 @@ def test_a_thousand_domains_take_far_less_than_a_second_each(
     assert zone.count("mailward-claim=") == 1_000
     assert Domain.objects.filter(current_version__mode="testing").count() == 1_000
     assert spent < 100
+
+
+async def test_a_policy_in_force_elsewhere_comes_along_as_it_is(
+    organisation: Organisation, settings: Settings, dns: FakeDns, tmp_path: Path
+) -> None:
+    """Mode, max_age and patterns: no sender is served less than it holds."""
+    authority = Authority(tmp_path)
+    dns.set("_mta-sts.held.test", "TXT", "v=STSv1; id=7;")
+    dns.set("mta-sts.held.test", "A", "127.0.0.1")
+    body = b"version: STSv1\r\nmode: enforce\r\nmx: *.held.test\r\nmax_age: 2592000\r\n"
+    made = await in_store(begin, organisation, "domain,mx\nheld.test,mx.held.test\n")
+    async with PolicyHost(authority.issue("mta-sts.held.test"), http(body)).running() as host:
+        watch = Watch(https_port=host.port, ca_file=str(authority.file))
+        there = msgspec.structs.replace(settings, watch=watch)
+        await work(there, made.pk)
+    await in_store(importing.start, organisation.pk, made.pk)
+    await work(settings, made.pk)
+    version = await in_store(lambda: Domain.objects.select_related("current_version").get().current_version)
+    assert version is not None
+    assert (version.mode, version.max_age_seconds, version.mx) == ("enforce", 2_592_000, ["*.held.test"])
 
 
 def test_two_organisations_keep_apart(

@@ -26,8 +26,8 @@ class PowerDns:
 
         Raises Unreadable.
         """
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError as error:
             raise Unreadable(f"{url}: {error}") from error

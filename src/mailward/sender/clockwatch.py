@@ -6,7 +6,6 @@ whether its clock is kept in step with the world's (NTP), and where it is not, a
 to find out.
 """
 
-import ctypes
 import logging
 import math
 from datetime import date
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mailward.net import clock
+from mailward.net.kernelclock import is_synchronised
 from mailward.sender.reportrows import SeenClock
 from mailward.sender.reportstore import ReportStore
 
@@ -28,21 +28,6 @@ it right has had time.
 """
 SAVE_SECONDS = 600
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_STA_UNSYNC = 0x0040  # linux/timex.h
-
-
-class _Timex(ctypes.Structure):
-    """The head of struct timex, with room for the rest."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("frequency", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_char * 256),
-    )
 
 
 class _Hold(NamedTuple):
@@ -108,13 +93,6 @@ class ClockWatch:
                 "days-reported-early", extra={"days": days, "then": "the rest goes into supplements"}
             )
         self._early = early
-
-
-def is_synchronised() -> bool:
-    """Whether the kernel says so; no, too, where we may not ask (ProtectClock= of systemd)."""
-    state = _Timex()
-    answer = ctypes.CDLL(None).adjtimex(ctypes.byref(state))
-    return answer >= 0 and not state.status & _STA_UNSYNC
 
 
 def _drift(last: SeenClock, at: float, wall: float) -> float:

@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from mailward.store.models import ServiceState
 from mailward.store.queries.accounts import nobody_has_an_account, organisations_of
 from mailward.store.scope import Scope
-from mailward.store.services.notifications import RELAY
+from mailward.store.services.notifications import CLOCK, RELAY
 
 
 def frame(request: HttpRequest) -> dict[str, object]:
@@ -22,8 +22,15 @@ def frame(request: HttpRequest) -> dict[str, object]:
         "memberships": organisations_of(scope.user_id),
         "relay_configured": bool(settings.MAILWARD.relay.host),
         "relay_trouble": relay_trouble(),
+        "clock_trouble": clock_trouble(),
         "open_problem_count": scope.problems().filter(closed_at=None).count(),
     }
+
+
+def clock_trouble() -> str:
+    """What others say of the machine's clock; empty: nothing bad."""
+    wrong = ServiceState.objects.filter(name__startswith=CLOCK, ok=False).order_by("name")
+    return wrong.values_list("detail", flat=True).first() or ""
 
 
 def relay_trouble() -> str:

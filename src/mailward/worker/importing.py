@@ -8,10 +8,8 @@ from pathlib import Path
 from mailward.config import Settings
 from mailward.core.importing.listing import Wish
 from mailward.core.importing.verdict import Decision, Seen, decide
-from mailward.core.mtasts.policy import Policy
-from mailward.core.mtasts.record import RecordError, parse_record
+from mailward.monitor.elsewhere import look_at_live
 from mailward.monitor.proposals import propose_mx
-from mailward.net.fetch import FetchError, fetch_policy
 from mailward.net.guard import make_guard
 from mailward.net.resolver import Resolver, make_resolver
 from mailward.store.aio import in_store
@@ -21,7 +19,6 @@ from mailward.store.services import importing
 _log = logging.getLogger(__name__)
 AT_ONCE = 50
 """Domains that are asked about at the same time."""
-FETCH_SECONDS = 15.0
 Told = Callable[[int], None]
 
 
@@ -73,32 +70,13 @@ async def _decide(
 
 
 async def _see(settings: Settings, resolver: Resolver, wish: Wish) -> Seen:
-    live, is_hidden = await _live_policy(settings, resolver, wish)
+    watch = settings.watch
+    ca_file = Path(watch.ca_file) if watch.ca_file else None
+    live = await look_at_live(
+        wish.name, resolver, make_guard(settings.dns), ca_file=ca_file, port=watch.https_port
+    )
+    is_hidden = live.policy is None and bool(live.policy_id)
     if wish.mx:
-        return Seen(live=live, is_hidden=is_hidden)
+        return Seen(live=live.policy, is_hidden=is_hidden)
     proposal = await propose_mx(resolver, wish.name)
-    return Seen(proposal.hosts, proposal.reason, live, is_hidden)
-
-
-async def _live_policy(settings: Settings, resolver: Resolver, wish: Wish) -> tuple[Policy | None, bool]:
-    """The one that senders hold: a record announces it and its host serves it; and whether one is announced that could
-    not be fetched.
-    """
-    answer = await resolver.txt(f"_mta-sts.{wish.name}")
-    try:
-        parse_record(answer.records if answer.found else ())
-    except RecordError:
-        return None, False
-    ca_file = Path(settings.watch.ca_file) if settings.watch.ca_file else None
-    try:
-        fetched = await fetch_policy(
-            wish.name,
-            resolver=resolver,
-            guard=make_guard(settings.dns),
-            ca_file=ca_file,
-            port=settings.watch.https_port,
-            total_seconds=FETCH_SECONDS,
-        )
-    except FetchError:
-        return None, True
-    return fetched.policy, False
+    return Seen(proposal.hosts, proposal.reason, live.policy, is_hidden)

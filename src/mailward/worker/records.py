@@ -1,18 +1,22 @@
 """Checks the records of one domain and keeps what was seen."""
 
 import logging
+from datetime import timedelta
 
 from django.db.models import QuerySet
 
 from mailward.config import Settings
 from mailward.core.names import Domain as DomainName
 from mailward.monitor.records import DomainFacts, RecordKey, RecordState, State, check_records
+from mailward.net import clock
 from mailward.net.guard import make_probe_guard
 from mailward.net.resolver import make_resolver
 from mailward.store.aio import in_store
 from mailward.store.models import Domain
+from mailward.store.services import outbox
 from mailward.store.services.domains import ClaimHeld, record_states, verify_claim
 from mailward.store.services.progress import look_again
+from mailward.store.services.upkeep import settle_records
 from mailward.worker.watch import FetchQuota
 
 _log = logging.getLogger(__name__)
@@ -32,7 +36,7 @@ async def check_domain(settings: Settings, domain_id: int) -> tuple[RecordState,
         guard=make_probe_guard(settings),
         quota=FetchQuota(settings.watch.fetches_per_hour),
     )
-    await in_store(_keep, domain_id, states)
+    await in_store(_keep, settings, domain_id, states)
     return states
 
 
@@ -66,11 +70,14 @@ def read_facts(settings: Settings, domain: Domain) -> DomainFacts:
     )
 
 
-def _keep(domain_id: int, states: tuple[RecordState, ...]) -> None:
+def _keep(settings: Settings, domain_id: int, states: tuple[RecordState, ...]) -> None:
     try:
         record_states(domain_id, states)
         if any(state.key is RecordKey.STS and state.state is State.RIGHT for state in states):
             look_again(domain_id)
+        if settle_records(domain_id, [state.key for state in states], settings.problems):
+            later = clock.now() + timedelta(minutes=settings.watch.confirm_minutes)
+            outbox.put("records", str(domain_id), available_at=later)
         if any(state.key is RecordKey.CLAIM and state.state is State.RIGHT for state in states):
             verify_claim(domain_id)
     except Domain.DoesNotExist:

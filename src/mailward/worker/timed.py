@@ -21,6 +21,7 @@ from mailward.store.services import (
     watching,
     waves,
 )
+from mailward.worker.clockcheck import check_clock
 from mailward.worker.handlers import HANDLERS
 from mailward.worker.introduction import check_introduction
 
@@ -70,6 +71,10 @@ async def look_after_certificates(settings: Settings) -> None:
 
 async def sweep_certificates(_settings: Settings) -> None:
     await in_store(certificates.sweep)
+
+
+async def look_at_clock(settings: Settings) -> None:
+    await check_clock(settings)
 
 
 async def sweep_watching(settings: Settings) -> None:
@@ -122,6 +127,7 @@ TIMED = (
     Timed("certificates", timedelta(seconds=10), look_after_certificates),
     Timed("certificate-sweep", timedelta(days=1), sweep_certificates),
     Timed("introduction", timedelta(days=1), introduce, of_node=True),
+    Timed("clock", timedelta(hours=1), look_at_clock, of_node=True),
     Timed("watch-sweep", timedelta(hours=1), sweep_watching),
     Timed("follow", timedelta(minutes=1), follow_mx),
     Timed("leaving", timedelta(minutes=10), leave),

@@ -8,12 +8,15 @@ from mailward.core.explain.checks import explain_finding
 from mailward.core.explain.explanation import Explanation
 from mailward.core.explain.hosting import HOSTING
 from mailward.core.explain.rollout import JUMP, JUMPED
+from mailward.core.explain.upkeep import UPKEEP
 
 
 def explain_problem(cause: str) -> Explanation:
     """Never fails. Texts hold placeholders: see Explanation.filled."""
     if cause in HOSTING:
         return HOSTING[cause]
+    if cause in UPKEEP:
+        return UPKEEP[cause]
     if cause == JUMPED:
         return JUMP
     return explain_finding(Code(cause)) if cause in set(Code) else explain_result(cause)

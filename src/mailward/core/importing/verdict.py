@@ -35,7 +35,7 @@ class Seen:
     """Live MX hosts, where they were asked for."""
     why_no_hosts: str = ""
     live: Policy | None = None
-    """The policy that is served and announced elsewhere; None: there is none."""
+    """The policy that is served elsewhere; None: there is none."""
     is_hidden: bool = False
     """A record announces one, and it could not be fetched."""
 

@@ -105,6 +105,10 @@ class RecordCheck(models.Model):
     detail = models.TextField(blank=True)
     observed = models.JSONField(default=list)
     checked_at = models.DateTimeField()
+    was_right = models.BooleanField(default=False)
+    """Whether it ever was: what was never set up is no news (core.watch.upkeep, here and below)."""
+    missed = models.PositiveSmallIntegerField(default=0)
+    is_told = models.BooleanField(default=False)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["domain", "record"], name="one_check_a_record")]

@@ -23,7 +23,7 @@ from mailward.store.services import outbox
 from mailward.store.services.hosting import forget_old_changes
 from mailward.store.services.problems import close_gone
 
-RECORDS_EVERY = timedelta(days=1)
+RECORDS_EVERY = timedelta(hours=6)
 _VERIFY_AFTER = timedelta(hours=1)
 _VERIFY_WITHIN = timedelta(days=4)
 _KEEP_INVITATIONS = timedelta(days=30)

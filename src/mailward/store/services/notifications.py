@@ -35,6 +35,8 @@ from mailward.store.services import outbox
 
 RELAY = "relay"
 """The name of the mail relay in ServiceState."""
+CLOCK = "clock "
+"""What the names of the machines' clocks begin with."""
 SHOWN = 10
 """So many domains, hosts and reporters a mail names; of the others it says how many."""
 _SHOWN_EVIDENCE = 4
@@ -324,6 +326,16 @@ def set_relay_state(*, ok: bool, detail: str = "") -> bool:
     if changed and ok:
         outbox.hasten("mail")
     return changed
+
+
+@transaction.atomic
+def set_clock(machine: str, is_right: bool, detail: str) -> None:
+    """Remember whether a machine's clock may be believed, and what there is to say of it."""
+    name = f"{CLOCK}{machine}"[:40]
+    before = ServiceState.objects.filter(name=name).first()
+    if before is None or (before.ok, before.detail) != (is_right, detail):
+        state = {"ok": is_right, "detail": detail[:500], "changed_at": clock.now()}
+        ServiceState.objects.update_or_create(name=name, defaults=state)
 
 
 def has_mails() -> bool:

@@ -1,0 +1,64 @@
+"""Records that were right once and are not any more become problems, and end them."""
+
+from collections.abc import Iterable
+
+from django.db import transaction
+
+from mailward.config import Problems as Rules
+from mailward.core.explain.upkeep import OF_RECORD, UPKEEP
+from mailward.core.watch.standing import Step
+from mailward.core.watch.upkeep import ID_FOLLOWS, Upkeep, advance
+from mailward.net import clock
+from mailward.store.models import Domain, ProblemDomain, RecordCheck
+from mailward.store.queries.domains import is_served
+from mailward.store.services.findings import Cause, leave_causes, open_cause
+from mailward.store.services.policies import ANNOUNCEMENT
+from mailward.store.services.problems import close_gone
+
+
+@transaction.atomic
+def settle_records(domain_id: int, asked: Iterable[str], rules: Rules) -> bool:
+    """Bring the problems of a domain's records up to date with a look that has just been kept. `asked`: the keys of the
+    records that it asked for. True: look again soon.
+    """
+    rows = Domain.objects.select_for_update(of=("self",)).select_related(
+        "announced_version", "current_version"
+    )
+    domain = rows.filter(pk=domain_id).first()
+    if domain is None or not is_served(domain):
+        return False
+    is_pending = False
+    for check in RecordCheck.objects.filter(domain=domain, record__in=set(asked) & set(OF_RECORD)):
+        is_pending |= _settle(domain, check, rules)
+    return is_pending
+
+
+def _settle(domain: Domain, check: RecordCheck, rules: Rules) -> bool:
+    before = Upkeep(check.was_right, check.missed, check.is_told)
+    after, step = advance(before, check.state, is_settling=_is_settling(domain, check.record))
+    cause, host = OF_RECORD[check.record], f"{check.record}.{domain.name}"
+    if step is Step.OPEN and _is_told_otherwise(domain.pk, host):
+        return False  # one cause, one message: our probes tell of it already
+    if step is Step.OPEN:
+        open_cause(Cause(domain.organisation_id, domain.pk, cause, host), rules)
+    elif step is Step.CLOSE:
+        close_gone(leave_causes(domain.pk, host, [cause]))
+    if after != before:
+        RecordCheck.objects.filter(pk=check.pk).update(
+            was_right=after.was_right, missed=after.missed, is_told=after.is_told
+        )
+    return after.is_pending
+
+
+def _is_settling(domain: Domain, record: str) -> bool:
+    if record != ANNOUNCEMENT:
+        return False
+    version = domain.announced_version
+    return version is None or clock.now() - version.created_at < ID_FOLLOWS
+
+
+def _is_told_otherwise(domain_id: int, host: str) -> bool:
+    rows = ProblemDomain.objects.filter(
+        domain_id=domain_id, problem__host=host, problem__closed_at__isnull=True, gone_at__isnull=True
+    )
+    return rows.exclude(problem__result_type__in=UPKEEP).exists()

@@ -1,0 +1,102 @@
+"""Records that were right and are taken away, with a DNS server on loopback."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from asgiref.sync import async_to_sync
+from tests.fakes.dns import FakeDns
+
+from mailward.config import Dns, PolicyHost, Settings
+from mailward.core.mtasts.policy import Mode, Policy
+from mailward.net import clock
+from mailward.store.models import Domain, OutboxItem, Problem, RecordCheck
+from mailward.store.services.policies import announce_version, publish_policy
+from mailward.worker.records import check_domain
+
+pytestmark = pytest.mark.django_db
+NOON = clock.now().replace(hour=12, minute=0, second=0, microsecond=0)
+
+
+@pytest.fixture
+def dns() -> Iterator[FakeDns]:
+    server = FakeDns()
+    with server.threaded():
+        yield server
+
+
+@pytest.fixture
+def settings(dns: FakeDns) -> Settings:
+    where = (dns.address,)
+    return Settings(
+        dns=Dns(resolvers=where, authoritative_override=where),
+        policy_host=PolicyHost(public_name="policies.host.test"),
+    )
+
+
+@pytest.fixture
+def served(domain: Domain, dns: FakeDns) -> Domain:
+    """Announced two days ago, and every record as it should be."""
+    with clock.frozen(NOON - timedelta(days=2)):
+        version = publish_policy(
+            domain.organisation_id, domain.pk, Policy(Mode.TESTING, 86_400, ("mx.test",)), author_id=None
+        )
+        announce_version(domain.pk, version.pk)
+    dns.set("mta-sts.example.test", "CNAME", "policies.host.test.")
+    dns.set("_mta-sts.example.test", "TXT", f"v=STSv1; id={version.policy_id};")
+    dns.set(
+        "_smtp._tls.example.test", "TXT", f"v=TLSRPTv1; rua=mailto:{domain.report_token}@reports.localhost"
+    )
+    return domain
+
+
+def look(settings: Settings, domain: Domain, at: timedelta = timedelta()) -> list[str]:
+    """The causes that are open then."""
+    with clock.frozen(NOON + at):
+        async_to_sync(check_domain)(settings, domain.pk)
+    return list(Problem.objects.filter(closed_at=None).values_list("result_type", flat=True))
+
+
+def test_a_cname_that_is_gone_is_told_when_it_was_seen_twice_and_ends_when_it_is_back(
+    settings: Settings, served: Domain, dns: FakeDns
+) -> None:
+    assert look(settings, served) == []
+    assert RecordCheck.objects.filter(was_right=True).count() == 3
+    OutboxItem.objects.all().delete()
+    dns.set("mta-sts.example.test", "CNAME", "elsewhere.test.")
+    assert look(settings, served) == []
+    again = OutboxItem.objects.get(kind="records")
+    assert again.available_at == NOON + timedelta(minutes=5)
+    assert look(settings, served, timedelta(minutes=5)) == ["hosted-policy-host"]
+    assert Problem.objects.get().host == "mta-sts.example.test"
+    dns.set("mta-sts.example.test", "CNAME", "policies.host.test.")
+    assert look(settings, served, timedelta(minutes=10)) == []
+
+
+def test_an_id_by_hand_has_a_day_to_follow(settings: Settings, served: Domain) -> None:
+    look(settings, served)
+    with clock.frozen(NOON):
+        version = publish_policy(
+            served.organisation_id, served.pk, Policy(Mode.TESTING, 604_800, ("mx.test",)), author_id=None
+        )
+        announce_version(served.pk, version.pk)
+    for hours in (1, 2, 23):
+        assert look(settings, served, timedelta(hours=hours)) == []
+    assert look(settings, served, timedelta(hours=24)) == []
+    assert look(settings, served, timedelta(hours=24, minutes=5)) == ["hosted-policy-id"]
+
+
+def test_what_was_never_set_up_is_no_news(settings: Settings, served: Domain, dns: FakeDns) -> None:
+    dns.set("_smtp._tls.example.test", "TXT")
+    for minutes in range(0, 30, 5):
+        assert look(settings, served, timedelta(minutes=minutes)) == []
+
+
+def test_a_domain_whose_policy_we_do_not_serve_is_left_alone(
+    settings: Settings, served: Domain, dns: FakeDns
+) -> None:
+    look(settings, served)
+    Domain.objects.filter(pk=served.pk).update(current_version=None)
+    dns.set("mta-sts.example.test", "CNAME", "elsewhere.test.")
+    for minutes in range(0, 30, 5):
+        assert look(settings, served, timedelta(minutes=minutes)) == []
