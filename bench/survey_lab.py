@@ -6,6 +6,7 @@ served, and not computed by what is measured.
 
 import contextlib
 import datetime as dt
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -188,6 +189,7 @@ class Lab:
         with (self.folder / "servers.log").open("wb") as log:
             children = [subprocess.Popen(command, stdout=log, stderr=log) for command in (nsd, nginx)]
         self._wait_for_dns()
+        self._wait_for_https()
         return children
 
     def _wait_for_dns(self) -> None:
@@ -199,6 +201,14 @@ class Lab:
                     return
             time.sleep(0.5)
         raise TimeoutError("nsd does not answer: see servers.log")
+
+    def _wait_for_https(self) -> None:
+        """It reads the certificates first."""
+        for _ in range(240):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.1.1", 443), timeout=1):
+                return
+            time.sleep(0.5)
+        raise TimeoutError("nginx does not answer: see servers.log")
 
     def kinds(self) -> Counter[str]:
         return Counter(name.policy for name in self.names())
@@ -258,20 +268,28 @@ class Lab:
         )
         control = "remote-control:\ncontrol-enable: no"
         (folder / "nsd.conf").write_text(f"server:\n{settings}\n{files}\n{control}\n{zones}")
-        tls = f"ssl_certificate {folder}/certs/$ssl_server_name.crt; ssl_certificate_key {folder}/leaf.key;"
         addresses = " ".join(
             f"listen 127.0.1.{at + 1}:443 ssl backlog=4096;" for at in range(POLICY_ADDRESSES)
         )
+        addresses += f" listen {REDIRECTING}:443 ssl; listen {HTML}:443 ssl;"
+        # each certificate in memory: read anew for every handshake, they would cost more than what is measured
+        hosts = "".join(self._serve(name) for name in self.names() if name.policy in _CERTIFIED)
         (folder / "nginx.conf").write_text(f"""
 daemon off; user root; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log crit;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off; types {{ text/plain txt; }} ssl_protocols TLSv1.3; {tls} root {folder}/www/$ssl_server_name;
-  server {{ {addresses} }}
-  server {{ listen {REDIRECTING}:443 ssl; return 301 https://example.test/; }}
-  server {{ listen {HTML}:443 ssl; types {{ text/html txt; }} }}
-}}
+  access_log off; types {{ text/plain txt; }} ssl_protocols TLSv1.3; root {folder}/www/$ssl_server_name;
+  ssl_certificate_key {folder}/leaf.key; server_names_hash_max_size 65536; server_names_hash_bucket_size 128;
+  server {{ {addresses} ssl_reject_handshake on; }}
+{hosts}}}
 """)
+
+    def _serve(self, name: Name) -> str:
+        host = f"mta-sts.{name.domain}"
+        kinds = {"redirect": "return 301 https://example.test/;", "html": "types { text/html txt; }"}
+        certificate = f"ssl_certificate {self.folder}/certs/{host}.crt;"
+        extra = kinds.get(name.policy, "")
+        return f"  server {{ listen {_address(name)}:443 ssl; server_name {host}; {certificate} {extra} }}\n"
 
 
 def _builder(
@@ -312,9 +330,13 @@ def _policy_records(name: Name, label: str) -> list[str]:
     ]
     if name.policy == "no-address":
         return records
+    return [*records, f"mta-sts.{label} A {_address(name)}"]
+
+
+def _address(name: Name) -> str:
+    """Of its policy host."""
     special = {"redirect": REDIRECTING, "html": HTML, "closed": CLOSED}
-    address = special.get(name.policy, f"127.0.1.{name.number % POLICY_ADDRESSES + 1}")
-    return [*records, f"mta-sts.{label} A {address}"]
+    return special.get(name.policy, f"127.0.1.{name.number % POLICY_ADDRESSES + 1}")
 
 
 def _report_records(name: Name, label: str) -> list[str]:
