@@ -1,5 +1,6 @@
 """From a batch of domains to rows, with a real DNS server, policy host and mail server on loopback."""
 
+import asyncio
 import pickle
 from pathlib import Path
 
@@ -177,3 +178,35 @@ async def test_an_mx_host_is_spoken_to_once_however_often_the_survey_is_begun(
     assert [row["starttls"] for row in rows] == ["none", "none", "none"]
     assert all("starttls-not-supported" in str(row["codes"]) for row in rows)
     assert len([command for command in server.commands if command.startswith("EHLO")]) == 1
+
+
+async def test_a_name_too_long_for_a_question_becomes_a_row(dns: FakeDns) -> None:
+    long = ".".join(["a" * 60] * 4) + ".test"  # 248 characters: `_mta-sts.` no longer fits
+    dns.set(long, "MX", "10 mx.one.test.")
+    async with dns:
+        [row] = await look(dns, ways(dns, retries=0), long)
+    assert (row["status"], row["mx"], row["sts_status"]) == ("ok", "10 mx.one.test", "failed")
+    assert "no name that DNS can hold" in str(row["sts_reason"])
+
+
+async def test_a_host_with_an_alias_is_found_for_all_who_wait_for_it(dns: FakeDns) -> None:
+    dns.set("mx.one.test", "A")
+    dns.set("mx.one.test", "CNAME", "real.one.test.")
+    dns.set("real.one.test", "A", "192.0.2.7")
+    names = [f"d{number}.test" for number in range(5)]
+    for name in names:
+        dns.set(name, "MX", "10 mx.one.test.")
+    async with dns:
+        surveyor = Surveyor(ways(dns))
+        await surveyor.open()
+        rows = [
+            cells(row) for row in await asyncio.gather(*(surveyor.make_row(each) for each in entries(*names)))
+        ]
+        surveyor.close()
+    assert {str(row["hosts"]) for row in rows} == {
+        (
+            '[{"name":"mx.one.test","a":{"status":"found","records":["192.0.2.7"],"cnames":["real.one.test"]},'
+            '"aaaa":{"status":"nodata","cnames":["real.one.test"]}}]'
+        )
+    }
+    assert len([query for query in dns.queries if query.name == "mx.one.test"]) == 2

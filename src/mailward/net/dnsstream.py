@@ -23,7 +23,7 @@ _QUESTIONS = 5_000  # a socket is closed after them: a new one has a new port
 _SWEEP_SECONDS = 0.25
 _MAX_READS = 256  # of a socket before others have their turn, whatever is sent to it
 _MAX_RESPONSE = 4096  # nobody answers with more to a question for 1,232 bytes
-_IDS = 4096  # octets of randomness fetched at a time
+_IDS = 2048  # drawn at a time
 _HEADER = 12
 
 
@@ -45,7 +45,8 @@ class DnsStream:
         self._seconds = attempt_seconds
         self._pools = [_Pool(server, self) for server in servers]
         self._turn = 0
-        self._ids, self._next_id = b"", 0
+        self._ids: list[bytes] = []
+        """Random, each to be used once."""
         self._timer: asyncio.TimerHandle | None = None
         self.under_way = 0
         """Questions without an answer so far."""
@@ -56,16 +57,16 @@ class DnsStream:
 
     def ask(self, question: bytes, taker: Taker, step: int) -> None:
         """Ask the next resolver, of which there is one at least. The taker may be called at once where that fails."""
-        if len(self._pools) > 1:
-            self._turn = (self._turn + 1) % len(self._pools)
+        pool = self._pools[self._turn]
+        self._turn = (self._turn + 1) % len(self._pools)
         try:
-            port = self._pools[self._turn].pick()
+            port = pool.pick()
         except OSError as error:
-            taker.miss(step, _describe(self._pools[self._turn].server, error), is_late=False)
+            taker.miss(step, _describe(pool.server, error), is_late=False)
             return
-        number = self._take_id()
+        number = self._ids.pop() if self._ids else self._draw_id()
         while number in port.waiting:
-            number = self._take_id()
+            number = self._draw_id()
         port.waiting[number] = (self._loop.time() + self._seconds, question, taker, step)
         port.asked += 1
         self.under_way += 1
@@ -112,12 +113,11 @@ class DnsStream:
             if not waiting:
                 return  # asking for more would cost an exception; what comes unasked wakes us again
 
-    def _take_id(self) -> bytes:
-        at = self._next_id
-        if at >= len(self._ids):
-            self._ids, at = os.urandom(_IDS), 0
-        self._next_id = at + 2
-        return self._ids[at : at + 2]
+    def _draw_id(self) -> bytes:
+        if not self._ids:
+            octets = os.urandom(2 * _IDS)
+            self._ids = [octets[at : at + 2] for at in range(0, 2 * _IDS, 2)]
+        return self._ids.pop()
 
     def _sweep(self) -> None:
         now = self._loop.time()

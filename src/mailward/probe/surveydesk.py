@@ -36,21 +36,22 @@ class Asker:
     """Of each step."""
     prefixes: tuple[str, ...]
     """What stands before the name in each step's question."""
+    longest_prefix = 0
+    """Characters."""
 
     def __init__(self, desk: "Desk", name: str) -> None:
         self.desk, self.name = desk, name
-        self.labels = desk.encode(name)
+        self.labels = desk.encode(name) if len(name) <= MAX_NAME_LENGTH - self.longest_prefix else None
         self.answers: list[Answer[Any] | None] = [None] * len(self.kinds)  # Any: of TXT, bytes
         self.missing = 0
         """How many answers, and what else, there must be before it is done."""
 
     def ask(self, step: int) -> None:
         self.missing += 1
-        labels = self.labels
-        if labels is None or len(self.name) + len(self.prefixes[step]) > MAX_NAME_LENGTH:
+        if self.labels is None:
             self.desk.spawn(self, self._look_up(step))
         else:
-            question = _PREFIXES[self.prefixes[step]] + labels + _ENDS[self.kinds[step]]
+            question = _PREFIXES[self.prefixes[step]] + self.labels + _ENDS[self.kinds[step]]
             self.desk.stream.ask(question, self, step)
 
     def take(self, step: int, wire: bytes, end: int, server: Server) -> None:

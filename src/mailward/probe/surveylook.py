@@ -40,6 +40,7 @@ class Look(Asker):
 
     kinds = ("MX", "TXT", "TXT", "A", "AAAA")
     prefixes = ("", "_mta-sts.", "_smtp._tls.", "mta-sts.", "mta-sts.")
+    longest_prefix = max(map(len, prefixes))
 
     def __init__(
         self,
