@@ -23,7 +23,7 @@ from mailward.store.models import (
     ServiceState,
     Trust,
 )
-from mailward.store.services import housekeeping, outbox
+from mailward.store.services import housekeeping, notifications, outbox
 from mailward.store.services.outbox import Claimed
 from mailward.worker import run
 from mailward.worker.handlers import HANDLERS, Failure, Failures, Handler
@@ -122,7 +122,7 @@ async def test_work_that_is_interrupted_is_given_back_at_once() -> None:
 
 
 def is_waited_for() -> bool:
-    return OutboxItem.objects.exists() or not ServiceState.objects.exists()
+    return OutboxItem.objects.exists() or not ServiceState.objects.filter(name=notifications.RELAY).exists()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -137,7 +137,8 @@ async def test_the_worker_does_what_is_due_until_it_is_told_to_stop() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     assert (
-        await in_store(lambda: ServiceState.objects.get(name="relay").detail) == "no mail relay is configured"
+        await in_store(lambda: ServiceState.objects.get(name=notifications.RELAY).detail)
+        == "no mail relay is configured"
     )
 
 

@@ -61,14 +61,14 @@ def serve(
     settings = load_settings(config, environment)
     environment["MAILWARD_DATA"] = str(settings.data_path)
     environment[SUPERVISOR_VARIABLE] = str(os.getpid())
-    with _locked(settings.data_path):
+    with locked(settings.data_path):
         _check_ports(_doors(settings))
         start_token = _prepare(environment)
         asyncio.run(_supervise(settings, environment, start_token))
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """The data folder, ours alone: made if needed, and refused while another instance has it."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,0 +1,84 @@
+"""`mailward database copy`: from the SQLite file of a data folder to the PostgreSQL database of the settings."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mailward.cli.children import set_up_django
+from mailward.cli.installation import ConfigOption, DataOption
+from mailward.cli.problem import Problem
+from mailward.cli.serve import locked
+from mailward.config import load_settings
+
+app = typer.Typer(
+    name="database",
+    help="The database of this installation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_SOURCE = "source"
+
+
+@app.callback()
+def group() -> None:
+    """The database of this installation."""
+
+
+@app.command("copy")
+def copy(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="The SQLite file; without it, that of the data folder.")
+    ] = None,
+) -> None:
+    """Copy everything from SQLite to the PostgreSQL database that the settings name; it must be empty.
+
+    Stop Mailward first. The SQLite file stays as it is.
+    """
+    if config is not None:
+        os.environ["MAILWARD_CONFIG"] = str(config.absolute())
+    if data is not None:
+        os.environ["MAILWARD_DATA"] = str(data.absolute())
+    settings = load_settings(config)
+    if not settings.database.name:
+        raise Problem("The settings name no PostgreSQL database to copy to: [database] name.")
+    path = (source or settings.sqlite_path).absolute()
+    if not path.exists():
+        raise Problem(f"There is no SQLite database {path}.")
+    with locked(settings.data_path):
+        set_up_django()
+        _copy(path)
+
+
+def _copy(path: Path) -> None:
+    from django.db import Error as DatabaseError
+    from django.db import connections
+    from django.db.migrations.recorder import MigrationRecorder
+
+    from mailward.cli.tables import make_tables, unusable
+    from mailward.store.copying import Incomplete, NotEmpty, copy_all
+
+    connections.databases[_SOURCE] = connections.databases["default"] | {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": path,
+        "OPTIONS": {"timeout": 5},
+    }
+    make_tables()
+    try:
+        there, here = (
+            set(MigrationRecorder(connections[name]).applied_migrations()) for name in (_SOURCE, "default")
+        )
+        if there != here:
+            raise Problem(f"{path} is of another version of Mailward. Start this one on it once, then copy.")
+        total = copy_all(_SOURCE, "default", lambda table, rows: typer.echo(f"{rows:>10}  {table}"))
+    except NotEmpty:
+        raise Problem("The PostgreSQL database is in use already: it has people or domains.") from None
+    except Incomplete as error:
+        raise Problem(f"Nothing was copied: {error}. Is something else writing?") from error
+    except DatabaseError as error:
+        raise unusable(error) from error
+    typer.echo(f"{total:>10}  rows copied. Start mailward serve with the same settings.")
