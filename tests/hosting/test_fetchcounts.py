@@ -131,6 +131,43 @@ async def test_the_last_counts_are_written_when_the_host_ends(
     assert database.total == 1
 
 
+async def test_clients_without_a_known_name_are_named_by_their_address(database: Database) -> None:
+    asked: list[str] = []
+
+    async def reverse_name(address: str) -> str:
+        asked.append(address)
+        return {"192.0.2.7": "mail-a.google.com.", "198.51.100.1": "host.example.test."}.get(address, "")
+
+    counter = FetchCounter(database.book, reverse_name)
+    for address in ("192.0.2.7", "192.0.2.8", "198.51.100.1"):
+        counter.count(HOST, "", address, 200)
+    counter.count(HOST, "curl/8", "192.0.2.9", 200)
+    await counter.flush()
+    counter.count(HOST, "", "192.0.2.7", 200)
+    await counter.flush()
+    found = [(count.fetcher, count.network, count.fetches) for count in database.booked]
+    assert sorted(found) == [
+        ("", "198.51.100.0/24", 1),
+        ("curl", "192.0.2.0/24", 1),
+        ("google", "192.0.2.0/24", 1),
+        ("google", "192.0.2.0/24", 2),
+    ]
+    assert asked == ["192.0.2.7", "198.51.100.1"]
+
+
+async def test_slow_dns_holds_no_count_back(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetchcounts, "_NAMING_SECONDS", 0.05)
+
+    async def never(_address: str) -> str:
+        await asyncio.sleep(60)
+        return ""
+
+    counter = FetchCounter(database.book, never)
+    counter.count(HOST, "", "192.0.2.7", 200)
+    await counter.flush()
+    assert database.total == 1
+
+
 NETWORKS = [
     ("192.0.2.77", "192.0.2.0/24"),
     ("::ffff:192.0.2.77", "192.0.2.0/24"),

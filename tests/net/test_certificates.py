@@ -131,6 +131,21 @@ async def test_a_handshake_has_a_deadline_and_counts_as_a_connection(data: Setti
         writer.close()
 
 
+async def test_a_hello_that_comes_octet_by_octet_is_answered(data: Settings) -> None:
+    async with serving(data) as server:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = trusting(data).wrap_bio(incoming, outgoing, server_hostname=HOST)
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for octet in outgoing.read():
+            writer.write(bytes([octet]))
+            await asyncio.sleep(0)
+        incoming.write(await reader.read(65536))
+        client.do_handshake()
+        writer.close()
+
+
 async def test_plain_http_on_the_tls_port_is_ended(data: Settings) -> None:
     async with serving(data) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

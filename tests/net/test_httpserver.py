@@ -14,6 +14,7 @@ from mailward.net.httpmessage import Finished, Handler, HttpLimits, Request, Res
 from mailward.net.httpreader import Arrived, Event, Refused, RequestReader
 from mailward.net.httpserver import Server, serve_http
 from mailward.net.httpservice import address_block
+from mailward.net.tlspipe import holds_record
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: Example.Test:8443\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -472,3 +473,19 @@ ON_UVLOOP = [
 @pytest.mark.parametrize("test", ON_UVLOOP, ids=[test.__name__ for test in ON_UVLOOP])
 def test_the_same_holds_on_uvloop(test: Callable[[], Coroutine[None, None, None]]) -> None:
     uvloop.run(test())
+
+
+RECORDS = [
+    (b"", False),
+    (b"\x16", False),
+    (b"\x16\x03\x01\x00\x02a", False),
+    (b"\x16\x03\x01\x00\x02ab", True),
+    (b"\x16\x03\x01\x00\x02ab\x16", True),
+    (b"\x16\x03\x01\xff\xff", True),  # larger than records are
+    (b"G", True),
+]
+
+
+@pytest.mark.parametrize("data, whole", RECORDS)
+def test_a_hello_is_waited_for_until_it_is_whole(data: bytes, whole: bool) -> None:
+    assert holds_record(data) == whole

@@ -6,16 +6,18 @@ last flush is lost when it is killed.
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from mailward.core.fetchers import read_user_agent
+from mailward.core.fetchers import fetcher_by_reverse_name, read_user_agent
 from mailward.hosting.snapshot import PREFIX
 from mailward.net import clock
 from mailward.store.services.fetches import FetchCount, book_fetches
@@ -29,6 +31,11 @@ MAX_WAITING = 200_000
 """So many wait for the database; beyond, nothing is kept."""
 MAX_WAITING_A_DOMAIN = 64
 """So many kept apart for one domain until they are written; what comes then is added without agent and network."""
+MAX_NETWORKS = 10_000
+"""So many networks' names are remembered."""
+MAX_NAMED_AT_ONCE = 50
+"""So many are asked for between two flushes; others stay unknown until they come again."""
+_NAMING_SECONDS = 10.0
 _BATCH = 500
 _AGENT = 80
 _SECONDS_A_DAY = 86_400
@@ -42,9 +49,16 @@ _Key = tuple[str, int, str, str, str, int]
 class FetchCounter:
     """Counts on the loop, writes in a thread of its own."""
 
-    def __init__(self, write: Callable[[Sequence[FetchCount]], int] = book_fetches) -> None:
-        self._write = write
+    def __init__(
+        self,
+        write: Callable[[Sequence[FetchCount]], int] = book_fetches,
+        reverse_name: Callable[[str], Awaitable[str]] | None = None,
+    ) -> None:
+        """`reverse_name` gives what an address is called (empty: nothing), for clients that say nothing of use."""
+        self._write, self._reverse_name = write, reverse_name
         self._seen: dict[_Seen, list[float]] = {}
+        self._addresses: dict[str, str] = {}
+        self._by_network: OrderedDict[str, str] = OrderedDict()
         self._waiting: dict[_Key, list[float]] = {}
         self._domains: dict[str, int] = {}
         self._dropped = 0
@@ -55,12 +69,15 @@ class FetchCounter:
         """One answered request; `peer` is the client's address."""
         now = clock.now().timestamp()
         day = int(now) // _SECONDS_A_DAY
-        key = (host, user_agent[:_AGENT], network_of(peer), status, day)
+        network = network_of(peer)
+        key = (host, user_agent[:_AGENT], network, status, day)
         entry = self._seen.get(key)
         if entry is None:
             if len(self._seen) >= MAX_COUNTED:
                 key = (host, "", "", status, day)
             entry = self._seen.setdefault(key, [0, now, now])
+            if network not in self._by_network and len(self._addresses) < MAX_NAMED_AT_ONCE:
+                self._addresses.setdefault(network, peer)
         entry[0] += 1
         entry[2] = now
 
@@ -76,9 +93,25 @@ class FetchCounter:
             self._thread.shutdown(wait=False)
 
     async def flush(self) -> None:
+        await self._name_networks()
         seen = self._take()
         if seen or self._waiting:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._flush, seen)
+
+    async def _name_networks(self) -> None:
+        """Ask what new networks are called: one address each, a bounded number, with a deadline for all."""
+        addresses, self._addresses = self._addresses, {}
+        if self._reverse_name is None or not addresses:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_NAMING_SECONDS), asyncio.TaskGroup() as group:
+                for network, address in addresses.items():
+                    group.create_task(self._name(network, address, self._reverse_name))
+
+    async def _name(self, network: str, address: str, reverse_name: Callable[[str], Awaitable[str]]) -> None:
+        self._by_network[network] = fetcher_by_reverse_name(await reverse_name(address))
+        if len(self._by_network) > MAX_NETWORKS:
+            self._by_network.popitem(last=False)
 
     def _take(self) -> dict[_Seen, list[float]]:
         seen, self._seen = self._seen, {}
@@ -89,6 +122,7 @@ class FetchCounter:
     def _flush(self, seen: dict[_Seen, list[float]]) -> None:
         for (host, user_agent, network, status, day), entry in seen.items():
             fetcher, agent = _read_agent(user_agent)
+            fetcher = fetcher or self._by_network.get(network, "")
             self._wait((host.removeprefix(PREFIX), day, fetcher, agent, network, status), entry)
         try:
             self._book()

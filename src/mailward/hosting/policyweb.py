@@ -9,7 +9,7 @@ import functools
 import ipaddress
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from mailward.config import Settings
 from mailward.hosting.certificates import IssuedCertificates
@@ -30,6 +30,7 @@ from mailward.net.httpserver import (
     refusal,
     serve_http,
 )
+from mailward.net.resolver import make_resolver
 from mailward.net.sealing import load_keyring
 
 _log = logging.getLogger("mailward.hosting")
@@ -180,6 +181,21 @@ def _log_request(peer: str, host: str, method: str, path: str, status: int, seco
             "ms": round(seconds * 1000, 2),
         },
     )
+
+
+def make_reverse_lookup(settings: Settings) -> Callable[[str], Awaitable[str]]:
+    resolver = make_resolver(settings.dns)
+
+    async def reverse_name(address: str) -> str:
+        """The first name of an address (PTR), as its owner claims; empty: none."""
+        try:
+            question = ipaddress.ip_address(address.partition("%")[0]).reverse_pointer
+        except ValueError:
+            return ""
+        records = (await resolver.lookup(question, "PTR")).records
+        return records[0] if records else ""
+
+    return reverse_name
 
 
 def make_proxy_test(networks: Sequence[str]) -> Callable[[str], bool]:

@@ -18,7 +18,7 @@ from mailward.net import clock
 from mailward.net.httpmessage import Finished, Request, Response, refusal, serialise_response
 from mailward.net.httpreader import Arrived, Arriving, Event, Refused, RequestReader
 from mailward.net.httpservice import Service, address_block
-from mailward.net.tlspipe import TlsPipe
+from mailward.net.tlspipe import TlsPipe, holds_record
 
 _log = logging.getLogger("mailward.http")
 
@@ -41,7 +41,9 @@ class HttpConnection(asyncio.Protocol):
     def __init__(self, service: Service) -> None:
         self._service, self._limits = service, service.limits
         self._loop = asyncio.get_running_loop()
-        self._tls = TlsPipe(service.tls) if service.tls else None
+        self._tls: TlsPipe | None = None
+        self._early = b""
+        """What there is of the client's hello: OpenSSL, which takes 40 KiB a connection, is given it whole."""
         self._queue: deque[Event] = deque()
         self._reader: RequestReader | None = None
         self._wait = Wait.HANDSHAKE
@@ -73,7 +75,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes)
-        if self._tls or self._proxy_header is not None:
+        if self._service.tls or self._proxy_header is not None:
             self._expect(Wait.HANDSHAKE, self._limits.handshake_seconds)
         else:
             self._expect(Wait.HEAD, self._limits.head_seconds)
@@ -85,9 +87,15 @@ class HttpConnection(asyncio.Protocol):
             data = self._read_proxy_header(self._proxy_header + data)
             if not data:
                 return
-        if self._tls is None:
+        if self._service.tls is None:
             self._take(data)
             return
+        if self._tls is None:
+            data = self._early + data
+            if not holds_record(data):
+                self._early = data
+                return
+            self._early, self._tls = b"", TlsPipe(self._service.tls)
         try:
             plain = self._tls.receive(data)
         except ssl.SSLError as error:
@@ -121,7 +129,7 @@ class HttpConnection(asyncio.Protocol):
                 self._wait = Wait.CLOSED
                 self._transport.abort()
                 return b""
-        if self._tls is None:
+        if self._service.tls is None:
             self._expect(Wait.HEAD, self._limits.head_seconds)
         return data[header.size :]
 

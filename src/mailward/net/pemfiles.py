@@ -49,10 +49,7 @@ class PemUnusable(Exception):
 def read_pem(path: Path) -> tuple[PemFile, bytes]:
     """With the octets that it was read from. Raises PemUnusable."""
     try:
-        with path.open("rb") as file:
-            pem = file.read(MAX_FILE_BYTES + 1)
-        if len(pem) > MAX_FILE_BYTES:
-            raise PemUnusable(f"larger than {MAX_FILE_BYTES} bytes")
+        pem = _read_octets(path)
         leaf = x509.load_pem_x509_certificates(pem)[0]
         # TypeError: the key is encrypted
         key = serialization.load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
@@ -67,6 +64,14 @@ def read_pem(path: Path) -> tuple[PemFile, bytes]:
         raise PemUnusable("the certificate names no DNS name (subjectAltName)")
     until = leaf.not_valid_after_utc.timestamp()
     return PemFile(names, leaf.not_valid_before_utc.timestamp(), until), pem
+
+
+def _read_octets(path: Path) -> bytes:
+    with path.open("rb") as file:
+        pem = file.read(MAX_FILE_BYTES + 1)
+    if len(pem) > MAX_FILE_BYTES:
+        raise PemUnusable(f"larger than {MAX_FILE_BYTES} bytes")
+    return pem
 
 
 def _names(leaf: x509.Certificate) -> tuple[str, ...]:
@@ -132,6 +137,9 @@ class PemSource:
         try:
             # the stamp first: what is written meanwhile is a new version at the next look
             version = path, _stamp(path)
+            held = self._index.files.get(path)
+            if held is not None and held[1] == version[1]:
+                return _read_octets(Path(path)), version  # its names and its key were looked at
             file, pem = read_pem(Path(path))
         except (OSError, PemUnusable) as error:
             _log.error("certificate-unusable", extra={"file": path, "reason": error})

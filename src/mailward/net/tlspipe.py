@@ -12,6 +12,8 @@ from typing import Any
 _READ = 16 * 1024
 """A record holds no more (RFC 8446 section 5.1)."""
 
+_HANDSHAKE = 22
+_RECORD_HEADER = 5
 
 ServerNameCallback = Callable[[ssl.SSLObject, Any, ssl.SSLContext], int | None]
 """The name is `str | None`; typeshed forgets the None, hence Any."""
@@ -36,6 +38,18 @@ def record_server_names(context: ssl.SSLContext) -> None:
         return decide(connection, name, first) if decide is not None else None
 
     context.sni_callback = record
+
+
+def holds_record(data: bytes) -> bool:
+    """Whether `data` has a whole record of a handshake (RFC 8446 section 5.1), or none can come of it."""
+    if not data:
+        return False
+    if data[0] != _HANDSHAKE:
+        return True
+    if len(data) < _RECORD_HEADER:
+        return False
+    size = int.from_bytes(data[3:5], "big")
+    return size > _READ or len(data) >= _RECORD_HEADER + size
 
 
 class TlsPipe:
