@@ -224,6 +224,8 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """How domains are looked at from outside, again and again."""
 
     enabled: bool = True
+    from_here: bool = True
+    """Whether this machine's worker looks at domains; off where another node on the same database does."""
     minutes: Positive = 60
     """How often each domain's DNS and policy host are looked at, give or take a tenth."""
     smtp_hours: Positive = 24

@@ -15,7 +15,16 @@ from tests.fakes.relay import FakeRelay
 from mailward.config import Dns, Settings, Watch
 from mailward.core.watch.keeping import unpack_session
 from mailward.net import clock
-from mailward.store.models import AskedCheck, AskedLook, Domain, MxLook, Organisation, ProbeSlot, User
+from mailward.store.models import (
+    AskedCheck,
+    AskedLook,
+    Domain,
+    MxLook,
+    Organisation,
+    OutboxItem,
+    ProbeSlot,
+    User,
+)
 from mailward.store.models import Watch as WatchRow
 from mailward.store.services import mxlooks, watching
 from mailward.worker import run_once
@@ -211,3 +220,15 @@ def test_our_own_address_is_not_observed_and_no_fault(
     assert row.current is not None
     assert not [code for code, _, about in row.current.findings if about == MX]
     assert dials(server) == 0
+
+
+def test_a_machine_without_a_way_out_leaves_the_looking_to_another_node(
+    dns: FakeDns, settings: Settings, organisation: Organisation, server: FakeMailServer
+) -> None:
+    domain = add(dns, organisation, "one.test")
+    work(changed(settings, from_here=False))
+    assert dials(server) == 0
+    assert OutboxItem.objects.get(kind="watch").key == str(domain.pk)
+    work(settings)  # the other node
+    assert dials(server) == 1
+    assert WatchRow.objects.get().checked_at is not None

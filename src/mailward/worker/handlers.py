@@ -44,6 +44,8 @@ class Handler:
     longest_wait: timedelta = outbox.MAX_RETRY
     lanes: int = 1
     """So many batches of it at a time: one that waits for a slow server does not hold up the others."""
+    is_look: bool = False
+    """Whether it looks at the servers of others: [watch] from_here says whether this machine does."""
 
 
 async def assess(settings: Settings, items: Sequence[Claimed]) -> Failures:
@@ -226,8 +228,8 @@ HANDLERS = (
     Handler("dns-update", dns_update, batch=10, lease=timedelta(minutes=5), lanes=2),
     Handler("orphans", orphans, batch=1),
     # four minutes for the MX hosts of a domain, and as long for what began late
-    Handler("watch", watch, batch=25, lease=timedelta(minutes=15), lanes=6),
-    Handler("look", look, batch=10, lease=timedelta(minutes=15), lanes=2),
+    Handler("watch", watch, batch=25, lease=timedelta(minutes=15), lanes=6, is_look=True),
+    Handler("look", look, batch=10, lease=timedelta(minutes=15), lanes=2, is_look=True),
     # 20 seconds of rounds, 30 with an order, and a request at its deadline; one that was killed is soon followed
     Handler("certificate", certificate, batch=4, lease=timedelta(minutes=2), lanes=8),
     Handler("rejudge", rejudge, batch=1, lease=timedelta(minutes=30)),

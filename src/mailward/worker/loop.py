@@ -44,16 +44,21 @@ async def run(settings: Settings) -> None:
 async def run_once(settings: Settings) -> None:
     """Do all work that is due, and what follows from it at once. For tests, and for one pass by hand."""
     for _ in range(_MOST_ROUNDS):
-        done = [await work_once(settings, handler) for handler in HANDLERS]
+        done = [await work_once(settings, handler) for handler in _handlers(settings)]
         if not any(done):
             return
+
+
+def _handlers(settings: Settings) -> Sequence[Handler]:
+    """Of the work that this machine does; the rest waits for another node."""
+    return [handler for handler in HANDLERS if settings.watch.from_here or not handler.is_look]
 
 
 async def _run_all(settings: Settings, stopping: asyncio.Event) -> None:
     clocks = ClockCheck()
     async with asyncio.TaskGroup() as group:
         group.create_task(_keep_time(settings, clocks, stopping))
-        for handler in HANDLERS:
+        for handler in _handlers(settings):
             for _ in range(handler.lanes):
                 group.create_task(_work(settings, handler, clocks, stopping))
 

@@ -59,7 +59,7 @@ async def watch(settings: Settings) -> None:
 
 
 async def introduce(settings: Settings) -> None:
-    if settings.watch.enabled:
+    if settings.watch.enabled and settings.watch.from_here:
         await check_introduction(settings)
 
 
