@@ -147,6 +147,18 @@ def test_where_nothing_was_observed_it_exits_3_and_accuses_nobody(lab: Lab) -> N
     assert "Grade" not in result.output
 
 
+def test_an_address_has_so_many_connections_an_hour_over_all_runs(lab: Lab) -> None:
+    """Three to the policy host and one to the MX host, which are one address here."""
+    assert lab.check("--probes-per-hour", "4").exit_code == 0
+    before = len(lab.mail.commands)
+    result = lab.check("--probes-per-hour", "4")
+    assert result.exit_code == 3
+    assert f"{MX} at 127.0.0.1: not asked: it has had its 4 connections for this hour" in result.output
+    assert "The policy host could not be observed." in " ".join(result.output.split())
+    assert len(lab.mail.commands) == before
+    assert lab.check().exit_code == 0, "600 are the most"
+
+
 def test_one_line_for_monitoring(lab: Lab) -> None:
     lab.mail.context = lab.context("self-signed", MX)
     result = lab.check("--nagios")

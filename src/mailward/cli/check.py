@@ -26,7 +26,7 @@ from mailward.core.check.verdict import Outcome
 from mailward.core.explain.explanation import Severity
 from mailward.core.mtasts.policy import MAX_POLICY_BYTES, Level, Mode, lint_policy
 from mailward.core.names import Domain, InvalidName, check_ldh, parse_domain
-from mailward.net.guard import Guard
+from mailward.net.guard import OWN_ADDRESS, Guard
 from mailward.net.quota import FileQuota, state_file
 from mailward.net.resolver import Resolver
 from mailward.net.tlsdial import TlsFailed, check_authorities
@@ -184,6 +184,8 @@ def check(
         for report, status in zip(judged, statuses, strict=True):
             typer.echo(_present(report, status, as_json=as_json, one_line=one_line, brief=brief))
     _keep(history, judged)
+    if any(OWN_ADDRESS in each.reason for report in judged for each in report.unobserved):
+        typer.echo("mailward: this machine's own addresses were not looked at; --allow-own does it", err=True)
     raise typer.Exit(next(status for status in _WORST if status in statuses))
 
 

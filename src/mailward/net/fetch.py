@@ -123,7 +123,7 @@ async def fetch_policy(
         async with asyncio.timeout(total_seconds):
             addresses = _vet(host, await resolver.addresses(host), guard, port)
             if quota is not None:
-                addresses = await _within(host, addresses, guard, quota)
+                addresses = await _within(host, addresses, port, guard, quota)
             way = _Way(make_tls_context(ca_file), port, connect_seconds)
             return await _fetch_from(host, addresses, way, started)
     except TimeoutError as error:
@@ -176,11 +176,11 @@ def _vet(host: str, answer: Answer[str], guard: Guard, port: int) -> list[str]:
     return allowed
 
 
-async def _within(host: str, addresses: list[str], guard: Guard, quota: Quota) -> list[str]:
+async def _within(host: str, addresses: list[str], port: int, guard: Guard, quota: Quota) -> list[str]:
     """Those that may have one more connection. Raises FetchError where none may."""
     free, full = [], ""
     for address in addresses:
-        if guard.is_own(address) or not (reason := await quota.take(address, 1)):
+        if guard.is_served_here(address, port) or not (reason := await quota.take(address, 1)):
             free.append(address)
         else:
             full = reason

@@ -14,6 +14,7 @@ from mailward import config
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+OWN_ADDRESS = "an address of our own"
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
 
 
@@ -56,7 +57,7 @@ class Guard:
             and port not in self.open_ports
             and self.is_own(address)
         ):
-            raise OwnAddressRefused(f"{address} is an address of our own, which is not connected to")
+            raise OwnAddressRefused(f"{address} is {OWN_ADDRESS}, which is not connected to")
 
     def allows(self, address: str, port: int | None = None) -> bool:
         try:
@@ -64,6 +65,10 @@ class Guard:
         except AddressRefused:
             return False
         return True
+
+    def is_served_here(self, address: str, port: int) -> bool:
+        """Whether it is we who serve everybody there: nobody else is bothered by looking."""
+        return port in self.open_ports and self.is_own(address)
 
     def is_own(self, address: str) -> bool:
         """Whether the IP address leads to this machine, or is one of `own`."""

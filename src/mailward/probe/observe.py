@@ -166,7 +166,7 @@ class Observer:
         return PolicyHost(v4, v6, tuple(fetches), caa, await self._fetch_as_others(domain, fetches))
 
     async def _fetch_within_quota(self, domain: Domain, address: str) -> Fetch:
-        if self._quota is None or self._guard.is_own(address):
+        if self._quota is None or self._guard.is_served_here(address, self._ways.https_port):
             return await self._fetch(domain, address)
         # all at once: half of what is to be seen would look like a change
         full = await self._quota.take(address, CONNECTIONS_A_POLICY_ADDRESS)

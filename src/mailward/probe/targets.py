@@ -77,7 +77,11 @@ async def _answers(
     if not usable:
         return (None, str(refusal)) if isinstance(refusal, OwnAddressRefused) else (False, NOWHERE)
     for address in usable[:MAX_ADDRESSES]:
-        if quota is not None and not guard.is_own(address) and (full := await quota.take(address, 1)):
+        if (
+            quota is not None
+            and not guard.is_served_here(address, port)
+            and (full := await quota.take(address, 1))
+        ):
             reason = f"{address}: {full}"
             continue
         try:
