@@ -17,7 +17,7 @@ from mailward.net.httpserver import Request
 from mailward.net.sealing import load_keyring, make_key, write_key_file
 from mailward.store.aio import in_store
 from mailward.store.models import AcmeOrder, Certificate, Domain
-from mailward.store.queries.certificates import key_authorization_of
+from mailward.store.queries.certificates import Served, certificates_after, key_authorization_of
 from mailward.store.services.resealing import reseal
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -202,3 +202,30 @@ async def test_a_damaged_file_is_filled_again_from_the_database(
     assert node.load("mta-sts.example.test") is not None
     node.close()
     assert (tmp_path / "node.sqlite3.damaged").exists() is bool(damage)
+
+
+async def test_what_a_node_did_not_get_it_gets_at_the_next_look(
+    bed: Bed, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory])
+        bed.publish(domain)
+        await bed.work(domain)
+    node = IssuedCertificates(tmp_path / "node.sqlite3", load_keyring(bed.settings))
+    calls = []
+
+    def once(sequence: int, limit: int) -> list[Served]:
+        calls.append(sequence)
+        if len(calls) == 2:
+            raise OperationalError("gone in the middle")
+        return certificates_after(sequence, limit)
+
+    monkeypatch.setattr("mailward.hosting.certificates.certificates_after", once)
+    await node.refresh()
+    # the first part is there, the rest comes
+    assert node.version_for("mta-sts.example.test") is not None
+    await node.refresh()
+    assert calls == [0, 1, 1]
+    await node.refresh()
+    assert calls == [0, 1, 1]
+    node.close()

@@ -57,6 +57,7 @@ class IssuedCertificates:
                 path.with_name(path.name + ending).unlink(missing_ok=True)
             self._file, self._versions = _read(path)
         self._seen = max(self._versions.values(), default=0)
+        self._latest: int | None = None
         self._reconciled_at = float("-inf")
         self._database_ok = True
         # one thread: Django keeps a connection for each, and the file is written there
@@ -96,7 +97,7 @@ class IssuedCertificates:
 
     async def refresh(self) -> None:
         try:
-            changes = await asyncio.get_running_loop().run_in_executor(self._thread, self._fetch)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._fetch)
         except DatabaseError as error:
             if self._database_ok:
                 _log.error(
@@ -109,11 +110,6 @@ class IssuedCertificates:
             _log.error("certificates-not-saved", extra={"file": self._path, "reason": error})
             return
         self._database_ok = True
-        for host, sequence in changes:
-            if sequence is None:
-                self._versions.pop(host, None)
-            else:
-                self._versions[host] = sequence
 
     def close(self) -> None:
         self._thread.submit(self._close_connections)
@@ -125,31 +121,36 @@ class IssuedCertificates:
         if self._written is not None:
             self._written.close()
 
-    def _fetch(self) -> list[tuple[str, int | None]]:
-        """Bring the file up to date; what has changed. Runs in the thread."""
+    def _fetch(self) -> None:
+        """Bring the file up to date, and after each step of it what is in memory. Runs in the thread."""
         try:
-            changes: list[tuple[str, int | None]] = []
             if clock.monotonic() - self._reconciled_at >= RECONCILE_SECONDS:
-                changes += self._reconcile()
-            if certificate_sequence() != self._seen:
-                while rows := certificates_after(self._seen, _ROWS):
-                    self._write(rows)
-                    changes += [(row.host, row.sequence) for row in rows]
-                    self._seen = rows[-1].sequence
+                self._reconcile()
+            latest = certificate_sequence()
+            if latest == self._latest:
+                return
+            while rows := certificates_after(self._seen, _ROWS):
+                self._write(rows)
+                # single steps of a dict: the loop sees one or the other
+                for row in rows:
+                    self._versions[row.host] = row.sequence
+                self._seen = rows[-1].sequence
+            self._latest = latest
         except DatabaseError:
             connection.close()  # the next try starts afresh
             raise
-        return changes
 
-    def _reconcile(self) -> list[tuple[str, int | None]]:
+    def _reconcile(self) -> None:
         wanted = served_sequences()
-        gone = [host for host, sequence in dict(self._versions).items() if wanted.get(host, 0) < sequence]
+        gone = [host for host, sequence in self._versions.items() if wanted.get(host, 0) < sequence]
         if gone:
             self._write_many("DELETE FROM certificates WHERE host = ?", [(host,) for host in gone])
+            for host in gone:
+                del self._versions[host]
+        if gone or wanted.keys() - self._versions.keys():
             # a restored database may hold what was there before
-            self._seen = 0
+            self._seen, self._latest = 0, None
         self._reconciled_at = clock.monotonic()
-        return [(host, None) for host in gone]
 
     def _write(self, rows: Sequence[Served]) -> None:
         self._write_many(
