@@ -69,3 +69,30 @@ def test_a_new_key_is_printed_and_rotation_keeps_the_one_before(data: Path) -> N
     assert after[1:] == before
     assert after[0] not in before
     assert stat.S_IMODE((data / "key").stat().st_mode) == 0o600
+
+
+_SEALED = """
+from pathlib import Path
+from mailward.config import load_settings
+from mailward.net.sealing import load_keyring
+from mailward.store.models import AcmeAccount
+ring = load_keyring(load_settings())
+AcmeAccount.objects.create(directory="d", key=ring.seal(b"k", "account d"))
+"""
+
+
+def test_a_node_with_another_key_does_not_start_and_says_what_to_do(data: Path) -> None:
+    made = run(data, "-c", f"import django; django.setup()\n{_SEALED}")
+    assert made.returncode == 0, made.stderr
+    assert run(data, "-m", "mailward", "_prepare").returncode == 0
+    other = run(data, "-m", "mailward", "key", "new").stdout.strip()
+    refused = run(data, "-m", "mailward", "_prepare", MAILWARD_KEY=other)
+    assert refused.returncode != 0
+    assert "sealed by a key that is not here" in refused.stderr
+    assert other not in refused.stderr
+    assert run(data, "-m", "mailward", "key", "forget").stdout == "0 private keys forgotten.\n"
+    assert (
+        run(data, "-m", "mailward", "key", "forget", MAILWARD_KEY=other).stdout
+        == "1 private key forgotten.\n"
+    )
+    assert run(data, "-m", "mailward", "_prepare", MAILWARD_KEY=other).returncode == 0

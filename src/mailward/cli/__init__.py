@@ -47,6 +47,7 @@ COMMANDS = {
     "certificates": Command("certificates", "Tell how the certificates of all domains stand."),
     "database copy": Command("database", "Copy everything from SQLite to PostgreSQL.", is_group=True),
     "key new": Command("key", "Print a new key to seal private keys with.", is_group=True),
+    "key forget": Command("key", "Remove what no key opens any more.", is_group=True),
     "key rotate": Command("key", "Seal all private keys anew, with a new key.", is_group=True),
     "sender run": Command("sender", "Answer Postfix: the policy server of the sending side.", is_group=True),
     "sender explain": Command(

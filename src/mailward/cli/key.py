@@ -1,4 +1,4 @@
-"""`mailward key new` and `mailward key rotate`: the key that seals private keys in the database."""
+"""`mailward key new`, `rotate` and `forget`: the key that seals private keys in the database."""
 
 from pathlib import Path
 
@@ -45,6 +45,19 @@ def rotate(config: ConfigOption = None, data: DataOption = None) -> None:
             f"A private key in the database cannot be opened: {error}. Nothing was lost."
         ) from error
     typer.echo(f"{count} private key{'' if count == 1 else 's'} sealed anew.")
+
+
+@app.command()
+def forget(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Remove certificates and accounts whose private keys no key opens any more: they are ordered anew.
+
+    Only where the key is lost for good.
+    """
+    open_installation(config, data)
+    from mailward.store.services.resealing import forget_unopenable
+
+    count = forget_unopenable(load_keyring(load_settings(config)))
+    typer.echo(f"{count} private key{'' if count == 1 else 's'} forgotten.")
 
 
 def _put_first(path: Path) -> None:

@@ -13,8 +13,9 @@ from mailward.cli.tables import make_tables, unusable
 from mailward.config import Settings
 from mailward.net.authority import AuthorityUnusable, load_authority
 from mailward.net.certificates import authority_folder
-from mailward.net.sealing import load_keyring
+from mailward.net.sealing import Unopenable, load_keyring
 from mailward.store.services.accounts import first_administrator_link
+from mailward.store.services.resealing import open_one
 from mailward.web.console import gather_static
 
 
@@ -26,10 +27,7 @@ def prepare(settings: Settings) -> str:
     except DatabaseError as error:
         raise unusable(error) from error
     # before anybody seals or opens: policy host and worker start at the same moment
-    try:
-        load_keyring(settings)
-    except OSError as error:
-        raise Problem(f"The key that seals private keys cannot be read: {error}.") from error
+    _check_key(settings)
     # before the console starts: it looks once which files there are
     gather_static(settings.data_path / "static")
     if settings.has_development_ca:
@@ -38,3 +36,18 @@ def prepare(settings: Settings) -> str:
         except AuthorityUnusable as error:
             raise Problem(str(error)) from error
     return json.dumps({"start_token": token})
+
+
+def _check_key(settings: Settings) -> None:
+    """A node with a key of its own would neither serve nor renew what the others have ordered."""
+    try:
+        keyring = load_keyring(settings)
+    except OSError as error:
+        raise Problem(f"The key that seals private keys cannot be read: {error}.") from error
+    try:
+        open_one(keyring)
+    except Unopenable as error:
+        raise Problem(
+            f"The private keys in the database do not open: {error}. Give this node the key of the others or of the "
+            "backup (MAILWARD_KEY_FILE, or key in the data folder). Where it is lost: mailward key forget"
+        ) from error

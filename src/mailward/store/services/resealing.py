@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from django.db import transaction
 
-from mailward.net.sealing import Keyring, sealed_by
+from mailward.net import clock
+from mailward.net.sealing import Keyring, Unopenable, sealed_by
 from mailward.store.models import AcmeAccount, AcmeOrder, Certificate, DnsZone
 from mailward.store.services.certificates import account_purpose, key_purpose, next_sequence
 from mailward.store.services.dnsupdates import zone_purpose
@@ -39,6 +40,40 @@ def _purpose(row: AcmeAccount | AcmeOrder | Certificate | DnsZone) -> str:
             return zone_purpose(row.organisation_id, row.zone)
         case _:
             return key_purpose(row.host)
+
+
+def open_one(keyring: Keyring) -> None:
+    """Raises Unopenable where what was sealed last does not open."""
+    certificate = Certificate.objects.order_by("-sequence").first()
+    if certificate is not None:
+        keyring.open(bytes(certificate.key), key_purpose(certificate.host))
+        return
+    account = AcmeAccount.objects.order_by("-pk").first()
+    if account is not None:
+        keyring.open(bytes(account.key), account_purpose(account.directory))
+
+
+@transaction.atomic
+def forget_unopenable(keyring: Keyring) -> int:
+    """Remove the certificates, orders and accounts whose keys do not open: they are had anew. Returns how many."""
+    count = 0
+    for model in (Certificate, AcmeOrder, AcmeAccount):
+        lost = [row.pk for row in model.objects.all() if not _opens(keyring, row)]
+        for start in range(0, len(lost), _ROWS):
+            model.objects.filter(pk__in=lost[start : start + _ROWS]).delete()
+        count += len(lost)
+    now = clock.now()
+    CertificateCare.objects.filter(current=None).update(due_at=now, waiting_since=now)
+    return count
+
+
+def _opens(keyring: Keyring, row: AcmeAccount | Certificate | AcmeOrder) -> bool:
+    purpose = account_purpose(row.directory) if isinstance(row, AcmeAccount) else key_purpose(row.host)
+    try:
+        keyring.open(bytes(row.key), purpose)
+    except Unopenable:
+        return False
+    return True
 
 
 def _sealed_otherwise(
