@@ -6,7 +6,7 @@ from django.db import transaction
 
 from mailward.net import clock
 from mailward.net.sealing import Keyring, Unopenable, sealed_by
-from mailward.store.models import AcmeAccount, AcmeOrder, Certificate, DnsZone
+from mailward.store.models import AcmeAccount, AcmeOrder, Certificate, CertificateCare, DnsZone
 from mailward.store.services.certificates import account_purpose, key_purpose, next_sequence
 from mailward.store.services.dnsupdates import zone_purpose
 
@@ -55,9 +55,11 @@ def open_one(keyring: Keyring) -> None:
 
 @transaction.atomic
 def forget_unopenable(keyring: Keyring) -> int:
-    """Remove the certificates, orders and accounts whose keys do not open: they are had anew. Returns how many."""
+    """Remove what has a key that does not open: certificates, orders and accounts, which are had anew, and the
+    access to customers' own DNS servers, which they enter again. Returns how many.
+    """
     count = 0
-    for model in (Certificate, AcmeOrder, AcmeAccount):
+    for model in (Certificate, AcmeOrder, AcmeAccount, DnsZone):
         lost = [row.pk for row in model.objects.all() if not _opens(keyring, row)]
         for start in range(0, len(lost), _ROWS):
             model.objects.filter(pk__in=lost[start : start + _ROWS]).delete()
@@ -67,10 +69,9 @@ def forget_unopenable(keyring: Keyring) -> int:
     return count
 
 
-def _opens(keyring: Keyring, row: AcmeAccount | Certificate | AcmeOrder) -> bool:
-    purpose = account_purpose(row.directory) if isinstance(row, AcmeAccount) else key_purpose(row.host)
+def _opens(keyring: Keyring, row: AcmeAccount | AcmeOrder | Certificate | DnsZone) -> bool:
     try:
-        keyring.open(bytes(row.key), purpose)
+        keyring.open(bytes(row.key), _purpose(row))
     except Unopenable:
         return False
     return True
