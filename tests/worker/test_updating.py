@@ -174,7 +174,9 @@ def test_the_page_seals_the_secret_and_tells_what_is_wrong(alice: Client) -> Non
         ("secret", "short", "base64"),
         ("zone", "no zone", "This is no zone"),
     ):
-        assert complaint in alice.post(address, given | {field: wrong}).content.decode()
+        refused = alice.post(address, given | {field: wrong}).content.decode()
+        assert complaint in refused
+        assert SECRET not in refused
 
 
 def test_a_new_key_seals_the_secrets_of_zones_too(domain: Domain) -> None:

@@ -34,7 +34,10 @@ class ZoneForm(forms.Form):
     key_name = forms.CharField(label="Name of the key", max_length=253)
     algorithm = forms.ChoiceField(label="Algorithm", choices=[(name, name) for name in ALGORITHMS])
     secret = forms.CharField(
-        label="Secret", max_length=1000, help_text="In base64. It is kept sealed and not shown again."
+        label="Secret",
+        max_length=1000,
+        help_text="In base64. It is kept sealed and not shown again.",
+        widget=forms.PasswordInput({"autocomplete": "off"}),
     )
     is_forced = forms.BooleanField(label="Replace records that Mailward did not write", required=False)
 
