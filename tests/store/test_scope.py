@@ -14,7 +14,7 @@ QUERIES = (
     "asked_looks",
     "version_steps", "domain_events", "mx_changes", "leavings", "mx_follows", "notices",
     "rollouts", "profiles", "profile_members", "profile_changes", "profile_change_domains", "domain_imports",
-    "import_rows",
+    "import_rows", "dns_zones", "dns_written",
 )  # fmt: skip
 
 
