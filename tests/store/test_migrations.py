@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
@@ -48,3 +49,8 @@ def test_problems_of_before_watching_are_those_of_reports() -> None:
     )
     touched = ProblemDomain.objects.get()
     assert (touched.is_reported, touched.is_checked) == (True, False)
+
+
+def test_the_migrations_make_what_the_models_say() -> None:
+    # raises SystemExit with what is missing
+    call_command("makemigrations", check=True, dry_run=True, verbosity=1)
