@@ -237,3 +237,8 @@ def test_of_many_pages_the_first_and_the_last_are_one_click_away(alice: Client, 
     assert [label for _, label in links[1]] == ["Next", "Last"]
     assert links[3] == [("?", "First"), ("?page=2", "Previous"), ("?page=4", "Next"), ("?page=5", "Last")]
     assert [label for _, label in links[5]] == ["First", "Previous"]
+
+
+@pytest.mark.parametrize("query", ["/?q=%00a", "/records/?names=%00"])
+def test_a_search_for_what_no_text_holds_finds_nothing(alice: Client, query: str) -> None:
+    assert alice.get(reverse("domain-list").rstrip("/") + query).status_code == 200

@@ -8,6 +8,8 @@ from django.http import HttpRequest
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _MAX_ID = 2**63 - 1
+MOST_SEARCHED = 253
+"""Characters of a search among domains: no name is longer."""
 FIRST_DAY = date(2015, 1, 1)
 """Before MTA-STS and TLSRPT."""
 
@@ -22,6 +24,7 @@ def read_number(request: HttpRequest, name: str, *, most: int = _MAX_ID) -> int 
 
 
 def read_text(request: HttpRequest, name: str, size: int) -> str:
+    # PostgreSQL's texts hold no NUL
     return request.GET.get(name, "").replace("\0", "").strip()[:size]
 
 

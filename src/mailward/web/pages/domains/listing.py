@@ -7,6 +7,7 @@ from django.shortcuts import render
 
 from mailward.store.queries.domains import SESSION_DAYS, Show, list_domains
 from mailward.web.access import ScopedRequest, reader_page
+from mailward.web.querystring import MOST_SEARCHED, read_text
 
 _SHOWN = (
     (Show.ALL, "All"),
@@ -18,7 +19,7 @@ _SHOWN = (
 
 @reader_page
 def domain_list(request: ScopedRequest) -> HttpResponse:
-    search = request.GET.get("q", "").strip()
+    search = read_text(request, "q", MOST_SEARCHED)
     show, number = Show.ALL, 1
     with suppress(ValueError):
         show = Show(request.GET.get("show", Show.ALL))

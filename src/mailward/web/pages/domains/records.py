@@ -17,6 +17,7 @@ from mailward.monitor.writing import Form, Line, write
 from mailward.store.models import Domain
 from mailward.web.access import ScopedRequest, reader_page
 from mailward.web.download import attachment
+from mailward.web.querystring import read_text
 from mailward.worker.publishing import lines_of
 
 SHOWN_DOMAINS = 1_000
@@ -27,7 +28,12 @@ _TYPES = {Form.ZONE: ("text/dns", "zone"), Form.CSV: ("text/csv", "csv"), Form.T
 
 @reader_page
 def domain_records(request: ScopedRequest) -> HttpResponse:
-    words = request.GET.get("names", "").lower().replace(",", " ").split()[:_MAX_WORDS]
+    words = (
+        read_text(request, "names", _MAX_WORDS * (_MAX_WORD + 1))
+        .lower()
+        .replace(",", " ")
+        .split()[:_MAX_WORDS]
+    )
     only_open = request.GET.get("only") == "open"
     domains = _choose(request.scope.domains(), words)
     wanted = request.GET.get("form", "")

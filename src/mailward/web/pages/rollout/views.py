@@ -20,6 +20,7 @@ from mailward.store.services.policies import ChangedMeanwhile, ChangeRefused
 from mailward.web.access import ScopedRequest, find_domain, reader_page, writer_page
 from mailward.web.live import change_facts_for
 from mailward.web.pages.rollout.forms import ChoiceForm, PromoteForm
+from mailward.web.querystring import MOST_SEARCHED, read_text
 
 BADGES = {
     State.NO_POLICY: "unknown",
@@ -36,7 +37,7 @@ _SHOWN_REFUSED = 20
 
 @reader_page
 def rollout_list(request: ScopedRequest) -> HttpResponse:
-    search, number, state = request.GET.get("q", "").strip(), 1, None
+    search, number, state = read_text(request, "q", MOST_SEARCHED), 1, None
     with suppress(ValueError):
         number = int(request.GET.get("page", "1")[:9])
     with suppress(ValueError):
