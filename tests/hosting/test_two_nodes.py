@@ -20,6 +20,8 @@ from tests.fakes.signer import google_mail, report_json
 from tests.ingest.conftest import json_body, post, smtp
 from tests.postgresql import Server
 
+# once is enough: the server is this test's own, whatever the others run on
+pytestmark = pytest.mark.postgresql
 TOKEN, ZONE = "t0ken", "sts.test"
 _PORTS = ("POLICY_HOST_PORT", "NAMESERVER_PORT", "REPORTS_SMTP_PORT", "REPORTS_HTTPS_PORT")
 CHILDREN = ("policy-host", "nameserver", "doors")
