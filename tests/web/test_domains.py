@@ -66,7 +66,7 @@ def test_an_added_domain_serves_a_testing_policy_with_its_live_mx_at_once(
 
 def test_a_domain_whose_mx_is_not_known_is_added_without_a_policy(alice: Client, dns: FakeDns) -> None:
     page = add(alice, "silent.test", begin=True)
-    assert "No policy yet, since the MX hosts are not known: silent.test" in page
+    assert "No policy yet: silent.test" in page
     assert Domain.objects.get().current_version is None
 
 

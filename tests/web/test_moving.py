@@ -108,6 +108,30 @@ def test_an_added_domain_keeps_the_policy_that_is_live(alice: Client) -> None:
     assert (version.mode, version.reason) == ("enforce", "Taken over from the live policy")
 
 
+def test_an_added_domain_whose_live_policy_cannot_be_fetched_gets_no_weaker_one(
+    alice: Client, dns: FakeDns
+) -> None:
+    dns.remove("mta-sts.new.test", "A")
+    shown = alice.post(
+        reverse("domain-add"), {"names": "new.test", "begin": "on"}, follow=True
+    ).content.decode()
+    assert "No policy yet: new.test (it announces a policy elsewhere that could not be fetched" in shown
+    assert not PolicyVersion.objects.exists()
+
+
+@pytest.mark.usefixtures("dns")
+def test_an_added_domain_that_was_not_looked_at_in_time_gets_none(
+    alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailward.web.live._AT_ONCE", 0)  # nothing is ever looked at
+    monkeypatch.setattr("mailward.web.pages.domains.adding.LIVE_SECONDS", 0.2)
+    shown = alice.post(
+        reverse("domain-add"), {"names": "new.test", "begin": "on"}, follow=True
+    ).content.decode()
+    assert "No policy yet: new.test (whether it has a policy elsewhere was not answered in time" in shown
+    assert not PolicyVersion.objects.exists()
+
+
 @pytest.mark.usefixtures("dns")
 def test_the_next_provider_is_looked_at_before_the_names_lead_there(alice: Client, domain: Domain) -> None:
     publish_policy(domain.organisation_id, domain.pk, SAME, author_id=None)

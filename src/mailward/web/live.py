@@ -43,24 +43,22 @@ def look_at_live_policy(name: str) -> Live:
     )
 
 
-def live_policies_for(names: Sequence[str], *, seconds: float = MX_SECONDS) -> dict[str, Policy]:
-    """The policies that senders get for these names now; of those that were answered in time."""
+def live_policies_for(names: Sequence[str], *, seconds: float = MX_SECONDS) -> dict[str, Live]:
+    """What senders get for these names now; of those that were answered in time."""
     return async_to_sync(_live_policies)(names, seconds)
 
 
-async def _live_policies(names: Sequence[str], seconds: float) -> dict[str, Policy]:
+async def _live_policies(names: Sequence[str], seconds: float) -> dict[str, Live]:
     watch, dns = settings.MAILWARD.watch, settings.MAILWARD.dns
     resolver, gate = make_resolver(dns), asyncio.Semaphore(_AT_ONCE)
     ca_file = Path(watch.ca_file) if watch.ca_file else None
-    found: dict[str, Policy] = {}
+    found: dict[str, Live] = {}
 
     async def look(name: str) -> None:
         async with gate:
-            live = await look_at_live(
+            found[name] = await look_at_live(
                 Name(name), resolver, make_guard(dns), ca_file=ca_file, port=watch.https_port
             )
-        if live.policy is not None:
-            found[name] = live.policy
 
     try:
         async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:

@@ -9,6 +9,7 @@ from django.shortcuts import redirect, render
 
 from mailward.core.mtasts.policy import Mode, PolicyInvalid
 from mailward.core.names import Domain as Name
+from mailward.monitor.elsewhere import Live
 from mailward.store.models import Domain
 from mailward.store.services.domains import create_domains, delete_domain
 from mailward.store.services.policies import publish_policy
@@ -17,6 +18,7 @@ from mailward.web.live import live_policies_for, propose_for
 from mailward.web.pages.domains.forms import AddForm, RemoveForm
 from mailward.web.pages.policies.proposal import starting_policy
 
+LIVE_SECONDS = 15.0
 _MAX_NAMED = 5
 
 
@@ -50,15 +52,19 @@ def domain_remove(request: ScopedRequest, name: str) -> HttpResponse:
 
 
 def _begin(request: ScopedRequest, created: Sequence[Domain]) -> None:
-    """Serve a testing policy for each, or the one that is live elsewhere; a domain whose MX is not known waits for a
-    person.
+    """Serve a testing policy for each, or the one that is live elsewhere; a domain of which either is not known waits
+    for a person.
     """
     names = [domain.name for domain in created]
     # one that is live elsewhere is kept: a testing policy in its place would take its protection away
-    live, proposals = live_policies_for(names), propose_for(names)
+    live, proposals = live_policies_for(names, seconds=LIVE_SECONDS), propose_for(names)
     waiting = []
     for domain in created:
-        if (policy := live.get(domain.name)) is not None and policy.mode is not Mode.NONE:
+        seen = live.get(domain.name)
+        if reason := _why_unknown(seen):
+            waiting.append(f"{domain.name} ({reason})")
+            continue
+        if seen is not None and (policy := seen.policy) is not None and policy.mode is not Mode.NONE:
             publish_policy(
                 request.scope.organisation_id,
                 domain.pk,
@@ -82,7 +88,16 @@ def _begin(request: ScopedRequest, created: Sequence[Domain]) -> None:
         except PolicyInvalid as error:
             waiting.append(f"{domain.name} ({error})")
     if waiting:
-        messages.warning(request, f"No policy yet, since the MX hosts are not known: {_name_some(waiting)}.")
+        messages.warning(request, f"No policy yet: {_name_some(waiting)}.")
+
+
+def _why_unknown(seen: Live | None) -> str:
+    """Why a policy that is live elsewhere may be there without our knowing it."""
+    if seen is None:
+        return "whether it has a policy elsewhere was not answered in time"
+    if seen.policy is None and seen.policy_id:
+        return f"it announces a policy elsewhere that could not be fetched: {seen.reason}"
+    return ""
 
 
 def _name_some(names: Sequence[str]) -> str:
