@@ -71,6 +71,22 @@ def test_a_new_key_is_printed_and_rotation_keeps_the_one_before(data: Path) -> N
     assert stat.S_IMODE((data / "key").stat().st_mode) == 0o600
 
 
+def test_a_rotation_that_was_cut_short_can_be_run_again(data: Path) -> None:
+    made = run(data, "-c", f"import django; django.setup()\n{_SEALED}")
+    assert made.returncode == 0, made.stderr
+    # killed after the new key was written, before anything was sealed anew: twice
+    cut = "import mailward.store.services.resealing as r\ndef die(_): raise SystemExit(9)\nr.reseal = die\n"
+    command = "from mailward.cli.key import rotate\nrotate()"
+    for _ in range(2):
+        assert run(data, "-c", f"import django; django.setup()\n{cut}{command}").returncode == 9
+    done = run(data, "-m", "mailward", "key", "rotate")
+    assert done.stdout == "1 private key sealed anew.\n", done.stderr
+    assert len((data / "key").read_text().split()) == 2
+    removed = run(data, "-c", f"import django; django.setup()\n{_REMOVED}")
+    assert removed.returncode == 0, removed.stderr
+
+
+_REMOVED = "from mailward.store.models import AcmeAccount; AcmeAccount.objects.all().delete()"
 _SEALED = """
 from pathlib import Path
 from mailward.config import load_settings

@@ -34,8 +34,10 @@ def rotate(config: ConfigOption = None, data: DataOption = None) -> None:
     """
     open_installation(config, data)
     settings = load_settings(config)
+    path = settings.data_path / KEY_FILE
     if not settings.key:
-        _put_first(settings.data_path / KEY_FILE)
+        # all that were there: an earlier run may have ended before everything was sealed anew
+        _write(path, [make_key(), *_read(path)])
     from mailward.store.services.resealing import reseal
 
     try:
@@ -44,6 +46,8 @@ def rotate(config: ConfigOption = None, data: DataOption = None) -> None:
         raise Problem(
             f"A private key in the database cannot be opened: {error}. Nothing was lost."
         ) from error
+    if not settings.key:
+        _write(path, _read(path)[:2])
     typer.echo(f"{count} private key{'' if count == 1 else 's'} sealed anew.")
 
 
@@ -60,11 +64,16 @@ def forget(config: ConfigOption = None, data: DataOption = None) -> None:
     typer.echo(f"{count} private key{'' if count == 1 else 's'} forgotten.")
 
 
-def _put_first(path: Path) -> None:
+def _read(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").split()
+    except OSError as error:
+        raise Problem(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _write(path: Path, keys: list[str]) -> None:
     """Whole or not at all: whoever looks finds a key that opens everything."""
     try:
-        before = path.read_text(encoding="ascii").split()
-        partial = write_key_file(path.with_name(f".{path.name}.new"), [make_key(), *before[:1]])
-        partial.replace(path)
+        write_key_file(path.with_name(f".{path.name}.new"), keys).replace(path)
     except OSError as error:
         raise Problem(f"{path} cannot be written: {error.strerror}.") from error
