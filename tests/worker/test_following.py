@@ -8,6 +8,7 @@ import pytest
 from tests.fakes.dns import FakeDns, Fault
 
 from mailward.config import Dns, Settings
+from mailward.core.mtasts.change import ChangeFacts
 from mailward.core.mtasts.follow import Follow
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
@@ -167,3 +168,46 @@ async def test_what_was_planned_is_not_taken_out_and_ends_when_it_is_live(
     assert await in_store(states) == [("planned", "mx2.example.test", "waiting")]
     await in_store(following.consider, domain.pk, BOTH)
     assert await in_store(states) == [("planned", "mx2.example.test", "done")]
+
+
+async def test_two_hosts_that_come_together_both_join(settings: Settings, domain: Domain, dns: FakeDns) -> None:
+    """A move to another provider: neither may be refused because the other one is not in the policy yet."""
+    dns.set("example.test", "MX", "10 mx2.example.test.", "20 mx3.example.test.")
+    await in_store(start, domain, Follow.ALL, "mx2.example.test", "mx3.example.test")
+    await work(settings)
+    with clock.frozen(clock.now() + timedelta(hours=25)):
+        await work(settings)
+    assert await in_store(states) == [
+        ("appeared", "mx2.example.test", "done"),
+        ("appeared", "mx3.example.test", "done"),
+    ]
+    assert await in_store(current) == ("mx1.example.test", "mx2.example.test", "mx3.example.test")
+
+
+async def test_a_bad_host_among_several_is_not_let_in_by_the_others(domain: Domain) -> None:
+    def go() -> tuple[list[tuple[str, str, str]], tuple[str, ...]]:
+        start(domain, Follow.ALL, "mx2.example.test", "mx3.example.test")
+        facts = ChangeFacts(("mx2.example.test", "mx3.example.test"), rejected={"mx2.example.test": "expired"})
+        for row in following.open_changes(domain.pk):
+            following.announce(row.pk, clock.now(), "", "", "subject", [])
+            following.carry_out(row.pk, facts, lambda reason: ("refused", [reason]))
+        return states(), current()
+
+    found, mx = await in_store(go)
+    assert [state for _, _, state in found] == ["refused", "done"]
+    assert mx == ("mx1.example.test", "mx3.example.test")
+
+
+async def test_whoever_follows_less_takes_nothing_more_that_was_noticed_before(
+    settings: Settings, domain: Domain
+) -> None:
+    await in_store(start, domain, Follow.ALL, *BOTH)
+    await work(settings)
+    kept = await in_store(
+        following.set_follow, domain.organisation_id, domain.pk, Follow.PROVIDERS, author_id=None
+    )
+    assert kept
+    with clock.frozen(clock.now() + timedelta(hours=25)):
+        await work(settings)
+    assert await in_store(current) == ("mx1.example.test",)
+    assert await in_store(states) == [("appeared", "mx2.example.test", "withdrawn")]

@@ -31,9 +31,12 @@ def set_follow(organisation_id: int, domain_id: int, mode: Follow, *, author_id:
     history.note(
         organisation_id, domain_id, "mx-follow", f"Following the MX records: {mode}", author_id=author_id
     )
-    if mode is Follow.OFF:
-        for each in MxChange.objects.filter(domain=domain, ended_at=None).exclude(kind="planned"):
+    for each in MxChange.objects.filter(domain=domain, ended_at=None).exclude(kind="planned"):
+        if mode is Follow.OFF:
             _end(each, "withdrawn", "following the MX records was switched off")
+        elif each.kind == "appeared" and patterns_for(each.subject, mode) != tuple(each.patterns):
+            # a look at the DNS notices it again, with what may be taken now
+            _end(each, "withdrawn", f"what may be followed was changed: {mode}")
     return True
 
 
@@ -125,7 +128,8 @@ def carry_out(change_id: int, facts: ChangeFacts, letter: Callable[[str], tuple[
     row = MxChange.objects.select_for_update().filter(pk=change_id, ended_at=None, state="waiting").first()
     if row is None:
         return ""
-    domain = Domain.objects.select_related("current_version").get(pk=row.domain_id)
+    rows = Domain.objects.select_for_update(of=("self",)).select_related("current_version")
+    domain = rows.get(pk=row.domain_id)  # locked: nobody publishes another version meanwhile
     if domain.current_version is None:
         _end(row, "withdrawn", "there is no policy any more")
         return ""
@@ -135,7 +139,16 @@ def carry_out(change_id: int, facts: ChangeFacts, letter: Callable[[str], tuple[
     try:
         if policy is None:
             raise PolicyUnchanged
-        change_policy(row.organisation_id, row.domain_id, policy, facts, author_id=None, reason=reason)
+        change_policy(
+            row.organisation_id,
+            row.domain_id,
+            policy,
+            facts,
+            author_id=None,
+            reason=reason,
+            # of two hosts that come together each is outside the policy when the other one joins
+            is_step=row.kind == "appeared",
+        )
     except PolicyUnchanged:
         _end(row, "withdrawn", "the policy says so already")
     except ChangeRefused as error:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models import Max
 
-from mailward.core.mtasts.change import ChangeFacts, Refusal, describe, refuse
+from mailward.core.mtasts.change import ChangeFacts, Refusal, describe, refuse, refuse_more
 from mailward.core.mtasts.policy import Mode, Policy, make_policy_id, serialise_policy
 from mailward.net import clock
 from mailward.store.models import Domain, Leaving, PolicyVersion, VersionStep
@@ -50,15 +50,17 @@ def change_policy(
     based_on: int | None = None,
     restored_from: int | None = None,
     is_forced: bool = False,
+    is_step: bool = False,
 ) -> PolicyVersion:
     """publish_policy for whoever cannot vouch for the change. `facts.current` counts only where we serve no policy.
+    `is_step`: others follow, so that what is wrong with the present policy already speaks not against this one.
 
     Raises ChangeRefused unless `is_forced`, and what publish_policy raises.
     """
     domain = _locked(organisation_id, domain_id)
     if domain.current_version is not None:
         facts = replace(facts, current=policy_of(domain.current_version))
-    refusals = refuse(policy, facts)
+    refusals = refuse_more(policy, facts) if is_step else refuse(policy, facts)
     if refusals and not is_forced:
         raise ChangeRefused(refusals)
     version = publish_policy(
