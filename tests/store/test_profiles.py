@@ -235,6 +235,46 @@ def test_undo_gives_each_domain_back_what_it_had(
     assert not profiles.undo(scope, change.pk)
 
 
+def test_a_preview_keeps_nobody_from_undoing(
+    scope: Scope, profile: PolicyProfile, fleet: list[Domain]
+) -> None:
+    change = propose(scope, profile, hours=0)
+    profiles.start(scope, change.pk)
+    for _ in range(3):
+        work(change)
+        waves.put_due()
+    assert ProfileChange.objects.get(pk=change.pk).state == ChangeState.DONE
+    preview = propose(scope, profile, OWN)
+    assert profiles.undo(scope, change.pk)
+    assert not profiles.start(scope, preview.pk)
+    assert work(change).state == ChangeState.UNDONE
+
+
+def test_undo_enforces_nothing_that_would_lock_mail_out_now(
+    scope: Scope, profile: PolicyProfile, organisation: Organisation
+) -> None:
+    stays, moves = make_domains(organisation, ["stays.test", "moves.test"])
+    enforce = Policy(Mode.ENFORCE, 604_800, (made.MX,))
+    with clock.frozen(NOON):
+        for each in (stays, moves):
+            publish_policy(each.organisation_id, each.pk, enforce, author_id=None)
+        profiles.add_members(scope, profile.pk, None)
+        change = propose(scope, profile, OWN, hours=0)
+        profiles.start(scope, change.pk)
+        for _ in range(3):
+            work(change)
+            waves.put_due()
+        for each, host in ((stays, made.MX), (moves, "mx.elsewhere.test")):
+            seen = made.host(made.session(tls=made.tls(name=host)), name=host)
+            mx = made.found("example.test", "MX", f"10 {host}.")
+            look_at(each, made.facts(at=NOON, mx=mx, hosts=(seen,)), Settings())
+        assert profiles.undo(scope, change.pk)
+        work(change)
+    modes = dict(Domain.objects.values_list("name", "current_version__mode"))
+    assert modes == {"stays.test": "enforce", "moves.test": "testing"}
+    assert "mx.elsewhere.test is an MX host and not in the policy" in change.domains.get(domain=moves).reason
+
+
 def test_two_changes_of_a_profile_never_run_together(
     scope: Scope, profile: PolicyProfile, fleet: list[Domain]
 ) -> None:

@@ -227,7 +227,9 @@ def undo(scope: Scope, change_id: int) -> bool:
     """Give every domain that has the change the policy back that it had before."""
     live = (ChangeState.RUNNING, ChangeState.WAITING, ChangeState.STOPPED, ChangeState.DONE)
     change = scope.profile_changes().select_for_update().get(pk=change_id)
-    newest = change.profile.changes.exclude(state=ChangeState.DROPPED).order_by("-pk").first()
+    # a preview has changed nothing yet
+    idle = (ChangeState.DROPPED, ChangeState.PREPARING, ChangeState.DRAFT)
+    newest = change.profile.changes.exclude(state__in=idle).order_by("-pk").first()
     if change.state not in live or newest is None or newest.pk != change.pk:
         return False
     ProfileChange.objects.filter(pk=change_id).update(state=ChangeState.UNDOING)

@@ -1,13 +1,15 @@
 """Changes of profiles on their way: a wave in batches, its watch, the stop, the next wave, and the way back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import OuterRef, Q, Subquery, Sum
 
 from mailward.core.check.rehearsal import may_cost_mail
-from mailward.core.mtasts.policy import Policy
+from mailward.core.mtasts.change import ChangeFacts, RefusalCode, refuse_more
+from mailward.core.mtasts.policy import Mode, Policy
 from mailward.core.rollout.waves import SHARES, Stop, WaveSigns, find_stop
 from mailward.core.tlsrpt.schema import PolicyType
 from mailward.net import clock
@@ -21,6 +23,7 @@ from mailward.store.models import (
     ProfileChange,
     ProfileChangeDomain,
 )
+from mailward.store.queries.readiness import change_facts_of
 from mailward.store.services import outbox
 from mailward.store.services.bulk_policies import Wanted, publish_policies
 from mailward.store.services.policies import policy_of
@@ -179,10 +182,12 @@ def _undo_some(change: ProfileChange) -> bool:
     if not rows:
         _put_back(change)
         return False
+    before = {row.domain_id: policy_of(row.before) for row in rows if row.before is not None}
+    refused = _why_not_back(before)
     wanted = [
-        Wanted(row.domain_id, policy_of(row.before), row.after_id or 0)
+        Wanted(row.domain_id, before[row.domain_id], row.after_id or 0)
         for row in rows
-        if row.before is not None
+        if row.domain_id in before and row.domain_id not in refused
     ]
     with transaction.atomic():
         outcomes = publish_policies(
@@ -193,14 +198,27 @@ def _undo_some(change: ProfileChange) -> bool:
         change.domains.filter(domain_id__in=fine).update(undone_at=now)
         for row in rows:
             if row.domain_id not in fine:
-                why = (
-                    outcomes[row.domain_id].reason
-                    if row.domain_id in outcomes
-                    else "It had no policy before."
-                )
+                outcome = outcomes.get(row.domain_id)
+                why = outcome.reason if outcome else refused.get(row.domain_id, "It had no policy before.")
                 text = f"Not undone: {why}"
                 change.domains.filter(domain_id=row.domain_id).update(undone_at=now, reason=text[:500])
     return True
+
+
+def _why_not_back(before: Mapping[int, Policy]) -> dict[int, str]:
+    """Domain -> why to enforce again what it had before would lock mail out: MX hosts may have changed since."""
+    enforced = {key: policy for key, policy in before.items() if policy.mode is Mode.ENFORCE}
+    facts = change_facts_of(enforced)
+    served = Domain.objects.select_related("current_version").in_bulk(list(enforced))
+    found = {}
+    for key, policy in enforced.items():
+        version = served[key].current_version if key in served else None
+        seen = facts.get(key) or ChangeFacts(None, why_unknown="our probes have not looked at it lately")
+        refusals = refuse_more(policy, replace(seen, current=policy_of(version) if version else None))
+        # that it was never tested is not so: it was in force
+        if about := [str(each) for each in refusals if each.code is not RefusalCode.NEVER_TESTED]:
+            found[key] = " ".join(about)
+    return found
 
 
 def _put_back(change: ProfileChange) -> None:
