@@ -22,7 +22,9 @@ from mailward.store.models import (
     Organisation,
     PolicyProfile,
     ProfileMember,
+    User,
 )
+from mailward.store.scope import scope_of
 from mailward.store.services import importing
 from mailward.worker.importing import work
 from mailward.worker.publishing import lines_of
@@ -112,6 +114,29 @@ def test_an_import_that_died_goes_on_where_it_was(organisation: Organisation, se
     async_to_sync(work)(settings, made.pk)
     assert Domain.objects.count() == importing.BATCH + 10
     assert made.rows.get(name=f"d{importing.BATCH + 5}.test").verdict == "there"
+
+
+def test_a_dropped_import_asks_nobody_any_more(
+    organisation: Organisation, settings: Settings, alice_user: User
+) -> None:
+    scope = scope_of(alice_user)
+    assert scope is not None
+    made = begin(organisation, "new.test\n")
+    assert importing.drop(scope, made.pk)
+    assert importing.next_wishes(made.pk) == ({}, frozenset())
+
+
+def test_a_row_with_more_hosts_than_a_policy_holds_stops_no_other(
+    organisation: Organisation, settings: Settings
+) -> None:
+    many = " ".join(f"mx{n}.{'x' * 40}.test" for n in range(1_500))
+    made = begin(organisation, f"domain,mx\nlarge.test,{many}\nsmall.test,mx.test\n")
+    async_to_sync(work)(settings, made.pk)
+    assert importing.start(organisation.pk, made.pk)
+    async_to_sync(work)(settings, made.pk)
+    assert verdicts(made) == {"large.test": "without-policy", "small.test": "new"}
+    assert Domain.objects.get(name="large.test").current_version is None
+    assert Domain.objects.get(name="small.test").current_version is not None
 
 
 def test_a_thousand_domains_take_far_less_than_a_second_each(

@@ -6,7 +6,7 @@ from django.db import transaction
 
 from mailward.core.importing.listing import Listing, Wish
 from mailward.core.importing.verdict import ADDED, Decision, Verdict
-from mailward.core.mtasts.policy import Mode, Policy
+from mailward.core.mtasts.policy import Mode, Policy, PolicyInvalid, serialise_policy
 from mailward.core.names import Domain as Name
 from mailward.net import clock
 from mailward.store.models import Domain, DomainImport, ImportRow, ImportState, ProfileMember
@@ -88,10 +88,13 @@ def state_of(import_id: int) -> str | None:
 
 
 def next_wishes(import_id: int) -> tuple[dict[int, Wish], frozenset[str]]:
-    """The next rows to look at, by number, and which of their domains the organisation has already."""
-    rows = list(
-        ImportRow.objects.filter(batch_id=import_id, verdict=_UNLOOKED).order_by("number")[:LOOKED_AT_ONCE]
-    )
+    """The next rows to look at, by number, and which of their domains the organisation has already. None of an import
+    that was dropped.
+    """
+    left = ImportRow.objects.filter(
+        batch_id=import_id, batch__state=ImportState.LOOKING, verdict=_UNLOOKED
+    ).order_by("number")
+    rows = list(left[:LOOKED_AT_ONCE])
     if not rows:
         return {}, frozenset()
     there = Domain.objects.filter(
@@ -166,12 +169,19 @@ def _add(made: DomainImport, rows: Sequence[ImportRow]) -> None:
     )
     new = make_domains(made.organisation_id, [name for name in names if name not in there])
     added = {domain.name: domain for domain in new}
-    wanted = []
+    wanted: list[Wanted] = []
+    unusable: dict[str, str] = {}
     for row in rows:
         domain = added.get(row.name)
         if domain is not None and row.mode and row.max_age_seconds is not None:
             policy = Policy(Mode(row.mode), row.max_age_seconds, tuple(row.mx))
-            wanted.append(Wanted(domain.pk, policy, 0))
+            try:
+                serialise_policy(policy)
+            except PolicyInvalid as error:
+                # as where its hosts are more than a policy has room for: the others are not held up
+                unusable[row.name] = f"Added without its policy: {error}"
+            else:
+                wanted.append(Wanted(domain.pk, policy, 0))
     publish_policies(
         made.organisation_id, wanted, author_id=made.author_id, reason=f"Imported: {made.source}"
     )
@@ -192,4 +202,6 @@ def _add(made: DomainImport, rows: Sequence[ImportRow]) -> None:
             values["domain_id"] = added[row.name].pk
         else:
             values |= {"verdict": Verdict.THERE.value, "reason": "Somebody added it meanwhile."}
+        if row.name in unusable:
+            values |= {"verdict": Verdict.WITHOUT_POLICY.value, "reason": unusable[row.name][:500]}
         made.rows.filter(number=row.number).update(**values)
