@@ -170,7 +170,9 @@ async def test_what_was_planned_is_not_taken_out_and_ends_when_it_is_live(
     assert await in_store(states) == [("planned", "mx2.example.test", "done")]
 
 
-async def test_two_hosts_that_come_together_both_join(settings: Settings, domain: Domain, dns: FakeDns) -> None:
+async def test_two_hosts_that_come_together_both_join(
+    settings: Settings, domain: Domain, dns: FakeDns
+) -> None:
     """A move to another provider: neither may be refused because the other one is not in the policy yet."""
     dns.set("example.test", "MX", "10 mx2.example.test.", "20 mx3.example.test.")
     await in_store(start, domain, Follow.ALL, "mx2.example.test", "mx3.example.test")
@@ -187,7 +189,9 @@ async def test_two_hosts_that_come_together_both_join(settings: Settings, domain
 async def test_a_bad_host_among_several_is_not_let_in_by_the_others(domain: Domain) -> None:
     def go() -> tuple[list[tuple[str, str, str]], tuple[str, ...]]:
         start(domain, Follow.ALL, "mx2.example.test", "mx3.example.test")
-        facts = ChangeFacts(("mx2.example.test", "mx3.example.test"), rejected={"mx2.example.test": "expired"})
+        facts = ChangeFacts(
+            ("mx2.example.test", "mx3.example.test"), rejected={"mx2.example.test": "expired"}
+        )
         for row in following.open_changes(domain.pk):
             following.announce(row.pk, clock.now(), "", "", "subject", [])
             following.carry_out(row.pk, facts, lambda reason: ("refused", [reason]))

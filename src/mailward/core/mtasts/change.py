@@ -67,7 +67,7 @@ def refuse(policy: Policy, facts: ChangeFacts) -> tuple[Refusal, ...]:
 
 
 def refuse_more(policy: Policy, facts: ChangeFacts) -> tuple[Refusal, ...]:
-    """Of what `refuse` says, what does not hold of `facts.current` already: for changes that mend a policy step by step."""
+    """Of what `refuse` says, what does not hold of `facts.current` already: for whoever mends a policy step by step."""
     held = refuse(facts.current, facts) if facts.current is not None else ()
     there = {(each.code, each.about) for each in held} - {(RefusalCode.MX_UNKNOWN, "")}
     return tuple(each for each in refuse(policy, facts) if (each.code, each.about) not in there)
