@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from tests.fakes.pebble import Pebble
 from tests.worker.certificatebed import Bed
 
@@ -13,7 +16,16 @@ from mailward.core.acme.state import CareState
 from mailward.net import clock
 from mailward.net.acme import AcmeClient
 from mailward.store.aio import in_store
-from mailward.store.models import AcmeAccount, AcmeOrder, Certificate, CertificateCare, Domain, Problem
+from mailward.store.models import (
+    AcmeAccount,
+    AcmeOrder,
+    Certificate,
+    CertificateCare,
+    Domain,
+    OutboxItem,
+    Problem,
+)
+from mailward.store.services.certificates import hasten
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -240,6 +252,74 @@ async def test_a_profile_is_asked_for_where_it_is_chosen(bed: Bed, domain: Domai
         lambda: list(AcmeOrder.objects.order_by("placed_at").values_list("profile", flat=True))
     )
     assert asked == ["classic", "shortlived"]
+
+
+@pytest.mark.parametrize("lie", ["another key", "another name", "ended"])
+async def test_what_a_ca_gives_in_place_of_the_certificate_takes_no_good_one_s_place(
+    bed: Bed, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory])
+        await bed.work(domain)
+        (first,) = await certificates()
+        await bed.pass_time(timedelta(days=1500))  # of the five years that Pebble gives
+        monkeypatch.setattr(AcmeClient, "certificate", lambda *_: _lie(lie))
+        monkeypatch.setattr("mailward.worker.ordering.make_csr", lambda *_: CSR)
+        care = await bed.work(domain)
+    assert care.state == CareState.FAILING
+    assert care.current == first
+    assert "certificate" in care.detail
+    assert await certificates() == [first]
+
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+CSR = (
+    x509.CertificateSigningRequestBuilder()
+    .subject_name(x509.Name([]))
+    .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+    .sign(KEY, hashes.SHA256())
+    .public_bytes(serialization.Encoding.DER)
+)
+
+
+def _lie(kind: str) -> str:
+    key = ec.generate_private_key(ec.SECP256R1()) if kind == "another key" else KEY
+    host = "mta-sts.other.test" if kind == "another name" else HOST
+    ends = clock.now() + timedelta(days=-1 if kind == "ended" else 90)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(x509.Name([]))
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(clock.now() - timedelta(days=2))
+        .not_valid_after(ends)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(KEY, hashes.SHA256())
+    )
+    return built.public_bytes(serialization.Encoding.PEM).decode()
+
+
+async def test_who_asks_about_a_good_certificate_is_not_before_everybody_else_from_then_on(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory])
+        await bed.work(domain)
+        await in_store(hasten, domain.pk)
+        care = await bed.work(domain)
+    assert care.state == CareState.GOOD
+    assert care.due_at > clock.now()
+
+
+async def test_a_domain_whose_care_fails_is_in_nobody_s_way(
+    bed: Bed, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bed.start([pebble_for(bed, tmp_path / "pebble").directory])
+    monkeypatch.setattr("mailward.worker.certificates.look", _die)
+    care = await bed.work(domain)
+    assert care.due_at > clock.now()
+    assert await in_store(OutboxItem.objects.filter(kind="certificate").exists)
 
 
 def _die(*_arguments: object, **_options: object) -> None:

@@ -300,7 +300,9 @@ class _faults:  # noqa: N801 - used like a function
             raise AcmeFault(_fault_of(error, adapter.status, adapter.retry_after)) from error
         if isinstance(error, requests.RequestException):
             raise AcmeFault(Fault(Scope.CA, f"the CA cannot be reached: {_plain(error)}")) from error
-        if isinstance(error, errors.Error | jose.Error | ValueError | KeyError | TypeError | AttributeError):
+        if isinstance(
+            error, errors.Error | jose.Error | ValueError | LookupError | TypeError | AttributeError
+        ):
             told = adapter.status or "no status"
             words = f"the CA answered in a way that is not ACME ({told}): {_plain(error)}"
             raise AcmeFault(Fault(Scope.CA, words, "", adapter.retry_after)) from error
@@ -318,7 +320,9 @@ def _fault_of(error: messages.Error, status: int | None, retry_after: timedelta 
     code = str(error.typ).rpartition(":")[2]
     words = [str(error.detail or error.title or error.typ)]
     words += [str(each.detail or each.typ) for each in error.subproblems or ()]
-    return Fault(scope_of(code, status), "; ".join(words)[:_MAX_WORDS], code, retry_after)
+    # a database takes no NUL
+    text = "; ".join(words)[:_MAX_WORDS].replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return Fault(scope_of(code, status), text, code, retry_after)
 
 
 def _plain(error: Exception) -> str:
@@ -344,7 +348,7 @@ def read_retry_after(text: str | None) -> timedelta | None:
         pass
     try:
         return max(parsedate_to_datetime(text) - clock.now(), timedelta(0))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

@@ -85,7 +85,7 @@ async def _ask(host: str, address: str, port: int, word: str, expected: set[byte
     status = head.split(b" ", 2)[1:2]
     if status == [b"200"] and body.strip() in expected:
         return Seen(Reach.OURS)
-    told = status[0][:3].decode("ascii", "replace") if status else "no HTTP"
+    told = status[0].decode() if status and re.fullmatch(rb"[0-9]{3}", status[0]) else "no HTTP"
     return Seen(Reach.ELSEWHERE, f"{address} port {port} is another server (it answers {told})")
 
 

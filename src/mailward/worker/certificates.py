@@ -3,10 +3,13 @@
 Whatever is found out is written down with the time of the next look; nothing of it lives in memory.
 """
 
+import contextlib
 import logging
 import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+
+from django.db import Error as DatabaseError
 
 from mailward.config import Settings
 from mailward.core.acme.caa import Asked, why_forbidden
@@ -36,6 +39,7 @@ ROUNDS_SECONDS = 20.0
 _MAX_CAA_NAMES = 8
 _FORBIDDEN_WAIT = timedelta(hours=1)
 _GO_ON_WAIT = timedelta(seconds=5)
+_FAULT_WAIT = timedelta(hours=1)
 _ASK_FAILED_WAIT = timedelta(hours=6)
 
 
@@ -52,6 +56,14 @@ class Carer:
 
     async def care(self, domain_id: int) -> None:
         """Do what is to be done now, and write down when to look again."""
+        try:
+            await self._care(domain_id)
+        except Exception:
+            with contextlib.suppress(DatabaseError):
+                await in_store(certificates.postpone, domain_id, clock.now() + _FAULT_WAIT)
+            raise
+
+    async def _care(self, domain_id: int) -> None:
         # each round ends in a certificate, in a wait, or with one CA less that may be asked
         ends = clock.monotonic() + ROUNDS_SECONDS
         for _ in range(len(self._authorities) + 2):
@@ -261,6 +273,7 @@ class Carer:
         """Ask the CA when it would like the certificate renewed (RFC 9773)."""
         now = clock.now()
         if plan.ask_at is None or plan.ask_at > now:
+            await in_store(certificates.rest, plan.domain_id)
             return True
         ca = self._authorities.get(current.directory)
         info, wanted = None, None

@@ -101,7 +101,7 @@ async def pursue(
     while True:
         state = await counter.call(who, AcmeClient.order, order.url)
         if state.status == "valid":
-            return _read(await counter.call(who, AcmeClient.certificate, state))
+            return _read(await counter.call(who, AcmeClient.certificate, state), make_csr(order, keyring))
         if state.status == "invalid":
             raise AcmeFault(state.fault or await _why_invalid(counter, who, state))
         if state.status == "ready":
@@ -168,17 +168,30 @@ def make_csr(order: AcmeOrder, keyring: Keyring) -> bytes:
     return request.public_bytes(serialization.Encoding.DER)
 
 
-def _read(chain: str) -> Issued:
+def _read(text: str, csr_der: bytes) -> Issued:
+    """Raises AcmeFault for what is not a certificate of this signing request: it would take the place of one that is
+    served.
+    """
+    wanted = x509.load_der_x509_csr(csr_der)
     try:
-        leaf = x509.load_pem_x509_certificates(chain.encode())[0]
-    except ValueError as error:
-        raise AcmeFault(Fault(Scope.ORDER, f"the CA's certificate cannot be read: {error}")) from error
+        chain = x509.load_pem_x509_certificates(text.encode())
+        leaf = chain[0]
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound) as error:
+        raise AcmeFault(Fault(Scope.NAME, f"the CA's certificate cannot be read: {error}")) from error
+    asked = wanted.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    if leaf.public_key() != wanted.public_key() or not set(asked) <= set(names):
+        raise AcmeFault(Fault(Scope.NAME, "the CA's certificate is for another key or another name"))
+    if leaf.not_valid_after_utc <= clock.now():
+        raise AcmeFault(Fault(Scope.NAME, f"the CA's certificate ended at {leaf.not_valid_after_utc}"))
     try:
         identifier = renewal_id(leaf)
     except ValueError:
         identifier = ""
     issuer = leaf.issuer.rfc4514_string()[:300]
-    return Issued(chain, issuer, leaf.not_valid_before_utc, leaf.not_valid_after_utc, identifier)
+    # what was parsed, and nothing that stood around it
+    pem = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain).decode()
+    return Issued(pem, issuer, leaf.not_valid_before_utc, leaf.not_valid_after_utc, identifier)
 
 
 async def open_account(counter: Counter, ca: AcmeDirectory, keyring: Keyring) -> Conversation:

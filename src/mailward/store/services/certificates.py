@@ -194,6 +194,24 @@ def keep_renewal(domain_id: int, renewal: Renewal, ask_at: datetime | None) -> N
     _put_soon(domain_id, due_at)
 
 
+@transaction.atomic
+def rest(domain_id: int) -> None:
+    """Nothing is due before what `keep_renewal` wrote down, whoever asked meanwhile: what is due and is not done would
+    be looked at again and again, before everybody else.
+    """
+    care = CertificateCare.objects.select_for_update().filter(domain_id=domain_id).first()
+    times = [at for at in (care.renew_at, care.ask_at) if at is not None] if care is not None else []
+    if care is not None and times:
+        care.due_at = min(times)
+        care.save(update_fields=["due_at"])
+
+
+@transaction.atomic
+def postpone(domain_id: int, until: datetime) -> None:
+    """A look failed for a reason of ours: the queue tries it again, and until then it is in nobody's way."""
+    CertificateCare.objects.filter(domain_id=domain_id, due_at__lt=until).update(due_at=until)
+
+
 def _put_soon(domain_id: int, due_at: datetime) -> None:
     if due_at - clock.now() < _SOON:
         outbox.put(KIND, str(domain_id), available_at=due_at)
