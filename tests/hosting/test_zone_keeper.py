@@ -11,10 +11,11 @@ from mailward.config import Nameserver as NameserverSettings
 from mailward.config import Settings
 from mailward.core.dns.wire import Type, encode_name
 from mailward.core.dns.zone import Zone
+from mailward.hosting.delegated import CustomerZones, ZoneMaker
 from mailward.hosting.nameserver import ZoneKeeper, make_nameserver
 from mailward.store.aio import in_store
 from mailward.store.models import Domain, HostingChange, HostingGeneration, Organisation
-from mailward.store.queries.hosting import changed_domains, delegations, hosting_state
+from mailward.store.queries.hosting import Delegation, changed_domains, delegations, hosting_state
 from mailward.store.services import hosting
 from mailward.store.services.hosting import bump_generation, forget_old_changes, raise_serial
 
@@ -157,3 +158,20 @@ async def test_what_was_saved_late_is_caught_up(
     await again.refresh()
     assert has(again, 2)
     again.close()
+
+
+@pytest.mark.parametrize("newer_first", [True, False])
+def test_a_domain_that_changed_hands_is_its_new_holder_s_zone(newer_first: bool) -> None:
+    settings = Settings(
+        nameserver=NameserverSettings(zone="sts.test", policy_addresses=("192.0.2.1",)),
+    )
+    zones = CustomerZones(ZoneMaker(settings), encode_name("sts.test"), offered=True)
+    apex = encode_name("mta-sts.example.test")
+    old, new = (Delegation(token, token, None, None, "example.test") for token in ("old", "new"))
+    zones.change([(None, old)])
+    assert zones(apex) is not None
+    changes = [(old, old._replace(proved_name=None)), (new._replace(proved_name=None), new)]
+    zones.change(reversed(changes) if newer_first else changes)
+    assert zones(apex) is not None
+    zones.change([(new, new._replace(proved_name=None))])
+    assert zones(apex) is None

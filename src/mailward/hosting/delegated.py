@@ -150,13 +150,16 @@ class CustomerZones:
         for before, after in changes:
             if before is not None and before.proved_name is not None:
                 apex = encode_name(f"{POLICY_HOST}.{before.proved_name}")
-                self._domains.pop(apex, None)
-                self._made.pop(apex, None)
+                # another organisation may have proved it meanwhile, and come first here
+                if self._domains.get(apex) == before:
+                    del self._domains[apex]
+                    self._made.pop(apex, None)
             if self._offered and after is not None and after.proved_name is not None:
                 apex = encode_name(f"{POLICY_HOST}.{after.proved_name}")
                 # whose domain is below our zone has its names there
                 if not is_below(apex, self._own_apex):
                     self._domains[apex] = after
+                    self._made.pop(apex, None)
 
 
 def change_zone(zone: Zone, maker: ZoneMaker, changes: Iterable[Change]) -> None:
