@@ -369,3 +369,15 @@ def _show(domain: Domain, code: str, host: str, *, is_there: bool = True) -> Non
     report = replace(run(facts()), findings=tuple(found))
     basis = Basis(clock.now(), {}, confirmed=frozenset({host}))
     settle(domain.organisation_id, domain.pk, report, basis, Problems(settle_minutes=0))
+
+
+def test_octets_that_no_database_takes_are_told_of_all_the_same(
+    dns: FakeDns, settings: Settings, organisation: Organisation
+) -> None:
+    (domain,) = add(dns, organisation, "example.test")
+    for name in ("_mta-sts", "_smtp._tls"):
+        dns.set(f"{name}.example.test", "TXT", b"v=STSv1; id=\0;", b"v=TLSRPTv1; rua=mailto:\0@x", b"\0")
+    dns.set("mta-sts.example.test", "A", "127.0.0.1")
+    watch(settings, NOON, 1)
+    assert WatchFinding.objects.filter(domain=domain).exists()
+    assert not outbox.OutboxItem.objects.filter(kind="watch").exists()

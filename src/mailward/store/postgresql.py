@@ -1,18 +1,42 @@
-"""A connection to PostgreSQL that never waits for ever.
+"""A connection to PostgreSQL that never waits for ever, and takes every text.
 
 The server's own time-outs end a statement that takes too long; a server that is stopped, or whose disk hangs, ends
 nothing, and its kernel still acknowledges what it gets.
+
+It refuses NUL in texts and in JSON, which SQLite keeps. Strangers' DNS records, policies and servers may say NUL, and
+what is told of them must not fail for that: U+FFFD stands in its place.
 """
 
+import re
 from typing import TypeVar
 
 import psycopg
 from django.db import connection
-from psycopg.abc import PQGen
+from psycopg.abc import Buffer, PQGen
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb, JsonbDumper
+from psycopg.types.string import StrDumperUnknown
 
 _T = TypeVar("_T")
+# as json.dumps writes it, and not a backslash with "u0000" behind
+_JSON_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+class _TextDumper(StrDumperUnknown):
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}"))
+
+
+class _JsonDumper(JsonbDumper):
+    def dump(self, obj: object) -> Buffer | None:
+        data = super().dump(obj)
+        return None if data is None else _JSON_NUL.sub(rb"\1\\ufffd", data)
+
+
+# before Django makes its own adapters of these
+psycopg.adapters.register_dumper(str, _TextDumper)
+psycopg.adapters.register_dumper(Jsonb, _JsonDumper)
 
 
 class Impatient(psycopg.Connection[TupleRow]):
