@@ -28,6 +28,7 @@ from mailward.store.models import (
     Membership,
     MxLook,
     Organisation,
+    OutboxItem,
     Problem,
     ProblemDomain,
     Role,
@@ -380,4 +381,4 @@ def test_octets_that_no_database_takes_are_told_of_all_the_same(
     dns.set("mta-sts.example.test", "A", "127.0.0.1")
     watch(settings, NOON, 1)
     assert WatchFinding.objects.filter(domain=domain).exists()
-    assert not outbox.OutboxItem.objects.filter(kind="watch").exists()
+    assert not OutboxItem.objects.filter(kind="watch").exists()
