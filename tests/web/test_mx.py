@@ -11,10 +11,12 @@ from tests.fakes.dns import FakeDns
 from tests.web.pages import with_settings
 
 from mailward.config import Dns
+from mailward.core.mtasts.change import ChangeFacts
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
 from mailward.store.models import Domain, DomainEvent, MxChange, MxFollow, PolicyVersion
 from mailward.store.services.policies import publish_policy
+from mailward.web.pages.mx import views
 
 ENFORCE = Policy(Mode.ENFORCE, 604_800, ("mx1.example.test", "gone.example.test"))
 
@@ -86,6 +88,26 @@ def test_a_plan_that_would_lock_mail_out_is_refused(alice: Client) -> None:
     page = alice.post(reverse("mx-plan", args=["example.test"]), values).content.decode()
     assert "mx2.example.test is an MX host and not in the policy" in page
     assert (PolicyVersion.objects.count(), MxChange.objects.count()) == (1, 0)
+
+
+@pytest.mark.usefixtures("served")
+def test_a_plan_takes_nothing_back_that_somebody_publishes_meanwhile(
+    alice: Client, domain: Domain, dns: FakeDns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dns.set("example.test", "MX", "10 mx1.example.test.")
+    asked = views.change_facts_for
+
+    def ask(domain_id: int, policy: Policy) -> ChangeFacts:
+        other = Policy(Mode.TESTING, 86_400, ("mx1.example.test",))
+        publish_policy(domain.organisation_id, domain.pk, other, author_id=None)
+        return asked(domain_id, policy)
+
+    monkeypatch.setattr(views, "change_facts_for", ask)
+    values = {"pattern": "mx2.example.test", "expected": clock.today().isoformat()}
+    page = alice.post(reverse("mx-plan", args=["example.test"]), values, follow=True).content.decode()
+    assert "Somebody else published another version meanwhile." in page
+    assert PolicyVersion.objects.order_by("-number")[0].mode == "testing"
+    assert not MxChange.objects.exists()
 
 
 @pytest.mark.usefixtures("dns", "served")

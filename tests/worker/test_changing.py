@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
+import msgspec
 import pytest
 from asgiref.sync import async_to_sync
 from tests.fakes.certs import Authority
@@ -13,7 +14,7 @@ from mailward.config import Dns, Settings, Watch
 from mailward.core.mtasts.change import ChangeFacts, refuse
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
-from mailward.store.models import Domain, MxLook
+from mailward.store.models import Domain, MxLook, MxTarget
 from mailward.worker.changing import learn_facts
 from mailward.worker.watch import watcher_for
 
@@ -95,3 +96,15 @@ def test_an_mx_record_that_is_not_answered_is_not_learnt(
         facts = learn(settings(dns, authority, server), domain)
     assert facts.mx is None
     assert [refusal.code for refusal in refuse(ENFORCE, facts)] == ["mx-unknown"]
+
+
+def test_a_machine_without_a_way_out_asks_no_mx_host(
+    domain: Domain, dns: FakeDns, authority: Authority
+) -> None:
+    server = FakeMailServer(authority.issue("other.example.net"))
+    with server.running():
+        usual = settings(dns, authority, server)
+        here = msgspec.structs.replace(usual, watch=msgspec.structs.replace(usual.watch, from_here=False))
+        facts = learn(here, domain)
+    assert (facts.mx, dict(facts.rejected)) == ((MX,), {})
+    assert not MxTarget.objects.exists()

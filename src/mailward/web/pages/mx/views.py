@@ -16,7 +16,13 @@ from mailward.monitor.proposals import MxProposal
 from mailward.net import clock
 from mailward.store.models import Domain
 from mailward.store.services import following
-from mailward.store.services.policies import ChangeRefused, PolicyUnchanged, change_policy, policy_of
+from mailward.store.services.policies import (
+    ChangedMeanwhile,
+    ChangeRefused,
+    PolicyUnchanged,
+    change_policy,
+    policy_of,
+)
 from mailward.web.access import ScopedRequest, find_domain, reader_page, writer_page
 from mailward.web.live import change_facts_for, propose_for
 from mailward.web.pages.mx.forms import PlanForm
@@ -84,6 +90,11 @@ def mx_plan(request: ScopedRequest, name: str) -> HttpResponse:
     except ChangeRefused as error:
         form.add_error(None, [str(refusal) for refusal in error.refusals])
         return _render(request, domain, form)
+    except ChangedMeanwhile:
+        messages.error(
+            request, "Somebody else published another version meanwhile. Look at it, then plan again."
+        )
+        return redirect("domain-mx", domain.name)
     following.plan(
         request.scope.organisation_id,
         domain.pk,
@@ -121,7 +132,7 @@ def veto(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _widen(request: ScopedRequest, domain: Domain, policy: Policy, reason: str) -> None:
-    """Raises ChangeRefused."""
+    """Raises ChangeRefused, ChangedMeanwhile."""
     facts = change_facts_for(domain.pk, policy)
     try:
         change_policy(
@@ -131,6 +142,7 @@ def _widen(request: ScopedRequest, domain: Domain, policy: Policy, reason: str) 
             facts,
             author_id=request.scope.user_id,
             reason=reason,
+            based_on=domain.current_version.number if domain.current_version else 0,
         )
     except PolicyUnchanged:
         return
