@@ -231,6 +231,7 @@ REGISTRY: dict[str, Entry] = {
     "profile-new": Entry(For.WRITERS),
     "profile-detail": Entry(For.READERS, _profile, owned=True),
     "profile-members": Entry(For.WRITERS, _profile, owned=True, post_only=True),
+    "profile-remove": Entry(For.WRITERS, _profile, owned=True, post_only=True),
     "profile-change": Entry(For.WRITERS, _profile, owned=True, post_only=True),
     "change-detail": Entry(For.READERS, _change, owned=True),
     "change-act": Entry(For.WRITERS, _change, owned=True, post_only=True),

@@ -13,11 +13,13 @@ from mailward.config import Problems, Settings
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.core.names import Domain as Name
 from mailward.net import clock
+from mailward.notify import waveletters
 from mailward.store.models import (
     ChangeState,
     Domain,
     Effect,
     HostingGeneration,
+    Notice,
     Organisation,
     OutboxItem,
     PolicyProfile,
@@ -142,15 +144,15 @@ def test_the_waves_go_out_one_after_the_other(
         assert profiles.start(scope, change.pk)
         assert work(change).state == ChangeState.WAITING
         assert with_longer() == 1
-        waves.put_due()
+        waves.put_due(waveletters.stopped)
     with clock.frozen(NOON + timedelta(hours=23)):
-        assert waves.put_due() == 0
+        assert waves.put_due(waveletters.stopped) == 0
     with clock.frozen(NOON + timedelta(hours=24)):
-        assert waves.put_due() == 1
+        assert waves.put_due(waveletters.stopped) == 1
         work(change)
         assert with_longer() == 10
     with clock.frozen(NOON + timedelta(hours=48)):
-        waves.put_due()
+        waves.put_due(waveletters.stopped)
         assert work(change).state == ChangeState.DONE
     assert with_longer() == 100
     assert (
@@ -179,7 +181,7 @@ def test_a_problem_in_the_wave_stops_the_next(
         report_failures(touched, (NOON + timedelta(days=1)).date(), reporter, host="mx.test")
     with clock.frozen(NOON + timedelta(days=2)):
         assess([each.pk for each in touched], Problems())
-        waves.put_due()
+        waves.put_due(waveletters.stopped)
         stopped = work(change)
     assert stopped.state == ChangeState.STOPPED
     assert "certificate-expired at mx.test" in stopped.stop_reason
@@ -195,7 +197,7 @@ def test_a_problem_elsewhere_stops_nothing(scope: Scope, profile: PolicyProfile,
         report_failures(in_wave(change, 3)[:1], (NOON + timedelta(days=1)).date(), reporter, host="mx.test")
     with clock.frozen(NOON + timedelta(days=2)):
         assess([each.pk for each in in_wave(change, 3)], Problems())
-        waves.put_due()
+        waves.put_due(waveletters.stopped)
         assert work(change).state == ChangeState.WAITING
     assert with_longer() == 10
 
@@ -209,8 +211,15 @@ def test_reported_refusals_stop_a_wave_before_they_are_a_problem(
         work(change)
     report_failures(in_wave(change, 1), (NOON + timedelta(days=1)).date(), "google.com", failed=12)
     with clock.frozen(NOON + timedelta(days=1, hours=1)):
-        waves.put_due()
+        waves.put_due(waveletters.stopped)
         assert "12 refused sessions of 111" in ProfileChange.objects.get(pk=change.pk).stop_reason
+        [notice] = Notice.objects.all()
+        assert notice.recipient == scope.user().email
+        assert (notice.subject, notice.page) == (
+            "The change of Shared platform was stopped",
+            f"/changes/{change.pk}/",
+        )
+        assert "12 refused sessions of 111" in " ".join(notice.lines)
         # whoever has looked may go on
         assert profiles.start(scope, change.pk)
         assert work(change).state == ChangeState.WAITING
@@ -223,7 +232,7 @@ def test_undo_gives_each_domain_back_what_it_had(
     profiles.start(scope, change.pk)
     work(change)
     for _ in range(2):
-        waves.put_due()
+        waves.put_due(waveletters.stopped)
         work(change)
     somebody = fleet[0]
     publish_policy(somebody.organisation_id, somebody.pk, replace(TESTING, mx=("mine.test",)), author_id=None)
@@ -242,7 +251,7 @@ def test_a_preview_keeps_nobody_from_undoing(
     profiles.start(scope, change.pk)
     for _ in range(3):
         work(change)
-        waves.put_due()
+        waves.put_due(waveletters.stopped)
     assert ProfileChange.objects.get(pk=change.pk).state == ChangeState.DONE
     preview = propose(scope, profile, OWN)
     assert profiles.undo(scope, change.pk)
@@ -263,7 +272,7 @@ def test_undo_enforces_nothing_that_would_lock_mail_out_now(
         profiles.start(scope, change.pk)
         for _ in range(3):
             work(change)
-            waves.put_due()
+            waves.put_due(waveletters.stopped)
         for each, host in ((stays, made.MX), (moves, "mx.elsewhere.test")):
             seen = made.host(made.session(tls=made.tls(name=host)), name=host)
             mx = made.found("example.test", "MX", f"10 {host}.")
@@ -319,7 +328,7 @@ def test_ten_thousand_domains_are_changed_in_batches_of_bounded_transactions(
     profiles.start(scope, change.pk)
     work(change)
     for _ in range(2):
-        waves.put_due()
+        waves.put_due(waveletters.stopped)
         work(change)
     spent["waves"] = time.process_time() - began
     assert with_longer() == 10_000

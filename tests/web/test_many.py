@@ -36,6 +36,19 @@ def change(client: Client, profile: PolicyProfile, **values: str) -> str:
     return client.post(f"/profiles/{profile.pk}/change/", wanted | values, follow=True).content.decode()
 
 
+def test_a_domain_leaves_a_profile_and_keeps_its_policy(
+    alice: Client, rita: Client, profile: PolicyProfile
+) -> None:
+    address = f"/profiles/{profile.pk}/"
+    assert "<button" not in rita.get(address).content.decode().partition('id="members"')[2]
+    assert rita.post(f"{address}members/remove/", {"domain": "d03.test"}).status_code == 403
+    shown = alice.post(f"{address}members/remove/", {"domain": "d03.test"}, follow=True).content.decode()
+    assert "d03.test is out of the profile. Its policy is as before." in shown
+    assert (profile.members.count(), PolicyVersion.objects.count()) == (19, 20)
+    alice.post(f"{address}members/remove/", {"domain": "d03.test\0"})
+    assert profile.members.count() == 19
+
+
 def work() -> None:
     for made in ProfileChange.objects.all():
         while waves.step(made.pk):

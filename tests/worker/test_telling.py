@@ -15,6 +15,7 @@ from tests.fakes.relay import FakeRelay
 
 from mailward.config import Relay, Settings
 from mailward.net import clock
+from mailward.notify import waveletters
 from mailward.store.models import (
     Domain,
     DomainRecipient,
@@ -28,6 +29,7 @@ from mailward.store.models import (
     User,
 )
 from mailward.store.services import notifications, outbox
+from mailward.store.services.notices import queue_notice
 from mailward.worker import run_once
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -290,3 +292,26 @@ def test_a_problem_that_closes_while_the_relay_is_down_is_not_told_any_more(
     work(settings, SETTLED + timedelta(hours=1))
     assert relay.mails == []
     assert not Notification.objects.exists()
+
+
+def test_a_notice_leads_to_its_own_page_and_one_about_many_domains_to_the_people_alone(
+    organisation: Organisation, settings: Settings, relay: FakeRelay
+) -> None:
+    with clock.frozen(NOON):
+        [domain] = make_domains(organisation, ["a.test"])
+        member(organisation, "alice@example.net")
+        member(organisation, "quiet@example.net", notify=False)
+        recipient(domain, "ann@a.test")
+        subject, lines = waveletters.stopped("Shared\nplatform", 2, "12 refused sessions.")
+        queue_notice(organisation.pk, None, subject, lines, page="/changes/7/")
+    work(settings)
+    assert set(read(relay)) == {"alice@example.net"}
+    told = read(relay)["alice@example.net"]
+    assert told["Subject"] == "The change of Shared platform was stopped"
+    assert told.get_content().endswith(f"{settings.console_url}/changes/7/\r\n")
+    relay.mails.clear()
+    with clock.frozen(NOON):
+        queue_notice(organisation.pk, domain.pk, "leaving", ["x"], page="/domains/a.test/policy/leave/")
+    work(settings)
+    assert set(read(relay)) == {"alice@example.net", "ann@a.test"}
+    assert "/domains/a.test/policy/leave/" in read(relay)["ann@a.test"].get_content()

@@ -94,12 +94,14 @@ async def deliver_notices(settings: Settings, message_ids: Sequence[str]) -> Map
 
 
 def _notice_mail(settings: Settings, notice: Notice, to: str) -> bytes:
-    sender = settings.relay.sender
+    sender, path = settings.relay.sender, notice.page
+    if not path and notice.domain is not None:
+        path = f"/domains/{notice.domain.name}/mx/"
     return build_notice(
         to,
         subject=notice.subject,
         lines=notice.lines,
-        page=f"{settings.console_url}/domains/{notice.domain.name}/mx/",
+        page=f"{settings.console_url}{path}",
         sender=sender,
         message_id=f"<{notice.message_id}@{sender_domain(sender)}>",
         date=notice.queued_at,

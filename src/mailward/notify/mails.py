@@ -182,7 +182,7 @@ def build_notice(
     message_id: str,
     date: datetime,
 ) -> bytes:
-    """A mail about one domain. `page`: where it stands on the console; who has no login gets an error there."""
+    """A mail that tells of something once. `page`: where it stands; who has no login gets an error there."""
     body = [*lines, "", "On the console:", page]
     return _build(
         sender=sender, recipient=recipient, subject=subject, body=body, message_id=message_id, date=date

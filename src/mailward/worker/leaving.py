@@ -16,8 +16,11 @@ async def leave_domain(settings: Settings, domain_id: int) -> None:
     row, plan = found
     if plan.stage is not Stage.REMOVE:
         return
-    await in_store(leaving.tell, row.pk, *leavingletters.records_may_go(row.domain.name))
-    await in_store(leaving.note_records, row.pk, await _still_there(settings, row.domain.name))
+    name = row.domain.name
+    await in_store(
+        leaving.tell, row.pk, *leavingletters.records_may_go(name), f"/domains/{name}/policy/leave/"
+    )
+    await in_store(leaving.note_records, row.pk, await _still_there(settings, name))
 
 
 async def _still_there(settings: Settings, name: str) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from mailward.config import Settings
 from mailward.net import clock
-from mailward.notify import deliver
+from mailward.notify import deliver, waveletters
 from mailward.store.aio import in_store
 from mailward.store.services import (
     certificates,
@@ -94,7 +94,7 @@ async def judge_rollouts(settings: Settings) -> None:
 
 
 async def watch_waves(_settings: Settings) -> None:
-    await in_store(waves.put_due)
+    await in_store(waves.put_due, waveletters.stopped)
 
 
 async def verify_again(_settings: Settings) -> None:

@@ -96,10 +96,13 @@ class MxChange(models.Model):
 
 
 class Notice(models.Model):
-    """A mail to one person about one domain, kept until the relay has taken it."""
+    """A mail to one person that tells of something once, kept until the relay has taken it."""
 
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
-    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="+")
+    domain = models.ForeignKey(Domain, null=True, on_delete=models.CASCADE, related_name="+")
+    """None: it is about many."""
+    page = models.CharField(max_length=300, blank=True, default="")
+    """Path of the page on the console where it stands; empty: that of the domain's MX hosts."""
     recipient = models.EmailField()
     subject = models.CharField(max_length=200)
     lines = models.JSONField(default=list)

@@ -116,7 +116,7 @@ def advance(domain_id: int) -> tuple[Leaving, Plan] | None:
 
 
 @transaction.atomic
-def tell(leaving_id: int, subject: str, lines: Sequence[str]) -> None:
+def tell(leaving_id: int, subject: str, lines: Sequence[str], page: str) -> None:
     """The wait is over: people are told once that the records may go."""
     row = Leaving.objects.filter(pk=leaving_id, told_at=None, ended_at=None).first()
     if row is not None:
@@ -124,7 +124,7 @@ def tell(leaving_id: int, subject: str, lines: Sequence[str]) -> None:
         history.note(
             row.organisation_id, row.domain_id, "leaving-waited", "No sender holds a policy any more"
         )
-        queue_notice(row.organisation_id, row.domain_id, subject, lines)
+        queue_notice(row.organisation_id, row.domain_id, subject, lines, page=page)
 
 
 @transaction.atomic

@@ -1,4 +1,4 @@
-"""Mails about one domain that tell of something once: queued in the transaction of what they tell of."""
+"""Mails that tell of something once: queued in the transaction of what they tell of."""
 
 import secrets
 from collections.abc import Sequence
@@ -10,8 +10,13 @@ from mailward.store.models import DomainRecipient, Membership, Notice
 from mailward.store.services import outbox
 
 
-def queue_notice(organisation_id: int, domain_id: int, subject: str, lines: Sequence[str]) -> int:
-    """To everybody who hears of the domain's problems. Returns how many mails."""
+def queue_notice(
+    organisation_id: int, domain_id: int | None, subject: str, lines: Sequence[str], *, page: str = ""
+) -> int:
+    """To everybody who hears of the domain's problems; without a domain, to the organisation's people alone.
+
+    `page`: a path on the console. Returns how many mails.
+    """
     members = Membership.objects.filter(organisation_id=organisation_id, notify=True, user__is_active=True)
     named = DomainRecipient.objects.filter(domain_id=domain_id)
     people = {
@@ -24,6 +29,7 @@ def queue_notice(organisation_id: int, domain_id: int, subject: str, lines: Sequ
             domain_id=domain_id,
             recipient=person,
             subject=subject[:200],
+            page=page[:300],
             lines=list(lines),
             message_id=f"notice.{secrets.token_hex(16)}",
             queued_at=clock.now(),
@@ -36,7 +42,7 @@ def queue_notice(organisation_id: int, domain_id: int, subject: str, lines: Sequ
 
 
 def unsent(message_id: str) -> Notice | None:
-    return Notice.objects.filter(message_id=message_id, sent_at=None).first()
+    return Notice.objects.select_related("domain").filter(message_id=message_id, sent_at=None).first()
 
 
 def mark_sent(notice: Notice) -> None:

@@ -1,6 +1,6 @@
 """Changes of profiles on their way: a wave in batches, its watch, the stop, the next wave, and the way back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -26,6 +26,7 @@ from mailward.store.models import (
 from mailward.store.queries.readiness import change_facts_of
 from mailward.store.services import outbox
 from mailward.store.services.bulk_policies import Wanted, publish_policies
+from mailward.store.services.notices import queue_notice
 from mailward.store.services.policies import policy_of
 from mailward.store.services.profiles import KIND, policy_for, prepare_some, weigh
 
@@ -46,15 +47,20 @@ def step(change_id: int) -> bool:
     return False
 
 
-def put_due() -> int:
-    """Stop what went wrong, and begin the next wave of what waited long enough. Returns how many were moved."""
+Letter = Callable[[str, int, str], tuple[str, Sequence[str]]]
+"""Name of the profile, number of the wave, why it stops -> subject and lines of a mail."""
+
+
+def put_due(letter: Letter) -> int:
+    """Stop what went wrong, which people are told by `letter`, and begin the next wave of what waited long enough.
+    Returns how many were moved.
+    """
     moved = 0
     rows = ProfileChange.objects.filter(state__in=(ChangeState.RUNNING, ChangeState.WAITING))
-    for change in list(rows):
+    for change in list(rows.select_related("profile")):
         stop = look(change)
         if stop is not None:
-            _stop(change.pk, stop)
-            moved += 1
+            moved += _stop(change, stop, letter)
         elif change.state == ChangeState.WAITING and _is_over(change):
             with transaction.atomic():
                 waiting = ProfileChange.objects.filter(
@@ -74,9 +80,15 @@ def _is_over(change: ProfileChange) -> bool:
     return clock.now() - change.wave_ended_at >= timedelta(hours=change.wave_hours)
 
 
-def _stop(change_id: int, stop: Stop) -> None:
-    rows = ProfileChange.objects.filter(pk=change_id, state__in=(ChangeState.RUNNING, ChangeState.WAITING))
-    rows.update(state=ChangeState.STOPPED, stop_reason=stop.text[:500])
+@transaction.atomic
+def _stop(change: ProfileChange, stop: Stop, letter: Letter) -> bool:
+    """False: it is over, or a person was faster."""
+    rows = ProfileChange.objects.filter(pk=change.pk, state__in=(ChangeState.RUNNING, ChangeState.WAITING))
+    if not rows.update(state=ChangeState.STOPPED, stop_reason=stop.text[:500]):
+        return False
+    subject, lines = letter(change.profile.name, change.wave, stop.text)
+    queue_notice(change.organisation_id, None, subject, lines, page=f"/changes/{change.pk}/")
+    return True
 
 
 def look(change: ProfileChange) -> Stop | None:

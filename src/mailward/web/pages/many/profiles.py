@@ -92,6 +92,18 @@ def profile_members(request: ScopedRequest, profile_id: int) -> HttpResponse:
 
 @writer_page
 @require_POST
+def profile_remove(request: ScopedRequest, profile_id: int) -> HttpResponse:
+    profile = _find(request, profile_id)
+    domain = (
+        request.scope.domains().filter(name=request.POST.get("domain", "")[:253].replace("\0", "")).first()
+    )
+    if domain is not None and profiles.remove_member(request.scope, profile.pk, domain.pk):
+        messages.success(request, f"{domain.name} is out of the profile. Its policy is as before.")
+    return redirect("profile-detail", profile.pk)
+
+
+@writer_page
+@require_POST
 def profile_change(request: ScopedRequest, profile_id: int) -> HttpResponse:
     profile = _find(request, profile_id)
     form = ChangeForm(request.POST)

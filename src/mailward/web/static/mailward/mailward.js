@@ -43,6 +43,13 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// on a phone a row of tabs is wider than the screen: the one that is open is in sight
+for (const tab of document.querySelectorAll(".tabs [aria-current]")) {
+  const bar = tab.parentElement;
+  const gap = tab.getBoundingClientRect().left - bar.getBoundingClientRect().left;
+  bar.scrollLeft += gap - (bar.clientWidth - tab.offsetWidth) / 2;
+}
+
 // <form data-once>: a second click does not send it again
 document.addEventListener("submit", (event) => {
   const form = event.target;
