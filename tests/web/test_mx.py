@@ -16,6 +16,7 @@ from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
 from mailward.store.models import Domain, DomainEvent, MxChange, MxFollow, PolicyVersion
 from mailward.store.services.policies import publish_policy
+from mailward.web import live
 from mailward.web.pages.mx import views
 
 ENFORCE = Policy(Mode.ENFORCE, 604_800, ("mx1.example.test", "gone.example.test"))
@@ -95,12 +96,11 @@ def test_a_plan_takes_nothing_back_that_somebody_publishes_meanwhile(
     alice: Client, domain: Domain, dns: FakeDns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dns.set("example.test", "MX", "10 mx1.example.test.")
-    asked = views.change_facts_for
 
     def ask(domain_id: int, policy: Policy) -> ChangeFacts:
         other = Policy(Mode.TESTING, 86_400, ("mx1.example.test",))
         publish_policy(domain.organisation_id, domain.pk, other, author_id=None)
-        return asked(domain_id, policy)
+        return live.change_facts_for(domain_id, policy)
 
     monkeypatch.setattr(views, "change_facts_for", ask)
     values = {"pattern": "mx2.example.test", "expected": clock.today().isoformat()}

@@ -18,7 +18,9 @@ def queue_notice(
     `page`: a path on the console. Returns how many mails.
     """
     members = Membership.objects.filter(organisation_id=organisation_id, notify=True, user__is_active=True)
-    named = DomainRecipient.objects.filter(domain_id=domain_id)
+    named = DomainRecipient.objects.none()
+    if domain_id is not None:
+        named = DomainRecipient.objects.filter(domain_id=domain_id)
     people = {
         *members.values_list(Lower("user__email"), flat=True),
         *named.values_list(Lower("email"), flat=True),
