@@ -93,6 +93,11 @@ class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """A line for each request; without them there are the counts of who fetched which policy."""
     proxies: tuple[str, ...] = ()
     """Addresses or networks of TCP proxies in front, which begin each connection with a PROXY header."""
+    fronts: tuple[str, ...] = ()
+    """Addresses or networks of HTTPS servers in front (Caddy), which ask us by plain HTTP; empty: that is off."""
+    front_listen: str = "127.0.0.1"
+    front_port: Port = 8081
+    """Where the fronts ask."""
     keep_fetches_days: Annotated[int, msgspec.Meta(ge=30)] = 400
     """How long the counts of who fetched which policy are kept."""
 
@@ -102,11 +107,12 @@ class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
                 parse_place(text, 443)
             except ValueError as error:
                 raise ValueError(f"nodes: {error}") from error
-        for text in self.proxies:
-            try:
-                ip_network(text, strict=False)
-            except ValueError as error:
-                raise ValueError(f"proxies: {error}") from error
+        for key, networks in (("proxies", self.proxies), ("fronts", self.fronts)):
+            for text in networks:
+                try:
+                    ip_network(text, strict=False)
+                except ValueError as error:
+                    raise ValueError(f"{key}: {error}") from error
 
 
 class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

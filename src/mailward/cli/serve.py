@@ -105,6 +105,17 @@ def _doors(settings: Settings) -> tuple[Door, ...]:
         ),
         Door("console.port", settings.console.listen, settings.console.port),
         Door("policy_host.port", settings.policy_host.listen, settings.policy_port),
+        *(
+            [
+                Door(
+                    "policy_host.front_port",
+                    settings.policy_host.front_listen,
+                    settings.policy_host.front_port,
+                )
+            ]
+            if settings.policy_host.fronts
+            else []
+        ),
         Door("reports.smtp_port", settings.reports.smtp_listen, settings.smtp_port),
         Door("reports.https_port", settings.reports.https_listen, settings.https_port),
     )
@@ -194,6 +205,8 @@ def describe(settings: Settings, start_token: str | None) -> str:
         f"  Report POST   https://{reports.https_listen}:{settings.https_port}/ (as {settings.https_name})",
         f"  Data          {settings.data_path}",
     ]
+    if policy.fronts:
+        lines.insert(2, f"  For fronts    http://{policy.front_listen}:{policy.front_port}/")
     if settings.nameserver.zone:
         where = ", ".join(f"{each}:{settings.nameserver_port}" for each in settings.nameserver.listen)
         lines.insert(-1, f"  Nameserver    {where} (zone {settings.nameserver.zone})")

@@ -15,6 +15,7 @@ from mailward.config import Settings
 from mailward.hosting.certificates import IssuedCertificates
 from mailward.hosting.challenges import ChallengeHost, serve_challenges
 from mailward.hosting.fetchcounts import FetchCounter
+from mailward.hosting.fronted import FrontedHost, serve_fronts
 from mailward.hosting.notices import Notices
 from mailward.hosting.policyanswer import POLICY_PATH, answer_policy, make_shortcut, read_plain
 from mailward.hosting.snapshot import SnapshotKeeper
@@ -151,7 +152,8 @@ async def serve_policies(
 async def run(settings: Settings) -> None:
     """Serve until cancelled. Django must be set up."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    keeper = SnapshotKeeper(settings.data_path / "snapshot.json")
+    own = settings.policy_host
+    keeper = SnapshotKeeper(settings.data_path / "snapshot.json", knows_leading=bool(own.fronts))
     keyring = load_keyring(settings)
     issued = IssuedCertificates(settings.data_path / "certificates.sqlite3", keyring)
     # policies are served from the saved snapshot at once: the database may be locked, slow or gone
@@ -159,6 +161,10 @@ async def run(settings: Settings) -> None:
     servers = [await serve_policies(settings, keeper, counter=counter, issued=[issued])]
     if settings.acme.directories:
         servers.append(await serve_challenges(settings, ChallengeHost(keyring)))
+    if own.fronts:
+        host = PolicyHost(keeper, own.public_name, counter, log_requests=own.log_requests)
+        fronted = FrontedHost(host.answer, host.finished, keeper, make_proxy_test(own.fronts))
+        servers.append(await serve_fronts(settings, fronted))
     extra = {"port": servers[0].port, "policies": len(keeper.current.policies), "certificates": len(issued)}
     _log.info("serving", extra=extra)
     try:

@@ -70,7 +70,8 @@ class HttpConnection(asyncio.Protocol):
             self._proxy_header = b""
         else:
             self.block = address_block(self.peer, count_loopback=self._limits.count_loopback)
-        if not self._service.enter(self):
+        is_welcome = self._service.may_connect is None or self._service.may_connect(self.peer)
+        if not is_welcome or not self._service.enter(self):
             self._wait = Wait.CLOSED
             self._transport.abort()
             return

@@ -85,18 +85,20 @@ async def serve_http(
     on_finished: OnFinished | None = None,
     shortcut: TakeShortcut | None = None,
     is_proxy: Callable[[str], bool] | None = None,
+    may_connect: Callable[[str], bool] | None = None,
 ) -> Server:
     """Serve until `Server.close`. Raises OSError where the address cannot be had.
 
     `admit` sees the head of every request that has a body, before the body is read, and may turn it away. A
     handler that raises is answered by a bare 500 and logged; one that takes too long by 503. `on_finished` is
     called once for each answer, after it was written; not for what `shortcut` answered. Connections from addresses
-    for which `is_proxy` is true have to begin with a PROXY header, and count for the client that it names.
+    for which `is_proxy` is true have to begin with a PROXY header, and count for the client that it names. Those from
+    addresses for which `may_connect` is false are cut off.
     """
     limits = limits or HttpLimits()
     if ssl_context is not None:
         record_server_names(ssl_context)
-    service = Service(handler, limits, ssl_context, admit, on_finished, shortcut, is_proxy)
+    service = Service(handler, limits, ssl_context, admit, on_finished, shortcut, is_proxy, may_connect)
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(
         lambda: HttpConnection(service),

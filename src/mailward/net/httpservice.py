@@ -35,6 +35,8 @@ class Service:
     shortcut: TakeShortcut | None = None
     is_proxy: Callable[[str], bool] | None = None
     """Whether connections from this address begin with a PROXY header, which says who the client is."""
+    may_connect: Callable[[str], bool] | None = None
+    """Who may; None: everybody. Others are cut off at once."""
     connections: dict[Connection, None] = field(default_factory=dict)
     """In the order in which they came."""
     idle: dict[Connection, None] = field(default_factory=dict)

@@ -4,8 +4,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from django.db.models import Q
+
 from mailward.core.acme.challenge import dns_answer
-from mailward.store.models import AcmeOrder, Domain, HostingChange, HostingGeneration, Organisation
+from mailward.store.models import (
+    AcmeOrder,
+    Domain,
+    HostingChange,
+    HostingGeneration,
+    Organisation,
+    RecordCheck,
+)
 from mailward.store.queries.evidence import chunks
 
 _MAX_CHANGES = 20_000
@@ -101,6 +110,32 @@ def delegations(domain_ids: Collection[int] | None = None, *, must_prove: bool) 
         for part in parts
         for pk, token, report_token, policy_id, proved, name in part.values_list(*columns).iterator(5_000)
     }
+
+
+POLICY_HOST, RIGHT, UNKNOWN = "mta-sts", "right", "unknown"
+"""As monitor.expected names them."""
+
+
+def leads_to_us(state: str, *, was_right: bool) -> bool:
+    """What the last look at `mta-sts.<domain>` says: one that brought no answer takes nothing back."""
+    return state == RIGHT or (state == UNKNOWN and was_right)
+
+
+def leading_domains(domain_ids: Collection[int] | None = None) -> set[int]:
+    """Of these domains, or of all, those whose claim is proved and whose policy host name, as far as we know, leads to
+    us. Another answer than before is a change of what is hosted (`record_states`).
+    """
+    checks = RecordCheck.objects.filter(
+        Q(state=RIGHT) | Q(state=UNKNOWN, was_right=True),
+        record=POLICY_HOST,
+        domain__claim_verified_at__isnull=False,
+    )
+    parts = (
+        [checks]
+        if domain_ids is None
+        else [checks.filter(domain_id__in=part) for part in chunks(list(domain_ids))]
+    )
+    return {pk for part in parts for pk in part.values_list("domain_id", flat=True).iterator(5_000)}
 
 
 def _challenges() -> dict[int, str]:

@@ -10,6 +10,7 @@ from django.db import transaction
 from mailward.core import names
 from mailward.net import clock
 from mailward.store.models import Domain, DomainRecipient, QuarantinedMessage, RawMessage, RecordCheck, Report
+from mailward.store.queries.hosting import POLICY_HOST, leads_to_us
 from mailward.store.scope import Scope
 from mailward.store.services import outbox
 from mailward.store.services.hosting import bump_generation
@@ -148,7 +149,9 @@ def record_states(
 ) -> None:
     """Keep the last answer to each record."""
     moment = checked_at or clock.now()
+    states = tuple(states)
     organisation_id = Domain.objects.values_list("organisation_id", flat=True).get(pk=domain_id)
+    _tell_whether_it_leads_to_us(domain_id, states)
     RecordCheck.objects.bulk_create(
         (
             RecordCheck(
@@ -167,6 +170,21 @@ def record_states(
         update_fields=["state", "detail", "observed", "checked_at"],
     )
     Domain.objects.filter(pk=domain_id).update(records_checked_at=moment)
+
+
+def _tell_whether_it_leads_to_us(domain_id: int, states: Iterable[ObservedRecord]) -> None:
+    """Where that changes: fronts may have a certificate for its name from now on, or may not."""
+    seen = next((state.state for state in states if state.key == POLICY_HOST), None)
+    if seen is None:
+        return
+    before = RecordCheck.objects.filter(domain_id=domain_id, record=POLICY_HOST).first()
+    was_right = before is not None and before.was_right
+    leads = leads_to_us(seen, was_right=was_right)
+    if leads == (before is not None and leads_to_us(before.state, was_right=was_right)):
+        return
+    bump_generation(domain_id, zone=False)
+    if leads:
+        outbox.put("announce", str(domain_id))  # what waited for a certificate may be served now
 
 
 @transaction.atomic
