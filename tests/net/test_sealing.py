@@ -60,6 +60,17 @@ def test_a_running_process_notices_that_the_key_was_replaced(tmp_path: Path) -> 
     assert running.open(before, "x") == b"secret"
 
 
+@pytest.mark.parametrize("half", [b"", b"half a key", b"\xff"])
+def test_a_running_process_goes_on_while_the_key_is_being_written(tmp_path: Path, half: bytes) -> None:
+    running = load_keyring(Settings(data=str(tmp_path)))
+    sealed, whole = running.seal(b"secret", "x"), (tmp_path / "key").read_bytes()
+    (tmp_path / "key").write_bytes(half)
+    assert running.open(running.seal(b"secret", "x"), "x") == b"secret"
+    (tmp_path / "key").write_bytes(f"{make_key()}\n".encode() + whole)
+    assert sealed_by(running.seal(b"secret", "x")) != sealed_by(sealed)
+    assert running.open(sealed, "x") == b"secret"
+
+
 @pytest.mark.parametrize("text", ["", "short", "é", "A" * 44, "A" * 43 + "= x"])
 def test_what_is_no_key_is_refused_without_being_quoted(text: str) -> None:
     with pytest.raises(SettingsError) as caught:

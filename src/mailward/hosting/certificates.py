@@ -67,10 +67,12 @@ class IssuedCertificates:
     def __len__(self) -> int:
         return len(self._versions)
 
-    def version_for(self, name: str) -> int | None:
-        return self._versions.get(name)
+    def version_for(self, name: str) -> tuple[str, int] | None:
+        # a restored database gives the same number again, to another name
+        sequence = self._versions.get(name)
+        return None if sequence is None else (name, sequence)
 
-    def load(self, name: str) -> tuple[bytes, int] | None:
+    def load(self, name: str) -> tuple[bytes, tuple[str, int]] | None:
         try:
             row = self._file.execute(
                 "SELECT sequence, chain, sealed_key FROM certificates WHERE host = ?", (name,)
@@ -78,7 +80,7 @@ class IssuedCertificates:
             if row is None:
                 return None
             sequence, chain, sealed = row
-            return chain.encode() + self._keyring.open(sealed, key_purpose(name)), sequence
+            return chain.encode() + self._keyring.open(sealed, key_purpose(name)), (name, sequence)
         except (Unopenable, sqlite3.Error) as error:
             _log.error("certificate-unusable", extra={"host": name, "reason": str(error)})
             return None
@@ -129,6 +131,10 @@ class IssuedCertificates:
             latest = certificate_sequence()
             if latest == self._latest:
                 return
+            if latest < self._seen:
+                # an older backup was restored: what comes now has numbers that were seen
+                self._reconcile()
+                self._seen = 0
             while rows := certificates_after(self._seen, _ROWS):
                 self._write(rows)
                 # single steps of a dict: the loop sees one or the other

@@ -13,6 +13,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 from pathlib import Path
@@ -21,6 +22,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mailward.config import Settings, SettingsError
+
+_log = logging.getLogger(__name__)
 
 KEY_BYTES = 32
 _FORMAT = b"\x01"
@@ -84,7 +87,11 @@ class Keyring:
     def _look_again(self) -> None:
         if self._file is not None and (stamp := _stamp(self._file)) != self._stamp and stamp is not None:
             self._stamp = stamp
-            self._set(read_keys(self._file.read_text(encoding="ascii"), str(self._file)))
+            try:
+                self._set(read_keys(self._file.read_text(encoding="ascii"), str(self._file)))
+            except (SettingsError, OSError, UnicodeDecodeError) as error:
+                # somebody is at it, in the middle of a handshake: those that we have go on
+                _log.error("key-file-unreadable", extra={"file": self._file, "reason": error})
 
 
 def load_keyring(settings: Settings) -> Keyring:
