@@ -110,6 +110,15 @@ def test_a_plan_takes_nothing_back_that_somebody_publishes_meanwhile(
     assert not MxChange.objects.exists()
 
 
+@pytest.mark.usefixtures("dns")
+def test_a_plan_does_not_bring_a_domain_back_that_leaves(alice: Client, domain: Domain) -> None:
+    publish_policy(domain.organisation_id, domain.pk, Policy(Mode.NONE, 86_400), author_id=None)
+    values = {"pattern": "mx2.example.test", "expected": clock.today().isoformat()}
+    page = alice.post(reverse("mx-plan", args=["example.test"]), values, follow=True).content.decode()
+    assert "Write a policy first: none is in force." in page
+    assert PolicyVersion.objects.count() == 1
+
+
 @pytest.mark.usefixtures("dns", "served")
 def test_following_is_switched_on_by_a_person_and_recorded(alice: Client, domain: Domain) -> None:
     alice.post(reverse("mx-follow", args=["example.test"]), {"mode": "providers"})

@@ -14,7 +14,7 @@ from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
 from mailward.store.aio import in_store
 from mailward.store.models import Domain, DomainEvent, DomainRecipient, MxChange, Notice, PolicyVersion
-from mailward.store.services import following, outbox
+from mailward.store.services import following, leaving, outbox
 from mailward.store.services.policies import publish_policy
 from mailward.worker import loop
 from mailward.worker.handlers import HANDLERS
@@ -214,4 +214,14 @@ async def test_whoever_follows_less_takes_nothing_more_that_was_noticed_before(
     with clock.frozen(clock.now() + timedelta(hours=25)):
         await work(settings)
     assert await in_store(current) == ("mx1.example.test",)
+    assert await in_store(states) == [("appeared", "mx2.example.test", "withdrawn")]
+
+
+async def test_whoever_leaves_is_not_held_by_a_change_that_waits(settings: Settings, domain: Domain) -> None:
+    await in_store(start, domain, Follow.ALL, *BOTH)
+    await work(settings)
+    await in_store(leaving.begin, domain.organisation_id, domain.pk, author_id=None)
+    with clock.frozen(clock.now() + timedelta(hours=25)):
+        await work(settings)
+        assert await in_store(leaving.advance, domain.pk)
     assert await in_store(states) == [("appeared", "mx2.example.test", "withdrawn")]

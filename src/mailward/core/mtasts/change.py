@@ -108,7 +108,7 @@ def _on_max_age(policy: Policy) -> Iterator[Refusal]:
 def _on_mode(facts: ChangeFacts) -> Iterator[Refusal]:
     if facts.current is None or facts.current.mode is Mode.NONE:
         reason = "From no policy to enforce: no report has shown that enforce is safe. Begin with testing."
-        yield Refusal(RefusalCode.NEVER_TESTED, "", reason, "RFC 8461 section 8.2")
+        yield Refusal(RefusalCode.NEVER_TESTED, "", reason, "RFC 8461 section 5")
 
 
 def describe(before: Policy | None, after: Policy) -> str:

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from mailward.core.mtasts.change import ChangeFacts
 from mailward.core.mtasts.follow import Follow, compare, narrow, patterns_for, widen
+from mailward.core.mtasts.policy import Mode
 from mailward.core.names import matches_mx
 from mailward.net import clock
 from mailward.store.models import Domain, MxChange, MxFollow, OutboxItem
@@ -130,7 +131,8 @@ def carry_out(change_id: int, facts: ChangeFacts, letter: Callable[[str], tuple[
         return ""
     rows = Domain.objects.select_for_update(of=("self",)).select_related("current_version")
     domain = rows.get(pk=row.domain_id)  # locked: nobody publishes another version meanwhile
-    if domain.current_version is None:
+    # mode none stays as it is: whoever leaves MTA-STS would begin anew
+    if domain.current_version is None or domain.current_version.mode == Mode.NONE:
         _end(row, "withdrawn", "there is no policy any more")
         return ""
     before = policy_of(domain.current_version)

@@ -78,8 +78,8 @@ def mx_follow(request: ScopedRequest, name: str) -> HttpResponse:
 def mx_plan(request: ScopedRequest, name: str) -> HttpResponse:
     """The policy gains the host now, so that senders know it before it is live."""
     domain, form = find_domain(request, name), PlanForm(request.POST)
-    if domain.current_version is None:
-        messages.error(request, "Write the policy first.")
+    if domain.current_version is None or domain.current_version.mode == Mode.NONE:
+        messages.error(request, "Write a policy first: none is in force.")
         return redirect("domain-mx", domain.name)
     if not form.is_valid():
         return _render(request, domain, form)
