@@ -1,10 +1,17 @@
-"""Debian's Caddy in front, as docs/caddy.md sets it up, with Pebble as its CA and a whole Mailward behind it."""
+"""Two of Debian's Caddy in front, as docs/caddy.md says, with Pebble as their CA and a whole Mailward behind them.
 
+The CA reaches the first of them alone.
+"""
+
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import Platform, until
@@ -45,7 +52,7 @@ print(d.claim_token)
 @dataclass
 class Fleet:
     platform: Platform
-    caddy: Caddy
+    caddies: tuple[Caddy, Caddy]
     pebble: Pebble
     server: Server
 
@@ -66,13 +73,22 @@ class Fleet:
         self.platform.dns.set(f"mta-sts.{name}", "CNAME", "policy.mailward.test.")
         self.do("look", name)
 
-    def curl(self, name: str, *options: str, path: str = "/.well-known/mta-sts.txt") -> str:
+    def curl(self, name: str, *options: str, path: str = "/.well-known/mta-sts.txt", caddy: int = 0) -> str:
         """What is served under the name, with a certificate that the CA's root vouches for."""
-        host, port = f"mta-sts.{name}", self.caddy.port
+        host, port = f"mta-sts.{name}", self.caddies[caddy].port
         command = ["curl", "--silent", "--max-time", "20", "--cacert", str(self.pebble.folder / "roots.pem")]
         command += ["--interface", CLIENT, "--resolve", f"{host}:{port}:127.0.0.1", *options]
         done = subprocess.run([*command, f"https://{host}:{port}{path}"], capture_output=True, check=False)
         return f"exit {done.returncode}" if done.returncode else done.stdout.decode()
+
+    def kill_policy_host(self) -> None:
+        """Ours, by its data folder; it is started again by `mailward serve`."""
+        ours = f"MAILWARD_DATA={self.platform.data}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                is_ours = ours in (process / "environ").read_bytes().split(b"\0")
+                if is_ours and b"_policy-host" in (process / "cmdline").read_bytes():
+                    os.kill(int(process.name), signal.SIGKILL)
 
     @property
     def orders(self) -> int:
@@ -90,7 +106,8 @@ class Fleet:
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("caddy")
-    http_port, https_port, front_port = free_port(), free_port(), free_port()
+    front_port = free_port()
+    ports = [(free_port(), free_port()) for _ in range(2)]
     with ExitStack() as stack:
         server = Server()
         stack.callback(server.remove)
@@ -99,23 +116,32 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         dns = FakeDns()
         stack.enter_context(dns.threaded())
         dns.set("policy.mailward.test", "A", "127.0.0.1")
-        pebble = Pebble(folder / "pebble", dns=dns.address, http_port=http_port, tlsPort=https_port)
+        pebble = Pebble(folder / "pebble", dns=dns.address, http_port=ports[0][0], tlsPort=ports[0][1])
         stack.enter_context(pebble)
         (pebble.folder / "roots.pem").write_bytes(pebble.roots())
-        caddy = Caddy(
-            folder / "caddy", pebble, http_port=http_port, https_port=https_port, front_port=front_port
-        )
-        stack.enter_context(caddy)
+        caddies = [
+            Caddy(
+                folder / f"caddy{number}",
+                pebble,
+                http_port=http_port,
+                https_port=https_port,
+                front_port=front_port,
+                storage=folder / "storage",
+            )
+            for number, (http_port, https_port) in enumerate(ports)
+        ]
+        for caddy in caddies:
+            stack.enter_context(caddy)
         settings = server.environment("caddy") | {
             "MAILWARD_POLICY_HOST_FRONTS": "127.0.0.1",
             "MAILWARD_POLICY_HOST_FRONT_PORT": str(front_port),
-            "MAILWARD_POLICY_HOST_NODES": f"127.0.0.1:{https_port}",
+            "MAILWARD_POLICY_HOST_NODES": " ".join(f"127.0.0.1:{https_port}" for _, https_port in ports),
             "MAILWARD_CERTIFICATES_DEVELOPMENT_CA": "false",
             "MAILWARD_WATCH_ENABLED": "false",
             "SSL_CERT_FILE": str(pebble.folder / "roots.pem"),
         }
         platform = stack.enter_context(Platform(folder / "data", dns, settings=settings).serving())
-        yield Fleet(platform, caddy, pebble, server)
+        yield Fleet(platform, (caddies[0], caddies[1]), pebble, server)
 
 
 class TestCaddyInFront:
@@ -157,12 +183,20 @@ class TestCaddyInFront:
         fleet.curl("example.test", "--header", "X-Forwarded-For: 192.0.2.77")
         assert "192.0.2.77" not in fleet.platform.log
 
+    def test_nobody_is_turned_away_while_the_policy_host_starts_again(self, fleet: Fleet) -> None:
+        before = fleet.platform.log.count("policy-host serving")
+        fleet.kill_policy_host()
+        assert fleet.curl("example.test") == POLICY.format("example.test", 604800)
+        assert fleet.platform.log.count("policy-host serving") == before + 1
+
     def test_while_the_database_is_away_a_first_handshake_still_brings_a_certificate(
         self, fleet: Fleet
     ) -> None:
         fleet.server.stop()
         try:
             assert fleet.orders == 1
+            # the CA asks the one, whose storage knows what the other has begun
+            assert fleet.curl("other.test", caddy=1) == POLICY.format("other.test", 86400)
             assert fleet.curl("other.test") == POLICY.format("other.test", 86400)
             assert fleet.curl("example.test") == POLICY.format("example.test", 604800)
             assert fleet.curl("unknown.test", "--insecure") == "exit 35"

@@ -16,7 +16,14 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "caddy.md"
 
 class Caddy:
     def __init__(
-        self, folder: Path, pebble: Pebble, *, http_port: int, https_port: int, front_port: int
+        self,
+        folder: Path,
+        pebble: Pebble,
+        *,
+        http_port: int,
+        https_port: int,
+        front_port: int,
+        storage: Path,
     ) -> None:
         folder.mkdir(parents=True)
         self.folder, self.port = folder, https_port
@@ -27,7 +34,7 @@ class Caddy:
         assert (directories, places) == (1, 2)
         own = (
             f"{{\n\tacme_ca_root {pebble.directory.ca_file}\n\tadmin off\n\tdefault_bind 127.0.0.1\n"
-            f"\thttp_port {http_port}\n\thttps_port {https_port}\n\tstorage file_system {folder}/storage\n"
+            f"\thttp_port {http_port}\n\thttps_port {https_port}\n\tstorage file_system {storage}\n"
         )
         (folder / "Caddyfile").write_text(text.replace("{\n", own, 1))
         self._process: subprocess.Popen[bytes] | None = None
