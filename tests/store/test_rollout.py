@@ -15,7 +15,17 @@ from mailward.core.mtasts.policy import Mode, Policy
 from mailward.core.rollout.conditions import Conditions
 from mailward.core.rollout.verdict import Code, State, judge
 from mailward.net import clock
-from mailward.store.models import Domain, DomainEvent, OutboxItem, PolicyVersion, Problem, Rollout, User
+from mailward.store.models import (
+    Check,
+    Domain,
+    DomainEvent,
+    Organisation,
+    OutboxItem,
+    PolicyVersion,
+    Problem,
+    Rollout,
+    User,
+)
 from mailward.store.queries.readiness import gather
 from mailward.store.scope import Scope, scope_of
 from mailward.store.services import rollout as service
@@ -68,6 +78,20 @@ def judged(domain: Domain, at: datetime = NOON) -> Rollout:
     with clock.frozen(at):
         service.judge_domains([domain.pk], SETTINGS)
     return Rollout.objects.get(domain=domain)
+
+
+def test_one_domain_whose_look_cannot_be_read_stops_no_other(
+    ready: Domain, organisation: Organisation
+) -> None:
+    [broken] = make_domains(organisation, ["broken.test"])
+    publish_policy(broken.organisation_id, broken.pk, TESTING, author_id=None)
+    with clock.frozen(NOON):
+        look_at(broken, facts_of(broken))
+        Check.objects.filter(domain=broken).update(facts=b"of another version")
+        with pytest.raises(Exception):  # noqa: B017, PT011 - whatever reading it raises
+            service.judge_due(SETTINGS, 500)
+        assert Rollout.objects.get(domain=ready).state == State.READY
+        assert service.judge_due(SETTINGS, 500) == 0
 
 
 def promoted(domain: Domain, at: datetime, facts: ChangeFacts = RIGHT) -> bool:

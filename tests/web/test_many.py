@@ -49,6 +49,12 @@ def test_a_domain_leaves_a_profile_and_keeps_its_policy(
     assert profile.members.count() == 19
 
 
+def test_names_that_are_no_domains_of_ones_own_are_told(alice: Client, profile: PolicyProfile) -> None:
+    values = {"names": "d03.test strange.test d04.test"}
+    shown = alice.post(f"/profiles/{profile.pk}/members/", values, follow=True).content.decode()
+    assert "Not domains of yours: strange.test." in shown
+
+
 def work() -> None:
     for made in ProfileChange.objects.all():
         while waves.step(made.pk):

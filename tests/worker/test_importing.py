@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from tests.fakes.policyhost import PolicyHost, http
 
 from mailward.config import Dns, Settings, Watch
 from mailward.monitor.writing import Form, write
+from mailward.net import clock
 from mailward.net.listing import read_listing
 from mailward.store.aio import in_store
 from mailward.store.models import (
@@ -20,6 +22,7 @@ from mailward.store.models import (
     DomainImport,
     ImportState,
     Organisation,
+    OutboxItem,
     PolicyProfile,
     ProfileMember,
     User,
@@ -137,6 +140,17 @@ def test_a_row_with_more_hosts_than_a_policy_holds_stops_no_other(
     assert verdicts(made) == {"large.test": "without-policy", "small.test": "new"}
     assert Domain.objects.get(name="large.test").current_version is None
     assert Domain.objects.get(name="small.test").current_version is not None
+
+
+def test_what_a_killed_command_left_undone_is_done_by_a_worker(
+    organisation: Organisation, settings: Settings
+) -> None:
+    made = begin(organisation, "domain,mx\nnew.test,mx.test\n")
+    async_to_sync(work)(settings, made.pk)
+    OutboxItem.objects.all().delete()
+    assert importing.start(organisation.pk, made.pk, for_worker=False)
+    [item] = OutboxItem.objects.filter(kind=importing.KIND, key=str(made.pk))
+    assert item.available_at > clock.now() + timedelta(hours=1)
 
 
 def test_a_thousand_domains_take_far_less_than_a_second_each(

@@ -1,12 +1,14 @@
 """Profiles, their members and changes, as pages show them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.db.models import Count, Q, Subquery
 from django.db.models.expressions import OuterRef
 
+from mailward.core.names import Domain as Name
 from mailward.store.models import PolicyProfile, ProfileChange, ProfileChangeDomain, ProfileMember
+from mailward.store.queries.evidence import chunks
 from mailward.store.scope import Scope
 
 PAGE_SIZE = 50
@@ -51,6 +53,14 @@ def list_members(scope: Scope, profile_id: int, number: int) -> MemberPage:
     total, number, pages = _page(found.count(), number)
     rows = found.select_related("domain__current_version").order_by("domain__name")
     return MemberPage(tuple(rows[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]), number, pages, total)
+
+
+def missing_names(scope: Scope, names: Iterable[Name]) -> Sequence[str]:
+    """Those of them that are no domains of the organisation, in their order."""
+    wanted, there = list(dict.fromkeys(names)), set[str]()
+    for some in chunks(wanted):
+        there.update(scope.domains().filter(name__in=some).values_list("name", flat=True))
+    return [name for name in wanted if name not in there]
 
 
 def count_effects(change: ProfileChange) -> EffectCounts:

@@ -1,6 +1,7 @@
 """Imports of many domains: kept row by row, looked at, and carried out in batches, so that one that dies goes on."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from django.db import transaction
 
@@ -21,6 +22,8 @@ KIND = "import"
 LOOKED_AT_ONCE = 100
 BATCH = 250
 _UNLOOKED = ""
+_TAKEN_OVER = timedelta(hours=2)
+"""So long a command may take to carry an import out: then it was killed."""
 
 
 class ImportEmpty(Exception):
@@ -130,14 +133,15 @@ def end_looking(import_id: int) -> None:
 
 @transaction.atomic
 def start(organisation_id: int, import_id: int, *, for_worker: bool = True) -> bool:
-    """Carry the dry run out. False: it is in no state for that."""
+    """Carry the dry run out. False: it is in no state for that. Without `for_worker` the caller does it, and a worker what
+    it left undone.
+    """
     rows = DomainImport.objects.filter(
         pk=import_id, organisation_id=organisation_id, state=ImportState.PLANNED
     )
     if not rows.update(state=ImportState.RUNNING):
         return False
-    if for_worker:
-        outbox.put(KIND, str(import_id))
+    outbox.put(KIND, str(import_id), available_at=clock.now() + (timedelta() if for_worker else _TAKEN_OVER))
     return True
 
 

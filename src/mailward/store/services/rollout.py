@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import Error as DatabaseError
 from django.db import transaction
 from django.db.models import Q
 
@@ -70,16 +71,42 @@ class _Judged:
 
 
 def judge_due(settings: Settings, limit: int) -> int:
-    """Judge those that were not for an hour, at most `limit` of them. Returns how many."""
+    """Judge those that were not for an hour, at most `limit` of them. Returns how many.
+
+    Raises what one of them failed with, once all others are judged; that one is tried again in an hour.
+    """
     old = Q(rollout__isnull=True) | Q(rollout__judged_at__isnull=True)
     # a clock that went back must not stop everything until it has caught up
     old |= Q(rollout__judged_at__lte=clock.now() - EVERY) | Q(rollout__judged_at__gt=clock.now() + EVERY)
     due = list(
         Domain.objects.filter(old).order_by("rollout__judged_at", "pk").values_list("pk", flat=True)[:limit]
     )
+    failed: Exception | None = None
     for chunk in chunks(due):
-        judge_domains(chunk, settings)
+        try:
+            judge_domains(chunk, settings)
+        except DatabaseError:
+            raise
+        except Exception:  # noqa: BLE001 - what cannot be read of one domain must not stop all others for ever
+            failed = _judge_apart(chunk, settings) or failed
+    if failed is not None:
+        raise failed
     return len(due)
+
+
+def _judge_apart(domain_ids: Sequence[int], settings: Settings) -> Exception | None:
+    """One by one; those that fail are put off. Returns what the last of them failed with."""
+    failed = None
+    for domain in Domain.objects.filter(pk__in=domain_ids):
+        try:
+            judge_domains([domain.pk], settings)
+        except DatabaseError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is raised by the caller
+            failed = error
+            defaults = {"organisation_id": domain.organisation_id, "judged_at": clock.now()}
+            Rollout.objects.update_or_create(domain=domain, defaults=defaults)
+    return failed
 
 
 def judge_domains(domain_ids: Sequence[int], settings: Settings) -> None:

@@ -102,7 +102,11 @@ class ImportForm(forms.Form):
     origin = forms.CharField(
         label="Origin", required=False, max_length=253, help_text="Of a zone file that does not name it."
     )
-    profile = forms.ChoiceField(label="Put them into the profile", required=False)
+    profile = forms.ChoiceField(
+        label="Put them into the profile",
+        required=False,
+        help_text="They begin with the policies of the dry run, and follow the profile from its next change on.",
+    )
 
     def __init__(self, scope: Scope, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]  # the data, where there is any

@@ -8,12 +8,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from mailward.store.models import PolicyProfile
-from mailward.store.queries.profiles import list_members, list_profiles
+from mailward.store.queries.profiles import list_members, list_profiles, missing_names
 from mailward.store.services import profiles
 from mailward.web.access import ScopedRequest, reader_page, writer_page
 from mailward.web.pages.many.forms import ChangeForm, MembersForm, ProfileForm
 
 _CHANGES = 20
+_NAMED = 5
 _DAY_SECONDS = 86_400
 
 
@@ -83,6 +84,9 @@ def profile_members(request: ScopedRequest, profile_id: int) -> HttpResponse:
     if not form.is_valid():
         return _show(request, profile, members=form)
     names = None if form.cleaned_data["everything"] else form.cleaned_data["names"]
+    if names and (missing := missing_names(request.scope, names)):
+        more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
+        messages.warning(request, f"Not domains of yours: {', '.join(missing[:_NAMED])}{more}.")
     count = profiles.add_members(request.scope, profile.pk, names)
     messages.success(
         request, f"{count:,} domain{'' if count == 1 else 's'} added. Their policies are as before."
