@@ -133,8 +133,8 @@ def end_looking(import_id: int) -> None:
 
 @transaction.atomic
 def start(organisation_id: int, import_id: int, *, for_worker: bool = True) -> bool:
-    """Carry the dry run out. False: it is in no state for that. Without `for_worker` the caller does it, and a worker what
-    it left undone.
+    """Carry the dry run out. False: it is in no state for that. Without `for_worker` the caller does it, and a worker
+    what it left undone.
     """
     rows = DomainImport.objects.filter(
         pk=import_id, organisation_id=organisation_id, state=ImportState.PLANNED
