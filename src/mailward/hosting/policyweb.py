@@ -157,7 +157,7 @@ async def run(settings: Settings) -> None:
     keyring = load_keyring(settings)
     issued = IssuedCertificates(settings.data_path / "certificates.sqlite3", keyring)
     # policies are served from the saved snapshot at once: the database may be locked, slow or gone
-    counter, notices = FetchCounter(), Notices()
+    counter, notices = FetchCounter(reverse_name=make_reverse_lookup(settings)), Notices()
     servers = [await serve_policies(settings, keeper, counter=counter, issued=[issued])]
     if settings.acme.directories:
         servers.append(await serve_challenges(settings, ChallengeHost(keyring)))
