@@ -110,6 +110,10 @@ class Bed:
     async def work(self, domain: Domain) -> CertificateCare:
         """Whatever is due for the domain's certificate, and what follows at once."""
         await in_store(lambda: outbox.put("certificate", str(domain.pk)))
+        return await self.work_due(domain)
+
+    async def work_due(self, domain: Domain) -> CertificateCare:
+        """What the queue has now."""
         while await loop.work_once(self.settings, CERTIFICATE):
             pass
         return await self.care(domain)

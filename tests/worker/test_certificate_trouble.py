@@ -25,7 +25,7 @@ from mailward.store.models import (
     OutboxItem,
     Problem,
 )
-from mailward.store.services.certificates import hasten
+from mailward.store.services.certificates import hasten, put_due
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -310,6 +310,23 @@ async def test_who_asks_about_a_good_certificate_is_not_before_everybody_else_fr
         care = await bed.work(domain)
     assert care.state == CareState.GOOD
     assert care.due_at > clock.now()
+
+
+async def test_what_a_wrong_clock_wrote_down_holds_nothing_up(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    pebble = pebble_for(bed, tmp_path / "pebble")
+    await bed.start([pebble.directory])
+    care = await bed.work(domain)
+    assert care.state == CareState.QUEUED
+    # all of that was by a clock a year ahead
+    await bed.pass_time(timedelta(days=-365))
+    await in_store(lambda: OutboxItem.objects.update(available_at=clock.now() + timedelta(days=365)))
+    with pebble:
+        await in_store(put_due, 10)
+        care = await bed.work_due(domain)
+    assert care.state == CareState.GOOD
+    assert clock.now() < care.due_at < clock.now() + timedelta(days=2)
 
 
 async def test_a_domain_whose_care_fails_is_in_nobody_s_way(

@@ -14,7 +14,15 @@ from django.db import Error as DatabaseError
 from mailward.config import Settings
 from mailward.core.acme.caa import Asked, why_forbidden
 from mailward.core.acme.challenge import DNS_01, HTTP_01, LABEL
-from mailward.core.acme.faults import Fault, Scope, narrow, wait_for_ca, wait_for_claim, wait_for_name
+from mailward.core.acme.faults import (
+    Fault,
+    Scope,
+    narrow,
+    still_waits,
+    wait_for_ca,
+    wait_for_claim,
+    wait_for_name,
+)
 from mailward.core.acme.lane import last_order_at
 from mailward.core.acme.renewal import Life, ask_again, plan_renewal
 from mailward.core.acme.settings import AcmeDirectory
@@ -168,10 +176,11 @@ class Carer:
     ) -> tuple[datetime | None, CareState, str]:
         now = clock.now()
         account = authority.account
-        if account is not None and account.blocked_until is not None and account.blocked_until > now:
-            return account.blocked_until, CareState.QUEUED, f"{ca.url}: {account.last_error}"
+        blocked_until = account.blocked_until if account is not None else None
+        if account is not None and blocked_until is not None and still_waits(blocked_until, now):
+            return blocked_until, CareState.QUEUED, f"{ca.url}: {account.last_error}"
         trouble = plan.troubles.get(ca.url)
-        if trouble is not None and trouble.until is not None and trouble.until > now:
+        if trouble is not None and trouble.until is not None and still_waits(trouble.until, now):
             return trouble.until, CareState.FAILING, plan.detail
         free_at = last_order_at(authority.placed, 1, ca.orders_per_3_hours, now)
         if free_at > now:
@@ -272,7 +281,7 @@ class Carer:
     async def _look_ahead(self, plan: Plan, current: Certificate) -> bool:
         """Ask the CA when it would like the certificate renewed (RFC 9773)."""
         now = clock.now()
-        if plan.ask_at is None or plan.ask_at > now:
+        if plan.ask_at is None or still_waits(plan.ask_at, now):
             await in_store(certificates.rest, plan.domain_id)
             return True
         ca = self._authorities.get(current.directory)

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 _FIRST_NAME_WAIT = timedelta(minutes=1)
@@ -12,6 +12,9 @@ _LONGEST_CA_WAIT = timedelta(hours=1)
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9])?", re.ASCII)
 _LONGEST_TOLD_WAIT = timedelta(days=8)
 """A Retry-After beyond this is no advice: the longest limit of a public CA is a week."""
+
+LONGEST_WAIT = timedelta(days=9)
+"""Nothing is put off for longer: a later time was written down by a clock that was wrong."""
 
 
 class Scope(StrEnum):
@@ -69,6 +72,10 @@ def narrow(fault: Fault, name: str) -> Fault:
     said = set(_NAME.findall(fault.words.lower()))
     is_about = any(word in above or word.removeprefix("mta-sts.") in above for word in said)
     return replace(fault, scope=Scope.NAME) if is_about else fault
+
+
+def still_waits(until: datetime | None, now: datetime) -> bool:
+    return until is not None and now < until <= now + LONGEST_WAIT
 
 
 def wait_for_name(failures: int, fault: Fault, chance: float) -> timedelta:

@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from mailward.config import Problems as Rules
 from mailward.core.acme.challenge import DNS_01
+from mailward.core.acme.faults import LONGEST_WAIT
 from mailward.core.acme.lane import WINDOW, last_order_at
 from mailward.core.acme.renewal import Renewal
 from mailward.core.acme.state import CareState
@@ -102,10 +103,14 @@ def plan_new() -> int:
 
 def put_due(limit: int) -> int:
     """Ask for the work on certificates that is due, at most `limit`, the longest waiting first."""
-    due = CertificateCare.objects.filter(due_at__lte=clock.now()).order_by("due_at")
+    now = clock.now()
+    # the second: by a clock that was wrong, as is what waits in the queue for so long
+    is_due = Q(due_at__lte=now) | Q(due_at__gt=now + LONGEST_WAIT)
+    due = CertificateCare.objects.filter(is_due).order_by("due_at")
+    queued = OutboxItem.objects.filter(kind=KIND, available_at__lte=now + LONGEST_WAIT)
     keys = [str(pk) for pk in due.values_list("domain_id", flat=True)[:limit]]
     for chunk in chunks(keys):
-        present = set(OutboxItem.objects.filter(kind=KIND, key__in=chunk).values_list("key", flat=True))
+        present = set(queued.filter(key__in=chunk).values_list("key", flat=True))
         outbox.put_many(outbox.Item(KIND, key) for key in chunk if key not in present)
     return len(keys)
 
