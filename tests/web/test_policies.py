@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.test import Client
@@ -172,3 +173,19 @@ def test_what_was_filled_in_is_kept_through_the_review(alice: Client) -> None:
     assert '<input type="hidden" name="other_age" value="7200">' in page
     assert '<input type="hidden" name="reason" value="&quot;quoted&quot; &lt;reason&gt;">' in page
     assert "aria-describedby" not in page
+
+
+@pytest.mark.usefixtures("dns")
+def test_a_week_of_testing_is_counted_from_when_it_was_last_begun(
+    alice: Client, domain: Domain, served: PolicyVersion
+) -> None:
+    page = alice.get(reverse("domain-policy", args=["example.test"])).content.decode()
+    assert "<dt>By</dt><dd>Mailward, or somebody who has left</dd>" in page
+    PolicyVersion.objects.filter(pk=served.pk).update(created_at=clock.now() - timedelta(days=300))
+    none = Policy(Mode.NONE, 86_400)
+    with clock.frozen(clock.now() - timedelta(days=20)):
+        publish_policy(domain.organisation_id, domain.pk, none, author_id=None)
+    with clock.frozen(clock.now() - timedelta(days=1)):
+        publish_policy(domain.organisation_id, domain.pk, TESTING, author_id=None)
+    page = edit(alice, "review", mode="enforce", mx="mx1.example.test\nmx2.example.test", based_on="3")
+    assert f"It has been in testing mode since {clock.now() - timedelta(days=1):%-d %B} only" in page

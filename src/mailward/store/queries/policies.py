@@ -88,9 +88,11 @@ def events_of(scope: Scope, domain: Domain, *, number: int = 1) -> tuple[list[Do
     return list(rows.select_related("author").order_by("-id")[start : start + EVENTS_PAGE]), pages
 
 
-def first_served(scope: Scope, domain: Domain, mode: str) -> datetime | None:
-    """When a version of this mode was first served; None: never."""
-    first = scope.policy_versions().filter(domain=domain, mode=mode).order_by("number").first()
+def mode_since(scope: Scope, domain: Domain, mode: str) -> datetime | None:
+    """Since when the policy has had this mode without a break; None: its last version has another one."""
+    rows = scope.policy_versions().filter(domain=domain)
+    other = rows.exclude(mode=mode).order_by("-number").first()
+    first = rows.filter(number__gt=other.number if other else 0).order_by("number").first()
     return first.created_at if first else None
 
 

@@ -40,7 +40,7 @@ class Situation:
     live: MxProposal
     current: PolicyVersion | None
     testing_since: datetime | None
-    """When a policy in testing mode was first served; None: never."""
+    """Since when it has been in testing mode without a break; None: it is not."""
     now: datetime
     problems: tuple[str, ...] = ()
     """What reports show to be broken now, each as "certificate expired: mx1.example.net"."""

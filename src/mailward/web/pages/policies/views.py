@@ -15,7 +15,7 @@ from mailward.net import clock
 from mailward.store.models import Domain, PolicyVersion
 from mailward.store.queries.daily import last_reported_day
 from mailward.store.queries.domains import is_served
-from mailward.store.queries.policies import diff_lines, events_of, first_served, history, progress_of
+from mailward.store.queries.policies import diff_lines, events_of, history, mode_since, progress_of
 from mailward.store.queries.problems import problems_of_domain
 from mailward.store.services.policies import (
     ChangedMeanwhile,
@@ -45,7 +45,7 @@ def domain_policy(request: ScopedRequest, name: str) -> HttpResponse:
         "delegates": bool(settings.MAILWARD.nameserver.zone),
         "versions": request.scope.policy_versions().filter(domain=domain).count(),
         "fetch_command": fetch_command(settings.MAILWARD, domain.name),
-        "testing_since": first_served(request.scope, domain, Mode.TESTING),
+        "testing_since": mode_since(request.scope, domain, Mode.TESTING),
     }
     return render(request, "policies/policy.html", context)
 
@@ -145,7 +145,7 @@ def _review(
     situation = Situation(
         live=propose_for([domain.name])[domain.name],
         current=current,
-        testing_since=first_served(request.scope, domain, Mode.TESTING),
+        testing_since=mode_since(request.scope, domain, Mode.TESTING),
         now=clock.now(),
         problems=_problems(request, domain),
         has_reports=last_reported_day(request.scope, domain.pk) is not None,
