@@ -24,6 +24,7 @@ from mailward.store.models import (
     OutboxItem,
     PolicyProfile,
     PolicyVersion,
+    ProblemDomain,
     ProfileChange,
     User,
 )
@@ -186,6 +187,31 @@ def test_a_problem_in_the_wave_stops_the_next(
     assert stopped.state == ChangeState.STOPPED
     assert "certificate-expired at mx.test" in stopped.stop_reason
     assert with_longer() == 1
+
+
+def test_one_that_joins_a_problem_of_others_on_the_same_day_stops_it_too(
+    scope: Scope, profile: PolicyProfile, organisation: Organisation, fleet: list[Domain]
+) -> None:
+    expired = made.facts(hosts=(made.host(made.session(tls=made.tls("expired", 10))),))
+    [other] = make_domains(organisation, ["other.test"])
+    for hours, facts in ((-5, made.facts()), (-4, expired), (-3, expired)):
+        with clock.frozen(NOON + timedelta(hours=hours)):
+            look_at(other, replace(facts, at=clock.now()))
+    assert ProblemDomain.objects.count() == 1
+    for each in fleet:
+        with clock.frozen(NOON - timedelta(hours=2)):
+            look_at(each, made.facts(at=clock.now()))
+    with clock.frozen(NOON):
+        change = propose(scope, profile)
+        profiles.start(scope, change.pk)
+        work(change)
+        waves.put_due(waveletters.stopped)
+        assert ProfileChange.objects.get(pk=change.pk).state == ChangeState.WAITING
+    for hours in (1, 2):
+        with clock.frozen(NOON + timedelta(hours=hours)):
+            look_at(in_wave(change, 1)[0], replace(expired, at=clock.now()))
+            waves.put_due(waveletters.stopped)
+    assert f"certificate-expired at {made.MX}" in ProfileChange.objects.get(pk=change.pk).stop_reason
 
 
 def test_a_problem_elsewhere_stops_nothing(scope: Scope, profile: PolicyProfile, fleet: list[Domain]) -> None:

@@ -22,6 +22,7 @@ from mailward.store.models import (
     ProblemDomain,
     ProfileChange,
     ProfileChangeDomain,
+    WatchFinding,
 )
 from mailward.store.queries.readiness import change_facts_of
 from mailward.store.services import outbox
@@ -102,9 +103,12 @@ def look(change: ProfileChange) -> Stop | None:
         problem__closed_at__isnull=True,
         gone_at__isnull=True,
     )
-    causes = (
+    causes = list(
         opened.order_by("problem_id").values_list("problem__result_type", "problem__host").distinct()[:20]
     )
+    # our probes know the hour: one that joins a problem of others, on the day itself, is seen by this alone
+    found = WatchFinding.objects.filter(domain_id__in=have, is_open=True, first_at__gte=change.began_at)
+    causes += found.order_by("code", "host").values_list("code", "host").distinct()[:20]
     # reports are about days that are over: the day on which it began holds what was before it
     since = change.began_at.date() + timedelta(days=1)
     mine = {"domain_id__in": have, "day__gte": since, "policy_type": PolicyType.STS.value}
@@ -118,7 +122,7 @@ def look(change: ProfileChange) -> Stop | None:
         if may_cost_mail(result_type)
     )
     signs = WaveSigns(
-        tuple(f"{cause} at {host}" if host else cause for cause, host in causes),
+        tuple(dict.fromkeys(f"{cause} at {host}" if host else cause for cause, host in causes)),
         (sums["ok"] or 0) + (sums["failed"] or 0),
         refused,
     )
