@@ -12,9 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.fakes.pebble import Pebble
 from tests.worker.certificatebed import Bed
 
+from mailward.core.acme.faults import Fault
+from mailward.core.acme.faults import Scope as AcmeScope
 from mailward.core.acme.state import CareState
 from mailward.net import clock
-from mailward.net.acme import AcmeClient
+from mailward.net.acme import AcmeClient, AcmeFault
 from mailward.store.aio import in_store
 from mailward.store.models import (
     AcmeAccount,
@@ -327,6 +329,27 @@ async def test_what_a_wrong_clock_wrote_down_holds_nothing_up(
         care = await bed.work_due(domain)
     assert care.state == CareState.GOOD
     assert clock.now() < care.due_at < clock.now() + timedelta(days=2)
+
+
+async def test_an_order_that_is_proved_outlives_a_moment_s_outage(
+    bed: Bed, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Public CAs give the same name five certificates a week."""
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory])
+        with monkeypatch.context() as patched:
+            patched.setattr(AcmeClient, "certificate", _be_away)
+            care = await bed.work(domain)
+        assert (care.state, care.detail) == (CareState.ORDERED, "away")
+        assert care.due_at > clock.now()
+        await bed.pass_time(timedelta(minutes=2))
+        care = await bed.work(domain)
+    assert care.state == CareState.GOOD
+    assert pebble.log.count("POST /order-plz") == 1
+
+
+def _be_away(*_: object) -> None:
+    raise AcmeFault(Fault(AcmeScope.CA, "away"))
 
 
 async def test_a_domain_whose_care_fails_is_in_nobody_s_way(

@@ -47,6 +47,8 @@ ROUNDS_SECONDS = 20.0
 _MAX_CAA_NAMES = 8
 _FORBIDDEN_WAIT = timedelta(hours=1)
 _GO_ON_WAIT = timedelta(seconds=5)
+_KEEP_IN_OUTAGE = timedelta(hours=1)
+"""So long an order that is proved waits for a CA that is away; then another CA has its turn."""
 _FAULT_WAIT = timedelta(hours=1)
 _ASK_FAILED_WAIT = timedelta(hours=6)
 
@@ -247,7 +249,13 @@ class Carer:
             detail = str(error) or "the CA is at it"
             return await self._wait(plan, CareState.ORDERED, detail, clock.now() + _GO_ON_WAIT)
         except AcmeFault as error:
-            await self._failed(plan, order, ca, narrow(error.fault, plan.name))
+            fault = narrow(error.fault, plan.name)
+            if order.answered_at is not None and _is_outage(fault) and _is_young(order):
+                # the CA is about to give it, or has: another order counts against its limits
+                return await self._wait(
+                    plan, CareState.ORDERED, fault.words, await self._ca_failed(ca, fault)
+                )
+            await self._failed(plan, order, ca, fault)
             return False
         renewal = plan_renewal(Life(what.not_before, what.not_after, clock.now()), None, _chance(order.pk))
         await in_store(certificates.issued, order, what, renewal)
@@ -301,6 +309,14 @@ class Carer:
         ask_at = now + ask_again(current.not_before, current.not_after, wanted)
         await in_store(certificates.keep_renewal, plan.domain_id, renewal, ask_at)
         return renewal.at > now
+
+
+def _is_outage(fault: Fault) -> bool:
+    return fault.scope is Scope.CA and fault.code in ("", "serverInternal")
+
+
+def _is_young(order: AcmeOrder) -> bool:
+    return abs(clock.now() - order.placed_at) < _KEEP_IN_OUTAGE
 
 
 def _chance(number: int) -> float:
