@@ -29,7 +29,7 @@ from mailward.store.models import (
     User,
 )
 from mailward.store.scope import Scope, scope_of
-from mailward.store.services import profiles, waves
+from mailward.store.services import leaving, profiles, waves
 from mailward.store.services.bulk_policies import Wanted, publish_policies
 from mailward.store.services.policies import publish_policy
 from mailward.store.services.problems import assess
@@ -134,6 +134,14 @@ def test_enforce_is_refused_where_it_would_lock_mail_out(
         uncovered = propose(scope, profile, Policy(Mode.ENFORCE, 604_800, ("mx.elsewhere.test",)))
     assert uncovered.domains.get().effect == Effect.REFUSED
     assert f"{made.MX} is an MX host and not in the policy" in uncovered.domains.get().reason
+
+
+def test_a_domain_that_leaves_is_left_alone(scope: Scope, profile: PolicyProfile, domain: Domain) -> None:
+    publish_policy(domain.organisation_id, domain.pk, TESTING, author_id=None)
+    profiles.add_members(scope, profile.pk, None)
+    leaving.begin(domain.organisation_id, domain.pk, author_id=None)
+    row = propose(scope, profile, LONGER).domains.get()
+    assert (row.effect, row.reason) == (Effect.REFUSED, "It is leaving MTA-STS: break that off first.")
 
 
 def test_the_waves_go_out_one_after_the_other(

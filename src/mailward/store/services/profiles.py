@@ -13,6 +13,7 @@ from mailward.store.models import (
     ChangeState,
     Domain,
     Effect,
+    Leaving,
     PolicyProfile,
     PolicyVersion,
     ProfileChange,
@@ -149,9 +150,14 @@ def weigh(change: ProfileChange, domain_ids: Sequence[int]) -> list[ProfileChang
     facts = change_facts_of(
         {key: each for key, each in wanted.items() if each is not None and each.mode is Mode.ENFORCE}
     )
+    going = Leaving.objects.filter(domain_id__in=list(domain_ids), ended_at=None)
+    leaving = set(going.values_list("domain_id", flat=True))
     rows = []
     for domain_id, domain in domains.items():
         effect, reason = _effect(wanted[domain_id], domain.current_version, facts.get(domain_id))
+        if effect is Effect.CHANGED and domain_id in leaving:
+            # any other version would break its plan off
+            effect, reason = Effect.REFUSED, "It is leaving MTA-STS: break that off first."
         rows.append(
             ProfileChangeDomain(
                 organisation_id=change.organisation_id,
