@@ -188,3 +188,13 @@ def test_a_new_key_seals_the_secrets_of_zones_too(domain: Domain) -> None:
     save_zone(scope_of(domain), data)
     assert reseal(Keyring([new, old])) == 1
     assert Keyring([new]).open(bytes(DnsZone.objects.get().key), purpose) == KEY.secret
+
+
+async def test_a_tenant_s_server_is_none_of_our_own_doors(tmp_path: Path, domain: Domain) -> None:
+    """What listens beside us may trust who comes from this machine."""
+    settings = Settings(data=str(tmp_path), dns=Dns(own_addresses=("8.8.8.8",)))
+    sealed = load_keyring(settings).seal(KEY.secret, zone_purpose(domain.organisation_id, "customer.example"))
+    data = ZoneData("customer.example", "8.8.8.8:5432", "mailward", "hmac-sha256", sealed, is_forced=False)
+    zone = await in_store(save_zone, scope_of(domain), data)
+    refused = "8.8.8.8 is an address of our own, which is not connected to; settings: dns.allow_own_addresses"
+    assert await try_zone(settings, zone) == refused

@@ -21,7 +21,7 @@ import dns.tsig
 import dns.update
 from dns.rdtypes.ANY.TXT import TXT
 
-from mailward.net.guard import AddressRefused, Guard
+from mailward.net.guard import AddressRefused, Guard, OwnAddressRefused
 
 SECONDS = 10.0
 TTL_SECONDS = 300
@@ -130,8 +130,10 @@ def _make_update(
 
 async def _send(place: Place, message: dns.message.Message, guard: Guard) -> dns.message.Message:
     try:
-        guard.check(place.address)
+        guard.check(place.address, place.port)
         return await dns.asyncquery.tcp(message, place.address, SECONDS, place.port)
+    except OwnAddressRefused as error:
+        raise UpdateFailed(f"{error}; settings: dns.allow_own_addresses") from error
     except AddressRefused as error:
         raise UpdateFailed(f"{error}; settings: dns.allow_private_addresses") from error
     except (dns.tsig.PeerBadKey, dns.message.UnknownTSIGKey) as error:

@@ -10,7 +10,7 @@ from mailward.config import Settings
 from mailward.core.places import parse_place
 from mailward.monitor.records import DomainFacts, RecordKey, expected_records
 from mailward.net.dnsupdate import Foreign, Place, UpdateFailed, Wanted, look, replace
-from mailward.net.guard import make_guard
+from mailward.net.guard import make_probe_guard
 from mailward.net.sealing import Unopenable, load_keyring
 from mailward.store.aio import in_store
 from mailward.store.models import DnsZone, Domain
@@ -56,7 +56,7 @@ async def try_zone(settings: Settings, zone: DnsZone) -> str:
     """Empty where the server answers a signed question about the zone; otherwise why not, in one sentence."""
     try:
         place = await in_store(_place, settings, zone)
-        await look(place, zone.zone, "TXT", make_guard(settings.dns))
+        await look(place, zone.zone, "TXT", make_probe_guard(settings))
     except (UpdateFailed, Unopenable) as error:
         return str(error)
     return ""
@@ -70,7 +70,7 @@ async def _write(settings: Settings, plan: _Plan, key: RecordKey, wanted: Wanted
             plan.place,
             wanted,
             ours if ours and ours[-1] == wanted.values else [*ours, wanted.values],
-            make_guard(settings.dns),
+            make_probe_guard(settings),
             is_forced=plan.is_forced,
         )
     except Foreign as error:
