@@ -15,8 +15,11 @@ from mailward.config import Dns, Settings, Watch
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.hosting.policyweb import serve_policies
 from mailward.hosting.snapshot import Snapshot, SnapshotKeeper, save_snapshot
+from mailward.monitor.elsewhere import Live
 from mailward.store.models import Domain, DomainEvent, Leaving, PolicyVersion
 from mailward.store.services.policies import publish_policy
+from mailward.web import live
+from mailward.web.pages.policies import moving
 
 THEIRS = "version: STSv1\nmode: enforce\nmx: mx1.example.test\nmx: *.mail.example.test\nmax_age: 1209600\n"
 SAME = Policy(Mode.ENFORCE, 1_209_600, ("mx1.example.test", "*.mail.example.test"))
@@ -81,6 +84,22 @@ def test_what_is_in_force_elsewhere_stays_in_force_here(alice: Client, domain: D
     assert (version.mode, version.max_age_seconds, tuple(version.mx)) == ("enforce", 1_209_600, SAME.mx)
     assert version.policy_id != "theirs"
     assert not DomainEvent.objects.filter(kind="policy-forced").exists()
+
+
+@pytest.mark.usefixtures("dns")
+def test_taking_over_takes_nothing_back_that_somebody_publishes_meanwhile(
+    alice: Client, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Policy(Mode.TESTING, 86_400, ("mx1.example.test",))
+
+    def look(name: str) -> Live:
+        publish_policy(domain.organisation_id, domain.pk, other, author_id=None)
+        return live.look_at_live_policy(name)
+
+    monkeypatch.setattr(moving, "look_at_live_policy", look)
+    shown = alice.post(reverse("domain-take-over", args=["example.test"]), follow=True).content.decode()
+    assert "Somebody else published another version meanwhile." in shown
+    assert PolicyVersion.objects.get().mode == "testing"
 
 
 def test_what_would_lock_mail_out_is_refused_when_taken_over_too(

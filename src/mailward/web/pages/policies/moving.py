@@ -88,6 +88,7 @@ def domain_take_over(request: ScopedRequest, name: str) -> HttpResponse:
                 facts,
                 author_id=request.scope.user_id,
                 reason="Taken over from the live policy",
+                based_on=domain.current_version.number if domain.current_version else 0,
                 is_forced=request.POST.get("confirm", "").strip().lower() == domain.name,
             )
         except ChangeRefused as error:
@@ -96,8 +97,10 @@ def domain_take_over(request: ScopedRequest, name: str) -> HttpResponse:
                 "policies/take_over.html",
                 context | {"refusals": error.refusals, "is_again": "confirm" in request.POST},
             )
-        except (PolicyUnchanged, ChangedMeanwhile):
+        except PolicyUnchanged:
             messages.info(request, "It is what is served here already.")
+        except ChangedMeanwhile:
+            messages.error(request, "Somebody else published another version meanwhile. Look at it first.")
         else:
             messages.success(request, "Taken over. Let the names lead here once every policy host serves it.")
         return redirect("domain-policy", domain.name)
