@@ -19,7 +19,12 @@ from tests.core.dns.zones import RECORDS, sample_authority
 from mailward.core.dns.ratelimit import RateLimiter
 from mailward.core.dns.wire import Type
 from mailward.core.dns.zone import Authority, Record, Soa, make_zone
-from mailward.hosting.authdns import TCP_CONNECTIONS_AN_ADDRESS, Nameserver, TransferAccess
+from mailward.hosting.authdns import (
+    TCP_CONNECTIONS_AN_ADDRESS,
+    TCP_WAITING_BYTES,
+    Nameserver,
+    TransferAccess,
+)
 from mailward.hosting.transfer import parse_keys
 
 KEY_TEXT = "secondary.:hmac-sha256:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -89,6 +94,26 @@ async def test_nonsense_by_tcp_ends_the_connection(server: tuple[Nameserver, int
     writer.write(hostile)
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await asyncio.wait_for(reader.readexactly(1), 10)
+    writer.close()
+
+
+async def test_who_asks_and_does_not_read_costs_little_and_gets_every_answer(
+    server: tuple[Nameserver, int],
+) -> None:
+    nameserver, port = server
+    count = 20_000
+    wire = dns.message.make_query("many.sts.example", "TXT").to_wire(prepend_length=True)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+    writer.write(wire * count)
+    most = 0
+    for _ in range(50):
+        await asyncio.sleep(0.01)
+        (connection,) = nameserver._connections
+        most = max(most, connection._transport.get_write_buffer_size())
+    assert 0 < most < 2 * TCP_WAITING_BYTES
+    for _ in range(count):
+        length = int.from_bytes(await reader.readexactly(2), "big")
+        await reader.readexactly(length)
     writer.close()
 
 

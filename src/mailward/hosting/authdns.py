@@ -195,6 +195,7 @@ class TcpConnection(asyncio.Protocol):
         self._writable.set()
         if self._transfer is None:
             self._transport.resume_reading()
+            self._serve()
 
     def abort(self) -> None:
         self._transport.abort()
@@ -204,7 +205,8 @@ class TcpConnection(asyncio.Protocol):
         self._serve()
 
     def _serve(self) -> None:
-        while self._transfer is None and len(self._buffer) >= 2:
+        # who asks and does not read is answered no further
+        while self._transfer is None and self._writable.is_set() and len(self._buffer) >= 2:
             length = int.from_bytes(self._buffer[:2], "big")
             if length > _MAX_QUERY:
                 self._transport.abort()
