@@ -61,6 +61,18 @@ def test_the_development_authority_stands_aside_where_certificates_are_ordered(t
     assert not load(tmp_path, '[acme]\ndirectories = ["https://one.test/dir"]').has_development_ca
 
 
+def test_our_own_names_are_those_that_a_ca_may_issue_for(tmp_path: Path) -> None:
+    assert load(tmp_path, "").own_names == ()
+    text = '[policy_host]\npublic_name = "Policies.Example.net."\n[reports]\ndomain = "reports.example.net"\n'
+    same = ("policies.example.net", "reports.example.net")
+    assert load(tmp_path, text).own_names == load(tmp_path, text).needed_names == same
+    other = load(tmp_path, text + 'https_name = "tlsrpt.example.net"')
+    assert other.own_names == ("policies.example.net", "tlsrpt.example.net", "reports.example.net")
+    assert other.needed_names == ("policies.example.net", "tlsrpt.example.net")
+    for odd in ("192.0.2.1", "host", "host.localhost", "*.example.net", "no name"):
+        assert load(tmp_path, f'[policy_host]\npublic_name = "{odd}"').own_names == ()
+
+
 def test_the_example_of_the_documentation_works(tmp_path: Path) -> None:
     example = re.search(r"```toml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     assert example is not None

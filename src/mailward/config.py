@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
-from mailward.core.acme.settings import Acme
+from mailward.core.acme.settings import Acme, public_names
 from mailward.core.places import parse_place
 from mailward.core.rollout.conditions import Conditions
 
@@ -463,6 +463,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         looks before a policy is announced.
         """
         return self.certificates.development_ca and not self.acme.directories
+
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """The names at which policy host and report doors show a certificate, each once, in lower case. Those alone
+        that a CA may issue for: no address, and not `localhost`.
+        """
+        return public_names(self.policy_host.public_name, self.https_name, self.reports.domain)
+
+    @property
+    def needed_names(self) -> tuple[str, ...]:
+        """Those of them that need a certificate: for report mail, the HTTPS door's does too."""
+        return public_names(self.policy_host.public_name, self.https_name)
 
     @property
     def acme_port(self) -> int:

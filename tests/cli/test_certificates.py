@@ -20,6 +20,10 @@ states = [("queued", ""), ("queued", ""), ("failing", "no such \\u202ename"), ("
 for at, (state, detail) in enumerate(states):
     d = Domain.objects.create(organisation=o, name=f"d{at}.test", report_token=f"r{at}", claim_token="c")
     CertificateCare.objects.create(domain=d, organisation=o, due_at=now, state=state, detail=detail)
+own = Certificate.objects.create(host="reports.test", directory="https://one.test/dir", chain="", key=b"", issuer="CA",
+                                 sequence=1, not_before=now, not_after=now.replace(year=2031, month=5, day=4))
+OwnNameCare.objects.create(host="reports.test", due_at=now, state="good", current=own)
+OwnNameCare.objects.create(host="policies.test", due_at=now, state="reach", detail="policies.test has no \x1baddress")
 """
 
 
@@ -43,10 +47,14 @@ def run(data: Path, *arguments: str, **environment: str) -> "subprocess.Complete
 def test_queue_cas_and_what_does_not_go_well(data: Path) -> None:
     done = run(data, "-m", "mailward", "certificates", MAILWARD_ACME_DIRECTORIES="https://one.test/dir")
     assert done.returncode == 0, done.stderr
-    assert "https://one.test/dir: 0 certificates in use, 0 of 300 orders in the last 3 hours" in done.stdout
+    assert "https://one.test/dir: 1 certificates in use, 0 of 300 orders in the last 3 hours" in done.stdout
     assert "too many [U+001B][31m" in done.stdout
     assert "2 domains wait for a place at a CA" in done.stdout
     assert "The last of those that wait is ordered about " in done.stdout
+    assert (
+        "policies.test (our own) does not lead to us yet: policies.test has no [U+001B]address" in done.stdout
+    )
+    assert "reports.test (our own) has a certificate, until 2031-05-04 " in done.stdout
     assert "d2.test: are refused, and tried again: no such [U+202E]name" in done.stdout
 
 
@@ -61,7 +69,7 @@ def test_a_new_key_is_printed_and_rotation_keeps_the_one_before(data: Path) -> N
     assert len(printed) == 44
     before = (data / "key").read_text().split()
     empty = run(data, "-c", "import django; django.setup()\nfrom mailward.store.models import *\n"
-                "AcmeAccount.objects.all().delete()")  # fmt: skip
+                "AcmeAccount.objects.all().delete(); Certificate.objects.all().delete()")  # fmt: skip
     assert empty.returncode == 0
     done = run(data, "-m", "mailward", "key", "rotate")
     assert done.stdout == "0 private keys sealed anew.\n", done.stderr

@@ -7,11 +7,13 @@ import msgspec
 from django.conf import settings
 from django.test import override_settings
 
-from mailward.config import Certificates, Dns, Nameserver, Relay, Watch
+from mailward.config import Certificates, Dns, Nameserver, PolicyHost, Relay, Watch
 from mailward.core.acme.settings import Acme
 
 
 @contextmanager
-def with_settings(**tables: Relay | Dns | Certificates | Nameserver | Acme | Watch) -> Iterator[None]:
+def with_settings(
+    **tables: Relay | Dns | Certificates | Nameserver | Acme | Watch | PolicyHost,
+) -> Iterator[None]:
     with override_settings(MAILWARD=msgspec.structs.replace(settings.MAILWARD, **tables)):
         yield

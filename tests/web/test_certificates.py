@@ -8,11 +8,11 @@ from django.test import Client
 from django.urls import reverse
 from tests.web.pages import with_settings
 
-from mailward.config import Problems
+from mailward.config import PolicyHost, Problems
 from mailward.core.acme.settings import Acme
 from mailward.core.acme.state import CareState
 from mailward.net import clock
-from mailward.store.models import Certificate, CertificateCare, Domain, Problem
+from mailward.store.models import Certificate, CertificateCare, Domain, OwnNameCare, Problem
 from mailward.store.services.certificates import settle
 
 
@@ -84,6 +84,26 @@ def test_what_people_have_to_mend_is_a_problem_until_it_is_mended(
     row.save()
     settle(domain.pk, Problems())
     assert Problem.objects.get().closed_at is not None
+
+
+def test_trouble_with_a_name_of_the_installation_is_on_every_page(
+    alice: Client, domain: Domain, ordering: None
+) -> None:
+    host = PolicyHost(public_name="policies.test")
+    with with_settings(acme=Acme(directories=("https://ca.test/dir",)), policy_host=host):
+        row = OwnNameCare.objects.create(
+            host="policies.test", due_at=clock.now(), state=CareState.REACH, detail="<b> has no address"
+        )
+        assert "policies.test gets no certificate." in page(alice, domain)
+        assert "&lt;b&gt; has no address" in page(alice, domain)
+        for state in (CareState.GOOD, CareState.ORDERED, CareState.QUEUED):
+            row.state = state
+            row.save()
+            assert "gets no certificate" not in page(alice, domain)
+    # a name of before
+    row.state = CareState.FAILING
+    row.save()
+    assert "gets no certificate" not in page(alice, domain)
 
 
 def test_check_now_looks_after_the_certificate_too(alice: Client, domain: Domain, ordering: None) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from django.db.models import QuerySet
 from tests.fakes.dns import FakeDns
 from tests.fakes.ports import free_port
 
-from mailward.config import Certificates, Dns, PolicyHost, Settings
+from mailward.config import Certificates, Dns, PolicyHost, Reports, Settings
 from mailward.core.acme.settings import Acme, AcmeDirectory
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.hosting.certificates import IssuedCertificates
@@ -21,11 +22,20 @@ from mailward.hosting.snapshot import SnapshotKeeper
 from mailward.net.httpserver import Server
 from mailward.net.sealing import load_keyring
 from mailward.store.aio import in_store
-from mailward.store.models import AcmeAccount, AcmeOrder, Certificate, CertificateCare, Domain
+from mailward.store.models import (
+    AcmeAccount,
+    AcmeOrder,
+    Certificate,
+    CertificateCare,
+    Domain,
+    OwnNameCare,
+)
 from mailward.store.services import outbox
+from mailward.store.services.certificates import put_due
 from mailward.store.services.policies import publish_policy
 from mailward.worker import loop
 from mailward.worker.handlers import HANDLERS
+from mailward.worker.ownnames import plan_own_names
 
 CERTIFICATE = next(handler for handler in HANDLERS if handler.kind == "certificate")
 POLICY = Policy(Mode.TESTING, 86_400, ("mx.example.test",))
@@ -34,6 +44,7 @@ POLICY = Policy(Mode.TESTING, 86_400, ("mx.example.test",))
 _TIMES = {
     Certificate: ("not_before", "not_after", "created_at"),
     CertificateCare: ("due_at", "waiting_since", "renew_at", "ask_at", "failed_at"),
+    OwnNameCare: ("due_at", "waiting_since", "renew_at", "ask_at", "failed_at"),
     AcmeAccount: ("blocked_until", "last_error_at"),
     AcmeOrder: ("placed_at", "answered_at", "ended_at"),
 }
@@ -45,12 +56,16 @@ def _make_older(by: timedelta) -> None:
             for field in fields:
                 if (at := getattr(row, field)) is not None:
                     setattr(row, field, at - by)
-            if isinstance(row, CertificateCare):
+            if isinstance(row, CertificateCare | OwnNameCare):
                 row.failures = {
                     key: [count, (datetime.fromisoformat(until) - by).isoformat()]
                     for key, (count, until) in row.failures.items()
                 }
             row.save()
+
+
+def _own_cares() -> QuerySet[OwnNameCare]:
+    return OwnNameCare.objects.select_related("current")
 
 
 class Bed:
@@ -64,7 +79,9 @@ class Bed:
         self.policies: SnapshotKeeper
         self.https_port = 0
 
-    async def start(self, directories: Sequence[AcmeDirectory], **acme: Any) -> None:
+    async def start(
+        self, directories: Sequence[AcmeDirectory], *, reports: Reports | None = None, **acme: Any
+    ) -> None:
         self.settings = Settings(
             data=str(self.folder),
             acme=Acme(
@@ -75,6 +92,7 @@ class Bed:
                 authoritative_override=(self.dns.address,),
                 allow_private_addresses=True,
             ),
+            reports=reports or Reports(),
             policy_host=PolicyHost(public_name="policies.test"),
             certificates=Certificates(development_ca=False),
         )
@@ -117,6 +135,16 @@ class Bed:
         while await loop.work_once(self.settings, CERTIFICATE):
             pass
         return await self.care(domain)
+
+    async def work_on_own(self) -> dict[str, OwnNameCare]:
+        """Whatever is due for the installation's own names, as the timer and the queue have it."""
+        await plan_own_names(self.settings)
+        await in_store(put_due, 100)
+        for host in await in_store(lambda: [each.host for each in _own_cares()]):
+            await in_store(outbox.put, "certificate", host)  # now, whatever waits
+        while await loop.work_once(self.settings, CERTIFICATE):
+            pass
+        return await in_store(lambda: {each.host: each for each in _own_cares()})
 
     async def pass_time(self, by: timedelta) -> None:
         """All that is written down was so much earlier: the same as if days had passed, at the CA too, whose clock

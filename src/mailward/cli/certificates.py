@@ -1,4 +1,4 @@
-"""`mailward certificates`: how the certificates of all domains stand, for whoever runs the installation."""
+"""`mailward certificates`: how the certificates of domains and of our own names stand, for whoever runs it all."""
 
 from datetime import datetime
 
@@ -12,6 +12,15 @@ from mailward.render.visible import make_visible
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+_OWN_WORDS = {
+    CareState.GOOD: "has a certificate",
+    CareState.ORDERED: "is being ordered",
+    CareState.QUEUED: "waits for a place at a CA",
+    CareState.REACH: "does not lead to us yet",
+    CareState.FAILING: "is refused, and tried again",
+    CareState.FORBIDDEN: "is forbidden by CAA records",
+    CareState.GONE: "led to us and does so no more",
+}
 _WORDS = {
     CareState.GOOD: "have a certificate",
     CareState.ORDERED: "are being ordered",
@@ -26,7 +35,7 @@ _WORDS = {
 
 @app.command()
 def certificates(config: ConfigOption = None, data: DataOption = None) -> None:
-    """Tell how the certificates of all domains stand: CAs, queue, and what does not go well."""
+    """Tell how the certificates of our own names and of all domains stand: CAs, queue, and what does not go well."""
     open_installation(config, data)
     from mailward.store.queries.certificates import overview
 
@@ -42,6 +51,10 @@ def certificates(config: ConfigOption = None, data: DataOption = None) -> None:
             typer.echo(
                 f"  left alone until {_time(authority.blocked_until)}: {make_visible(authority.last_error)}"
             )
+    for own in seen.own:
+        reason = f": {make_visible(own.detail)}" if own.detail else ""
+        until = f", until {_time(own.not_after)}" if own.not_after is not None else ""
+        typer.echo(f"{own.host} (our own) {_OWN_WORDS.get(own.state, own.state)}{until}{reason}")
     for kind, words in _WORDS.items():
         if seen.states.get(kind):
             typer.echo(f"{seen.states[kind]:>8} domains {words}")

@@ -61,7 +61,7 @@ def _console(settings: Settings) -> int:
 
 
 def _doors(settings: Settings) -> int:
-    from mailward.ingest import doors
+    from mailward.cli import doors
 
     return _run_until_terminated(doors.run, settings)
 

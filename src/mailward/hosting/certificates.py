@@ -22,6 +22,8 @@ from mailward.store.queries.certificates import (
     Served,
     certificate_sequence,
     certificates_after,
+    own_certificates_after,
+    own_sequences,
     served_sequences,
 )
 from mailward.store.services.certificates import key_purpose
@@ -40,11 +42,12 @@ _TABLE = """CREATE TABLE IF NOT EXISTS certificates (
 class IssuedCertificates:
     """A `net.certificates.CertificateSource`, and what keeps it up to date (`follow`)."""
 
-    def __init__(self, path: Path, keyring: Keyring) -> None:
-        """Raises OSError and sqlite3.Error where the file cannot be had. One that is damaged is put aside: all that was
-        in it is in the database.
+    def __init__(self, path: Path, keyring: Keyring, *, own_names: bool = False) -> None:
+        """`own_names`: those of the installation's own alone, for the report doors. Each process has a file of its own.
+        Raises OSError and sqlite3.Error where it cannot be had. One that is damaged is put aside: all that was in it
+        is in the database.
         """
-        self._path, self._keyring = path, keyring
+        self._path, self._keyring, self._own_names = path, keyring, own_names
         self._versions: dict[str, int]
         try:
             self._file, self._versions = _read(path)
@@ -135,7 +138,8 @@ class IssuedCertificates:
                 # an older backup was restored: what comes now has numbers that were seen
                 self._reconcile()
                 self._seen = 0
-            while rows := certificates_after(self._seen, _ROWS):
+            after = own_certificates_after if self._own_names else certificates_after
+            while rows := after(self._seen, _ROWS):
                 self._write(rows)
                 # single steps of a dict: the loop sees one or the other
                 for row in rows:
@@ -147,7 +151,7 @@ class IssuedCertificates:
             raise
 
     def _reconcile(self) -> None:
-        wanted = served_sequences()
+        wanted = own_sequences() if self._own_names else served_sequences()
         gone = [host for host, sequence in self._versions.items() if wanted.get(host, 0) < sequence]
         if gone:
             self._write_many("DELETE FROM certificates WHERE host = ?", [(host,) for host in gone])

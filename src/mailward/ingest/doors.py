@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from mailward.ingest.acceptor import Acceptor
 from mailward.ingest.addresses import AddressBook
 from mailward.ingest.channels.https import serve_https
 from mailward.ingest.channels.smtp import SmtpLimits, serve_smtp
-from mailward.net.certificates import Certificates
+from mailward.net.certificates import Certificates, CertificateSource
 from mailward.net.resolver import Resolver
 
 _log = logging.getLogger("mailward.ingest")
@@ -26,20 +27,34 @@ class Doors:
     https_port: int
 
 
-async def run(settings: Settings) -> None:
-    """Serve until cancelled. Django must be set up."""
-    async with open_doors(settings, smtp_port=settings.smtp_port, https_port=settings.https_port) as doors:
+async def run(settings: Settings, issued: Sequence[CertificateSource] = ()) -> None:
+    """Serve until cancelled. `issued`: certificates beside the operator's own files. Django must be set up."""
+    async with open_doors(
+        settings, smtp_port=settings.smtp_port, https_port=settings.https_port, issued=issued
+    ) as doors:
         _log.info("serving", extra={"smtp": doors.smtp_port, "https": doors.https_port})
         await asyncio.get_running_loop().create_future()
 
 
 @asynccontextmanager
 async def open_doors(
-    settings: Settings, *, smtp_port: int = 0, https_port: int = 0, resolver: Resolver | None = None
+    settings: Settings,
+    *,
+    smtp_port: int = 0,
+    https_port: int = 0,
+    resolver: Resolver | None = None,
+    issued: Sequence[CertificateSource] = (),
 ) -> AsyncIterator[Doors]:
     """Both doors, open inside the block; port 0: one that the system chooses."""
     names = {settings.reports.domain.lower(), settings.https_name.lower()}
-    certificates = Certificates(settings, is_ours=lambda name: name in names)
+    certificates = Certificates(settings, is_ours=lambda name: name in names, issued=issued)
+
+    def smtp_context() -> ssl.SSLContext | None:
+        # senders of report mail take any certificate (RFC 8460 §3), so SNI needs no choice here, and the other door's
+        # is better than none: the mail domain may have no address, and so no certificate of a CA's
+        own = certificates.context_for(settings.reports.domain)
+        return own or certificates.context_for(settings.https_name)
+
     acceptor, book = Acceptor(settings, resolver=resolver), AddressBook()
     try:
         smtp = await serve_smtp(
@@ -49,8 +64,7 @@ async def open_doors(
             listen=settings.reports.smtp_listen,
             port=smtp_port,
             limits=SmtpLimits(message_bytes=settings.reports.max_message_bytes),
-            # senders of report mail take any certificate (RFC 8460 §3), so SNI needs no choice here
-            tls_context=lambda: certificates.context_for(settings.reports.domain),
+            tls_context=smtp_context,
             is_relay=Relays(settings.reports.relays).include,
         )
         try:

@@ -73,10 +73,7 @@ class Certificates:
         issued: Sequence[CertificateSource] = (),
         max_contexts: int = MAX_CONTEXTS,
     ) -> None:
-        folders = [settings.data_path / "certs"]
-        if settings.certificates.directory:
-            folders.append(Path(settings.certificates.directory))
-        sources: list[CertificateSource] = [PemSource(folders), *issued]
+        sources: list[CertificateSource] = [PemSource(pem_folders(settings)), *issued]
         if settings.has_development_ca:
             sources.append(AuthoritySource(load_authority(authority_folder(settings)), is_ours))
         self._sources: Sequence[CertificateSource] = sources
@@ -133,6 +130,14 @@ class Certificates:
 
         context.sni_callback = choose
         return context
+
+
+def pem_folders(settings: Settings) -> list[Path]:
+    """Where the operator keeps certificates."""
+    folders = [settings.data_path / "certs"]
+    if settings.certificates.directory:
+        folders.append(Path(settings.certificates.directory))
+    return folders
 
 
 def authority_folder(settings: Settings) -> Path:

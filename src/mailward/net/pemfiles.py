@@ -114,6 +114,11 @@ class PemSource:
         self._scan_at = 0.0
         self._thread: threading.Thread | None = None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all files were looked at once: large folders take a while."""
+        return self._complete
+
     def version_for(self, name: str) -> tuple[str, _Stamp] | None:
         self._rescan()
         index = self._index

@@ -5,6 +5,7 @@ from django.http import HttpRequest
 
 from mailward.store.models import ServiceState
 from mailward.store.queries.accounts import nobody_has_an_account, organisations_of
+from mailward.store.queries.certificates import own_name_trouble
 from mailward.store.scope import Scope
 from mailward.store.services.notifications import CLOCK, RELAY
 
@@ -23,6 +24,7 @@ def frame(request: HttpRequest) -> dict[str, object]:
         "relay_configured": bool(settings.MAILWARD.relay.host),
         "relay_trouble": relay_trouble(),
         "clock_trouble": clock_trouble(),
+        "own_name_trouble": _own_name_trouble(),
         "open_problem_count": scope.problems().filter(closed_at=None).count(),
     }
 
@@ -31,6 +33,11 @@ def clock_trouble() -> str:
     """What others say of the machine's clock; empty: nothing bad."""
     wrong = ServiceState.objects.filter(name__startswith=CLOCK, ok=False).order_by("name")
     return wrong.values_list("detail", flat=True).first() or ""
+
+
+def _own_name_trouble() -> tuple[str, str]:
+    ours = settings.MAILWARD
+    return own_name_trouble(ours.needed_names) if ours.acme.directories else ("", "")
 
 
 def relay_trouble() -> str:

@@ -1,4 +1,5 @@
-"""Looks after the certificate of each domain: proof, reach, CAA, an order at the first CA that takes one, renewal.
+"""Looks after the certificates of domains and of our own names: proof, reach, CAA, an order at the first CA that takes
+one, renewal.
 
 Whatever is found out is written down with the time of the next look; nothing of it lives in memory.
 """
@@ -36,7 +37,8 @@ from mailward.net.sealing import load_keyring
 from mailward.store.aio import in_store
 from mailward.store.models import AcmeOrder, Certificate
 from mailward.store.services import certificates
-from mailward.store.services.certificates import Authority, Plan
+from mailward.store.services.certificates import Authority, Plan, Subject
+from mailward.store.services.ownnames import was_issued_to
 from mailward.worker.ordering import Counter, StillWaiting, open_account, pursue
 from mailward.worker.records import check_domain
 
@@ -64,20 +66,20 @@ class Carer:
         self._keyring = load_keyring(settings)
         self._counter = Counter()
 
-    async def care(self, domain_id: int) -> None:
+    async def care(self, subject: Subject) -> None:
         """Do what is to be done now, and write down when to look again."""
         try:
-            await self._care(domain_id)
+            await self._care(subject)
         except Exception:
             with contextlib.suppress(DatabaseError):
-                await in_store(certificates.postpone, domain_id, clock.now() + _FAULT_WAIT)
+                await in_store(certificates.postpone, subject, clock.now() + _FAULT_WAIT)
             raise
 
-    async def _care(self, domain_id: int) -> None:
+    async def _care(self, subject: Subject) -> None:
         # each round ends in a certificate, in a wait, or with one CA less that may be asked
         ends = clock.monotonic() + ROUNDS_SECONDS
         for _ in range(len(self._authorities) + 2):
-            plan = await in_store(certificates.plan_of, domain_id)
+            plan = await in_store(certificates.plan_of, subject)
             if plan is None:
                 return
             if clock.monotonic() > ends:
@@ -85,7 +87,8 @@ class Carer:
                 break
             if await self._step(plan):
                 break
-        await in_store(certificates.settle, domain_id, self.settings.problems)
+        if isinstance(subject, int):  # our own names are no organisation's problem: the console tells of them
+            await in_store(certificates.settle, subject, self.settings.problems)
 
     async def _step(self, plan: Plan) -> bool:
         """True: that was all for now."""
@@ -94,7 +97,7 @@ class Carer:
             return await self._go_on(plan, plan.order)
         if plan.current is not None and plan.renew_at is not None and plan.renew_at > now:
             return await self._look_ahead(plan, plan.current)
-        if not plan.is_proved:
+        if not plan.is_proved and plan.domain_id is not None:
             # the records are looked at here: a claim that is seen there counts
             await check_domain(self.settings, plan.domain_id)
             proved = await in_store(certificates.plan_of, plan.domain_id)
@@ -109,7 +112,7 @@ class Carer:
             keyring=self._keyring,
             port=self.settings.acme.reach_port,
         )
-        if await self._leads_to_us(seen):
+        if await self._leads_to_us(plan, seen):
             return await self._order(plan, HTTP_01)
         if await self._is_delegated(plan):
             return await self._order(plan, DNS_01)
@@ -119,7 +122,7 @@ class Carer:
     async def _is_delegated(self, plan: Plan) -> bool:
         """Whether the fourth CNAME stands: to a label that nobody else knows, so that it says who holds the name."""
         zone = self.settings.nameserver.zone
-        if not zone:
+        if not zone or not plan.delegation_token:
             return False
         answer = await self._resolver.lookup_authoritative(f"{LABEL}.{plan.host}", "TXT")
         return f"{LABEL}.{plan.delegation_token}.{zone}".lower() in answer.chain
@@ -130,20 +133,24 @@ class Carer:
                 return f"{server or 'no server'} does not show the challenge yet"
         return ""
 
-    async def _leads_to_us(self, seen: Seen) -> bool:
+    async def _leads_to_us(self, plan: Plan, seen: Seen) -> bool:
         if seen.reach is Reach.OURS:
             return True
         if seen.reach is not Reach.SILENT:
             return False
+        if plan.domain_id is None and not await in_store(was_issued_to):
+            return False  # our own addresses say nothing of themselves: a closed port 80 looks the same
         # a machine may not reach its own outside address; then the same addresses as ours have to do
         ours = await self._resolver.addresses(self.settings.policy_host.public_name)
         return ours.found and bool(set(seen.addresses) & set(ours.records))
 
     async def _wait(self, plan: Plan, state: CareState, detail: str, due_at: datetime | None = None) -> bool:
         now = clock.now()
+        if plan.domain_id is None and (state, detail) != (plan.state, plan.detail):
+            _log.warning("own-name-waits", extra={"host": plan.host, "state": state.value, "reason": detail})
         await in_store(
             certificates.wait,
-            plan.domain_id,
+            plan.subject,
             state,
             due_at or now + wait_for_claim(now - plan.waiting_since),
             detail,
@@ -273,7 +280,7 @@ class Carer:
         trouble = plan.troubles.get(ca.url)
         failures = trouble.failures + 1 if trouble else 1
         until = clock.now() + wait_for_name(failures, fault, random.random())  # noqa: S311
-        await in_store(certificates.name_failed, plan.domain_id, ca.url, until, fault.words)
+        await in_store(certificates.name_failed, plan.subject, ca.url, until, fault.words)
 
     async def _ca_failed(self, ca: AcmeDirectory, fault: Fault) -> datetime:
         known = (await in_store(certificates.authorities, [ca.url]))[0].account
@@ -290,7 +297,7 @@ class Carer:
         """Ask the CA when it would like the certificate renewed (RFC 9773)."""
         now = clock.now()
         if plan.ask_at is None or still_waits(plan.ask_at, now):
-            await in_store(certificates.rest, plan.domain_id)
+            await in_store(certificates.rest, plan.subject)
             return True
         ca = self._authorities.get(current.directory)
         info, wanted = None, None
@@ -307,7 +314,7 @@ class Carer:
         )
         # without ARI there is nobody to ask, unless it comes: a CA may begin to offer it
         ask_at = now + ask_again(current.not_before, current.not_after, wanted)
-        await in_store(certificates.keep_renewal, plan.domain_id, renewal, ask_at)
+        await in_store(certificates.keep_renewal, plan.subject, renewal, ask_at)
         return renewal.at > now
 
 

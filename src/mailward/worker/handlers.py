@@ -13,6 +13,7 @@ from mailward.net.mailer import MailerError, RecipientRefused
 from mailward.notify import deliver
 from mailward.store.aio import in_store
 from mailward.store.services import housekeeping, outbox, problems, waves
+from mailward.store.services.certificates import read_subject
 from mailward.store.services.outbox import Claimed
 from mailward.worker.records import check_domain
 from mailward.worker.watch import watcher_for
@@ -190,12 +191,13 @@ async def rejudge(settings: Settings, items: Sequence[Claimed]) -> Failures:
 
 
 async def certificate(settings: Settings, items: Sequence[Claimed]) -> Failures:
-    """Keys are domain ids."""
+    """Keys are domain ids, and names of the installation's own."""
     if not settings.acme.directories:
         return {}
     from mailward.worker.certificates import carer_for
 
-    return await _each(items, carer_for(settings).care)
+    carer = carer_for(settings)
+    return await _each_item(items, lambda item: carer.care(read_subject(item.key)))
 
 
 HANDLERS = (

@@ -24,6 +24,7 @@ from mailward.store.services import (
 from mailward.worker.clockcheck import check_clock
 from mailward.worker.handlers import HANDLERS
 from mailward.worker.introduction import check_introduction
+from mailward.worker.ownnames import plan_own_names
 
 _log = logging.getLogger(__name__)
 _RECORDS_A_MINUTE = 100
@@ -66,6 +67,7 @@ async def introduce(settings: Settings) -> None:
 async def look_after_certificates(settings: Settings) -> None:
     if settings.acme.directories:
         await in_store(certificates.plan_new)
+        await plan_own_names(settings)
         await in_store(certificates.put_due, _CERTIFICATES_AT_ONCE)
 
 

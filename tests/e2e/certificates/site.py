@@ -22,6 +22,8 @@ from mailward.lab.mta import Postfix, find_tree
 from mailward.lab.network import Network, address
 from mailward.lab.program import Program
 from mailward.lab.zones import DEAD, DNS, Dns, Zone
+from mailward.net import clock
+from mailward.net.authority import load_authority
 
 CA, PLATFORM, CLIENT = 100, 200, 1
 SERVICE_ZONE = "sts.provider.test"
@@ -39,6 +41,8 @@ policy_addresses = ["{here}"]
 replies_per_second = 0
 [reports]
 domain = "reports.provider.test"
+smtp_listen = "0.0.0.0"
+https_listen = "0.0.0.0"
 [certificates]
 development_ca = false
 [acme]
@@ -146,8 +150,10 @@ class Provider:
 
 
 @contextmanager
-def running_provider(zones: Sequence[str], **pebble: Any) -> Iterator[Provider]:
-    """`zones`: of customers, empty at first."""
+def running_provider(zones: Sequence[str], *, orders_own: bool = False, **pebble: Any) -> Iterator[Provider]:
+    """`zones`: of customers, empty at first. `orders_own`: whether certificates are ordered for the provider's own
+    names too; otherwise it keeps a file for those.
+    """
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="certificates-", dir=find_tree("trixie").parent))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -158,7 +164,7 @@ def running_provider(zones: Sequence[str], **pebble: Any) -> Iterator[Provider]:
         here = address(PLATFORM)
         root = Postfix.unpack("trixie", folder / "servers", network, "dns").root
         dns = Dns(root, network, resolvers=("platform", "ca", "client"))
-        provider = [f"policies A {here}", "sts NS ns1.sts", f"ns1.sts A {here}"]
+        provider = [f"policies A {here}", f"reports A {here}", "sts NS ns1.sts", f"ns1.sts A {here}"]
         dns.add(Zone("provider.test.", provider), *(Zone(f"{zone}.") for zone in zones))
         for host in hosts:
             resolv = Path("/etc/netns") / network.name(host)
@@ -183,6 +189,10 @@ def running_provider(zones: Sequence[str], **pebble: Any) -> Iterator[Provider]:
         )
         text = _SETTINGS.format(folder=folder, here=here, directories=directory)
         (folder / "mailward.toml").write_text(text)
+        if not orders_own:
+            file = folder / "data" / "certs" / "own.pem"
+            file.parent.mkdir(parents=True)
+            file.write_bytes(load_authority(folder / "authority").issue("*.provider.test", clock.now()))
         made = Provider(folder, network, dns, ca, None)  # type: ignore[arg-type]  # just below
         made.serve = Program(network, "platform", ["mailward", "serve"], folder / "log", made.environment)
         stack.callback(made.serve.stop)

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import msgspec
 
+from mailward.core.names import InvalidName, parse_domain
+
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -42,3 +44,16 @@ class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     @property
     def authorities(self) -> tuple[AcmeDirectory, ...]:
         return tuple(AcmeDirectory(url=each) if isinstance(each, str) else each for each in self.directories)
+
+
+def public_names(*texts: str) -> tuple[str, ...]:
+    """Those that a CA may issue for, each once, in lower case: no address, and not `localhost`."""
+    names = []
+    for text in texts:
+        try:
+            name = parse_domain(text)
+        except InvalidName:
+            continue
+        if name.rpartition(".")[2] != "localhost":  # RFC 6761 §6.3
+            names.append(name)
+    return tuple(dict.fromkeys(names))

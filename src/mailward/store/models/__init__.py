@@ -7,6 +7,7 @@ from mailward.store.models.certificates import (
     Certificate,
     CertificateCare,
     CertificateSequence,
+    OwnNameCare,
 )
 from mailward.store.models.changes import DomainEvent, Leaving, MxChange, MxFollow, Notice, VersionStep
 from mailward.store.models.domains import (
@@ -88,6 +89,7 @@ __all__ = [
     "Notification",
     "Organisation",
     "OutboxItem",
+    "OwnNameCare",
     "PolicyProfile",
     "PolicyVersion",
     "ProbeSlot",

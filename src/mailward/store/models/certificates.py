@@ -32,8 +32,11 @@ class Certificate(models.Model):
     """One that was issued. Never changed after it is written, but for the seal of its key."""
 
     id = RowId(primary_key=True, default=new_id)
-    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
-    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="certificates")
+    organisation = models.ForeignKey(
+        Organisation, null=True, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    domain = models.ForeignKey(Domain, null=True, on_delete=models.CASCADE, related_name="certificates")
+    """None, as the organisation: of a name of the installation's own."""
     host = models.CharField(max_length=253)
     directory = models.CharField(max_length=500)
     profile = models.CharField(max_length=100, blank=True)
@@ -57,13 +60,9 @@ class CertificateSequence(models.Model):
     value = models.BigIntegerField(default=0)
 
 
-class CertificateCare(models.Model):
-    """How a domain's certificate stands, and when it is looked after next."""
+class Care(models.Model):
+    """How a certificate stands, and when it is looked after next."""
 
-    domain = models.OneToOneField(
-        Domain, primary_key=True, on_delete=models.CASCADE, related_name="certificate_care"
-    )
-    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
     directory = models.CharField(max_length=500, blank=True)
     """The CA that is asked first; empty: in the order of the settings."""
     profile = models.CharField(max_length=100, blank=True)
@@ -87,13 +86,37 @@ class CertificateCare(models.Model):
     failed_at = models.DateTimeField(null=True)
     """When an order failed last; None: none has since the last certificate."""
 
+    class Meta:
+        abstract = True
+
+
+class CertificateCare(Care):
+    """A domain's certificate."""
+
+    domain = models.OneToOneField(
+        Domain, primary_key=True, on_delete=models.CASCADE, related_name="certificate_care"
+    )
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
+
+
+class OwnNameCare(Care):
+    """The certificate of a name of the installation's own, such as that of the HTTPS door for reports: nobody's domain,
+    and no organisation's.
+    """
+
+    host = models.CharField(max_length=253, primary_key=True)
+
 
 class AcmeOrder(models.Model):
     """An order at a CA: written down before it is placed, and gone on with after a restart."""
 
     id = RowId(primary_key=True, default=new_id)
-    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+", db_index=False)
-    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="orders", db_index=False)
+    organisation = models.ForeignKey(
+        Organisation, null=True, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    domain = models.ForeignKey(
+        Domain, null=True, on_delete=models.CASCADE, related_name="orders", db_index=False
+    )
     account = models.ForeignKey(AcmeAccount, on_delete=models.CASCADE, related_name="orders", db_index=False)
     host = models.CharField(max_length=253)
     key = models.BinaryField()
@@ -117,6 +140,11 @@ class AcmeOrder(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["domain"], condition=models.Q(ended_at__isnull=True), name="one_open_order_a_domain"
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["host"],
+                condition=models.Q(ended_at__isnull=True, domain__isnull=True),
+                name="one_open_order_an_own_name",
+            ),
         ]
         indexes = [models.Index(fields=["account", "placed_at"], name="orders_by_account")]

@@ -14,6 +14,7 @@ from mailward.store.models import (
     Certificate,
     CertificateCare,
     CertificateSequence,
+    OwnNameCare,
 )
 from mailward.store.scope import Scope
 
@@ -43,6 +44,27 @@ def served_sequences() -> dict[str, int]:
     """Host -> the sequence of its newest certificate."""
     rows = Certificate.objects.order_by("sequence").values_list("host", "sequence")
     return dict(rows.iterator(chunk_size=5_000))
+
+
+def own_certificates_after(sequence: int, limit: int) -> list[Served]:
+    """As `certificates_after`, for the installation's own names."""
+    rows = Certificate.objects.filter(domain=None, sequence__gt=sequence).order_by("sequence")[:limit]
+    return [Served(row.host, row.sequence, row.chain, bytes(row.key)) for row in rows]
+
+
+def own_sequences() -> dict[str, int]:
+    """As `served_sequences`, for the installation's own names."""
+    return dict(Certificate.objects.filter(domain=None).order_by("sequence").values_list("host", "sequence"))
+
+
+_WORTH_TELLING = (CareState.REACH, CareState.FAILING, CareState.FORBIDDEN, CareState.GONE)
+
+
+def own_name_trouble(names: Sequence[str]) -> tuple[str, str]:
+    """The first of these own names whose certificate somebody has to look after, and why; empty: none."""
+    rows = OwnNameCare.objects.filter(host__in=names, state__in=_WORTH_TELLING).exclude(detail="")
+    rows = rows.order_by("host")
+    return rows.values_list("host", "detail").first() or ("", "")
 
 
 def key_authorization_of(token: str, host: str) -> str | None:
@@ -75,6 +97,17 @@ class Authority:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnName:
+    """A name of the installation's own."""
+
+    host: str
+    state: CareState
+    detail: str
+    not_after: datetime | None
+    """Of the certificate that is there; None: there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     authorities: tuple[Authority, ...]
     states: dict[CareState, int]
@@ -82,6 +115,7 @@ class Overview:
     """When the last of those that wait for a place is ordered; None: nobody waits."""
     troubled: tuple[tuple[str, CareState, str], ...]
     """Domain, state and what is told about it; the first of them."""
+    own: tuple[OwnName, ...]
 
 
 _MAX_TROUBLED = 50
@@ -95,9 +129,19 @@ def overview(limits: Sequence[tuple[str, int]]) -> Overview:
     in_use = Counter(
         CertificateCare.objects.filter(current__isnull=False).values_list("current__directory", flat=True)
     )
+    own = tuple(
+        OwnName(
+            care.host, CareState(care.state), care.detail, care.current.not_after if care.current else None
+        )
+        for care in OwnNameCare.objects.select_related("current").order_by("host")
+    )
+    in_use.update(
+        OwnNameCare.objects.filter(current__isnull=False).values_list("current__directory", flat=True)
+    )
     states = Counter(
         CareState(state) for state in CertificateCare.objects.values_list("state", flat=True).iterator()
     )
+    waiting = states[CareState.QUEUED] + sum(each.state is CareState.QUEUED for each in own)
     authorities, lasts = [], []
     for directory, limit in limits:
         account = accounts.get(directory)
@@ -115,7 +159,7 @@ def overview(limits: Sequence[tuple[str, int]]) -> Overview:
                 account.last_error if account is not None else "",
             )
         )
-        last = last_order_at(placed, states[CareState.QUEUED], limit, now)
+        last = last_order_at(placed, waiting, limit, now)
         lasts.append(max(last, blocked) if blocked is not None else last)
     rows = CertificateCare.objects.filter(state__in=_TROUBLED).order_by("failed_at")
     troubled = rows.values_list("domain__name", "state", "detail")[:_MAX_TROUBLED]
@@ -123,6 +167,7 @@ def overview(limits: Sequence[tuple[str, int]]) -> Overview:
         tuple(authorities),
         dict(states),
         # the queue goes to whichever CA is free first
-        min(lasts) if lasts and states[CareState.QUEUED] else None,
+        min(lasts) if lasts and waiting else None,
         tuple((name, CareState(state), detail) for name, state, detail in troubled),
+        own,
     )

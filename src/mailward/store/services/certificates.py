@@ -1,6 +1,6 @@
 """Certificates: what is due, orders from their first line to their end, and what came of them.
 
-One order a domain at a time, written down before it is placed: whoever is killed on the way leaves a row that says how
+One order a name at a time, written down before it is placed: whoever is killed on the way leaves a row that says how
 far it got, and nobody places a second one.
 """
 
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from mailward.config import Problems as Rules
 from mailward.core.acme.challenge import DNS_01
@@ -28,7 +28,9 @@ from mailward.store.models import (
     CertificateSequence,
     Domain,
     OutboxItem,
+    OwnNameCare,
 )
+from mailward.store.models.certificates import Care
 from mailward.store.queries.evidence import chunks
 from mailward.store.scope import Scope
 from mailward.store.services import outbox
@@ -37,6 +39,8 @@ from mailward.store.services.hosting import bump_generation, tell_nodes
 from mailward.store.services.problems import close_gone
 
 KIND = "certificate"
+Subject = int | str
+"""Whose certificate: a domain's, by its id, or that of a name of the installation's own. In the queue, as text."""
 _SOON = timedelta(minutes=2)
 """What is due so soon waits in the queue itself; all else in the table, where the timer finds it."""
 _KEEP_ORDERS = timedelta(days=30)
@@ -53,11 +57,13 @@ class Trouble(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be known before anything is done for a domain's certificate."""
+    """What is to be known before anything is done for a certificate."""
 
-    domain_id: int
-    organisation_id: int
+    subject: Subject
+    organisation_id: int | None
+    """None: of a name of our own."""
     name: str
+    host: str
     delegation_token: str
     is_proved: bool
     directory: str
@@ -72,8 +78,8 @@ class Plan:
     order: AcmeOrder | None
 
     @property
-    def host(self) -> str:
-        return f"mta-sts.{self.name}"
+    def domain_id(self) -> int | None:
+        return self.subject if isinstance(self.subject, int) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +112,29 @@ def put_due(limit: int) -> int:
     now = clock.now()
     # the second: by a clock that was wrong, as is what waits in the queue for so long
     is_due = Q(due_at__lte=now) | Q(due_at__gt=now + LONGEST_WAIT)
+    keys = list(OwnNameCare.objects.filter(is_due).values_list("host", flat=True)[:limit])
     due = CertificateCare.objects.filter(is_due).order_by("due_at")
     queued = OutboxItem.objects.filter(kind=KIND, available_at__lte=now + LONGEST_WAIT)
-    keys = [str(pk) for pk in due.values_list("domain_id", flat=True)[:limit]]
+    keys += [str(pk) for pk in due.values_list("domain_id", flat=True)[:limit]]
     for chunk in chunks(keys):
         present = set(queued.filter(key__in=chunk).values_list("key", flat=True))
         outbox.put_many(outbox.Item(KIND, key) for key in chunk if key not in present)
     return len(keys)
+
+
+def read_subject(key: str) -> Subject:
+    """As the queue has it. A name of ours has a dot."""
+    return int(key) if key.isdecimal() else key
+
+
+def _cares(subject: Subject) -> QuerySet[CertificateCare] | QuerySet[OwnNameCare]:
+    if isinstance(subject, int):
+        return CertificateCare.objects.filter(domain_id=subject)
+    return OwnNameCare.objects.filter(host=subject)
+
+
+def _subject_of(order: AcmeOrder) -> Subject:
+    return order.host if order.domain_id is None else order.domain_id
 
 
 @transaction.atomic
@@ -144,23 +166,37 @@ def choose(scope: Scope, domain_id: int, directory: str, profile: str) -> None:
 
 
 @transaction.atomic
-def plan_of(domain_id: int) -> Plan | None:
-    """None: the domain is gone."""
-    domain = Domain.objects.filter(pk=domain_id).first()
+def plan_of(subject: Subject) -> Plan | None:
+    """None: the domain is gone, or the name is ours no more."""
+    now = clock.now()
+    orders = AcmeOrder.objects.select_related("account").filter(ended_at=None)
+    care: CertificateCare | OwnNameCare | None
+    if isinstance(subject, str):
+        care = OwnNameCare.objects.select_related("current").filter(host=subject).first()
+        order = orders.filter(domain=None, host=subject).first()
+        # the settings say that it is ours
+        whose = (subject, None, subject, subject, "", True)
+        return None if care is None else _plan(whose, care, order, now)
+    domain = Domain.objects.filter(pk=subject).first()
     if domain is None:
         return None
-    now = clock.now()
     care, _ = CertificateCare.objects.select_related("current").get_or_create(
-        domain_id=domain_id,
+        domain_id=subject,
         defaults={"organisation_id": domain.organisation_id, "due_at": now, "waiting_since": now},
     )
-    order = AcmeOrder.objects.select_related("account").filter(domain_id=domain_id, ended_at=None).first()
+    order = orders.filter(domain_id=subject).first()
+    proved = domain.claim_verified_at is not None
+    host, token = f"mta-sts.{domain.name}", domain.delegation_token
+    return _plan((subject, domain.organisation_id, domain.name, host, token, proved), care, order, now)
+
+
+_Whose = tuple[Subject, int | None, str, str, str, bool]
+"""As Plan begins."""
+
+
+def _plan(whose: _Whose, care: Care, order: AcmeOrder | None, now: datetime) -> Plan:
     return Plan(
-        domain_id,
-        domain.organisation_id,
-        domain.name,
-        domain.delegation_token,
-        domain.claim_verified_at is not None,
+        *whose,
         care.directory,
         care.profile,
         CareState(care.state),
@@ -176,35 +212,35 @@ def plan_of(domain_id: int) -> Plan | None:
 
 
 @transaction.atomic
-def wait(domain_id: int, state: CareState, due_at: datetime, detail: str = "") -> None:
+def wait(subject: Subject, state: CareState, due_at: datetime, detail: str = "") -> None:
     """Nothing more can be done for now."""
-    care = CertificateCare.objects.filter(domain_id=domain_id)
+    care = _cares(subject)
     # since when it is waited for: from the moment that it was last good
     care.filter(waiting_since=None).update(waiting_since=clock.now())
     care.update(state=state, detail=detail[:1000], due_at=due_at)
-    _put_soon(domain_id, due_at)
+    _put_soon(subject, due_at)
 
 
 @transaction.atomic
-def keep_renewal(domain_id: int, renewal: Renewal, ask_at: datetime | None) -> None:
+def keep_renewal(subject: Subject, renewal: Renewal, ask_at: datetime | None) -> None:
     """When the certificate is renewed, as the CA or its lifetime says now."""
     due_at = min(renewal.at, ask_at) if ask_at is not None else renewal.at
-    CertificateCare.objects.filter(domain_id=domain_id).update(
+    _cares(subject).update(
         renew_at=renewal.at,
         renew_why=renewal.why,
         explanation_url=renewal.explanation_url[:500],
         ask_at=ask_at,
         due_at=due_at,
     )
-    _put_soon(domain_id, due_at)
+    _put_soon(subject, due_at)
 
 
 @transaction.atomic
-def rest(domain_id: int) -> None:
+def rest(subject: Subject) -> None:
     """Nothing is due before what `keep_renewal` wrote down, whoever asked meanwhile: what is due and is not done would
     be looked at again and again, before everybody else.
     """
-    care = CertificateCare.objects.select_for_update().filter(domain_id=domain_id).first()
+    care = _cares(subject).select_for_update().first()
     times = [at for at in (care.renew_at, care.ask_at) if at is not None] if care is not None else []
     if care is not None and times:
         care.due_at = min(times)
@@ -212,14 +248,14 @@ def rest(domain_id: int) -> None:
 
 
 @transaction.atomic
-def postpone(domain_id: int, until: datetime) -> None:
+def postpone(subject: Subject, until: datetime) -> None:
     """A look failed for a reason of ours: the queue tries it again, and until then it is in nobody's way."""
-    CertificateCare.objects.filter(domain_id=domain_id, due_at__lt=until).update(due_at=until)
+    _cares(subject).filter(due_at__lt=until).update(due_at=until)
 
 
-def _put_soon(domain_id: int, due_at: datetime) -> None:
+def _put_soon(subject: Subject, due_at: datetime) -> None:
     if due_at - clock.now() < _SOON:
-        outbox.put(KIND, str(domain_id), available_at=due_at)
+        outbox.put(KIND, str(subject), available_at=due_at)
 
 
 @transaction.atomic
@@ -302,7 +338,7 @@ def begin_order(
             )
     except IntegrityError:
         return None
-    CertificateCare.objects.filter(domain_id=plan.domain_id).update(state=CareState.ORDERED, detail="")
+    _cares(plan.subject).update(state=CareState.ORDERED, detail="")
     return order
 
 
@@ -315,7 +351,11 @@ def placed(order_id: int, url: str) -> None:
 def challenged(order: AcmeOrder, token: str, key_authorization: str) -> None:
     """From the commit on every node answers the CA; our nameserver once it has taken it up."""
     AcmeOrder.objects.filter(pk=order.pk).update(token=token, key_authorization=key_authorization)
-    if order.method == DNS_01:
+    _zone_changed(order)
+
+
+def _zone_changed(order: AcmeOrder) -> None:
+    if order.method == DNS_01 and order.domain_id is not None:
         bump_generation(order.domain_id)
 
 
@@ -347,7 +387,8 @@ def issued(order: AcmeOrder, what: Issued, renewal: Renewal) -> Certificate | No
         sequence=next_sequence(),
         **what._asdict(),
     )
-    CertificateCare.objects.filter(domain_id=order.domain_id).update(
+    subject = _subject_of(order)
+    _cares(subject).update(
         current=certificate,
         state=CareState.GOOD,
         detail="",
@@ -363,11 +404,11 @@ def issued(order: AcmeOrder, what: Issued, renewal: Renewal) -> Certificate | No
     AcmeAccount.objects.filter(pk=order.account_id).exclude(failures=0, blocked_until=None).update(
         failures=0, blocked_until=None
     )
-    if order.method == DNS_01:
-        bump_generation(order.domain_id)
-    outbox.put(KIND, str(order.domain_id))
-    # a policy that waits to be announced was not served for want of a certificate; nodes have it within a second
-    outbox.put("announce", str(order.domain_id), available_at=now + timedelta(seconds=1))
+    _zone_changed(order)
+    outbox.put(KIND, str(subject))
+    if order.domain_id is not None:
+        # a policy that waits to be announced was not served for want of a certificate; nodes have it within a second
+        outbox.put("announce", str(order.domain_id), available_at=now + timedelta(seconds=1))
     return certificate
 
 
@@ -378,14 +419,13 @@ def end_order(order: AcmeOrder, words: str) -> None:
     AcmeOrder.objects.filter(pk=order.pk, ended_at=None).update(
         ended_at=clock.now(), token="", error=words[:1000]
     )
-    if order.method == DNS_01:
-        bump_generation(order.domain_id)
+    _zone_changed(order)
 
 
 @transaction.atomic
-def name_failed(domain_id: int, directory: str, until: datetime, words: str) -> None:
+def name_failed(subject: Subject, directory: str, until: datetime, words: str) -> None:
     """The CA does not give this name a certificate: it is left alone about it until then."""
-    care = CertificateCare.objects.select_for_update().filter(domain_id=domain_id).first()
+    care = _cares(subject).select_for_update().first()
     if care is None:
         return
     count, _ = care.failures.get(directory, (0, None))
@@ -419,4 +459,5 @@ def sweep() -> None:
     now = clock.now()
     AcmeOrder.objects.filter(ended_at__lt=now - _KEEP_ORDERS).delete()
     old = Certificate.objects.filter(not_after__lt=now - _KEEP_CERTIFICATES)
-    old.exclude(pk__in=CertificateCare.objects.filter(current__isnull=False).values("current")).delete()
+    old = old.exclude(pk__in=CertificateCare.objects.filter(current__isnull=False).values("current"))
+    old.exclude(pk__in=OwnNameCare.objects.filter(current__isnull=False).values("current")).delete()

@@ -6,7 +6,7 @@ from django.db import transaction
 
 from mailward.net import clock
 from mailward.net.sealing import Keyring, Unopenable, sealed_by
-from mailward.store.models import AcmeAccount, AcmeOrder, Certificate, CertificateCare, DnsZone
+from mailward.store.models import AcmeAccount, AcmeOrder, Certificate, CertificateCare, DnsZone, OwnNameCare
 from mailward.store.services.certificates import account_purpose, key_purpose, next_sequence
 from mailward.store.services.dnsupdates import zone_purpose
 
@@ -66,6 +66,7 @@ def forget_unopenable(keyring: Keyring) -> int:
         count += len(lost)
     now = clock.now()
     CertificateCare.objects.filter(current=None).update(due_at=now, waiting_since=now)
+    OwnNameCare.objects.filter(current=None).update(due_at=now, waiting_since=now)
     return count
 
 

@@ -1,0 +1,68 @@
+"""The provider's own names: the report doors show certificates that were ordered, and nobody did anything for it."""
+
+import subprocess
+import time
+
+import pytest
+from tests.e2e.certificates.site import PLATFORM, Provider, running_provider, wait_until
+from tests.fakes.signer import report_json
+from tests.ingest.conftest import json_body
+
+from mailward.lab.network import address
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def inside(provider: Provider, *command: str, text: bytes = b"") -> str:
+    done = subprocess.run(
+        [*provider.network.inside("client"), *command], input=text, capture_output=True, check=False
+    )
+    return (done.stdout + done.stderr).decode()
+
+
+def post(provider: Provider, token: str) -> str:
+    """The status of a report that is posted by somebody who checks the certificate; 000 where it does not hold."""
+    url = f"https://reports.provider.test:8444/v1/tlsrpt/{token}"
+    command = [
+        "curl",
+        "-sS",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "--max-time",
+        "5",
+        "--data-binary",
+        "@-",
+    ]
+    trust = ["--cacert", str(provider.folder / "roots.pem"), "-H", "Content-Type: application/tlsrpt+json"]
+    return inside(provider, *command, *trust, url, text=json_body(report_json()))[:3]
+
+
+def starttls(provider: Provider) -> str:
+    roots = str(provider.folder / "roots.pem")
+    return inside(
+        provider, "openssl", "s_client", "-starttls", "smtp", "-connect", f"{address(PLATFORM)}:25",
+        "-servername", "reports.provider.test", "-verify_hostname", "reports.provider.test", "-CAfile", roots,
+        text=b"QUIT\r\n",
+    )  # fmt: skip
+
+
+def test_report_doors_show_certificates_that_were_ordered_and_survive_a_restart() -> None:
+    with running_provider(["customer.test"], orders_own=True) as provider:
+        provider.add(["customer.test"])
+        token = provider.rows("SELECT report_token FROM store_domain")[0][0]
+        begun = time.monotonic()
+        wait_until(lambda: post(provider, token) == "201", 60)
+        print(f"\nthe first report by HTTPS {time.monotonic() - begun:.1f} s later")  # noqa: T201 - a figure
+        wait_until(lambda: "Verification: OK" in starttls(provider), 10)
+        hosts = {
+            row[0] for row in provider.rows("SELECT host FROM store_certificate WHERE domain_id IS NULL")
+        }
+        assert hosts == {"policies.provider.test", "reports.provider.test"}
+        assert provider.pebble.log.count("POST /order-plz") == 2
+        provider.serve.stop()
+        provider.start()
+        wait_until(lambda: post(provider, token) == "200", 20)
+        assert "Verification: OK" in starttls(provider)
+        assert provider.pebble.log.count("POST /order-plz") == 2
