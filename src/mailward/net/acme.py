@@ -161,10 +161,6 @@ class AcmeClient:
         own = self._ca.caa_identities or self._meta().get("caaIdentities") or ()
         return frozenset(str(each).lower() for each in own)
 
-    def read_profiles(self) -> frozenset[str]:
-        """The names of the kinds of certificates that it offers."""
-        return frozenset(self._meta().get("profiles") or ())
-
     def offers_renewal_info(self) -> bool:
         return bool(self._directory().get("renewalInfo"))
 
