@@ -337,3 +337,19 @@ async def test_the_doors_keep_no_certificates_of_customers(bed: Bed, domain: Dom
     assert keeper.load(POLICIES) is not None
     assert keeper.load(f"mta-sts.{domain.name}") is None
     keeper.close()
+
+
+async def test_silence_is_believed_once_a_ca_has_reached_us(bed: Bed, domain: Domain, tmp_path: Path) -> None:
+    """A machine may not reach its own outside address; a closed port 80 looks the same from there."""
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory], reports=Reports(domain=POLICIES))
+        bed.dns.set(POLICIES, "A", "127.0.0.3")
+        assert (await bed.work_on_own())[POLICIES].state == CareState.REACH
+        assert ORDERED not in pebble.log
+        bed.publish(domain)
+        assert (await bed.work(domain)).state == CareState.GOOD
+        # Pebble, which is here too, does not reach it either, and its words are told
+        care = (await bed.work_on_own())[POLICIES]
+    assert care.state == CareState.FAILING
+    assert "127.0.0.3" in care.detail
+    assert pebble.log.count(ORDERED) == 2
