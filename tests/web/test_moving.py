@@ -22,6 +22,10 @@ from mailward.web import live
 from mailward.web.pages.policies import moving
 
 THEIRS = "version: STSv1\nmode: enforce\nmx: mx1.example.test\nmx: *.mail.example.test\nmax_age: 1209600\n"
+LONG = "version: STSv1\nmode: enforce\nmax_age: 86400\n" + "".join(
+    f"mx: {'x' * 56}.{number:03}.test\n" for number in range(930)
+)
+"""Within 64 KiB, but not with CRLF at the end of each line."""
 SAME = Policy(Mode.ENFORCE, 1_209_600, ("mx1.example.test", "*.mail.example.test"))
 
 
@@ -30,6 +34,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, P
     """The port of the other provider's policy host, and the authority of its certificate."""
     folder = tmp_path_factory.mktemp("elsewhere")
     bodies = {f"mta-sts.{name}": THEIRS.encode() for name in ("example.test", "new.test")}
+    bodies["mta-sts.long.test"] = LONG.encode()
     save_snapshot(Snapshot(1, bodies), folder / "snapshot.json")
     started, loop, ports = threading.Event(), asyncio.new_event_loop(), list[int]()
     ended = asyncio.Event()
@@ -56,7 +61,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, P
 def dns(elsewhere: tuple[int, Path]) -> Iterator[FakeDns]:
     port, authority = elsewhere
     server = FakeDns()
-    for name in ("example.test", "new.test"):
+    for name in ("example.test", "new.test", "long.test"):
         server.set(name, "MX", "10 mx1.example.test.")
         server.set(f"mta-sts.{name}", "A", "127.0.0.1")
         server.set(f"_mta-sts.{name}", "TXT", "v=STSv1; id=theirs;")
@@ -148,6 +153,15 @@ def test_an_added_domain_that_was_not_looked_at_in_time_gets_none(
         reverse("domain-add"), {"names": "new.test", "begin": "on"}, follow=True
     ).content.decode()
     assert "No policy yet: new.test (whether it has a policy elsewhere was not answered in time" in shown
+    assert not PolicyVersion.objects.exists()
+
+
+@pytest.mark.usefixtures("dns")
+def test_an_added_domain_whose_live_policy_is_too_long_with_our_line_ends_waits(alice: Client) -> None:
+    shown = alice.post(
+        reverse("domain-add"), {"names": "long.test", "begin": "on"}, follow=True
+    ).content.decode()
+    assert "No policy yet: long.test (its live policy cannot be served as it is" in shown
     assert not PolicyVersion.objects.exists()
 
 

@@ -92,6 +92,7 @@ CA = Asked(frozenset({"ca.test"}), "https://ca.test/acct/1", "http-01")
         (['0 issue "ca.test; accounturi=https://ca.test/acct/2"'],
          "the CAA record allows the account https://ca.test/acct/2, not https://ca.test/acct/1"),
         (['0 issue "ca.test; accounturi=https://ca.test/acct/2"', '0 issue "ca.test"'], ""),
+        (['0 issue "ca.test"', '0 contactemail "the \\"other\\" one"'], ""),
         (["gibberish"], "a CAA record cannot be read"),
     ],
 )  # fmt: skip

@@ -65,13 +65,16 @@ def _begin(request: ScopedRequest, created: Sequence[Domain]) -> None:
             waiting.append(f"{domain.name} ({reason})")
             continue
         if seen is not None and (policy := seen.policy) is not None and policy.mode is not Mode.NONE:
-            publish_policy(
-                request.scope.organisation_id,
-                domain.pk,
-                replace(policy, extensions=(), text=""),
-                author_id=request.scope.user_id,
-                reason="Taken over from the live policy",
-            )
+            try:
+                publish_policy(
+                    request.scope.organisation_id,
+                    domain.pk,
+                    replace(policy, extensions=(), text=""),
+                    author_id=request.scope.user_id,
+                    reason="Taken over from the live policy",
+                )
+            except PolicyInvalid as error:  # with our line ends it may be too long
+                waiting.append(f"{domain.name} (its live policy cannot be served as it is: {error})")
             continue
         proposal = proposals[domain.name]
         if not proposal.hosts:
