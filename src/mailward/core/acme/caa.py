@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_RECORD = re.compile(r'(?P<flags>\d{1,3}) (?P<tag>[A-Za-z0-9]{1,255}) "?(?P<value>(?:[^"\\]|\\.)*)"?', re.ASCII)
+_RECORD = re.compile(
+    r'(?P<flags>\d{1,3}) (?P<tag>[A-Za-z0-9]{1,255}) "?(?P<value>(?:[^"\\]|\\.)*)"?', re.ASCII
+)
 _CRITICAL = 128
 _KNOWN = frozenset({"issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"})
 
