@@ -214,7 +214,7 @@ async def test_every_server_of_a_zone_is_heard(dns: FakeDns) -> None:
         answers = await resolver.lookup_everywhere("example.test", "MX")
     port = dns.port
     assert answers[f"127.0.0.1:{port}"].records == ("10 mx.example.test",)
-    assert answers[f"127.0.0.2:{port}"].records == ("10 mx.example.test", "20 evil.example")
+    assert set(answers[f"127.0.0.2:{port}"].records) == {"10 mx.example.test", "20 evil.example"}
     assert answers[f"127.0.0.3:{port}"].status is Status.FAILED
     assert len(answers) == 3
 

@@ -41,9 +41,9 @@ def _judge(found: dict[str, Any], changes: int) -> None:
 
 
 def test_p12_strangers_see_every_change_whole(tmp_path: Path) -> None:
-    found = watch(tmp_path, 30, 4)
+    found = watch(tmp_path, 12, 4)
     assert found["killed"] == ["_worker", "_policy-host", "_nameserver", "second host"]
-    _judge(found, 30)
+    _judge(found, 12)
 
 
 @pytest.mark.long
