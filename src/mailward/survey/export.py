@@ -4,8 +4,12 @@ import csv
 import io
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -29,20 +33,41 @@ def export(folder: Path, origin: Origin, report: Callable[[int], None]) -> Total
     """Write results.csv, results.parquet and summary.html. `report` is told how many more rows are written. Raises
     OSError.
     """
-    totals = Totals()
-    with _replacing_text(folder / CSV) as text, _replacing(folder / PARQUET) as binary:
-        csv.writer(text, lineterminator="\r\n").writerow([column.name for column in COLUMNS])  # RFC 4180
-        columns = [(column.name, _KINDS[column.type]) for column in COLUMNS]
-        parquet = ParquetWriter(binary, columns, {"mailward.survey.format": str(FORMAT)})
-        for group in _groups(folder):
-            _add(totals, group)
-            parquet.write_columns(len(group.own), _columns(group))
-            text.writelines(_lines(group))
-            report(len(group.own))
-        parquet.close()
+    # one process writes each of the two large files
+    with ProcessPoolExecutor(1, get_context("spawn"), _leave_interrupts) as pool:
+        other = pool.submit(_write_parquet, folder)
+        totals = _write_csv(folder, report)
+        try:
+            other.result()
+        except BrokenProcessPool as error:
+            raise OSError(f"the process that writes {PARQUET} was killed") from error
     with _replacing_text(folder / SUMMARY) as page:
         page.write(render_summary(totals, origin))
     return totals
+
+
+def _write_csv(folder: Path, report: Callable[[int], None]) -> Totals:
+    totals = Totals()
+    with _replacing_text(folder / CSV) as text:
+        csv.writer(text, lineterminator="\r\n").writerow([column.name for column in COLUMNS])  # RFC 4180
+        for group in _groups(folder):
+            _add(totals, group)
+            text.writelines(_lines(group))
+            report(len(group.own))
+    return totals
+
+
+def _leave_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all: the parent decides
+
+
+def _write_parquet(folder: Path) -> None:
+    with _replacing(folder / PARQUET) as binary:
+        columns = [(column.name, _KINDS[column.type]) for column in COLUMNS]
+        parquet = ParquetWriter(binary, columns, {"mailward.survey.format": str(FORMAT)})
+        for group in _groups(folder):
+            parquet.write_columns(len(group.own), _columns(group))
+        parquet.close()
 
 
 def _groups(folder: Path) -> Iterator[Frame]:

@@ -1,9 +1,13 @@
 """Lines of a list, as people and Tranco write them."""
 
+from collections.abc import Callable
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailward.core.names import InvalidName
-from mailward.core.survey.listing import MAX_LINE_BYTES, read_line
+from mailward.core.survey.listing import MAX_LINE_BYTES, _read_any, read_line
 
 GOOD = (
     (b"example.org\n", None, "example.org"),
@@ -53,3 +57,24 @@ def test_headings_count_in_the_first_line_alone() -> None:
     assert read_line(b"\xef\xbb\xbfDomain\n", 1) is None
     with pytest.raises(InvalidName):
         read_line(b"domain\n", 2)
+
+
+_LABELS = st.lists(
+    st.text("ab0-Z", min_size=0, max_size=5) | st.just("x" * 63) | st.just("y" * 64), max_size=5
+)
+
+
+@given(
+    _LABELS,
+    st.sampled_from(["", "1,", "12,", "1;", "x,", "9" * 15 + ",", "9" * 16 + ",", " ", '"', "\u0661,"]),
+    st.sampled_from(["", "\n", "\r\n", "\n\n", ".\n", " \n", ",x\n", "\x0b", "\u00e9\n"]),
+)
+def test_the_short_way_reads_what_the_long_one_does(labels: list[str], before: str, after: str) -> None:
+    def attempt(read: Callable[[bytes, int], object]) -> object:
+        try:
+            return read(line, 2)
+        except InvalidName as error:
+            return str(error)
+
+    line = f"{before}{'.'.join(labels)}{after}".encode()
+    assert attempt(read_line) == attempt(_read_any)

@@ -5,12 +5,16 @@ have it.
 import re
 from dataclasses import dataclass
 
-from mailward.core.names import Domain, InvalidName, parse_domain
+from mailward.core.names import MAX_NAME_LENGTH, Domain, InvalidName, parse_domain
 
 MAX_LINE_BYTES = 4096
 _SEPARATOR = re.compile(r"[,;\t]")
 _HEADINGS = frozenset({"domain", "domains", "name", "host", "hostname", "rank", "position"})
 _MAX_RANK_DIGITS = 15
+_PLAIN = re.compile(
+    r"(?:([0-9]{1,15}),)?((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)\r?\n?"
+)
+"""Most lines: a name in its canonical form, alone or behind a rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,16 @@ def read_line(line: bytes, number: int) -> Entry | None:
     """None for an empty line, a comment (`#`) and a line of headings at the top. Raises InvalidName."""
     if len(line) > MAX_LINE_BYTES:
         raise InvalidName(f"the line is longer than {MAX_LINE_BYTES} bytes")
+    if (
+        number > 1
+        and (plain := _PLAIN.fullmatch(line.decode("latin-1")))
+        and len(plain[2]) <= MAX_NAME_LENGTH
+    ):
+        return Entry(number, int(plain[1]) if plain[1] else None, Domain(plain[2]))
+    return _read_any(line, number)
+
+
+def _read_any(line: bytes, number: int) -> Entry | None:
     try:
         text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
     except UnicodeDecodeError as error:
