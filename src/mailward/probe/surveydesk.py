@@ -1,6 +1,7 @@
 """What the domains of a survey share in one process: sockets, MX hosts, rows that are alike."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Coroutine, Sequence
 from datetime import datetime
@@ -27,7 +28,7 @@ _FOUND = {status: Found(status.value) for status in Status}
 _SAME_TIME_SECONDS = 0.1  # a row tells the second
 
 
-class Asker:
+class Asker(ABC):
     """Asks DNS without waiting, step by step; `answer` is called with what came of each."""
 
     __slots__ = ("answers", "desk", "labels", "missing", "name")
@@ -67,14 +68,15 @@ class Asker:
     def miss(self, step: int, reason: str, *, is_late: bool) -> None:
         self.desk.spawn(self, self._resume(step, Attempt(reason=reason, is_late=is_late)))
 
+    @abstractmethod
     def answer(self, step: int, answer: Answer[Any]) -> None:
-        raise NotImplementedError
+        """Called with what came of a step's question."""
 
+    @abstractmethod
     def fail(self, error: Exception) -> None:
         """Called for a fault of ours, perhaps more than once."""
-        raise NotImplementedError
 
-    def check_time(self) -> None:
+    def check_time(self) -> None:  # noqa: B027 - what many domains share has no end of its own
         """Raises TimeoutError where no step may be begun any more."""
 
     async def _look_up(self, step: int) -> None:

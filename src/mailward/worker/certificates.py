@@ -70,7 +70,7 @@ class Carer:
         """Do what is to be done now, and write down when to look again."""
         try:
             await self._care(subject)
-        except Exception:
+        except Exception:  # whatever it is: raised again, and not tried again at once before all others
             with contextlib.suppress(DatabaseError):
                 await in_store(certificates.postpone, subject, clock.now() + _FAULT_WAIT)
             raise
