@@ -14,7 +14,10 @@ from tests.postgresql import SERVER
 from tests.settings import IS_POSTGRESQL
 
 _numbers = itertools.count(1)
-_HELD = "store_report, store_rawmessage, store_organisation, store_quarantinedmessage"
+_LOCK = (
+    b"LOCK TABLE store_report, store_rawmessage, store_organisation, store_quarantinedmessage IN EXCLUSIVE MODE"
+)
+_LOCK_TRIES = 5
 
 
 class Outside:
@@ -69,9 +72,21 @@ def _held_sqlite(path: Path) -> Iterator[Callable[[], None]]:
 def _held_postgresql(name: str) -> Iterator[Callable[[], None]]:
     with _connect(name) as other:
         other.autocommit = False
-        other.execute(f"LOCK TABLE {_HELD} IN EXCLUSIVE MODE".encode())
+        _lock(other)
         yield other.rollback
         other.rollback()
+
+
+def _lock(other: "psycopg.Connection[tuple[Any, ...]]") -> None:
+    """The tables are locked one after another, so a writer that holds one may wait for us while we wait for it."""
+    for _ in range(_LOCK_TRIES - 1):
+        try:
+            other.execute(_LOCK)
+        except psycopg.errors.DeadlockDetected:
+            other.rollback()
+        else:
+            return
+    other.execute(_LOCK)
 
 
 def _connect(name: str) -> "psycopg.Connection[tuple[Any, ...]]":
