@@ -14,9 +14,7 @@ from tests.postgresql import SERVER
 from tests.settings import IS_POSTGRESQL
 
 _numbers = itertools.count(1)
-_LOCK = (
-    b"LOCK TABLE store_report, store_rawmessage, store_organisation, store_quarantinedmessage IN EXCLUSIVE MODE"
-)
+_LOCK = b"LOCK TABLE store_report, store_rawmessage, store_organisation, store_quarantinedmessage IN EXCLUSIVE MODE"
 _LOCK_TRIES = 5
 
 

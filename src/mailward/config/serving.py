@@ -1,0 +1,188 @@
+"""The tables of the platform: where it listens, keeps things, asks and sends."""
+
+from ipaddress import ip_network
+from typing import Annotated, Literal
+
+import msgspec
+
+from mailward.config.values import Port, Positive, check_address
+from mailward.core.places import parse_place
+
+
+class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where everything is kept. Without a name: an SQLite file in the data folder."""
+
+    name: str = ""
+    """The name of a PostgreSQL database; empty: SQLite."""
+    host: str = ""
+    """A host, or the folder of a Unix socket; empty: the machine's own socket."""
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 5432
+    user: str = ""
+    """Empty: the user that Mailward runs as."""
+    password: str = ""
+    tls: Literal["disable", "require", "verify-ca", "verify-full"] = "verify-full"
+    """Over TCP. The names are PostgreSQL's; a Unix socket has no TLS."""
+    tls_ca: str = ""
+    """A PEM file of who signs the server's certificate; empty: the authorities that the system trusts."""
+    tls_certificate: str = ""
+    """A PEM file of ours, where the server asks for one."""
+    tls_key: str = ""
+    statement_seconds: Positive = 60
+    """A statement that takes longer fails; migrations may take their time."""
+    lock_seconds: Positive = 10
+    """The same for one that waits for others."""
+    connections: Positive = 10
+    """The most connections of each process."""
+
+    def __post_init__(self) -> None:
+        if not self.name and (self.host or self.user or self.password):
+            raise ValueError("a PostgreSQL database needs its name")
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ValueError("tls_certificate and tls_key go together")
+        if self.tls == "verify-ca" and not self.tls_ca:
+            raise ValueError("verify-ca without tls_ca would trust everybody's certificate; name tls_ca")
+
+
+class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The web pages."""
+
+    listen: str = "127.0.0.1"
+    port: Port = 8000
+    public_url: str = ""
+    """How people reach the console; empty means http://<listen>:<port>. https:// turns on secure cookies."""
+
+
+class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The HTTPS server of `mta-sts.<domain>`."""
+
+    listen: str = "127.0.0.1"
+    port: Port = 0
+    """0 means 443 as root and 8443 otherwise."""
+    public_name: str = "localhost"
+    """What customers point `mta-sts.<domain>` at by CNAME."""
+    nodes: tuple[str, ...] = ()
+    """`address:port` of every server of our policies, asked before a new id is announced; empty: this one."""
+    log_requests: bool = True
+    """A line for each request; without them there are the counts of who fetched which policy."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks of TCP proxies in front, which begin each connection with a PROXY header."""
+    fronts: tuple[str, ...] = ()
+    """Addresses or networks of HTTPS servers in front (Caddy), which ask us by plain HTTP; empty: that is off."""
+    front_listen: str = "127.0.0.1"
+    front_port: Port = 8081
+    """Where the fronts ask."""
+    keep_fetches_days: Annotated[int, msgspec.Meta(ge=30)] = 400
+    """How long the counts of who fetched which policy are kept."""
+
+    def __post_init__(self) -> None:
+        for text in self.nodes:
+            try:
+                parse_place(text, 443)
+            except ValueError as error:
+                raise ValueError(f"nodes: {error}") from error
+        for key, networks in (("proxies", self.proxies), ("fronts", self.fronts)):
+            for text in networks:
+                try:
+                    ip_network(text, strict=False)
+                except ValueError as error:
+                    raise ValueError(f"{key}: {error}") from error
+
+
+class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The authoritative nameserver for what customers delegate to us by CNAME."""
+
+    zone: str = ""
+    """The zone that it serves, delegated to it by its parent; empty: there is no nameserver."""
+    listen: tuple[str, ...] = ("127.0.0.1",)
+    port: Port = 0
+    """0 means 53 as root and 5300 otherwise."""
+    servers: tuple[str, ...] = ()
+    """The NS records: `name`, or `name=address,address` for names inside the zone."""
+    contact: str = ""
+    """A mail address for the SOA record; empty means hostmaster@<zone>."""
+    policy_addresses: tuple[str, ...] = ()
+    """Addresses of the policy host, for `mta-sts`; empty: a CNAME to policy_host.public_name."""
+    ttl_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 300
+    secondaries: tuple[str, ...] = ()
+    """`address` or `address:port` of servers that are told of changes (NOTIFY)."""
+    transfer_networks: tuple[str, ...] = ()
+    """Who may have the whole zone without a key."""
+    transfer_keys: tuple[str, ...] = ()
+    """TSIG keys, `name:algorithm:secret`; who signs with one may have the whole zone. The first signs NOTIFY."""
+    replies_per_second: Annotated[int, msgspec.Meta(ge=0)] = 20
+    """About one name to one network; 0: no limit."""
+    replies_per_second_an_address: Annotated[int, msgspec.Meta(ge=0)] = 5_000
+    """Whatever they are about; 0: no limit."""
+
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        """Of the NS records."""
+        if not self.zone:
+            return ()
+        return tuple(text.partition("=")[0] for text in self.servers) or (f"ns1.{self.zone}",)
+
+
+class Certificates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where certificates of hosted names come from."""
+
+    directory: str = ""
+    """A folder of PEM files (certificate chain and key in one `NAME.pem`) that the operator keeps."""
+    development_ca: bool = True
+    """Issue missing certificates from a local authority made on first start. Nobody but you trusts it. Off where
+    certificates are ordered (`acme.directories`).
+    """
+
+
+class Reports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The doors for TLS reports."""
+
+    domain: str = "reports.localhost"
+    """The domain of the report addresses: `<token>@<domain>`."""
+    smtp_listen: str = "127.0.0.1"
+    smtp_port: Port = 0
+    """0 means 25 as root and 2525 otherwise."""
+    https_listen: str = "127.0.0.1"
+    https_port: Port = 0
+    """0 means 8444; behind a TLS front this is where it connects."""
+    https_name: str = ""
+    """The host name of the HTTPS door; empty means `reports.domain`."""
+    max_message_bytes: Positive = 10 * 1024 * 1024
+    max_inflated_bytes: Positive = 25 * 1024 * 1024
+    authserv_ids: tuple[str, ...] = ()
+    """Authentication-Results with one of these authserv-ids (RFC 8601), of a relay of ours, are believed."""
+    relays: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """Addresses or networks of those relays: what comes from elsewhere was never seen by them."""
+
+
+class Dns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How Mailward asks DNS."""
+
+    resolvers: tuple[str, ...] = ()
+    """`address` or `address:port`; empty means those of /etc/resolv.conf."""
+    authoritative_override: tuple[str, ...] = ()
+    """Ask these instead of a zone's own servers (split DNS, tests)."""
+    allow_private_addresses: bool = False
+    """Let policy fetches and probes connect to private and loopback addresses."""
+    own_addresses: tuple[str, ...] = ()
+    """More addresses of this machine, such as the public one in front of address translation."""
+    allow_own_addresses: bool = False
+    """Let probes connect to this machine's own public addresses: where an MX host of a domain runs on it."""
+
+    def __post_init__(self) -> None:
+        for text in (*self.resolvers, *self.authoritative_override):
+            parse_place(text, 53)
+        for text in self.own_addresses:
+            check_address("own_addresses", text)
+
+
+class Relay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The mail relay for what Mailward tells people."""
+
+    host: str = ""
+    """Empty: no relay; nobody is told anything by mail, and the console says so."""
+    port: Port = 25
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """`starttls` (required), `tls` (from the first byte) or `none`."""
+    username: str = ""
+    password: str = ""
+    sender: str = "mailward@localhost"

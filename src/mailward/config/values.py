@@ -1,0 +1,20 @@
+"""Kinds of values that several tables share."""
+
+import ipaddress
+from typing import Annotated
+
+import msgspec
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+def check_address(key: str, text: str, version: int | None = None) -> None:
+    """Raises ValueError."""
+    kind = f"IPv{version} address" if version else "IP address"
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise ValueError(f"{key} is {text!r}, which is no {kind}") from error
+    if version not in (None, found.version):
+        raise ValueError(f"{key} is {text!r}, which is no {kind}")
