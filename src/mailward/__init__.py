@@ -4,4 +4,4 @@ Both sides of MTA-STS (RFC 8461), DANE for SMTP (RFC 7672) and TLS reporting (RF
 is the map: what each package is for and who may import whom.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
