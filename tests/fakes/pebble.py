@@ -54,7 +54,7 @@ class Pebble:
         self.port, self._management = free_port(), free_port()
         self._program = _program(version)
         self._ca_file = folder / "pebble-ca.pem"
-        _make_certificate(address, self._ca_file, folder / "pebble.key")
+        make_certificate(address, self._ca_file, folder / "pebble.key")
         self._environment = {
             "PATH": os.environ["PATH"],
             "PEBBLE_WFE_NONCEREJECT": str(reject_nonces),
@@ -148,7 +148,7 @@ class Pebble:
         return content
 
 
-def _make_certificate(address: str, certificate: Path, key: Path) -> None:
+def make_certificate(address: str, certificate: Path, key: Path) -> None:
     """Of Pebble's own HTTPS, self-signed."""
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Pebble's front")])

@@ -11,11 +11,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.fakes.dns import FakeDns
+from tests.fakes.dripping import DrippingServer
 from tests.fakes.pebble import Pebble
 from tests.fakes.ports import free_port
 
 from mailward.core.acme.faults import Scope
 from mailward.core.acme.renewal import renewal_id
+from mailward.net import acme
 from mailward.net.acme import AcmeClient, AcmeFault, Order, make_key
 from mailward.net.httpserver import Request, Response, serve_http
 
@@ -141,3 +143,18 @@ async def test_a_ca_that_is_away_is_the_ca_s_fault(tmp_path: Path) -> None:
         await asyncio.to_thread(AcmeClient(directory, make_key()).register)
     assert caught.value.fault.scope is Scope.CA
     assert "cannot be reached" in caught.value.fault.words
+
+
+@pytest.mark.parametrize("where", ["handshake", "header", "body"])
+def test_a_step_ends_in_time_at_a_ca_that_sends_an_octet_a_second(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acme, "STEP_SECONDS", 2.5)
+    with DrippingServer(tmp_path, where) as ca:
+        began = time.monotonic()
+        with pytest.raises(AcmeFault) as caught:
+            AcmeClient(ca.directory, make_key()).register()
+        assert 2.4 < time.monotonic() - began < 5
+        assert ca.sent >= 2  # so that no read ever waited long
+    assert caught.value.fault.scope is Scope.CA
+    assert caught.value.fault.words == "the CA cannot be reached: no whole answer within 2.5 seconds"

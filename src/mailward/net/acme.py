@@ -1,7 +1,7 @@
 """A certificate authority's ACME server (RFC 8555), by certbot's `acme`: each method is one step, and blocks.
 
-What the library does not do is done here: a bad nonce is tried again until it is taken, a request has a total deadline
-and a byte limit, nothing redirects, Retry-After is kept, and polling is the caller's business.
+What the library does not do is done here: a bad nonce is tried again until it is taken, a step has a total deadline and
+each response a byte limit, nothing redirects, Retry-After is kept, and polling is the caller's business.
 
     client = AcmeClient(ca, key_pem, account_url)
     order = client.new_order("mta-sts.example.org")
@@ -10,7 +10,6 @@ Every method raises AcmeFault. A client belongs to one thread at a time.
 """
 
 import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,18 +22,15 @@ from acme import challenges, errors, messages
 from acme.client import ClientNetwork, ClientV2
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from requests.adapters import HTTPAdapter
 
 import mailward
 from mailward.core.acme.faults import Fault, Scope, scope_of
 from mailward.core.acme.renewal import RenewalInfo
 from mailward.core.acme.settings import AcmeDirectory
 from mailward.net import clock
+from mailward.net.boundedhttps import BoundedAdapter
 
-CONNECT_SECONDS = 5.0
-READ_SECONDS = 20.0
-TOTAL_SECONDS = 30.0
-MAX_BYTES = 1024 * 1024
+STEP_SECONDS = 30.0
 MAX_NONCES = 20
 """So often a request is made with another nonce: where every second one is refused, once in a million is not enough."""
 _MAX_WORDS = 1_000
@@ -85,36 +81,6 @@ class _NewOrder(messages.NewOrder):
     replaces: str = jose.field("replaces", omitempty=True)
 
 
-class _Bounded(HTTPAdapter):
-    """Reads a whole response within a deadline and a byte limit; remembers Retry-After."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.retry_after: timedelta | None = None
-        self.status = 0
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:  # noqa: ANN401 - as the library has it
-        ends = clock.monotonic() + TOTAL_SECONDS
-        options |= {"stream": True, "timeout": (CONNECT_SECONDS, READ_SECONDS)}
-        response = super().send(request, *args, **options)
-        self.status, self.retry_after = (
-            response.status_code,
-            read_retry_after(response.headers.get("Retry-After")),
-        )
-        body = bytearray()
-        for piece in response.iter_content(16 * 1024):
-            body += piece
-            if len(body) > MAX_BYTES:
-                response.close()
-                raise requests.RequestException(f"the response is larger than {MAX_BYTES} bytes")
-            if clock.monotonic() > ends:
-                response.close()
-                raise requests.Timeout(f"no whole response within {TOTAL_SECONDS:.0f} seconds")
-        response.raw = io.BytesIO()
-        response._content = bytes(body)
-        return response
-
-
 class _Network(ClientNetwork):
     def __init__(self, key: jose.JWK, account: messages.RegistrationResource | None, ca_file: str) -> None:
         super().__init__(
@@ -124,10 +90,16 @@ class _Network(ClientNetwork):
             verify_ssl=ca_file or True,  # type: ignore[arg-type]  # requests takes a file too
             user_agent=f"mailward/{mailward.__version__}",
         )
-        self.adapter = _Bounded()
+        self.retry_after: timedelta | None = None
+        self.status = 0
+        self.adapter = BoundedAdapter(self._look)
         self.session.mount("https://", self.adapter)
         self.session.adapters.pop("http://", None)
         self.session.max_redirects = 0
+
+    def _look(self, response: requests.Response) -> None:
+        self.status = response.status_code
+        self.retry_after = read_retry_after(response.headers.get("Retry-After"))
 
     def post(self, *args: Any, **options: Any) -> requests.Response:  # noqa: ANN401 - as the library has it
         for _ in range(MAX_NONCES):
@@ -213,7 +185,7 @@ class AcmeClient:
                 fault = _read_fault(each["error"]) if each.get("error") else None
                 challenge = Challenge(each["url"], each.get("token", ""), each.get("status", ""), fault)
                 found[str(each.get("type"))] = challenge
-            return Authorization(str(body.get("status")), found, self._net.adapter.retry_after)
+            return Authorization(str(body.get("status")), found, self._net.retry_after)
 
     def answer(self, challenge: Challenge) -> None:
         """Tell the CA that it may look."""
@@ -240,7 +212,7 @@ class AcmeClient:
             info = RenewalInfo(
                 _time(window["start"]), _time(window["end"]), str(body.get("explanationURL") or "")
             )
-            return info, self._net.adapter.retry_after
+            return info, self._net.retry_after
 
     def _connect(self) -> ClientV2:
         if self._client is None:
@@ -271,7 +243,7 @@ class AcmeClient:
             str(body.get("finalize", "")),
             str(body.get("certificate") or ""),
             _read_fault(body["error"]) if body.get("error") else None,
-            self._net.adapter.retry_after,
+            self._net.retry_after,
         )
 
 
@@ -280,28 +252,29 @@ class _Csr(jose.JSONObjectWithFields):
 
 
 class _faults:  # noqa: N801 - used like a function
-    """Turns what the libraries raise into an AcmeFault."""
+    """One step: it ends in time, and what the libraries raise becomes an AcmeFault."""
 
     def __init__(self, net: _Network) -> None:
-        self._net = net
+        self._net, self._step = net, net.adapter.step(STEP_SECONDS)
 
     def __enter__(self) -> None:
-        self._net.adapter.retry_after, self._net.adapter.status = None, 0
+        self._net.retry_after, self._net.status = None, 0
+        self._step.__enter__()
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._step.__exit__(None, None, None)
         if error is None or isinstance(error, AcmeFault):
             return
-        adapter = self._net.adapter
         if isinstance(error, messages.Error):
-            raise AcmeFault(_fault_of(error, adapter.status, adapter.retry_after)) from error
+            raise AcmeFault(_fault_of(error, self._net.status, self._net.retry_after)) from error
         if isinstance(error, requests.RequestException):
             raise AcmeFault(Fault(Scope.CA, f"the CA cannot be reached: {_plain(error)}")) from error
         if isinstance(
             error, errors.Error | jose.Error | ValueError | LookupError | TypeError | AttributeError
         ):
-            told = adapter.status or "no status"
+            told = self._net.status or "no status"
             words = f"the CA answered in a way that is not ACME ({told}): {_plain(error)}"
-            raise AcmeFault(Fault(Scope.CA, words, "", adapter.retry_after)) from error
+            raise AcmeFault(Fault(Scope.CA, words, "", self._net.retry_after)) from error
 
 
 def _registration(url: str) -> messages.RegistrationResource | None:
