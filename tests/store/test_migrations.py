@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from mailward.net import clock
-from mailward.store.models import Problem, ProblemDomain
+from mailward.store.models import PolicyVersion, Problem, ProblemDomain
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -49,6 +49,28 @@ def test_problems_of_before_watching_are_those_of_reports() -> None:
     )
     touched = ProblemDomain.objects.get()
     assert (touched.is_reported, touched.is_checked) == (True, False)
+
+
+def test_when_a_policy_of_before_was_announced_is_in_the_history() -> None:
+    executor = MigrationExecutor(connection)
+    executor.migrate([("store", "0016_own_names")])
+    apps = executor.loader.project_state([("store", "0016_own_names")]).apps
+    organisation = apps.get_model("store", "Organisation").objects.create(name="Example", report_token="o")
+    domain = apps.get_model("store", "Domain").objects.create(
+        organisation=organisation, name="one.test", report_token="d", claim_token="c"
+    )
+    own = {"organisation": organisation, "domain": domain}
+    for number in (1, 2):
+        apps.get_model("store", "PolicyVersion").objects.create(
+            number=number, policy_id=f"id{number}", mode="testing", max_age_seconds=1, text="", **own
+        )
+    at = clock.now()
+    text = "Every policy host serves version 1: its id id1 is told"
+    apps.get_model("store", "DomainEvent").objects.create(kind="policy-announced", at=at, text=text, **own)
+    executor = MigrationExecutor(connection)
+    executor.migrate(executor.loader.graph.leaf_nodes())
+    found = PolicyVersion.objects.order_by("number").values_list("announced_at", flat=True)
+    assert list(found) == [at, None]
 
 
 def test_the_migrations_make_what_the_models_say() -> None:

@@ -35,10 +35,14 @@ def settings(dns: FakeDns) -> Settings:
     return Settings(dns=Dns(resolvers=(dns.address,), authoritative_override=(dns.address,)))
 
 
+def publish(domain: Domain, days: int) -> PolicyVersion:
+    policy = Policy(Mode.ENFORCE, days * 86_400, ("mx.example.test",))
+    return publish_policy(domain.organisation_id, domain.pk, policy, author_id=None)
+
+
 def start(domain: Domain, *max_ages: int) -> Leaving:
     for days in max_ages:
-        policy = Policy(Mode.ENFORCE, days * 86_400, ("mx.example.test",))
-        publish_policy(domain.organisation_id, domain.pk, policy, author_id=None)
+        publish(domain, days)
     DomainRecipient.objects.create(
         domain=domain, organisation_id=domain.organisation_id, email="ops@example.test"
     )
@@ -78,6 +82,27 @@ async def test_p13_a_domain_leaves_step_by_step(settings: Settings, domain: Doma
     assert domain.current_version_id is None
     kinds = await in_store(lambda: list(DomainEvent.objects.order_by("id").values_list("kind", flat=True)))
     assert kinds[-4:] == ["leaving-begun", "policy-announced", "leaving-waited", "leaving-done"]
+
+
+async def test_p13_a_policy_host_that_lagged_for_days_is_waited_for(
+    settings: Settings, domain: Domain
+) -> None:
+    began = clock.now()
+    with clock.frozen(began):
+        await in_store(publish, domain, 30)
+    with clock.frozen(began + 2 * DAY):
+        # never seen to be served everywhere: a node was behind
+        await in_store(publish, domain, 7)
+    with clock.frozen(began + 5 * DAY):
+        version = await in_store(publish, domain, 8)
+    with clock.frozen(began + 9 * DAY):
+        await in_store(announce_version, domain.pk, version.pk)
+    with clock.frozen(began + 10 * DAY):
+        row = await in_store(start, domain)
+        await in_store(announce_version, domain.pk, row.version_id)
+        row = await work(settings)
+    # RFC 8461 section 8.3, step 3
+    assert row.wait_until == began + (9 + 30) * DAY
 
 
 async def test_records_that_go_too_early_do_not_end_the_policy(

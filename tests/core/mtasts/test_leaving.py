@@ -14,14 +14,19 @@ def test_p13_nothing_is_due_before_every_host_serves_none() -> None:
 
 
 def test_p13_the_last_policy_is_waited_out_from_when_it_was_last_served() -> None:
-    found = plan([Served(WEEK, T0)], T0 + 2 * DAY, T0 + 3 * DAY)
+    found = plan([Served(WEEK, None)], T0 + 2 * DAY, T0 + 3 * DAY)
     assert found == Plan(Stage.WAIT, T0 + 9 * DAY)
-    assert plan([Served(WEEK, T0)], T0 + 2 * DAY, T0 + 9 * DAY).stage is Stage.REMOVE
+    assert plan([Served(WEEK, None)], T0 + 2 * DAY, T0 + 9 * DAY).stage is Stage.REMOVE
 
 
 def test_p13_an_older_policy_with_a_greater_max_age_counts() -> None:
-    versions = [Served(YEAR, T0), Served(WEEK, T0 + 100 * DAY)]
-    assert plan(versions, T0 + 100 * DAY, T0 + 101 * DAY).wait_until == T0 + 366 * DAY
+    versions = [Served(YEAR, T0), Served(WEEK, None)]
+    assert plan(versions, T0 + 100 * DAY, T0 + 101 * DAY).wait_until == T0 + 365 * DAY
+
+
+def test_p13_an_older_policy_that_a_host_may_have_served_to_the_end_is_waited_out_from_the_end() -> None:
+    versions = [Served(30 * 86_400, None), Served(WEEK, None)]
+    assert plan(versions, T0, T0).wait_until == T0 + 30 * DAY
 
 
 def test_p13_an_older_one_that_has_ended_does_not() -> None:

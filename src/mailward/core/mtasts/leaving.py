@@ -12,8 +12,6 @@ from enum import StrEnum
 
 NONE_MAX_AGE_SECONDS = 86_400
 """RFC 8461 §8.3: "a small max_age (e.g., one day)" """
-_SLACK = timedelta(days=1)
-"""How long a policy host may have served an older version after the next one was written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +19,10 @@ class Served:
     """A policy that senders may have kept."""
 
     max_age_seconds: int
-    replaced_at: datetime
-    """When the next version was written down."""
+    replaced_at: datetime | None
+    """When every policy host was seen to serve a later version, so that none serves this one any more: a host may lag
+    for days. None: not before `none`.
+    """
 
 
 class Stage(StrEnum):
@@ -51,9 +51,9 @@ def plan(
     if served_at is None:
         return Plan(Stage.SERVE, None)
     until = served_at + timedelta(seconds=NONE_MAX_AGE_SECONDS)
-    for number, each in enumerate(earlier, start=1):
+    for each in earlier:
         # §8.3 step 3: older ones may have had a greater max_age than the last
-        last_served = served_at if number == len(earlier) else min(each.replaced_at + _SLACK, served_at)
+        last_served = min(each.replaced_at or served_at, served_at)
         until = max(until, last_served + timedelta(seconds=each.max_age_seconds))
     if now < until:
         return Plan(Stage.WAIT, until)

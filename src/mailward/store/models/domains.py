@@ -47,7 +47,7 @@ class Domain(models.Model):
 
 
 class PolicyVersion(models.Model):
-    """One policy as it was served (RFC 8461 section 3.2). Never changed after it is written."""
+    """One policy as it was served (RFC 8461 section 3.2). Never changed after it is written, but for what was seen."""
 
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="+")
     domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="versions")
@@ -63,6 +63,8 @@ class PolicyVersion(models.Model):
     reason = models.CharField(max_length=500, blank=True)
     restored_from = models.PositiveIntegerField(null=True)
     created_at = models.DateTimeField(default=clock.now)
+    announced_at = models.DateTimeField(null=True)
+    """When every policy host was first seen to serve it. None: never, or not yet."""
 
     class Meta:
         ordering = ["-number"]

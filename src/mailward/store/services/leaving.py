@@ -1,7 +1,6 @@
 """Leaving MTA-STS: the plan's rows, and the steps that we take by ourselves."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from django.db import transaction
 
@@ -74,16 +73,14 @@ def put_due(limit: int) -> None:
 
 def earlier_of(row: Leaving) -> list[Served]:
     """The policies before `none`, the oldest first: none of them is ever forgotten."""
-    versions = list(
-        PolicyVersion.objects.filter(domain_id=row.domain_id, number__lte=row.version.number).order_by(
-            "number"
-        )
-    )
-    return [
-        Served(each.max_age_seconds, following.created_at)
-        for each, following in pairwise(versions)
-        if each.mode != Mode.NONE
-    ]
+    versions = PolicyVersion.objects.filter(domain_id=row.domain_id, number__lt=row.version.number)
+    earlier: list[Served] = []
+    replaced_at = None  # by `none`, whose moment the plan knows
+    for each in versions.order_by("-number"):
+        if each.mode != Mode.NONE:
+            earlier.append(Served(each.max_age_seconds, replaced_at))
+        replaced_at = min(filter(None, (replaced_at, each.announced_at)), default=None)
+    return earlier[::-1]
 
 
 def plan_of(row: Leaving, *, are_gone: bool = False) -> Plan:

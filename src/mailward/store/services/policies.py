@@ -141,6 +141,8 @@ def announce_version(domain_id: int, version_id: int) -> bool:
     if domain.announced_version_id == version_id:
         return True
     Domain.objects.filter(pk=domain_id).update(announced_version=version)
+    # the first time counts: what was before it has not been served since
+    PolicyVersion.objects.filter(pk=version_id, announced_at=None).update(announced_at=clock.now())
     # what was seen in DNS announced the version before: that says nothing of this one
     domain.record_checks.filter(record=ANNOUNCEMENT).update(
         state="unknown", detail="not asked since the policy changed", observed=[]
