@@ -38,6 +38,13 @@ class Tree:
         file.write_text(text)
         return f"/own/{name}"
 
+    def put(self, name: str, text: str) -> None:
+        """A file of the tree's own, instead of the one that all copies share."""
+        file = self.root / name.removeprefix("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        file.write_text(text)
+
     def call(self, *command: str) -> str:
         called = subprocess.run(
             ["chroot", self.root, *command], check=True, capture_output=True, text=True, timeout=WAIT_SECONDS
@@ -56,8 +63,9 @@ class Tree:
 
 
 @contextmanager
-def make_tree() -> Iterator[Tree]:
-    original = Path(subprocess.run([_SCRIPT], check=True, capture_output=True, text=True).stdout.strip())
+def make_tree(script: Path = _SCRIPT) -> Iterator[Tree]:
+    """`script` prints where the tree is that is copied."""
+    original = Path(subprocess.run([script], check=True, capture_output=True, text=True).stdout.strip())
     folder = Path(tempfile.mkdtemp(prefix="dns-test-", dir=original.parent))
     try:
         subprocess.run(["cp", "-al", original, folder / "root"], check=True)

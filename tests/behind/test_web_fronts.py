@@ -1,0 +1,128 @@
+"""nginx, HAProxy and Apache of Debian before a whole Mailward, each with the files of its recipe in docs/behind."""
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+from tests.behind.fronts import TREE, Front, running
+from tests.behind.recipes import read_recipe
+from tests.behind.site import CLIENT, HOST, POLICY, Site, running_site, wait_until_announced
+from tests.e2e.conftest import until
+from tests.fakes.certs import Authority
+from tests.fakes.ports import free_port
+from tests.hosting.daemons import Tree, make_tree
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(os.geteuid() != 0, reason="programs of a Debian tree run as root only"),
+]
+CONSOLE = "mailward.example.org"
+REPORTS = "tlsrpt.example.org"
+BEHIND = {"8443": "policy", "8080": "acme", "8444": "reports", "8000": "console"}
+"""Where Mailward listens in the documents."""
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def ports() -> dict[str, int]:
+    """Those of the documents -> those of this run."""
+    return {text: free_port() for text in BEHIND}
+
+
+@pytest.fixture(scope="module")
+def nginx_ports() -> dict[str, int]:
+    return {text: free_port() for text in ("443", "80", "4443", "8445")}
+
+
+@pytest.fixture(scope="module")
+def tree() -> Iterator[Tree]:
+    with make_tree(TREE) as tree:
+        yield tree
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Of the front's own certificate."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def nginx(
+    tree: Tree, ports: dict[str, int], nginx_ports: dict[str, int], authority: Authority
+) -> Iterator[Front]:
+    behind = {f"127.0.0.1:{text}": f"127.0.0.1:{port}" for text, port in ports.items()}
+    own = {f"127.0.0.1:{text}": f"127.0.0.1:{nginx_ports[text]}" for text in ("4443", "8445")}
+    stream = read_recipe(
+        "nginx.md",
+        "/etc/nginx/mailward-stream.conf",
+        own
+        | {place: behind[place] for place in ("127.0.0.1:8443", "127.0.0.1:8444")}
+        | {"listen 443;": f"listen 127.0.0.1:{nginx_ports['443']};"}
+        | {"listen [::]:443;": f"listen [::1]:{nginx_ports['443']};"},
+    )
+    web = read_recipe(
+        "nginx.md",
+        "/etc/nginx/sites-enabled/mailward",
+        {"127.0.0.1:4443": own["127.0.0.1:4443"]}
+        | {place: behind[place] for place in ("127.0.0.1:8080", "127.0.0.1:8000")}
+        | {"listen 80;": f"listen 127.0.0.1:{nginx_ports['80']};"}
+        | {"listen [::]:80;": f"listen [::1]:{nginx_ports['80']};"},
+    )
+    main = (tree.root / "etc/nginx/nginx.conf").read_text()
+    tree.put("/etc/nginx/nginx.conf", main + "\ninclude /etc/nginx/mailward-stream.conf;\n")
+    tree.put("/etc/nginx/mailward-stream.conf", stream)
+    tree.put("/etc/nginx/sites-enabled/mailward", web)
+    (tree.root / "etc/nginx/sites-enabled/default").unlink()
+    pem = authority.issue_pem(CONSOLE).decode()
+    for file in (f"certs/{CONSOLE}.pem", f"private/{CONSOLE}.key"):
+        tree.put(f"/etc/ssl/{file}", pem)
+    with running(tree, "nginx", "-g", "daemon off;", is_up=lambda: is_open(nginx_ports["443"])) as front:
+        yield front
+
+
+@pytest.fixture(scope="module")
+def site(
+    tmp_path_factory: pytest.TempPathFactory,
+    ports: dict[str, int],
+    nginx_ports: dict[str, int],
+    nginx: Front,
+) -> Iterator[Site]:
+    places = {f"port = {text}": f"port = {port}" for text, port in ports.items()}
+    places["192.0.2.10:443"] = f"127.0.0.1:{nginx_ports['443']}"
+    folder = tmp_path_factory.mktemp("behind")
+    with running_site(folder, "nginx.md", places, http_port=nginx_ports["80"]) as site:
+        yield site
+
+
+class TestNginx:
+    def test_a_domain_gets_its_certificate_and_its_id_is_told_once_nginx_shows_the_policy(
+        self, site: Site, nginx_ports: dict[str, int]
+    ) -> None:
+        """The CA came by port 80; the worker looked at `nodes`, which is nginx."""
+        site.publish()
+        wait_until_announced(site)
+        assert site.curl(nginx_ports["443"], HOST) == POLICY
+
+    def test_the_client_is_who_fetched(self, site: Site, nginx_ports: dict[str, int]) -> None:
+        site.curl(nginx_ports["443"], HOST)
+        assert f"peer={CLIENT}" in site.clients(HOST)
+        assert site.curl(nginx_ports["443"], HOST, family=6) == POLICY
+        assert "peer=::1" in site.clients(HOST)
+
+    def test_reports_go_to_the_report_door(self, site: Site, nginx_ports: dict[str, int]) -> None:
+        options = ("--data", "{}", "--header", "Content-Type: application/tlsrpt+json")
+        until(
+            lambda: "no such token" in site.curl(nginx_ports["443"], REPORTS, *options, path="/v1/tlsrpt/x")
+        )
+
+    def test_other_names_are_nginxs_own(
+        self, site: Site, nginx_ports: dict[str, int], authority: Authority
+    ) -> None:
+        page = site.curl(nginx_ports["443"], CONSOLE, "--location", "--cacert", str(authority.file), path="/")
+        assert "<title>" in page
+        assert "Mailward" in page
