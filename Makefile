@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= var
 
-.PHONY: run lab test test-all test-postgresql lint format bench lock clean
+.PHONY: run lab test test-all test-postgresql lint format docs bench lock clean
 
 run: $(VENV)/.run-ready  ## set up if needed, migrate, start; data in ./var
 	@exec $(BIN)/mailward serve --data $(DATA)
@@ -12,12 +12,12 @@ run: $(VENV)/.run-ready  ## set up if needed, migrate, start; data in ./var
 lab: $(VENV)/.run-ready  ## attacks on mail between real servers; ARGS as for `mailward lab`
 	@exec $(BIN)/mailward lab $(ARGS)
 
-test: $(VENV)/.dev-ready  ## every test but the long ones
+test: $(VENV)/.dev-ready $(VENV)-docs/.ready  ## every test but the long ones
 	@scripts/test-needs
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" $(ARGS)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-postgresql POSTGRESQL="$(POSTGRESQL_DAILY)" ONLY="not ten_thousand")
 
-test-all: $(VENV)/.dev-ready $(VENV)-zoo/.ready  ## every test, the long ones too
+test-all: $(VENV)/.dev-ready $(VENV)-docs/.ready $(VENV)-zoo/.ready  ## every test, the long ones too
 	@scripts/test-needs
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-postgresql)
@@ -42,6 +42,10 @@ format: $(VENV)/.dev-ready
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
+docs: $(VENV)-docs/.ready  ## the documentation site, in dist/docs; a link or an anchor that leads nowhere fails
+	@$(VENV)-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site -d .cache/docs . dist/docs
+	@echo "dist/docs/index.html"
+
 bench: $(VENV)/.dev-ready $(VENV)-bench/.ready $(VENV)-bench-sender/.ready $(VENV)-bench-collector/.ready $(VENV)-bench-check/.ready  ## figures against peers; see docs/benchmarks.md
 	@bench/run $(ARGS)
 
@@ -52,6 +56,10 @@ $(VENV)/.run-ready: requirements/run.txt pyproject.toml scripts/venv
 $(VENV)/.dev-ready: requirements/dev.txt pyproject.toml scripts/venv
 	@scripts/venv $(VENV) requirements/dev.txt
 	@touch $(VENV)/.run-ready $@
+
+$(VENV)-docs/.ready: requirements/docs.txt scripts/venv
+	@scripts/venv $(VENV)-docs requirements/docs.txt --no-project
+	@touch $@
 
 $(VENV)-bench/.ready: requirements/bench.txt scripts/venv
 	@scripts/venv $(VENV)-bench requirements/bench.txt --no-project
@@ -77,4 +85,4 @@ lock:  ## write the hash-locked requirements anew (needs uv)
 	@scripts/lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-bench-sender $(VENV)-bench-collector $(VENV)-bench-check $(VENV)-zoo .cache
+	rm -rf $(VENV) $(VENV)-docs $(VENV)-bench $(VENV)-bench-sender $(VENV)-bench-collector $(VENV)-bench-check $(VENV)-zoo .cache

@@ -1,0 +1,94 @@
+"""How `make docs` builds the site: Sphinx, MyST and Furo over the Markdown files as they stand.
+
+The pages are read from the root of the repository, so that a link means the same here and on a git host. Their order,
+the groups of the side bar and the names there are the lists of docs/index.md: it is the front page and the table of
+contents in one. A page that nobody has listed comes under "Also here"; a link or an anchor that leads nowhere fails the
+build (`sphinx-build --fail-on-warning`). Nothing is loaded from another host, and all but the search works without
+scripts.
+"""
+
+import re
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+FRONT = "docs/index"
+_HEADING = re.compile(r"^## (?P<caption>.+)$")
+_ENTRY = re.compile(r"^(?P<indent> *)- \[(?P<name>[^\]]+)\]\((?P<target>[^)#]+)\.md\)")
+
+_NAMED_BY_FILE = re.compile(r"\[(?P<path>[\w./-]+)\.md\](?=\([^)]+\.md\b)")
+
+project = "Mailward"
+author = "the Mailward authors"
+copyright = "the Mailward authors, under the Apache licence 2.0"  # noqa: A001 (Sphinx's name for it)
+extensions = ["myst_parser"]
+root_doc = FRONT
+include_patterns = ["docs/**", "CHANGELOG.md", "CONTRIBUTING.md", "tests/zoo/README.md"]
+# folders that need not be walked
+exclude_patterns = [".git", ".venv*", ".cache", "bench", "dist", "packaging", "requirements", "src", "var"]
+source_suffix = {".md": "markdown"}
+highlight_language = "none"  # indented blocks: commands, records, answers
+pygments_style = "friendly"
+pygments_dark_style = "github-dark"
+
+myst_heading_anchors = 4
+myst_links_external_new_tab = False
+
+html_theme = "furo"
+html_title = "Mailward"
+html_static_path = ["mailward.css"]
+html_css_files = ["mailward.css"]
+html_extra_path = ["index.html"]  # the root of the site leads to its front page
+html_copy_source = False
+html_show_sphinx = False
+html_theme_options = {"navigation_with_keys": True}
+
+
+def _listed(front: Path) -> tuple[dict[str, list[tuple[str, str]]], dict[str, list[tuple[str, str]]]]:
+    """What the front page lists: by caption; and what is indented below an entry, by the page of that entry."""
+    root = front.parents[1].resolve()
+    groups: dict[str, list[tuple[str, str]]] = {}
+    below: dict[str, list[tuple[str, str]]] = {}
+    entries: list[tuple[str, str]] = []
+    for line in front.read_text(encoding="utf-8").splitlines():
+        if heading := _HEADING.match(line):
+            entries = groups.setdefault(heading["caption"], [])
+        elif found := _ENTRY.match(line):
+            path = (front.parent / f"{found['target']}.md").resolve()
+            entry = found["name"], path.relative_to(root).with_suffix("").as_posix()
+            (below.setdefault(entries[-1][1], []) if found["indent"] else entries).append(entry)
+    return groups, below
+
+
+def _toctree(entries: list[tuple[str, str]], caption: str = "") -> str:
+    lines = ["", "", "```{toctree}", ":hidden:"]
+    lines += [f":caption: {caption}"] if caption else []
+    return "\n".join(
+        [*lines, "", *(f"{name} </{page}>" if name else f"/{page}" for name, page in entries), "```", ""]
+    )
+
+
+def _give_order(app: Sphinx, docname: str, source: list[str]) -> None:
+    app.env.note_dependency(f"{FRONT}.md")  # when its lists change, every page is read again
+    groups, below = _listed(Path(app.srcdir) / f"{FRONT}.md")
+    if docname == FRONT:
+        listed = {page for entries in (*groups.values(), *below.values()) for _, page in entries}
+        rest = sorted(set(app.env.found_docs) - listed - {FRONT})
+        groups["Also here"] = [("", page) for page in rest]
+        source[0] += "".join(_toctree(entries, caption) for caption, entries in groups.items() if entries)
+    else:
+        source[0] = _NAMED_BY_FILE.sub(r"[\g<path>]", source[0])  # [sender.md](sender.md): here it is no file
+    if docname in below:
+        source[0] += _toctree(below[docname])
+
+
+def _read_front_again(
+    _app: Sphinx, _env: BuildEnvironment, added: set[str], _changed: set[str], removed: set[str]
+) -> list[str]:
+    return [FRONT] if added or removed else []
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("source-read", _give_order)
+    app.connect("env-get-outdated", _read_front_again)
