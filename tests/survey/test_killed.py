@@ -51,14 +51,20 @@ def codes(number: int) -> str:
     return "policy-host-not-in-dns tlsrpt-missing" if number % 3 == 0 else "sts-absent tlsrpt-missing"
 
 
+def children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
     dns, listed, out = make_dns(COUNT), write_list(tmp_path, COUNT), tmp_path / "out"
     with dns.threaded():
         process = begin(dns, out, str(listed), "--concurrency", "40")
         wait_for_rows(out, process, 1)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        workers = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        os.kill(int(workers[0]), signal.SIGKILL)
+        (server,) = [
+            pid for pid in children(process.pid) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        workers = children(server)
+        os.kill(workers[0], signal.SIGKILL)
         status, _, error = finish(process)
     assert (status, len(workers)) == (0, 2), error
     assert [row[0] for row in read_parquet(out, "domain")] == [f"d{at:05}.test" for at in range(COUNT)]

@@ -20,6 +20,7 @@ from mailward.net.tlsdial import TlsFailed, check_authorities
 from mailward.probe.survey import SUFFIX_LIST, SurveyWays
 from mailward.survey.crew import CrewDied
 from mailward.survey.journal import JournalBusy
+from mailward.survey.processes import collect_seldom, prepare_processes
 from mailward.survey.run import SESSIONS, Asked, SurveyProblem, open_survey, run_survey
 
 app = typer.Typer(name="survey", help="Check many domains, and tell what they add up to.")
@@ -120,6 +121,8 @@ def survey(
         suffix_list=suffix_list,
     )
     _check(ways)
+    prepare_processes()
+    collect_seldom()
     try:
         with _open_list(list_file) as source:
             title = "a list" if list_file in (None, "-") else Path(str(list_file)).name

@@ -59,7 +59,9 @@ class TlsPipe:
         """The client's side where `server_name` says whom it wants; it begins with `receive(b"")`."""
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         is_server = server_name is None
-        self._tls = context.wrap_bio(self._in, self._out, is_server, server_name)
+        # as text, the ssl module would make an A-label of it, slowly, which all our names are already
+        name = None if server_name is None else server_name.encode("ascii")
+        self._tls = context.wrap_bio(self._in, self._out, is_server, name)
         self.ready = False
         """Whether the handshake is over."""
         self.ended = False

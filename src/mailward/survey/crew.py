@@ -1,17 +1,17 @@
 """The worker processes of a survey, and what each of them has under way."""
 
-import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 
 from mailward.core.survey.parts import split_row
 from mailward.core.survey.row import make_error_row
 from mailward.net import clock
 from mailward.probe.survey import SurveyWays
 from mailward.survey.journal import Journal, encode_frame
+from mailward.survey.processes import prepare_processes
 from mailward.survey.worker import Task, encode_tasks, work
 
 BATCH = 100  # names in a message
@@ -27,10 +27,10 @@ class CrewDied(Exception):
 
 class _Member:
     def __init__(self, ways: SurveyWays) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = prepare_processes()
         ours, theirs = context.Pipe()
         self.connection: Connection[bytes, bytes] = ours
-        self.process: SpawnProcess = context.Process(target=work, args=(theirs, ways), daemon=True)
+        self.process: BaseProcess = context.Process(target=work, args=(theirs, ways), daemon=True)
         self.process.start()
         theirs.close()
         self.under_way: dict[int, Task] = {}

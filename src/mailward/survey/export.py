@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -20,6 +19,7 @@ from mailward.render.cell import neutralise
 from mailward.render.parquet import Coded, Kind, ParquetWriter
 from mailward.survey.journal import Frame, read_frames
 from mailward.survey.page import Origin, render_summary
+from mailward.survey.processes import collect_seldom, prepare_processes
 
 CSV, PARQUET, SUMMARY = "results.csv", "results.parquet", "summary.html"
 GROUP_ROWS = 10_000
@@ -34,7 +34,7 @@ def export(folder: Path, origin: Origin, report: Callable[[int], None]) -> Total
     OSError.
     """
     # one process writes each of the two large files
-    with ProcessPoolExecutor(1, get_context("spawn"), _leave_interrupts) as pool:
+    with ProcessPoolExecutor(1, prepare_processes(), _begin) as pool:
         other = pool.submit(_write_parquet, folder)
         totals = _write_csv(folder, report)
         try:
@@ -57,7 +57,8 @@ def _write_csv(folder: Path, report: Callable[[int], None]) -> Totals:
     return totals
 
 
-def _leave_interrupts() -> None:
+def _begin() -> None:
+    collect_seldom()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all: the parent decides
 
 

@@ -1,7 +1,6 @@
 """A worker process: names in, frames of finished rows out, some hundred domains under way at a time."""
 
 import asyncio
-import gc
 import signal
 from collections import deque
 from functools import partial
@@ -14,13 +13,11 @@ from mailward.core.survey.listing import Entry
 from mailward.core.survey.parts import Parts
 from mailward.probe.survey import Surveyor, SurveyWays
 from mailward.survey.journal import encode_frame
+from mailward.survey.processes import collect_seldom
 
 FRAME_ROWS = 1000
 FRAME_SECONDS = 0.5
 RAMP, RAMP_SECONDS = 32, 0.005  # domains begun at once: more would overflow the buffer of a resolver's socket
-
-_GC = (20_000, 20, 20)
-"""Rows are many objects, and none of them a cycle: looking for some takes a tenth of the time by the defaults."""
 
 Task = tuple[int, Entry]
 """A place of the plan, and what stands there."""
@@ -36,8 +33,7 @@ def encode_tasks(tasks: list[Task]) -> bytes:
 def work(connection: "Connection[bytes, bytes]", ways: SurveyWays) -> None:
     """Until the other end sends an empty message, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all: the parent decides
-    gc.freeze()
-    gc.set_threshold(*_GC)
+    collect_seldom()
     uvloop.run(_Worker(connection, ways).run())
 
 
