@@ -278,7 +278,8 @@ class Lab:
 daemon off; user root; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log crit;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off; types {{ text/plain txt; }} ssl_protocols TLSv1.3; ssl_session_tickets off; root {folder}/www/$ssl_server_name;
+  access_log off; types {{ text/plain txt; }} ssl_protocols TLSv1.3; ssl_session_tickets off;
+  root {folder}/www/$ssl_server_name;
   ssl_certificate_key {folder}/leaf.key; server_names_hash_max_size 65536; server_names_hash_bucket_size 128;
   server {{ {addresses} ssl_reject_handshake on; }}
 {hosts}}}

@@ -1,6 +1,7 @@
 """How the processes of a survey begin: forked from one that has imported all they need while the list is read.
 
-Begun anew, each would take a third of a second of a processor for its imports; forked from us, each would hold our files.
+Begun anew, each would take a third of a second of a processor for its imports; forked from us, each would hold our
+files.
 """
 
 import gc
@@ -21,6 +22,6 @@ def prepare_processes() -> ForkServerContext:
 
 
 def collect_seldom() -> None:
-    """Rows are many objects, and none of them a cycle: looking for some takes a tenth of the time by Python's defaults."""
+    """Rows are many objects, and none of them a cycle: looking for some takes a tenth of the time by the defaults."""
     gc.freeze()
     gc.set_threshold(*_GC)
