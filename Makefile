@@ -37,6 +37,7 @@ lint: $(VENV)/.dev-ready  ## format, style, types, layers, file sizes
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@scripts/file-sizes
+	@$(BIN)/python scripts/write-commands-page --check || { echo "docs/commands.md is stale: run .venv/bin/python scripts/write-commands-page"; exit 1; }
 
 format: $(VENV)/.dev-ready
 	@$(BIN)/ruff format --quiet .

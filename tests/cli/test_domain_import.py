@@ -55,6 +55,17 @@ def test_a_list_is_looked_at_then_added(environment: dict[str, str], tmp_path: P
     assert "mta-sts.one.test. 3600 IN CNAME" in run(environment, "records").stdout
 
 
+def test_domains_are_added_by_name(environment: dict[str, str]) -> None:
+    added = run(environment, "add", "one.test", "ONE.test")
+    assert (added.returncode, added.stdout) == (0, "new\tone.test\ttesting 86400 mx.one.test\t\n"), (
+        added.stderr
+    )
+    assert "mta-sts.one.test. 3600 IN CNAME" in run(environment, "records", "one.test").stdout
+    refused = run(environment, "add", "not a name")
+    assert refused.returncode == 2
+    assert "not a name" in refused.stderr
+
+
 def test_what_cannot_be_done_is_one_sentence(environment: dict[str, str], tmp_path: Path) -> None:
     for arguments, words in (
         (("import", str(tmp_path / "none.csv")), "No such file"),

@@ -72,6 +72,24 @@ def test_a_link_sets_a_new_password_once(data: Path) -> None:
     assert _django(data, _OPEN_LINK.replace("LINK", repr(found[1]))) == "302 True\n"
 
 
+def test_the_first_person_comes_in_by_a_link_from_the_terminal(tmp_path: Path) -> None:
+    assert _run(tmp_path, "-m", "mailward", "_prepare").returncode == 0
+    done = user(tmp_path, "link")
+    found = re.fullmatch(r"https://mailward\.example\.net(/start/\S+/)\n", done.stdout)
+    assert found, done.stderr
+    page = f"""
+from django.test import Client
+print(Client(headers={{"host": "127.0.0.1"}}).get({found[1]!r}).status_code)
+"""
+    assert _django(tmp_path, page) == "200\n"
+
+
+def test_without_an_address_it_is_refused_once_somebody_is_there(data: Path) -> None:
+    done = user(data, "link")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "say whose password" in done.stderr
+
+
 def test_a_link_ends_with_its_lifetime(data: Path) -> None:
     (path,) = re.findall(r"(/password/reset/\S+/)", user(data, "link", "bob@example.test").stdout)
     code = f"""
@@ -95,7 +113,7 @@ def test_where_nobody_has_an_account_the_first_link_is_pointed_to(tmp_path: Path
     for arguments in (("list",), ("link", "ada@example.test")):
         done = user(tmp_path, *arguments)
         assert done.returncode == 2
-        assert "mailward serve prints a link" in done.stderr
+        assert "mailward user link, without an address, prints" in done.stderr
 
 
 def test_a_wrong_folder_is_said_and_stays_as_it_is(tmp_path: Path) -> None:

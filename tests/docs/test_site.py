@@ -4,7 +4,6 @@ import functools
 import http.server
 import re
 import subprocess
-import sys
 import threading
 from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
@@ -173,9 +172,3 @@ def test_a_page_that_nobody_listed_is_in_the_side_bar(tmp_path: Path) -> None:
     assert a_site_with("text", tmp_path / "source").returncode == 0
     front = (tmp_path / "html" / "docs" / "index.html").read_text()
     assert re.search(r'Also here.*<a [^>]*href="new.html">A new page', front, re.DOTALL)
-
-
-def test_the_page_of_the_commands_is_current() -> None:
-    script = ROOT / "scripts" / "write-commands-page"
-    done = subprocess.run([sys.executable, script, "--check"], check=False)
-    assert done.returncode == 0, "run scripts/write-commands-page"

@@ -1,4 +1,6 @@
-"""`mailward domains import`: a list of domains, from a file or from PowerDNS; a dry run unless told otherwise."""
+"""`mailward domains add`: some domains by name. `mailward domains import`: a list of them, from a file or from
+PowerDNS; a dry run unless told otherwise.
+"""
 
 import os
 import sys
@@ -30,9 +32,39 @@ _EXIT_SOME_BAD = 1
 _KEY_VARIABLE = "MAILWARD_POWERDNS_KEY"
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps `import` a command of its own."""
+OrganisationOption = Annotated[
+    str, typer.Option(help="Name or number of the organisation; not needed where there is one.")
+]
+ProfileOption = Annotated[str, typer.Option(help="The policy profile that the domains are put into.")]
+
+
+@app.command("add")
+def add_domains(
+    domains: Annotated[
+        list[str], typer.Argument(metavar="DOMAIN...", help="Mail domains, such as example.org.")
+    ],
+    organisation: OrganisationOption = "",
+    profile: ProfileOption = "",
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Add domains, each with a testing policy for the MX hosts in DNS, or with the policy that is live elsewhere.
+
+    Each is told on standard output, separated by tabs: verdict, domain, policy, reason. `mailward domains records`
+    then prints what to publish.
+    """
+    from mailward.cli.domain_argument import read_domain
+    from mailward.core.importing.listing import Listing, Wish
+    from mailward.core.names import InvalidName
+
+    try:
+        names = dict.fromkeys(read_domain(domain) for domain in domains)
+    except InvalidName as error:
+        raise Problem(str(error)) from error
+    open_installation(config, data)
+    listing = Listing(wishes=tuple(Wish(name, "the command line") for name in names))
+    if _carry_out(_find(organisation, profile), listing, "mailward domains add", add=True):
+        raise typer.Exit(_EXIT_SOME_BAD)
 
 
 @app.command("import")
@@ -45,10 +77,8 @@ def import_domains(
             f"(its key is read from {_KEY_VARIABLE}).",
         ),
     ],
-    organisation: Annotated[
-        str, typer.Option(help="Name or number of the organisation; not needed where there is one.")
-    ] = "",
-    profile: Annotated[str, typer.Option(help="The policy profile that the domains are put into.")] = "",
+    organisation: OrganisationOption = "",
+    profile: ProfileOption = "",
     origin: Annotated[str, typer.Option(help="Of a zone file that does not name it.")] = "",
     add: Annotated[bool, typer.Option("--add", help="Add them. Without it, a dry run.")] = False,
     config: ConfigOption = None,
@@ -61,10 +91,16 @@ def import_domains(
     are fine, 1 some are refused or cannot be read, 2 nothing could be done.
     """
     open_installation(config, data)
+    whose = _find(organisation, profile)
+    if _carry_out(whose, _read(source, origin), source, add=add):
+        raise typer.Exit(_EXIT_SOME_BAD)
+
+
+def _carry_out(whose: tuple[int, int | None], listing: "Listing", source: str, *, add: bool) -> bool:
+    """Look, add if asked to, tell. True: some row is refused, or cannot be read."""
     from django.conf import settings
 
-    organisation_id, profile_id = _find(organisation, profile)
-    listing = _read(source, origin)
+    organisation_id, profile_id = whose
     made = _begin(organisation_id, listing, source, profile_id)
     _work(settings.MAILWARD, made, len(listing.wishes), "looking")
     if add:
@@ -75,7 +111,7 @@ def import_domains(
     bad = _tell(made, add=add)
     if not add:
         type(made).objects.filter(pk=made.pk).delete()
-    raise typer.Exit(_EXIT_SOME_BAD if bad else 0)
+    return bad
 
 
 def _find(organisation: str, profile: str) -> tuple[int, int | None]:

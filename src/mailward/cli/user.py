@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_NOBODY = "Nobody has an account yet. mailward serve prints a link that makes the first one."
+_NOBODY = "Nobody has an account yet. mailward user link, without an address, prints a link that makes the first one."
 
 
 @app.command("list")
@@ -42,11 +42,17 @@ def list_users(config: ConfigOption = None, data: DataOption = None) -> None:
 
 @app.command()
 def link(
-    email: Annotated[str, typer.Argument(help="The mail address that the person signs in with.")],
+    email: Annotated[
+        str,
+        typer.Argument(
+            metavar="EMAIL",
+            help="The mail address that the person signs in with; none while nobody has an account.",
+        ),
+    ] = "",
     config: ConfigOption = None,
     data: DataOption = None,
 ) -> None:
-    """Print a one-time link with which a person sets a new password.
+    """Print a one-time link with which a person sets a new password, or with which the first person comes in.
 
     It works once, for three days, and until they next sign in; the present password works until then. Whoever
     has the link has the account: hand it over by a way that you trust.
@@ -57,6 +63,9 @@ def link(
     from mailward.store.queries.accounts import find_person, nobody_has_an_account
     from mailward.web.pages.accounts.reset import password_link
 
+    if not email:
+        _tell_first_link()
+        return
     user = find_person(email)
     if user is None:
         reason = f"Nobody here has an account with the address {_plain(email)}. See: mailward user list"
@@ -69,6 +78,20 @@ def link(
         f"{user.email} sets a new password with it: once, within {lifetime.days} days. Keep it secret.",
         err=True,
     )
+
+
+def _tell_first_link() -> None:
+    """As `mailward serve` prints it at its start; the one that it printed stops to work."""
+    from django.conf import settings
+
+    from mailward.store.services.accounts import LINK_LIFETIME, first_administrator_link
+
+    token = first_administrator_link()
+    if token is None:
+        raise Problem("Somebody has an account already: say whose password to set. See: mailward user list")
+    typer.echo(f"{settings.MAILWARD.console_url}/start/{token}/")
+    hours = int(LINK_LIFETIME.total_seconds()) // 3600
+    typer.echo(f"It makes the first administrator: once, within {hours} hours. Keep it secret.", err=True)
 
 
 def _line(person: "Person", width: int) -> str:
