@@ -3,6 +3,8 @@
 RFC 5321; RFC 8460 section 3: reports are delivered despite TLS failures, so STARTTLS is offered and never
 required. `250` means committed; whatever goes wrong on our side is `451`, and the sender comes again.
 
+A relay of ours may speak LMTP (RFC 2033) at the same door: it greets with LHLO, and gets a reply for each recipient.
+
 aiosmtpd speaks the protocol. What it leaves open is bounded here: connections, time and memory.
 """
 
@@ -40,6 +42,12 @@ _PLAIN_PATH = re.compile(r"<([A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255})>(?: (.
 _END = b".\r\n"
 _END_OF_DATA = b"\r\n.\r\n"
 UNKNOWN = "550 5.1.1 No such report address"
+STORED = "250 2.0.0 Stored"
+TOO_MUCH = "452 4.2.2 Too much today that cannot be read or is not signed, try again tomorrow"
+NO_HELLO = "500 5.5.1 This is LMTP: send LHLO"
+FAILED = "451 4.3.0 Something went wrong here, try again later"
+LMTP_FORBIDDEN_PORT = 25
+"""RFC 2033 §5: LMTP must not be spoken there, where queueing servers meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,7 @@ class _Envelope(Envelope):
     def __init__(self) -> None:
         super().__init__()
         self.addresses: list[ReportAddress] = []
+        """One for each recipient."""
 
 
 class _Hooks:
@@ -124,7 +133,10 @@ class _Hooks:
         self, server: SMTP, session: Session, envelope: _Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
         session.host_name = hostname
-        return [line for line in responses if not line.startswith("250-AUTH")]
+        offered = [line for line in responses if not line.startswith("250-AUTH")]
+        # RFC 2033 §5: an LMTP server has these
+        extensions = ["250-PIPELINING", "250-ENHANCEDSTATUSCODES"] if cast("_Connection", server).lmtp else []
+        return [*offered[:1], *extensions, *offered[1:]]
 
     async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: _Envelope, address: str, options: Sequence[str]
@@ -142,9 +154,7 @@ class _Hooks:
         if found is None:
             return self._refuse(server, UNKNOWN)
         envelope.rcpt_tos.append(address)
-        # one copy for each of our addresses, however often it was named
-        if found not in envelope.addresses:
-            envelope.addresses.append(found)
+        envelope.addresses.append(found)
         return "250 2.1.5 OK"
 
     def _refuse(self, server: SMTP, reply: str) -> str:
@@ -154,30 +164,26 @@ class _Hooks:
             return "421 4.7.0 Too many unknown recipients"
         return reply
 
-    async def handle_DATA(  # noqa: N802
-        self, server: SMTP, session: Session, envelope: _Envelope
-    ) -> str:
+    async def store(self, session: Session, envelope: _Envelope) -> list[str]:
+        """Store the mail; a reply for each recipient, in their order."""
         received_at = clock.now()
         from_relay = self._door.is_relay(_host(session.peer))
         content = cast("bytes", envelope.content)
+        # one copy for each of our addresses, however often it was named
+        addresses = [
+            each for at, each in enumerate(envelope.addresses) if each not in envelope.addresses[:at]
+        ]
         outcomes = await asyncio.gather(
             *(
                 self._door.acceptor.accept(
                     Arrival(Door.SMTP, address, content, received_at), from_relay=from_relay
                 )
-                for address in envelope.addresses
+                for address in addresses
             ),
             return_exceptions=True,
         )
-        # one that was stored is found again when the sender comes with all of them once more
-        for outcome in outcomes:
-            if isinstance(outcome, StoreBusy):
-                return BUSY
-            if isinstance(outcome, TooMuchToday):
-                return "452 4.2.2 Too much today that cannot be read or is not signed, try again tomorrow"
-            if isinstance(outcome, BaseException):
-                raise outcome
-        return "250 2.0.0 Stored"
+        replies = [_reply_to(outcome) for outcome in outcomes]
+        return [replies[addresses.index(each)] for each in envelope.addresses]
 
     async def handle_VRFY(  # noqa: N802
         self, server: SMTP, session: Session, envelope: _Envelope, address: str
@@ -186,7 +192,7 @@ class _Hooks:
 
     async def handle_exception(self, error: Exception) -> str:
         _log.error("smtp-failed", exc_info=error)
-        return "451 4.3.0 Something went wrong here, try again later"
+        return FAILED
 
 
 class _Connection(SMTP):
@@ -201,6 +207,7 @@ class _Connection(SMTP):
         self._turned_away = False
         self.storing = False
         """A mail has come whole and is not answered yet."""
+        self.lmtp = False
         self.moved_at = clock.monotonic()
         self._deadline: asyncio.TimerHandle | None = None
         self._hooks = _Hooks(door)
@@ -308,19 +315,23 @@ class _Connection(SMTP):
             await self.push("354 End data with <CR><LF>.<CR><LF>")
             content = await self._read_content()
             if content is None:
-                reply = f"552 5.3.4 A mail has {self._door.limits.message_bytes} bytes at most"
+                too_large = f"552 5.3.4 A mail has {self._door.limits.message_bytes} bytes at most"
+                replies = [too_large] * len(envelope.rcpt_tos)
                 self.envelope = self._create_envelope()
             else:
                 envelope.content = content
                 self.storing = True
                 try:
-                    reply = await self._hooks.handle_DATA(self, cast("Session", self.session), envelope)
+                    replies = await self._hooks.store(cast("Session", self.session), envelope)
                 except BaseException:
                     self.storing = False
                     raise
                 finally:
                     self.envelope = self._create_envelope()
-            await self.push(reply)
+            # RFC 2033 §4.2: one for each recipient that was taken. By SMTP, one that was stored is found again when the
+            # sender comes with all of them once more
+            for reply in replies if self.lmtp else [_worst(replies)]:
+                await self.push(reply)
             self.storing = False
             if self._door.closing:
                 self.say_goodbye()
@@ -348,6 +359,22 @@ class _Connection(SMTP):
         content = b"".join(pieces)[: -len(_END)]
         return content.removeprefix(b".").replace(b"\r\n.", b"\r\n")
 
+    async def smtp_LHLO(self, arg: str) -> None:  # noqa: N802
+        """RFC 2033 §4.1: the greeting of LMTP, for relays of ours."""
+        own_port = _transport_of(self).get_extra_info("sockname")[1]
+        is_relay = self._door.is_relay(_host(cast("Session", self.session).peer))
+        if not is_relay or own_port == LMTP_FORBIDDEN_PORT:
+            await self.push("500 5.5.1 LHLO is for relays of ours, and not for port 25")
+            return
+        self.lmtp = True
+        await super().smtp_EHLO(arg)
+
+    async def smtp_EHLO(self, arg: str) -> None:  # noqa: N802
+        await (self.push(NO_HELLO) if self.lmtp else super().smtp_EHLO(arg))
+
+    async def smtp_HELO(self, arg: str) -> None:  # noqa: N802
+        await (self.push(NO_HELLO) if self.lmtp else super().smtp_HELO(arg))
+
     async def smtp_AUTH(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
         await self.push("502 5.5.1 AUTH is not offered")
 
@@ -369,7 +396,7 @@ class _Connection(SMTP):
             _transport_of(self).abort()
 
 
-_COMMANDS = [name for name in vars(SMTP) if name.startswith("smtp_")]
+_COMMANDS = [name for name in vars(SMTP) | vars(_Connection) if name.startswith("smtp_")]
 _HOOKS = [name for name in vars(_Hooks) if name.startswith("handle_")]
 
 
@@ -418,6 +445,25 @@ async def serve_smtp(
         door.make_connection, listen, port, reuse_address=True, backlog=512
     )
     return SmtpServer(listener, door)
+
+
+def _reply_to(outcome: object) -> str:
+    """To one recipient, of whose copy that became."""
+    if isinstance(outcome, StoreBusy):
+        return BUSY
+    if isinstance(outcome, TooMuchToday):
+        return TOO_MUCH
+    if isinstance(outcome, Exception):
+        _log.error("smtp-failed", exc_info=outcome)
+        return FAILED
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return STORED
+
+
+def _worst(replies: Sequence[str]) -> str:
+    """What stands for all of them: the first that has not stored."""
+    return next((reply for reply in replies if reply != STORED), STORED)
 
 
 def _transport_of(server: SMTP) -> asyncio.Transport:
