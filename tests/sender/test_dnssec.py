@@ -5,9 +5,9 @@ import pytest
 from tests.fakes.dns import Fault
 from tests.sender.lab import Lab
 
+from mailward.net.dnssec import Trust, check_validation
 from mailward.net.resolver import Resolver
 from mailward.sender import daemon as daemon_module
-from mailward.sender.dnssec import Trust, check_validation
 
 
 async def check(lab: Lab) -> tuple[Trust, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mailward.config import Sender, Settings, Tlsrpt
-from mailward.core.postfix.checkup import Finding
+from mailward.core.doctor.finding import Finding
 from mailward.core.postfix.maincf import Instance
 from mailward.sender import signals
 from mailward.sender.signaldoctor import is_built_with_tlsrpt, look_at_signals

@@ -45,6 +45,8 @@ COMMANDS = {
     ),
     "user list": Command("user", "List who has an account, and with which role.", is_group=True),
     "user link": Command("user", "Print a one-time link to set a new password.", is_group=True),
+    "status": Command("status", "Tell at one glance how the installation stands."),
+    "doctor": Command("doctor", "Find what is wrong with the installation, and what exactly to change."),
     "certificates": Command("certificates", "Tell how the certificates of all domains stand."),
     "database copy": Command("database", "Copy everything from SQLite to PostgreSQL.", is_group=True),
     "key new": Command("key", "Print a new key to seal private keys with.", is_group=True),

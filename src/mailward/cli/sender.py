@@ -18,12 +18,12 @@ from mailward.core.names import InvalidName, parse_domain
 from mailward.core.postfix.nexthop import NextHop, NoPolicy, parse_nexthop
 from mailward.core.sending.overrides import OverridesInvalid
 from mailward.net import clock, log
+from mailward.net.dnssec import Trust, check_validation
 from mailward.net.fetch import FetchError
 from mailward.sender import daemon
 from mailward.sender.cache import CacheError, Entry
 from mailward.sender.control import purge_domains
 from mailward.sender.discovery import make_discovery
-from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.explain import Explanation, Step, TracingResolver
 from mailward.sender.explain import explain as explain_nexthop
 from mailward.sender.receiver import run_receiver

@@ -1,20 +1,18 @@
 """`mailward sender doctor`: what keeps Postfix and us from working together, and what exactly to change."""
 
 import asyncio
-import json
 from typing import Annotated
 
 import typer
 
-from mailward.cli.sender import Config, printable
+from mailward.cli.sender import Config
 from mailward.config import Settings, load_settings
-from mailward.core.postfix.checkup import Grade
+from mailward.core.doctor.finding import Grade, Section
+from mailward.render.findings import write_json, write_lines
 from mailward.sender.daemon import make_sender_resolver
-from mailward.sender.doctor import Section, look
+from mailward.sender.doctor import look
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-_MARKS = {Grade.GOOD: "ok", Grade.ADVICE: "note", Grade.PROBLEM: "PROBLEM"}
 
 
 @app.command()
@@ -43,30 +41,6 @@ async def _look(settings: Settings, directories: list[str], postconf: str, *, as
     sections = []
     async for section in look(settings, make_sender_resolver(settings), directories, postconf):
         sections.append(section)
-        for line in _json_lines(section) if as_json else _lines(section):
+        for line in write_json(section) if as_json else write_lines(section):
             typer.echo(line)
     return sections
-
-
-def _lines(section: Section) -> list[str]:
-    lines = [section.title]
-    for finding in section.findings:
-        lines.append(printable(f"  {_MARKS[finding.grade]:<8}{finding.text}"))
-        if finding.fix:
-            lines.append(printable(f"          -> {finding.fix}"))
-    return [*lines, ""]
-
-
-def _json_lines(section: Section) -> list[str]:
-    return [
-        json.dumps(
-            {
-                "section": section.title,
-                "grade": finding.grade,
-                "code": finding.code,
-                "text": finding.text,
-                "fix": finding.fix,
-            }
-        )
-        for finding in section.findings
-    ]

@@ -79,10 +79,10 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pid = file.read(20).strip() or "unknown"
+            pid = file.readline(20).strip() or "unknown"
             raise Problem(f"Mailward runs already on the data folder {folder} (process {pid}).") from None
         file.truncate(0)
-        file.write(f"{os.getpid()}\n")
+        file.write(f"{os.getpid()}\n{mailward.__version__}\n")
         file.flush()
         yield
 

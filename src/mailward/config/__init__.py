@@ -18,13 +18,14 @@ from mailward.config.serving import (
     Reports,
 )
 from mailward.config.settings import Settings
-from mailward.config.watching import Follow, Problems, Watch
+from mailward.config.watching import Doctor, Follow, Problems, Watch
 
 __all__ = [
     "Certificates",
     "Console",
     "Database",
     "Dns",
+    "Doctor",
     "Follow",
     "Nameserver",
     "PolicyHost",

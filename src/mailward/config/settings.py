@@ -16,7 +16,7 @@ from mailward.config.serving import (
     Relay,
     Reports,
 )
-from mailward.config.watching import Follow, Problems, Watch
+from mailward.config.watching import Doctor, Follow, Problems, Watch
 from mailward.core.acme.settings import Acme, public_names
 from mailward.core.places import parse_place
 from mailward.core.rollout.conditions import Conditions
@@ -40,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     problems: Problems = Problems()
     watch: Watch = Watch()
     follow: Follow = Follow()
+    doctor: Doctor = Doctor()
     rollout: Conditions = Conditions()
     sender: Sender = Sender()
     tlsrpt: Tlsrpt = Tlsrpt()

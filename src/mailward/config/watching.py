@@ -1,10 +1,13 @@
-"""The tables of what the platform does by itself: problems, looks from outside, policies that follow the MX."""
+"""The tables of what the platform does by itself: problems, looks from outside and at itself, policies that follow the
+MX.
+"""
 
 from typing import Annotated
 
 import msgspec
 
 from mailward.config.values import Positive, check_address
+from mailward.core.places import parse_target
 
 
 class Problems(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -75,3 +78,30 @@ class Follow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     wait_hours: Positive = 24
     """So long people may object, after all servers agreed and before the policy changes."""
+
+
+class Doctor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How `mailward doctor` and the page Health look at the installation itself."""
+
+    every_hours: Annotated[int, msgspec.Meta(ge=0)] = 6
+    """How often the worker looks; 0: only when somebody asks."""
+    smtp_target: str = ""
+    """`name` or `name:port` of a mail server that shows whether port 25 goes out."""
+    https_target: str = ""
+    """`name` or `name:port` of a web server that shows whether port 443 goes out; empty: the first CA."""
+    disk_percent: Annotated[int, msgspec.Meta(ge=1, le=50)] = 10
+    """Less free space than that is told."""
+    queue_minutes: Positive = 60
+    """Work that is due for longer is told."""
+    backup_hours: Positive = 26
+    """A backup that is older is told, where there is one."""
+    dns_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 53
+    """Of name servers; another one only in laboratories."""
+
+    def __post_init__(self) -> None:
+        for key, text in (("smtp_target", self.smtp_target), ("https_target", self.https_target)):
+            if text:
+                try:
+                    parse_target(text, 25)
+                except ValueError as error:
+                    raise ValueError(f"{key}: {error}") from error

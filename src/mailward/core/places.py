@@ -2,6 +2,8 @@
 
 import ipaddress
 
+from mailward.core.names import InvalidName, parse_domain
+
 
 def parse_place(text: str, default_port: int | None = None) -> tuple[str, int]:
     """Address and port. Raises ValueError with one sentence; without `default_port` a port must be there."""
@@ -19,3 +21,18 @@ def parse_place(text: str, default_port: int | None = None) -> tuple[str, int]:
         wanted = "address:port" if default_port is None else "an IP address, or address:port"
         raise ValueError(f"{text[:100]!r} is no server: it must be {wanted}")
     return host, number
+
+
+def parse_target(text: str, default_port: int) -> tuple[str, int]:
+    """A host name or an address, with a port or without. Raises ValueError with one sentence."""
+    try:
+        return parse_place(text, default_port)
+    except ValueError:
+        host, colon, port = text.partition(":")
+    try:
+        name, number = parse_domain(host), int(port) if colon else default_port
+    except (InvalidName, ValueError):
+        number = 0
+    if not 0 < number < 65536:
+        raise ValueError(f"{text[:100]!r} is no server: it must be name, or name:port")
+    return name, number

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from mailward.config import Relay
 
@@ -81,6 +81,21 @@ async def check_relay(relay: Relay, *, deadlines: Deadlines = Deadlines()) -> No
         pass
 
 
+class _Client(smtplib.SMTP):
+    """Remembers what was said to a message that was taken, which `sendmail` forgets."""
+
+    reply = ""
+
+    def data(self, msg: Any) -> tuple[int, bytes]:  # noqa: ANN401 - smtplib's own
+        code, text = super().data(msg)
+        self.reply = _reply(code, text)
+        return code, text
+
+
+class _TlsClient(_Client, smtplib.SMTP_SSL):
+    """The same, with TLS from the first byte."""
+
+
 class RelaySession:
     """One connection, for several messages one after another. Entering and `send` raise MailerError."""
 
@@ -93,7 +108,7 @@ class RelaySession:
         self._relay = relay
         self._is_opportunistic = is_opportunistic
         self._deadlines = deadlines
-        self._client: smtplib.SMTP | None = None
+        self._client: _Client | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -151,14 +166,19 @@ class RelaySession:
                 )
             client.login(relay.username, relay.password)
 
-    def _make_client(self) -> smtplib.SMTP:
+    @property
+    def reply(self) -> str:
+        """What the relay said when it took the last message."""
+        return self._client.reply if self._client is not None else ""
+
+    def _make_client(self) -> _Client:
         name, timeout = own_name(), self._deadlines.step
-        client: smtplib.SMTP
+        client: _Client
         if self._relay.security == "tls" and not self._is_opportunistic:
             context = ssl.create_default_context()
-            client = smtplib.SMTP_SSL(local_hostname=name, timeout=timeout, context=context)
+            client = _TlsClient(local_hostname=name, timeout=timeout, context=context)
         else:
-            client = smtplib.SMTP(local_hostname=name, timeout=timeout)
+            client = _Client(local_hostname=name, timeout=timeout)
         # smtplib checks the certificate against this name, which it keeps only when its constructor connects;
         # that would leave nothing to abort while it does
         client._host = self._relay.host  # type: ignore[attr-defined]  # private to smtplib

@@ -72,6 +72,10 @@ class Resolver:
         self._quick = quickdns.QuickDns()
 
     @property
+    def servers(self) -> tuple[Server, ...]:
+        return tuple(self._servers)
+
+    @property
     def is_local(self) -> bool:
         """Whether all resolvers are on loopback, so that nobody on a network can forge their AD bit."""
         return bool(self._servers) and all(

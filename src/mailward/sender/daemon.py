@@ -14,13 +14,13 @@ from typing import Any
 
 from mailward.config import Settings
 from mailward.core.sending.facts import Level, Site
+from mailward.net.dnssec import Trust, check_validation
 from mailward.net.guard import make_guard
 from mailward.net.resolver import Resolver
 from mailward.sender.answers import Answers
 from mailward.sender.cache import PolicyCache
 from mailward.sender.control import Journal
 from mailward.sender.discovery import make_discovery
-from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.health import Health
 from mailward.sender.knowledge import Knowledge
 from mailward.sender.metrics import Metrics

@@ -1,25 +1,25 @@
 """`mailward sender doctor`: everything between Postfix's question and our answer, looked at piece by piece."""
 
 import asyncio
-import ctypes
 import os
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from mailward.config import Settings
+from mailward.core.doctor.finding import Finding, Grade, Section
 from mailward.core.postfix import netstring
-from mailward.core.postfix.checkup import Finding, Grade, Ours, examine
+from mailward.core.postfix.checkup import Ours, examine
 from mailward.core.postfix.logcheck import examine_log
 from mailward.core.postfix.maincf import Instance
 from mailward.core.postfix.signalcheckup import examine_signals
 from mailward.core.sending.overrides import OverridesInvalid
 from mailward.net import clock
+from mailward.net.dnssec import Trust, check_validation
+from mailward.net.kernelclock import is_synchronised
 from mailward.net.resolver import Resolver
 from mailward.sender.cache import CacheError
 from mailward.sender.census import take_census
-from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.postconf import PostfixError, list_directories, read_instance
 from mailward.sender.postfixlog import JOURNAL
 from mailward.sender.signaldoctor import closed_to_others, is_built_with_tlsrpt, look_at_signals
@@ -27,14 +27,6 @@ from mailward.sender.watch import read_overrides
 
 ASK_SECONDS = 6.0  # an answer is promised in five
 TEST_KEY = b".doctor.mailward.invalid"  # a parent: answered at once, nothing is asked
-_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
-_TIMEX_BYTES = 512  # more than struct timex has anywhere
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    title: str
-    findings: tuple[Finding, ...]
 
 
 async def look(
@@ -156,8 +148,7 @@ def _authorities(settings: Settings) -> Iterator[Finding]:
 
 def _clock() -> Finding:
     shown = f"{clock.now():%Y-%m-%d %H:%M:%S} UTC"
-    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))  # modes = 0: it only reads
-    if state == _TIME_ERROR:
+    if not is_synchronised():
         text = f"{shown}; the kernel does not know the clock to be synchronised: policies end by it"
         return Finding(Grade.ADVICE, "clock", text, "timedatectl set-ntp true")
     return Finding(Grade.GOOD, "clock", f"{shown}, synchronised")

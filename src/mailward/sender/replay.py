@@ -19,12 +19,12 @@ from mailward.core.postfix.maillog import Trust as Seen
 from mailward.core.postfix.nexthop import NextHop
 from mailward.core.postfix.socketmap import Dialect
 from mailward.core.sending.facts import Decision, Level, Row
+from mailward.net.dnssec import Trust, check_validation
 from mailward.net.resolver import Resolver
 from mailward.sender.answers import Answers
 from mailward.sender.cache import Entry, PolicyCache, Version
 from mailward.sender.daemon import make_site
 from mailward.sender.discovery import make_discovery
-from mailward.sender.dnssec import Trust, check_validation
 from mailward.sender.knowledge import Knowledge
 from mailward.sender.metrics import Metrics
 from mailward.sender.observed import Destination, Observed

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mailward.config import Settings
+from mailward.core.doctor.finding import Finding, Grade
 from mailward.core.places import parse_place
-from mailward.core.postfix.checkup import Finding, Grade
 from mailward.core.postfix.maincf import Instance
 from mailward.sender.signals import QUEUE_LENGTH_FIX, WANTED_QUEUE_LENGTH, read_queue_length
 

@@ -1,55 +1,20 @@
-"""How we introduce ourselves to MX hosts: a name that leads to the address they see, and back, or some turn us away."""
+"""Once a day: is our name in EHLO one that MX hosts take?"""
 
-import ipaddress
 import logging
-import socket
 
 from mailward.config import Settings
-from mailward.net.mailer import own_name
-from mailward.net.resolver import Resolver, make_resolver
+from mailward.net.introduction import find_trouble
+from mailward.net.resolver import make_resolver
 from mailward.store.aio import in_store
 from mailward.store.services import mxlooks
 
 _log = logging.getLogger(__name__)
-# packets of a connected UDP socket would go there; none is sent
-_SOMEWHERE = {socket.AF_INET: "198.41.0.4", socket.AF_INET6: "2001:503:ba3e::2:30"}
 
 
 async def check_introduction(settings: Settings) -> str:
     """Remember, and return, what is wrong with our name in EHLO; empty: nothing that can be seen from here."""
-    trouble = await _find_trouble(settings, make_resolver(settings.dns))
+    trouble = await find_trouble(settings, make_resolver(settings.dns))
     if trouble:
         _log.warning("ehlo-name", extra={"detail": trouble})
     await in_store(mxlooks.set_introduction, trouble)
     return trouble
-
-
-async def _find_trouble(settings: Settings, resolver: Resolver) -> str:
-    watch = settings.watch
-    name = (watch.ehlo_name or own_name()).lower()
-    if name.startswith("["):
-        return "This machine has no name to give in EHLO: set ehlo_name in [watch]."
-    known = await resolver.addresses(name)
-    if not known.found:
-        return f"{name}, our name in EHLO, has no address in the DNS."
-    for family, chosen in ((socket.AF_INET, watch.source_v4), (socket.AF_INET6, watch.source_v6)):
-        source = chosen or _own_address(family)
-        # behind address translation nobody sees it, and we do not see what they do
-        if not source or not ipaddress.ip_address(source).is_global:
-            continue
-        if source not in known.records:
-            return f"{name}, our name in EHLO, does not lead to {source}, from where we connect."
-        back = await resolver.lookup(ipaddress.ip_address(source).reverse_pointer, "PTR")
-        if name not in (record.lower().removesuffix(".") for record in back.records):
-            return f"{source}, from where we connect, has no PTR record that names {name}."
-    return ""
-
-
-def _own_address(family: socket.AddressFamily) -> str:
-    """From where the system would connect to the Internet; empty: it has no way there."""
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((_SOMEWHERE[family], 53))
-        except OSError:
-            return ""
-        return str(probe.getsockname()[0])

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mailward.core.postfix.checkup import Finding, Grade, Ours, examine
+from mailward.core.doctor.finding import Finding, Grade
+from mailward.core.postfix.checkup import Ours, examine
 from mailward.core.postfix.maincf import (
     Instance,
     parse_socketmap,

@@ -3,7 +3,7 @@
 import pytest
 from tests.core.postfix.test_checkup import instance
 
-from mailward.core.postfix.checkup import Finding, Grade
+from mailward.core.doctor.finding import Finding, Grade
 from mailward.core.postfix.maincf import Instance
 from mailward.core.postfix.signalcheckup import examine_signals
 

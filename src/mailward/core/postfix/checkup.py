@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import PurePosixPath
 
+from mailward.core.doctor.finding import Finding, Grade
 from mailward.core.postfix.maincf import Instance, Service, SocketmapTable, parse_socketmap, split_tables
 from mailward.core.postfix.socketmap import Dialect, dialect_of
 
@@ -19,23 +19,6 @@ _TELLING = (
     "relayhost",
 )
 _CATCHES_ALL = ("static:", "fail:")
-
-
-class Grade(StrEnum):
-    GOOD = "good"
-    ADVICE = "advice"
-    """Works, and something should be known or could be better."""
-    PROBLEM = "problem"
-    """Mail is deferred, or not protected."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    grade: Grade
-    code: str
-    text: str
-    fix: str = ""
-    """The exact change: a command, or a line of a file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from mailward.core.postfix.checkup import Finding, Grade
+from mailward.core.doctor.finding import Finding, Grade
 from mailward.core.postfix.maincf import Instance, Service
 
 LOG_LEVEL = "smtp_tls_loglevel"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from mailward.core.postfix.checkup import Finding, Grade
+from mailward.core.doctor.finding import Finding, Grade
 from mailward.core.postfix.maincf import Instance, Service
 
 ENABLE, SOCKET_NAME = "smtp_tlsrpt_enable", "smtp_tlsrpt_socket_name"

@@ -1,0 +1,19 @@
+"""Backups as they lie in the data folder."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mailward.config import Settings
+
+
+def newest_backup(settings: Settings) -> datetime | None:
+    """When the newest file in `<data>/backups` was written; None: there is none. Raises PermissionError."""
+    folder = settings.data_path / "backups"
+    if not folder.is_dir():
+        return None
+    times = [entry.stat().st_mtime for entry in folder.iterdir() if _is_backup(entry)]
+    return datetime.fromtimestamp(max(times), UTC) if times else None
+
+
+def _is_backup(entry: Path) -> bool:
+    return entry.is_file() and not entry.name.startswith(".")

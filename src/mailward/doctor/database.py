@@ -1,0 +1,95 @@
+"""The database: whether it answers, and whether it is set up for what it has to do."""
+
+from collections.abc import Iterator
+
+from mailward.config import Settings
+from mailward.core.doctor.catalogue import tell
+from mailward.core.doctor.finding import Finding
+from mailward.doctor.asking import NotAsked
+from mailward.doctor.subject import Findings, Subject, good, unseen
+from mailward.store.queries.engine import postgresql, sqlite
+
+_OLDEST_POSTGRESQL = 14
+_PROCESSES = 6
+"""Of a node, each with a pool of its own."""
+_SPARE_CONNECTIONS = 5  # superuser_reserved_connections, and a person with psql
+_MAX_LAG_SECONDS = 60.0
+
+
+async def look_at_database(subject: Subject) -> Findings:
+    settings = subject.settings
+    if not settings.database.name and not settings.sqlite_path.exists():
+        yield unseen(f"{settings.sqlite_path} is not there yet: it is made at the first start")
+        return
+    try:
+        found = await (_postgresql(subject) if settings.database.name else _sqlite(subject))
+    except NotAsked as error:
+        where = settings.sqlite_path
+        fix = f"see that the user of Mailward may read and write {where}, and that the disk is not full"
+        if settings.database.name:
+            host = settings.database.host or "the local socket"
+            fix = (
+                f"see that PostgreSQL runs at {host} and lets us in: psql -h {host} {settings.database.name}"
+            )
+        yield tell("database-away", str(error), fix)
+        return
+    for finding in found:
+        yield finding
+
+
+async def _sqlite(subject: Subject) -> list[Finding]:
+    seen, found = await subject.ask(sqlite), []
+    path = subject.settings.sqlite_path
+    if seen.damage:
+        text = f"{path} is damaged: {seen.damage[:200]}"
+        fix = f"stop Mailward, keep a copy of {path}*, and restore the last backup (docs/database.md)"
+        found.append(tell("damaged", text, fix))
+    if seen.journal_mode != "wal":
+        text = f"{path} is in journal mode {seen.journal_mode}: readers and writers wait for each other"
+        fix = "keep the data folder on a local disk, not on a network file system, and restart Mailward"
+        found.append(tell("not-wal", text, fix))
+    return found or [
+        good(f"SQLite {seen.version}: whole, with a write-ahead log, commits are on the disk before 250")
+    ]
+
+
+async def _postgresql(subject: Subject) -> list[Finding]:
+    settings = subject.settings
+    seen = await subject.ask(postgresql)
+    major, found = seen.version // 10_000, []
+    if major < _OLDEST_POSTGRESQL:
+        text = (
+            f"PostgreSQL {major} is older than {_OLDEST_POSTGRESQL}, the oldest that Mailward is tested with"
+        )
+        found.append(tell("old-postgresql", text, "upgrade it: pg_upgradecluster"))
+    if seen.is_standby:
+        text = "this server is a standby: it takes no writes"
+        found.append(tell("standby", text, "[database] host = the primary"))
+    nodes = max(len(settings.policy_host.nodes), 1)
+    needed = nodes * _PROCESSES * settings.database.connections + _SPARE_CONNECTIONS
+    if seen.max_connections < needed:
+        text = (
+            f"{nodes} nodes of {_PROCESSES} processes with {settings.database.connections} connections each may "
+            f"want {needed}, and the server grants {seen.max_connections}"
+        )
+        fix = f"postgresql.conf: max_connections = {needed}, or [database] connections = fewer"
+        found.append(tell("few-connections", text, fix))
+    found += _safety(settings, seen.uses_tls, seen.synchronous_commit, seen.lag_seconds)
+    version = f"PostgreSQL {major}.{seen.version % 10_000}"
+    state = f"{seen.connections} of {seen.max_connections} connections in use"
+    return found or [good(f"{version}: {state}{', over TLS' if seen.uses_tls else ''}")]
+
+
+def _safety(
+    settings: Settings, uses_tls: bool, synchronous_commit: str, lag_seconds: float | None
+) -> Iterator[Finding]:
+    host = settings.database.host
+    if host and not host.startswith("/") and host not in ("localhost", "127.0.0.1", "::1") and not uses_tls:
+        text = f"the connection to {host} is in the clear, reports and sealed keys with it"
+        yield tell("database-in-clear", text, '[database] tls = "verify-full"')
+    if synchronous_commit == "off":
+        text = "synchronous_commit is off: what was answered with 250 may be lost with the server's power"
+        yield tell("not-durable", text, "postgresql.conf: synchronous_commit = on")
+    if lag_seconds is not None and lag_seconds > _MAX_LAG_SECONDS:
+        text = f"a standby is {lag_seconds:.0f} seconds behind"
+        yield tell("standby-behind", text, "SELECT * FROM pg_stat_replication; see the standby's log")

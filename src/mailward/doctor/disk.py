@@ -1,0 +1,80 @@
+"""Room for what is kept, and whether there is a second copy of it."""
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+
+from mailward.config import Settings
+from mailward.core.doctor.catalogue import tell
+from mailward.core.doctor.finding import Finding
+from mailward.doctor.backups import newest_backup
+from mailward.doctor.subject import Findings, Subject, good, unseen
+from mailward.net import clock
+from mailward.render.sizes import write_size
+
+_LARGE_LOG = 512 * 1024**2
+"""SQLite's write-ahead log is cut back to 64 MiB whenever nobody reads what is old."""
+_SPARE = 20 * 1024**3
+"""So much is enough, whatever share of the whole it is."""
+
+
+async def look_at_disk(subject: Subject) -> Findings:
+    settings = subject.settings
+    try:
+        found = [*_space(settings), *_database(settings), *_backups(settings)]
+    except FileNotFoundError:
+        yield unseen(f"{settings.data_path} is not there yet: it is made at the first start")
+    except PermissionError:
+        yield unseen(f"this user may not look into {settings.data_path}")
+    else:
+        for finding in found:
+            yield finding
+
+
+def _space(settings: Settings) -> Iterator[Finding]:
+    folder, least = settings.data_path, settings.doctor.disk_percent
+    held = os.statvfs(folder)
+    free, whole = held.f_bavail * held.f_frsize, held.f_blocks * held.f_frsize
+    percent = 100 * free / whole if whole else 100.0
+    if percent < least and free < _SPARE:
+        text = f"{write_size(free)} of {write_size(whole)} are free for {folder}, {percent:.1f} %"
+        yield tell("disk-full", text, f"see what takes it: du -xh {folder} | sort -h | tail; then make room")
+    else:
+        yield good(f"{write_size(free)} of {write_size(whole)} are free for {folder}")
+    # file systems without a table of inodes say that they have none
+    if held.f_files and 100 * held.f_favail / held.f_files < least:
+        text = f"{held.f_favail:,} of {held.f_files:,} inodes are free for {folder}"
+        yield tell(
+            "inodes-full", text, f"find what has many small files: du --inodes -x {folder} | sort -n | tail"
+        )
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    if settings.database.name or not settings.sqlite_path.exists():
+        return
+    path = settings.sqlite_path
+    log = path.with_name(f"{path.name}-wal")
+    held = log.stat().st_size if log.exists() else 0
+    if held > _LARGE_LOG:
+        text = (
+            f"{log} has {write_size(held)}: something reads the database for very long, so it is not cut back"
+        )
+        yield tell("log-large", text, f"see who has it open: fuser -v {path}; restart Mailward")
+    yield good(f"the database has {write_size(path.stat().st_size + held)}")
+
+
+def _backups(settings: Settings) -> Iterator[Finding]:
+    newest = newest_backup(settings)
+    if newest is None:
+        if not (settings.data_path / "backups").exists():
+            return
+        text = f"there is no backup in {settings.data_path / 'backups'}"
+        yield tell("no-backup", text, "mailward backup")
+        return
+    age = clock.now() - newest
+    if age > timedelta(hours=settings.doctor.backup_hours):
+        hours = age.total_seconds() / 3600
+        text = f"the newest backup is of {newest:%Y-%m-%d %H:%M} UTC, {hours:.0f} hours old"
+        yield tell("backup-old", text, "systemctl list-timers 'mailward*', journalctl -u mailward-backup")
+    else:
+        yield good(f"the newest backup is of {newest:%Y-%m-%d %H:%M} UTC")

@@ -1,0 +1,123 @@
+"""Where the services listen, and where the world looks for them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from mailward.config import Settings
+from mailward.core.acme.settings import public_names
+
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1", "localhost": "127.0.0.1"}  # noqa: S104
+
+
+class Talk(Enum):
+    """What is spoken there."""
+
+    HTTPS = auto()
+    CHALLENGE = auto()
+    """Plain HTTP, with an answer that only we know."""
+    SMTP = auto()
+    DNS = auto()
+    HTTP = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    name: str
+    talk: Talk
+    setting: str
+    """That says where it listens."""
+    port_setting: str
+    listen: tuple[tuple[str, int], ...]
+    host: str
+    """The name that it has a certificate for."""
+    names: tuple[str, ...] = ()
+    """Under which the world comes; none: it does not."""
+    port: int = 0
+    """At which the world comes."""
+    has_front: bool = False
+    """Somebody else answers in front."""
+
+
+def listens(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def nearby(address: str) -> str:
+    """Where this machine reaches what listens there."""
+    return _ANYWHERE.get(address, address)
+
+
+def shown(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def services(settings: Settings, mx_hosts: Sequence[str] = ()) -> Iterator[Service]:
+    """Those that are switched on. `mx_hosts`: of the domain for reports."""
+    policy, reports, own = settings.policy_host, settings.reports, settings.nameserver
+    yield Service(
+        "policy host",
+        Talk.HTTPS,
+        "policy_host.listen",
+        "policy_host.port",
+        _places(policy.listen, settings.policy_port),
+        policy.public_name,
+        public_names(policy.public_name),
+        settings.watch.https_port,
+        bool(policy.fronts),
+    )
+    if settings.acme.directories:
+        yield Service(
+            "answers to CAs",
+            Talk.CHALLENGE,
+            "acme.http_listen",
+            "acme.http_port",
+            _places(settings.acme_listen, settings.acme_port),
+            policy.public_name,
+            settings.own_names,
+            settings.acme.reach_port,
+        )
+    yield Service(
+        "report mail",
+        Talk.SMTP,
+        "reports.smtp_listen",
+        "reports.smtp_port",
+        _places(reports.smtp_listen, settings.smtp_port),
+        reports.domain,
+        tuple(mx_hosts),
+        settings.watch.smtp_port,
+    )
+    port = settings.https_authority.rpartition(":")[2]
+    yield Service(
+        "report POST",
+        Talk.HTTPS,
+        "reports.https_listen",
+        "reports.https_port",
+        _places(reports.https_listen, settings.https_port),
+        settings.https_name,
+        public_names(settings.https_name),
+        int(port) if port.isdecimal() else 443,
+        bool(reports.https_name),
+    )
+    if own.zone:
+        # at the world's side, delegation is looked at by itself
+        yield Service(
+            "nameserver",
+            Talk.DNS,
+            "nameserver.listen",
+            "nameserver.port",
+            _places(own.listen, settings.nameserver_port),
+            own.zone,
+        )
+    yield Service(
+        "console",
+        Talk.HTTP,
+        "console.listen",
+        "console.port",
+        _places(settings.console.listen, settings.console.port),
+        "localhost",
+    )
+
+
+def _places(listen: str | Sequence[str], port: int) -> tuple[tuple[str, int], ...]:
+    return tuple((address, port) for address in listens(listen))
