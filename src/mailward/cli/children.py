@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from mailward.config import Settings, load_settings
-from mailward.net import log
+from mailward.net import log, metrics
 
 SUPERVISOR_VARIABLE = "MAILWARD_SUPERVISOR"
 _PR_SET_PDEATHSIG = 1
@@ -32,6 +32,7 @@ def app(arguments: list[str], **_options: object) -> int:
     _die_with_supervisor()
     _raise_file_limit()
     log.configure(name)
+    metrics.start(name)
     sys.excepthook = _log_crash
     config = os.environ.get("MAILWARD_CONFIG")
     settings = load_settings(Path(config) if config else None)
@@ -101,8 +102,10 @@ def _run_until_terminated(entry: Entry, settings: Settings) -> int:
     async def main() -> None:
         task = asyncio.ensure_future(entry(settings))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        beating = asyncio.ensure_future(metrics.beat())
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        beating.cancel()
 
     uvloop.run(main())
     return 0

@@ -20,6 +20,7 @@ import typer
 
 import mailward
 from mailward.cli.children import SUPERVISOR_VARIABLE
+from mailward.cli.metrics import Endpoint, Lines, serving
 from mailward.cli.problem import Problem
 from mailward.cli.supervisor import Child, Supervisor
 from mailward.config import Settings, load_settings
@@ -158,15 +159,19 @@ def _command(name: str) -> tuple[str, ...]:
 
 
 async def _supervise(settings: Settings, environment: dict[str, str], start_token: str | None) -> None:
-    supervisor = Supervisor([Child(name, _command(name)) for name in _children(settings)], environment)
+    names, lines = _children(settings), Lines(are_wanted=bool(settings.metrics.listen))
+    children = [Child(name, _command(name)) for name in names]
+    supervisor = Supervisor(children, environment, open_line=lines.open)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stop)
     greeting = asyncio.create_task(_greet(settings, start_token))
     try:
-        await supervisor.run()
+        async with serving(settings.metrics.listen, Endpoint(lines, names, supervisor.starts)):
+            await supervisor.run()
     finally:
         greeting.cancel()
+        lines.close()
 
 
 async def _greet(settings: Settings, start_token: str | None) -> None:

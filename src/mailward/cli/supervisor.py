@@ -5,10 +5,14 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Mapping, Sequence
+import socket
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from mailward.net import clock
+from mailward.net.metrics import SOCKET_VARIABLE
 
 _log = logging.getLogger("mailward.supervisor")
 
@@ -33,7 +37,9 @@ class Supervisor:
         *,
         first_delay_seconds: float = FIRST_DELAY_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
+        open_line: Callable[[str], AbstractContextManager[socket.socket | None]] = lambda _: nullcontext(),
     ) -> None:
+        """`open_line` gives the socket that a child of this name is asked at for its numbers."""
         self._children = tuple(children)
         self._environment = dict(os.environ if environment is None else environment)
         self._first_delay = first_delay_seconds
@@ -41,6 +47,8 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self.processes: dict[str, asyncio.subprocess.Process] = {}
         """By the name of the child; the last one that was started."""
+        self.starts: Counter[str] = Counter()
+        self._open_line = open_line
 
     def stop(self) -> None:
         self._stopping.set()
@@ -55,14 +63,9 @@ class Supervisor:
         delay = self._first_delay
         while not self._stopping.is_set():
             started = clock.monotonic()
-            process = await asyncio.create_subprocess_exec(
-                *child.command,
-                env=self._environment,
-                stdin=asyncio.subprocess.DEVNULL,
-                # a session of its own: Ctrl-C in the terminal reaches us alone, and we end the children
-                start_new_session=True,
-            )
+            process = await self._start(child)
             self.processes[child.name] = process
+            self.starts[child.name] += 1
             if await self._exits(process):
                 lived = clock.monotonic() - started
                 if lived >= STEADY_SECONDS:
@@ -80,6 +83,18 @@ class Supervisor:
                 delay = min(delay * 2, MAX_DELAY_SECONDS)
             else:
                 await self._end(child, process)
+
+    async def _start(self, child: Child) -> asyncio.subprocess.Process:
+        with self._open_line(child.name) as line:
+            passed = {} if line is None else {SOCKET_VARIABLE: str(line.fileno())}
+            return await asyncio.create_subprocess_exec(
+                *child.command,
+                env=self._environment | passed,
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=() if line is None else (line.fileno(),),
+                # a session of its own: Ctrl-C in the terminal reaches us alone, and we end the children
+                start_new_session=True,
+            )
 
     async def _exits(self, process: asyncio.subprocess.Process) -> bool:
         """Wait for the process to end (True), or for us to stop (False)."""

@@ -6,6 +6,7 @@ by `MAILWARD_<TABLE>_<KEY>` in the environment, or read from the file that `MAIL
 """
 
 from mailward.config.load import SettingsError, load_settings
+from mailward.config.observing import Metrics
 from mailward.config.sending import Sender, Tlsrpt
 from mailward.config.serving import (
     Certificates,
@@ -27,6 +28,7 @@ __all__ = [
     "Dns",
     "Doctor",
     "Follow",
+    "Metrics",
     "Nameserver",
     "PolicyHost",
     "Problems",

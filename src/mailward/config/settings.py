@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from mailward.config.observing import Metrics
 from mailward.config.sending import Sender, Tlsrpt
 from mailward.config.serving import (
     Certificates,
@@ -42,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     follow: Follow = Follow()
     doctor: Doctor = Doctor()
     rollout: Conditions = Conditions()
+    metrics: Metrics = Metrics()
     sender: Sender = Sender()
     tlsrpt: Tlsrpt = Tlsrpt()
 

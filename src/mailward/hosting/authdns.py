@@ -55,6 +55,17 @@ class TransferAccess:
         return any(asker in network for network in self._networks if network.version == asker.version)
 
 
+class Counts:
+    """What was answered since the start. Only the loop counts; any thread may read."""
+
+    def __init__(self) -> None:
+        self.by_udp, self.by_tcp = [0] * 16, [0] * 16
+        """Answers by RCODE."""
+        self.connections_refused = 0
+        self.transfers: Counter[str] = Counter()
+        """By outcome: `sent`, `refused`, `cut`."""
+
+
 class Nameserver:
     """Answers for the authority that is set at the moment."""
 
@@ -63,7 +74,7 @@ class Nameserver:
         self.limiter = limiter
         self.access = access
         self.transfers = 0
-        self.replies = 0
+        self.counts = Counts()
         self._datagrams: list[socket.socket] = []
         self._listeners: list[asyncio.Server] = []
         self._connections: set[TcpConnection] = set()
@@ -83,6 +94,15 @@ class Nameserver:
             loop.add_reader(datagrams, self._read, datagrams)
         return port
 
+    @property
+    def replies(self) -> int:
+        """By UDP."""
+        return sum(self.counts.by_udp)
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
     async def close(self) -> None:
         loop = asyncio.get_running_loop()
         for datagrams in self._datagrams:
@@ -100,6 +120,7 @@ class Nameserver:
             len(self._connections) >= TCP_CONNECTIONS
             or self.by_address[address] >= TCP_CONNECTIONS_AN_ADDRESS
         ):
+            self.counts.connections_refused += 1
             return False
         self._connections.add(connection)
         self.by_address[address] += 1
@@ -116,6 +137,7 @@ class Nameserver:
         second = int(clock.monotonic())
         authority, admits, judge = self.authority, self.limiter.admits, self.limiter.judge
         receive, send = datagrams.recvfrom, datagrams.sendto
+        rcodes = self.counts.by_udp
         for _ in range(BATCH):
             try:
                 query, peer = receive(_MAX_QUERY)
@@ -133,7 +155,7 @@ class Nameserver:
             verdict = judge(peer[0], reply.topic)
             if verdict is Verdict.DROP:
                 continue
-            self.replies += 1
+            rcodes[reply.wire[3] & 0x0F] += 1
             with contextlib.suppress(OSError):  # a full buffer or an unreachable asker: they ask again
                 send(reply.wire if verdict is Verdict.SEND else truncate(reply), peer)
 
@@ -237,6 +259,7 @@ class TcpConnection(asyncio.Protocol):
                 or server.transfers >= TRANSFERS
             ):
                 _log.warning("transfer-refused", extra={"peer": self._address})
+                server.counts.transfers["refused"] += 1
                 self._write(refuse_transfer(question, now))
                 return
             self._transport.pause_reading()
@@ -247,7 +270,7 @@ class TcpConnection(asyncio.Protocol):
 
     async def _send_zone(self, messages: Iterator[bytes]) -> None:
         self._server.transfers += 1
-        count = 0
+        count, outcome = 0, "cut"
         try:
             async with asyncio.timeout(TRANSFER_SECONDS):
                 for message in messages:
@@ -256,11 +279,13 @@ class TcpConnection(asyncio.Protocol):
                     count += 1
                     await asyncio.sleep(0)
                     await self._writable.wait()
+            outcome = "sent"
             _log.info("zone-transferred", extra={"peer": self._address, "messages": count})
         except TimeoutError:
             self._transport.abort()
         finally:
             self._server.transfers -= 1
+            self._server.counts.transfers[outcome] += 1
 
     def _finish_transfer(self, task: "asyncio.Task[None]") -> None:
         self._transfer = None
@@ -270,6 +295,7 @@ class TcpConnection(asyncio.Protocol):
 
     def _write(self, wire: bytes) -> None:
         if wire:
+            self._server.counts.by_tcp[wire[3] & 0x0F] += 1
             self._transport.write(len(wire).to_bytes(2, "big") + wire)
         else:
             self._transport.abort()

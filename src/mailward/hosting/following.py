@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -42,7 +43,12 @@ class Keeper(ABC, Generic[Held]):
         self.current: Held = self.load_saved(path)
         self._loaded_at = float("-inf")
         self._seen = self.current.generation
-        self._database_ok = True
+        self.database_ok = True
+        """Whether it answered the last time."""
+        self.checked_at = 0.0
+        """When it was last seen that `current` is what the database has, in seconds since 1970; 0: not yet."""
+        self.refreshes: Counter[str] = Counter()
+        """By outcome: `same`, `replaced`, `failed`."""
         # one thread: Django keeps a connection for each
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot")
 
@@ -86,16 +92,19 @@ class Keeper(ABC, Generic[Held]):
         try:
             fresh = await loop.run_in_executor(self._thread, self._read)
         except DatabaseError as error:
-            if self._database_ok:
+            if self.database_ok:
                 _log.error(
                     "database-unavailable",
                     extra={"reason": error, "still-serving": self.count(self.current)},
                 )
-            self._database_ok = False
+            self.database_ok = False
+            self.refreshes["failed"] += 1
             return
-        if not self._database_ok:
+        if not self.database_ok:
             _log.info("database-back")
-            self._database_ok = True
+            self.database_ok = True
+        self.checked_at = clock.now().timestamp()
+        self.refreshes["same" if fresh is None else "replaced"] += 1
         if fresh is not None:
             self.current = fresh
             self.replaced()

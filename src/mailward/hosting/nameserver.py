@@ -17,9 +17,10 @@ from mailward.hosting.authdns import Nameserver, TransferAccess
 from mailward.hosting.delegated import SERIAL_RANGE, Change, CustomerZones, ZoneMaker, change_zone
 from mailward.hosting.following import Keeper, read_saved, write_whole
 from mailward.hosting.notices import Notices
+from mailward.hosting.numbers import nameserver_families, nameserver_health, snapshot_families
 from mailward.hosting.secondaries import Secondaries
 from mailward.hosting.transfer import KeyInvalid, parse_keys
-from mailward.net import clock
+from mailward.net import clock, metrics
 from mailward.store.aio import in_store
 from mailward.store.queries.hosting import (
     Delegation,
@@ -194,6 +195,10 @@ async def run(settings: Settings) -> None:
         "serving",
         extra={"zone": settings.nameserver.zone, "port": port, "domains": keeper.count(keeper.current)},
     )
+    address = settings.nameserver.listen[0]
+    metrics.tell(lambda: nameserver_families(server, keeper.serial, secondaries.told))
+    metrics.tell(lambda: snapshot_families("nameserver", keeper))
+    metrics.tell_health(lambda: nameserver_health(keeper, keeper.apex, (address, port)))
     notices = Notices()
     try:
         async with asyncio.TaskGroup() as group:

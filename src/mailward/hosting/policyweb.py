@@ -17,10 +17,12 @@ from mailward.hosting.challenges import ChallengeHost, serve_challenges
 from mailward.hosting.fetchcounts import FetchCounter
 from mailward.hosting.fronted import FrontedHost, serve_fronts
 from mailward.hosting.notices import Notices
+from mailward.hosting.numbers import snapshot_families, snapshot_health
 from mailward.hosting.policyanswer import POLICY_PATH, answer_policy, make_shortcut, read_plain
 from mailward.hosting.snapshot import SnapshotKeeper
-from mailward.net import clock
+from mailward.net import clock, metrics
 from mailward.net.certificates import Certificates, CertificateSource
+from mailward.net.httpnumbers import http_families
 from mailward.net.httpserver import (
     Finished,
     HttpLimits,
@@ -158,21 +160,28 @@ async def run(settings: Settings) -> None:
     issued = IssuedCertificates(settings.data_path / "certificates.sqlite3", keyring)
     # policies are served from the saved snapshot at once: the database may be locked, slow or gone
     counter, notices = FetchCounter(reverse_name=make_reverse_lookup(settings)), Notices()
-    servers = [await serve_policies(settings, keeper, counter=counter, issued=[issued])]
+    servers = {"policy-host": await serve_policies(settings, keeper, counter=counter, issued=[issued])}
     if settings.acme.directories:
-        servers.append(await serve_challenges(settings, ChallengeHost(keyring)))
+        servers["acme"] = await serve_challenges(settings, ChallengeHost(keyring))
     if own.fronts:
         host = PolicyHost(keeper, own.public_name, counter, log_requests=own.log_requests)
         fronted = FrontedHost(host.answer, host.finished, keeper, make_proxy_test(own.fronts))
-        servers.append(await serve_fronts(settings, fronted))
-    extra = {"port": servers[0].port, "policies": len(keeper.current.policies), "certificates": len(issued)}
+        servers["fronts"] = await serve_fronts(settings, fronted)
+    metrics.tell(lambda: http_families(servers))
+    metrics.tell(lambda: snapshot_families("policy-host", keeper))
+    metrics.tell_health(lambda: snapshot_health(keeper))
+    extra = {
+        "port": servers["policy-host"].port,
+        "policies": len(keeper.current.policies),
+        "certificates": len(issued),
+    }
     _log.info("serving", extra=extra)
     try:
         await asyncio.gather(
             notices.listen(), keeper.follow(notices), counter.follow(), issued.follow(notices)
         )
     finally:
-        await asyncio.gather(*(server.close() for server in servers))
+        await asyncio.gather(*(server.close() for server in servers.values()))
 
 
 def _log_request(peer: str, host: str, method: str, path: str, status: int, seconds: float) -> None:

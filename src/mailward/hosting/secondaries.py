@@ -6,6 +6,7 @@ And asking them what they have.
 import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -32,6 +33,8 @@ class Secondaries:
         self._addresses = tuple(addresses)
         self._key = next(iter(keys.values()), None)
         self._telling: dict[bytes, asyncio.Task[None]] = {}
+        self.told: Counter[str] = Counter()
+        """Secondaries, each time the zone had changed, by outcome: `answered`, `silent`."""
 
     def tell(self, apex: bytes) -> None:
         """The zone has changed. Whoever is still being told of an earlier change is told of this one instead."""
@@ -79,11 +82,13 @@ class Secondaries:
                 transport.sendto(make_notify(apex, number, self._key, int(clock.now().timestamp())))
                 async with asyncio.timeout(wait):
                     await answered
+                self.told["answered"] += 1
                 return
             except TimeoutError:
                 wait *= 2
             finally:
                 transport.close()
+        self.told["silent"] += 1
         _log.warning("secondary-not-told", extra={"secondary": f"{address[0]}:{address[1]}"})
 
 

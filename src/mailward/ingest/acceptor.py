@@ -17,6 +17,7 @@ from mailward.ingest.accept import (
     limits_of,
     read_arrival,
 )
+from mailward.ingest.arrivals import Arrivals
 from mailward.ingest.errors import TooMuchToday
 from mailward.ingest.keys import KeyFinder, make_key_resolver
 from mailward.ingest.nonces import find_test_domain
@@ -44,7 +45,8 @@ class Acceptor:
         self._limits: Limits = limits_of(settings)
         self._authserv_ids: Collection[str] = settings.reports.authserv_ids
         self._finder = KeyFinder(resolver or make_key_resolver(settings.dns))
-        self._writer = Writer()
+        self.writer = Writer()
+        self.arrivals = Arrivals()
         # two: one hostile report that takes a second to read does not keep the next waiting
         self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="readers")
         self._unreadable = _DailyBudget(MAX_UNREADABLE_A_DAY)
@@ -56,6 +58,13 @@ class Acceptor:
         `from_relay`: it came from a relay of ours, whose Authentication-Results may be believed. Raises
         IngestError where it could not be kept.
         """
+        with self.arrivals.counting(arrival.door, len(arrival.content)) as outcome:
+            incoming, stored = await self._accept(arrival, from_relay=from_relay)
+            outcome.stored(stored, incoming.judgement.trust)
+        _log_stored(incoming, stored)
+        return stored
+
+    async def _accept(self, arrival: Arrival, *, from_relay: bool) -> tuple[Incoming, Stored]:
         incoming = await self.prepare(arrival, from_relay=from_relay)
         if incoming.unreadable is not None and not self._unreadable.spend(arrival, 1):
             raise TooMuchToday
@@ -63,9 +72,7 @@ class Acceptor:
             arrival, size_of(incoming)
         ):
             raise TooMuchToday
-        stored = await self._writer.submit(incoming)
-        _log_stored(incoming, stored)
-        return stored
+        return incoming, await self.writer.submit(incoming)
 
     async def prepare(self, arrival: Arrival, *, from_relay: bool = False) -> Incoming:
         """Everything but the store."""
@@ -89,7 +96,7 @@ class Acceptor:
         return await asyncio.get_running_loop().run_in_executor(self._readers, judge)
 
     async def close(self) -> None:
-        await self._writer.close()
+        await self.writer.close()
         self._readers.shutdown()
 
 

@@ -4,16 +4,21 @@ import asyncio
 import ipaddress
 import logging
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from mailward.config import Settings
+from mailward.core.metrics.family import Family
 from mailward.ingest.acceptor import Acceptor
 from mailward.ingest.addresses import AddressBook
 from mailward.ingest.channels.https import serve_https
-from mailward.ingest.channels.smtp import SmtpLimits, serve_smtp
+from mailward.ingest.channels.smtp import SmtpLimits, SmtpServer, serve_smtp
+from mailward.ingest.numbers import Examination, arrival_families, mail_families, writer_families
+from mailward.net import metrics
 from mailward.net.certificates import Certificates, CertificateSource
+from mailward.net.httpnumbers import http_families
+from mailward.net.httpserver import Server
 from mailward.net.resolver import Resolver
 
 _log = logging.getLogger("mailward.ingest")
@@ -72,6 +77,8 @@ async def open_doors(
         except BaseException:
             await smtp.close()
             raise
+        metrics.tell(lambda: _families(acceptor, smtp, https))
+        metrics.tell_health(Examination(acceptor.writer).examine)
         try:
             yield Doors(smtp.port, https.port)
         finally:
@@ -79,6 +86,13 @@ async def open_doors(
             await asyncio.gather(https.close(), smtp.close())
     finally:
         await acceptor.close()
+
+
+def _families(acceptor: Acceptor, smtp: SmtpServer, https: Server) -> Iterator[Family]:
+    yield from arrival_families(acceptor.arrivals)
+    yield from writer_families(acceptor.writer)
+    yield from mail_families(smtp.door)
+    yield from http_families({"report-post": https})
 
 
 class Relays:

@@ -8,12 +8,15 @@ import asyncio
 import logging
 import queue
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from django.db import DatabaseError, connection
 
+from mailward.core.metrics import catalogue
 from mailward.ingest.errors import IngestError, StoreBusy
+from mailward.net import clock
 from mailward.store.services.incoming import Incoming, Stored, size_of
 from mailward.store.services.reports import store_batch
 
@@ -40,7 +43,17 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="writer")
         self._closed = False
+        self.database_ok = True
+        """Whether it took the last batch."""
+        self.commits: Counter[str] = Counter()
+        """Batches, by outcome: `done`, `failed`."""
+        self.seconds = catalogue.COMMIT_SECONDS.make()
         self._thread.start()
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many arrivals, and their bytes."""
+        return self._waiting, self._waiting_bytes
 
     async def submit(self, incoming: Incoming) -> Stored:
         """Returns once it is committed. Raises StoreBusy where it could not be, or too much waits already."""
@@ -91,9 +104,12 @@ class Writer:
 
     def _write(self, batch: Sequence[_Waiting]) -> None:
         outcomes: Sequence[Stored | IngestError]
+        started = clock.monotonic()
+        outcome = "failed"
         try:
             stored = store_batch([waiting.incoming for waiting in batch])
             outcomes = [StoreBusy(one.refused) if one.refused else one for one in stored]
+            outcome = "done"
         except DatabaseError as error:
             # locked, full, read-only, damaged: nothing was stored, and the senders come again
             _log.warning("store-busy", extra={"arrivals": len(batch), "reason": str(error)})
@@ -103,6 +119,9 @@ class Writer:
             _log.exception("writer-failed", extra={"arrivals": len(batch)})
             outcomes = [StoreBusy("internal error")] * len(batch)
             connection.close()
+        self.commits[outcome] += 1
+        self.database_ok = outcome == "done"
+        self.seconds.observe(clock.monotonic() - started)
         try:
             self._loop.call_soon_threadsafe(_resolve, batch, outcomes)
         except RuntimeError:  # the loop is gone; what was committed stays so, and nobody was answered

@@ -18,6 +18,7 @@ from mailward.net import clock
 from mailward.net.httpmessage import Finished, Request, Response, refusal, serialise_response
 from mailward.net.httpreader import Arrived, Arriving, Event, Refused, RequestReader
 from mailward.net.httpservice import Service, address_block
+from mailward.net.tlsfaults import LOST, TIMEOUT, name_fault
 from mailward.net.tlspipe import TlsPipe, holds_record
 
 _log = logging.getLogger("mailward.http")
@@ -100,6 +101,8 @@ class HttpConnection(asyncio.Protocol):
         try:
             plain = self._tls.receive(data)
         except ssl.SSLError as error:
+            if not self._tls.ready:
+                self._service.counts.handshake_failures[name_fault(error)] += 1
             _log.debug("tls-failed", extra={"peer": self.peer, "reason": error.reason or str(error)})
             self._flush()
             self._close()
@@ -108,6 +111,7 @@ class HttpConnection(asyncio.Protocol):
         self._peer_done = self._peer_done or self._tls.ended
         if self._tls.ready:
             if self._wait is Wait.HANDSHAKE:
+                self._service.counts.handshakes += 1
                 self._expect(Wait.HEAD, self._limits.head_seconds)
             self._take(plain)
 
@@ -151,6 +155,8 @@ class HttpConnection(asyncio.Protocol):
             self._advance()
 
     def connection_lost(self, _error: Exception | None) -> None:
+        if self._wait is Wait.HANDSHAKE and self._service.tls is not None:
+            self._service.counts.handshake_failures[LOST] += 1
         self._wait = Wait.CLOSED
         self._queue.clear()
         self._reader = None
@@ -193,6 +199,7 @@ class HttpConnection(asyncio.Protocol):
         if answer is None:
             return False
         self._requests += 1
+        self._service.counts.shortcuts += 1
         self._deadline = 0.0
         if answer.close or self._service.closing or self._requests >= self._limits.requests_a_connection:
             # all was read that was sent: no linger, a reset destroys nothing
@@ -304,8 +311,11 @@ class HttpConnection(asyncio.Protocol):
             response = refusal(500)
             data = serialise_response(response, head_only=head_only, close=close, timestamp=timestamp)
         self._write(data)
+        seconds = clock.monotonic() - started
+        counts = self._service.counts
+        counts.statuses[response.status] += 1
+        counts.seconds.observe(seconds)
         if self._service.on_finished:
-            seconds = clock.monotonic() - started
             self._service.on_finished(
                 Finished(request, self.peer, response.status, len(response.body), seconds)
             )
@@ -368,6 +378,9 @@ class HttpConnection(asyncio.Protocol):
             case Wait.BODY:
                 self._judge_body_rate()
             case Wait.HANDSHAKE | Wait.WRITE | Wait.CLOSED:
+                if self._wait is Wait.HANDSHAKE and self._service.tls is not None:
+                    self._service.counts.handshake_failures[TIMEOUT] += 1
+                    self._wait = Wait.CLOSED
                 self.abort()
             case _:
                 self._close()

@@ -29,7 +29,7 @@ from mailward.net.httpmessage import (
     TakeShortcut,
     refusal,
 )
-from mailward.net.httpservice import Service
+from mailward.net.httpservice import Counts, Service
 from mailward.net.tlspipe import record_server_names
 
 __all__ = [
@@ -57,6 +57,14 @@ class Server:
     @property
     def connections(self) -> int:
         return len(self._service.connections)
+
+    @property
+    def has_tls(self) -> bool:
+        return self._service.tls is not None
+
+    @property
+    def counts(self) -> Counts:
+        return self._service.counts
 
     async def close(self, grace_seconds: float = 5) -> None:
         """Take nothing new, finish what was begun, and after the grace cut what is left."""

@@ -3,10 +3,13 @@
 import asyncio
 import itertools
 import ssl
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from mailward.core.metrics import catalogue
+from mailward.core.metrics.family import Histogram
 from mailward.net.httpmessage import Admit, Handler, HttpLimits, OnFinished, TakeShortcut
 
 _STALLED_LOOKED_AT = 64
@@ -21,6 +24,22 @@ class Connection(Protocol):
     def stalled(self) -> bool: ...
     def abort(self) -> None: ...
     def close_when_idle(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has happened since the server was started. Only the loop counts; any thread may read."""
+
+    shortcuts: int = 0
+    """Answers that were ready, all with status 200."""
+    statuses: Counter[int] = field(default_factory=Counter)
+    """Of all other answers."""
+    seconds: Histogram = field(default_factory=catalogue.HTTP_SECONDS.make)
+    """Of the same."""
+    handshakes: int = 0
+    handshake_failures: Counter[str] = field(default_factory=Counter)
+    """By reason: net.tlsfaults."""
+    turned_away: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -43,6 +62,7 @@ class Service:
     """In the order in which they fell idle."""
     an_address: dict[str, dict[Connection, None]] = field(default_factory=dict)
     """In the order in which they came."""
+    counts: Counts = field(default_factory=Counts)
     body_bytes: int = 0
     closing: bool = False
     empty: asyncio.Event = field(default_factory=asyncio.Event)
@@ -50,10 +70,12 @@ class Service:
     def enter(self, connection: Connection) -> bool:
         """Count a new connection in; False turns it away."""
         if not self._makes_room(connection.block):
+            self.counts.turned_away += 1
             return False
         if len(self.connections) >= self.limits.connections:
             victim = next(iter(self.idle), None) or _oldest_stalled(self.connections)
             if victim is None:
+                self.counts.turned_away += 1
                 return False
             victim.abort()
         self.connections[connection] = None
@@ -64,6 +86,7 @@ class Service:
     def rename(self, connection: Connection, block: str) -> bool:
         """Count a connection under who a proxy says that it is from; False turns it away."""
         if not self._makes_room(block):
+            self.counts.turned_away += 1
             return False
         connection.block = block
         self._count(connection)

@@ -1,15 +1,15 @@
 """The daemon's counters as a page for Prometheus (text format 0.0.4). docs/sender.md names every one of them."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from mailward.core.metrics import page
+from mailward.core.metrics.family import Family, Kind, Sample
 from mailward.core.sending.facts import Row
 from mailward.sender.census import Census
 from mailward.sender.metrics import Metrics
 from mailward.sender.signalnumbers import UNREADABLE, Number
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "mailward_sender_"
 
 _SIGNAL_HELP = {
@@ -31,18 +31,6 @@ _SIGNAL_HELP = {
     Number.REPORTS_WAITING: "Deliveries that wait.",
     Number.RUAS_SUPPRESSED: "Places that nothing is sent to because all came back.",
 }
-
-_ESCAPED = re.compile(r'[\\"\n]')
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One metric with all its samples."""
-
-    name: str
-    kind: str
-    help: str
-    samples: tuple[tuple[Mapping[str, str], float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +60,7 @@ class Deferred:
 
 
 def render_page(scene: Scene) -> bytes:
-    return "".join(_lines(families(scene))).encode()
+    return page.render_page(families(scene))
 
 
 def families(scene: Scene) -> Iterator[Family]:
@@ -80,7 +68,7 @@ def families(scene: Scene) -> Iterator[Family]:
     yield _single("up_since_seconds", "gauge", "When it started, seconds since 1970.", scene.started_at)
     yield _single("dane_on", "gauge", "1 where DANE is looked for.", float(scene.dane_on))
     yield _single("overrides", "gauge", "Overrides in the file, ended ones too.", scene.overrides)
-    yield Family("mode", "gauge", "1 for the mode that it runs in.", (({"mode": scene.mode}, 1.0),))
+    yield _family("mode", "gauge", "1 for the mode that it runs in.", Sample({"mode": scene.mode}, 1.0))
     yield _single(
         "cache_readable", "gauge", "1 where the cache can be read.", float(scene.census is not None)
     )
@@ -138,27 +126,27 @@ def _of_cache(census: Census) -> Iterator[Family]:
 
 
 def _of_queue(deferred: Mapping[str, Deferred]) -> Iterator[Family]:
-    def by_row(values: Iterable[tuple[str, float]]) -> tuple[tuple[Mapping[str, str], float], ...]:
-        return tuple(({"row": row}, value) for row, value in values)
+    def by_row(values: Iterable[tuple[str, float]]) -> Iterator[Sample]:
+        return (Sample({"row": row}, value) for row, value in values)
 
     rows = deferred.items()
-    yield Family(
+    yield _family(
         "deferred_messages",
         "gauge",
         "Messages in Postfix's queue that wait because of policy.",
-        by_row((row, found.messages) for row, found in rows),
+        *by_row((row, found.messages) for row, found in rows),
     )
-    yield Family(
+    yield _family(
         "deferred_domains",
         "gauge",
         "The domains that they go to.",
-        by_row((row, found.domains) for row, found in rows),
+        *by_row((row, found.domains) for row, found in rows),
     )
-    yield Family(
+    yield _family(
         "deferred_oldest_seconds",
         "gauge",
         "Age of the oldest of them.",
-        by_row((row, found.oldest_seconds) for row, found in rows),
+        *by_row((row, found.oldest_seconds) for row, found in rows),
     )
 
 
@@ -172,22 +160,13 @@ def _of_signals(numbers: Mapping[Number, int]) -> Iterator[Family]:
 
 
 def _single(name: str, kind: str, text: str, value: float) -> Family:
-    return Family(name, kind, text, (({}, value),))
+    return _family(name, kind, text, Sample({}, value))
 
 
 def _labelled(name: str, text: str, label: str, values: Mapping[Row, int] | Mapping[str, int]) -> Family:
-    samples = tuple(({label: str(key)}, float(value)) for key, value in sorted(values.items()))
-    return Family(name, "counter", text, samples)
+    samples = (Sample({label: str(key)}, float(value)) for key, value in sorted(values.items()))
+    return _family(name, "counter", text, *samples)
 
 
-def _lines(found: Iterable[Family]) -> Iterator[str]:
-    for family in found:
-        name = PREFIX + family.name
-        yield f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}\n"
-        for labels, value in family.samples:
-            shown = ",".join(f'{key}="{_ESCAPED.sub(_escape, text)}"' for key, text in labels.items())
-            yield f"{name}{{{shown}}} {value:.15g}\n" if shown else f"{name} {value:.15g}\n"
-
-
-def _escape(found: re.Match[str]) -> str:
-    return {"\\": r"\\", '"': r"\"", "\n": r"\n"}[found[0]]
+def _family(name: str, kind: str, text: str, *samples: Sample) -> Family:
+    return Family(PREFIX + name, Kind(kind), text, samples)

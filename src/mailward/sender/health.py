@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from mailward.core.metrics.page import CONTENT_TYPE
 from mailward.net import clock
 from mailward.net.httpserver import HttpLimits, Request, Response, Server, refusal, serve_http
 from mailward.sender.answers import Answers
 from mailward.sender.cache import CacheError
 from mailward.sender.census import Census, take_census
-from mailward.sender.exposition import CONTENT_TYPE, Deferred, Scene, render_page
+from mailward.sender.exposition import Deferred, Scene, render_page
 from mailward.sender.signalnumbers import SignalNumbers
 
 logger = logging.getLogger("mailward.sender")

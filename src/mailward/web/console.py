@@ -1,13 +1,18 @@
 """The console's process: static files gathered, then the pages served until a signal ends it."""
 
+import asyncio
 import hashlib
+import socket
 import warnings
 from pathlib import Path
 
 import uvicorn
 
 from mailward.config import Settings
+from mailward.core.metrics.health import Health
+from mailward.net import metrics
 from mailward.web.limits import MAX_HEAD_BYTES, BoundedBodies, BoundedProtocol
+from mailward.web.observed import Observed
 
 MAX_CONNECTIONS = 500
 KEEP_ALIVE_SECONDS = 10
@@ -26,9 +31,12 @@ def run(settings: Settings) -> None:
     # only now: WhiteNoise looks for its files when the application is made
     from mailward.web.asgi import application
 
-    server = uvicorn.Server(
+    observed = Observed(BoundedBodies(application))
+    metrics.tell(observed.families)
+    metrics.tell_health(examine)
+    server = _Server(
         uvicorn.Config(
-            BoundedBodies(application),
+            observed,
             host=settings.console.listen,
             port=settings.console.port,
             http=BoundedProtocol,
@@ -47,6 +55,31 @@ def run(settings: Settings) -> None:
         )
     )
     server.run()
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._beating = asyncio.create_task(metrics.beat())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._beating.cancel()
+        await super().shutdown(sockets)
+
+
+def examine() -> Health:
+    """Ready where the database answers: without it no page can be shown."""
+    from django.db import Error as DatabaseError
+    from django.db import connection
+
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return Health(ready=False, reasons=("the database does not answer",), facts={"database": False})
+    finally:
+        connection.close()
+    return Health(facts={"database": True})
 
 
 def gather_static(target: Path) -> bool:

@@ -9,12 +9,13 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 
 from mailward.config import Settings
-from mailward.net import clock
+from mailward.net import clock, metrics
 from mailward.store.aio import in_store
 from mailward.store.services import outbox
 from mailward.store.services.outbox import Claimed
 from mailward.worker.clocks import PAUSE_SECONDS, ClockCheck
 from mailward.worker.handlers import HANDLERS, Failure, Failures, Handler
+from mailward.worker.numbers import COUNTS
 from mailward.worker.timed import Schedule
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ _MOST_ROUNDS = 1_000
 
 async def run(settings: Settings) -> None:
     """Work until cancelled."""
+    metrics.tell(COUNTS.families)
+    metrics.tell_health(COUNTS.health)
     stopping = asyncio.Event()
     work = asyncio.create_task(_run_all(settings, stopping))
     try:
@@ -73,9 +76,11 @@ async def _work(settings: Settings, handler: Handler, clocks: ClockCheck, stoppi
             else:
                 pause = PAUSE_SECONDS
             troubles = 0
+            COUNTS.turned()
         except Exception:  # noqa: BLE001 - the top of a task; most likely the database is away
             _log.exception("worker-trouble", extra={"kind": handler.kind})
             troubles += 1
+            COUNTS.troubles += 1
             pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(troubles, 10))
         await _sleep(pause, stopping)
 
@@ -110,7 +115,9 @@ async def work_once(settings: Settings, handler: Handler) -> int:
         await in_store(outbox.give_back, items)
         raise
     await in_store(_finish, handler, items, failures)
-    ms = round((clock.monotonic() - start) * 1000)
+    seconds = clock.monotonic() - start
+    COUNTS.did(handler.kind, len(items), len(failures), seconds)
+    ms = round(seconds * 1000)
     _log.info(
         "work-done", extra={"kind": handler.kind, "items": len(items), "failed": len(failures), "ms": ms}
     )

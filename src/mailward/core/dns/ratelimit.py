@@ -30,7 +30,10 @@ class RateLimiter:
         self._second = 0
         self._topics: dict[tuple[str, bytes], int] = {}
         self._addresses: dict[str, int] = {}
-        self.limited = 0
+        self.refused = 0
+        """Answers that were not made, for the address."""
+        self.dropped = self.truncated = 0
+        """Those that were, and were too many about their topic."""
 
     def admits(self, address: str, second: int) -> bool:
         """Whether the address may have another answer; asked before one is made, so that a flood costs little."""
@@ -42,7 +45,7 @@ class RateLimiter:
             return True
         count = self._addresses.get(address, 0) + 1
         if count > self._per_address:
-            self.limited += 1
+            self.refused += 1
             return False
         if count > 1 or len(self._addresses) < self._max_entries:
             self._addresses[address] = count
@@ -58,8 +61,15 @@ class RateLimiter:
             self._topics[key] = count
         if count <= self._per_topic:
             return Verdict.SEND
-        self.limited += 1
-        return Verdict.DROP if (count - self._per_topic) % self._slip else Verdict.TRUNCATE
+        if (count - self._per_topic) % self._slip:
+            self.dropped += 1
+            return Verdict.DROP
+        self.truncated += 1
+        return Verdict.TRUNCATE
+
+    @property
+    def limited(self) -> int:
+        return self.refused + self.dropped + self.truncated
 
 
 def network_of(address: str) -> str:

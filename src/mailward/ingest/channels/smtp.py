@@ -16,7 +16,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, AnyStr, cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -91,6 +91,12 @@ class SmtpDoor:
     buffered: int = 0
     """Bytes of unfinished mails."""
     closing: bool = False
+    accepted: int = 0
+    turned_away: int = 0
+    encrypted: int = 0
+    """Connections, since the start."""
+    replies: Counter[str] = field(default_factory=Counter)
+    """By their three digits."""
 
     def make_connection(self) -> "_Connection":
         return _Connection(self, asyncio.get_running_loop())
@@ -235,16 +241,19 @@ class _Connection(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)
         if self in self._door.connections:  # the same one, encrypted by STARTTLS
+            self._door.encrypted += 1
             super().connection_made(transport)
             return
         host = _host(transport.get_extra_info("peername"))
         self._counted = "" if _is_loopback(host) else _network(host)
         if self._door.is_full(self._counted):
             self._turned_away = True
+            self._door.turned_away += 1
             transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
             transport.close()
             return
         self._door.connections.add(self)
+        self._door.accepted += 1
         if self._counted:
             self._door.by_address[self._counted] += 1
         self._deadline = self.loop.call_later(self._door.limits.session_seconds, transport.abort)
@@ -375,6 +384,11 @@ class _Connection(SMTP):
     async def smtp_HELO(self, arg: str) -> None:  # noqa: N802
         await (self.push(NO_HELLO) if self.lmtp else super().smtp_HELO(arg))
 
+    async def push(self, status: AnyStr) -> None:
+        reply = status if isinstance(status, str) else status.decode("ascii", "replace")
+        self._door.replies[reply[:3]] += 1
+        await super().push(status)
+
     async def smtp_AUTH(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
         await self.push("502 5.5.1 AUTH is not offered")
 
@@ -404,24 +418,24 @@ class SmtpServer:
     """A running mail door."""
 
     def __init__(self, listener: asyncio.Server, door: SmtpDoor) -> None:
-        self._listener, self._door = listener, door
+        self._listener, self.door = listener, door
         self.port: int = listener.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         """Take nothing new, store and answer what has come whole, and cut off the rest: it comes again."""
         self._listener.close()
-        self._door.closing = True
-        for connection in list(self._door.connections):
+        self.door.closing = True
+        for connection in list(self.door.connections):
             connection.say_goodbye()
         deadline = clock.monotonic() + CLOSE_SECONDS
         while self._is_storing() and clock.monotonic() < deadline:  # noqa: ASYNC110 - a few looks, once
             await asyncio.sleep(0.02)
-        for connection in list(self._door.connections):
+        for connection in list(self.door.connections):
             connection.cut()
         await asyncio.sleep(0)
 
     def _is_storing(self) -> bool:
-        return any(connection.storing for connection in self._door.connections)
+        return any(connection.storing for connection in self.door.connections)
 
 
 async def serve_smtp(

@@ -1,0 +1,146 @@
+"""Every metric of the platform. docs/metrics.md is written from here (scripts/write-metrics-page)."""
+
+from collections.abc import Iterator
+
+from mailward.core.metrics.family import Definition, Kind
+
+PREFIX = "mailward_"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+WORK_BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+BYTES = (1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0)
+
+
+SECTIONS: dict[str, list[Definition]] = {}
+"""By the title that they have in the documentation."""
+
+
+def _section(title: str) -> None:
+    SECTIONS[title] = []
+
+
+def _add(definition: Definition) -> Definition:
+    SECTIONS[next(reversed(SECTIONS))].append(definition)
+    return definition
+
+
+def _counter(name: str, text: str, *labels: str) -> Definition:
+    return _add(Definition(PREFIX + name, Kind.COUNTER, text, labels))
+
+
+def _gauge(name: str, text: str, *labels: str) -> Definition:
+    return _add(Definition(PREFIX + name, Kind.GAUGE, text, labels))
+
+
+def _histogram(name: str, text: str, *labels: str, bounds: tuple[float, ...] = SECONDS) -> Definition:
+    return _add(Definition(PREFIX + name, Kind.HISTOGRAM, text, labels, bounds=bounds))
+
+
+_section("The installation, as its supervisor sees it")
+BUILD_INFO = _gauge("build_info", "Always 1.", "version", "python")
+UP = _gauge("up", "1 where the process answered when it was asked for its numbers.", "process")
+STARTS = _counter(
+    "process_starts_total", "Starts of the process since the installation was started.", "process"
+)
+
+_section("Each process")
+PROCESS_CPU = _counter("process_cpu_seconds_total", "Processor time, user and system.", "process")
+PROCESS_MEMORY = _gauge("process_resident_memory_bytes", "Resident memory.", "process")
+PROCESS_FILES = _gauge("process_open_fds", "Open files, connections among them.", "process")
+PROCESS_MAX_FILES = _gauge("process_max_fds", "The most files it may open.", "process")
+PROCESS_START = _gauge("process_start_time_seconds", "When it started, seconds since 1970.", "process")
+EVENT_LOOP_LAG = _histogram(
+    "event_loop_lag_seconds", "How late its event loop was, asked once a second.", "process"
+)
+LOG_MESSAGES = _counter("log_messages_total", "Lines of the log, warnings and worse.", "process", "level")
+
+_section("HTTP servers: policy host, fronts, ACME challenges, report door, console")
+HTTP_REQUESTS = _counter(
+    "http_requests_total",
+    "Answers, by status. The servers: policy-host, fronts, acme, report-post, console.",
+    "server",
+    "status",
+)
+HTTP_SECONDS = _histogram("http_request_duration_seconds", "From a whole request to its answer.", "server")
+HTTP_CONNECTIONS = _gauge("http_connections", "Connections, open now.", "server")
+HTTP_TURNED_AWAY = _counter("http_connections_refused_total", "Connections that had no room.", "server")
+TLS_HANDSHAKES = _counter("tls_handshakes_total", "Handshakes that succeeded.", "server")
+TLS_FAILURES = _counter(
+    "tls_handshake_failures_total",
+    "Handshakes that failed. certificate-refused: the client did; no-certificate: we have none for its name.",
+    "server",
+    "reason",
+)
+
+_section("What policy host and nameserver serve from")
+SNAPSHOT_GENERATION = _gauge("snapshot_generation", "Generation of what is served.", "process")
+SNAPSHOT_ENTRIES = _gauge("snapshot_domains", "Domains that are served.", "process")
+SNAPSHOT_CHECKED = _gauge(
+    "snapshot_checked_timestamp_seconds", "When the database was last found to have nothing newer.", "process"
+)
+SNAPSHOT_REFRESHES = _counter(
+    "snapshot_refreshes_total", "Looks at the database: same, replaced, failed.", "process", "outcome"
+)
+
+_section("Nameserver")
+DNS_ANSWERS = _counter("dns_answers_total", "Answers, by transport and RCODE.", "transport", "rcode")
+DNS_LIMITED = _counter(
+    "dns_limited_total",
+    "What limits of rate kept back by UDP: refused (no answer made), dropped, truncated.",
+    "action",
+)
+DNS_CONNECTIONS = _gauge("dns_tcp_connections", "TCP connections, open now.")
+DNS_TURNED_AWAY = _counter("dns_tcp_connections_refused_total", "TCP connections that had no room.")
+DNS_TRANSFERS = _counter("dns_transfers_total", "Transfers of a zone: sent, refused, cut.", "outcome")
+DNS_NOTIFIED = _counter(
+    "dns_notifies_total", "Secondaries that were told of a change: answered, silent.", "outcome"
+)
+DNS_SERIAL = _gauge("dns_zone_serial", "Serial of the zone.")
+
+_section("Report doors")
+ARRIVALS = _counter(
+    "report_arrivals_total",
+    "Report mails and POSTs for addresses of ours: new, known (all in it was there), quarantined, "
+    "busy (451 or 503), too-much (452 or 429), failed.",
+    "door",
+    "outcome",
+)
+REPORTS = _counter("reports_total", "Reports that were new, by who vouches for them.", "door", "trust")
+ARRIVAL_BYTES = _histogram(
+    "report_arrival_size_bytes", "Sizes of report mails and POSTs.", "door", bounds=BYTES
+)
+ARRIVAL_SECONDS = _histogram(
+    "report_arrival_duration_seconds", "From a whole report mail or POST to its commit.", "door"
+)
+WRITER_WAITING = _gauge("report_writer_waiting", "Arrivals that wait to be committed.")
+WRITER_BYTES = _gauge("report_writer_waiting_bytes", "Their bytes.")
+COMMITS = _counter("report_commits_total", "Commits of arrivals, many at once: done, failed.", "outcome")
+COMMIT_SECONDS = _histogram("report_commit_duration_seconds", "How long a commit of arrivals takes.")
+SMTP_CONNECTIONS = _gauge("smtp_connections", "Connections of the mail door, open now.")
+SMTP_ACCEPTED = _counter("smtp_connections_total", "Connections of the mail door.")
+SMTP_TURNED_AWAY = _counter("smtp_connections_refused_total", "Connections that had no room (421).")
+SMTP_ENCRYPTED = _counter("smtp_starttls_total", "Connections that STARTTLS encrypted.")
+SMTP_REPLIES = _counter("smtp_replies_total", "Replies of the mail door, by code.", "code")
+
+_section("Worker")
+WORK_ITEMS = _counter(
+    "work_items_total", "Items of work: done, failed (tried again, but for some).", "kind", "outcome"
+)
+WORK_SECONDS = _histogram(
+    "work_batch_duration_seconds", "How long a batch of work takes.", "kind", bounds=WORK_BOUNDS
+)
+WORK_TROUBLES = _counter(
+    "work_troubles_total", "Rounds of work that failed as a whole, as where the database is away."
+)
+WORK_TURNED = _gauge(
+    "worker_turned_timestamp_seconds", "When a round of work last ended well, seconds since 1970."
+)
+TIMED_DONE = _gauge(
+    "timed_work_timestamp_seconds", "When this node last did the regular work, seconds since 1970.", "work"
+)
+TIMED_FAILURES = _counter("timed_work_failures_total", "Regular work that failed.", "work")
+
+
+def definitions() -> Iterator[Definition]:
+    """All of them, in the order in which they stand here."""
+    for section in SECTIONS.values():
+        yield from section

@@ -1,0 +1,78 @@
+"""A whole `mailward serve` with its numbers, and what its users do to it."""
+
+import json
+import re
+import socket
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from tests.cli.test_serve import Platform
+from tests.fakes.ports import free_port
+
+ZONE = "sts.example.test"
+
+
+@dataclass
+class Observed(Platform):
+    """With a nameserver and an endpoint of numbers."""
+
+    extra: dict[str, str] = field(default_factory=dict)
+    metrics_port: int = field(default_factory=free_port)
+    dns_port: int = field(default_factory=free_port)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {
+            "MAILWARD_METRICS_LISTEN": f"127.0.0.1:{self.metrics_port}",
+            "MAILWARD_NAMESERVER_ZONE": ZONE,
+            "MAILWARD_NAMESERVER_PORT": str(self.dns_port),
+            "MAILWARD_NAMESERVER_SERVERS": f"ns1.{ZONE}=192.0.2.53",
+            "MAILWARD_REPORTS_DOMAIN": "reports.example.test",
+            "MAILWARD_WATCH_ENABLED": "false",
+        }
+        return super().environment | own | self.extra
+
+    def get(self, path: str, port: int | None = None) -> tuple[int, bytes]:
+        url = f"http://127.0.0.1:{port or self.metrics_port}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return int(answer.status), answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+        except OSError:
+            return 0, b""
+
+    def scrape(self) -> dict[str, Metric]:
+        """By name, as another reader of the format understands them."""
+        status, page = self.get("/metrics")
+        assert status == 200
+        return {metric_name(each): each for each in text_string_to_metric_families(page.decode())}
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of all samples with these labels."""
+        found = self.scrape()
+        family = found.get(name) or found[re.sub("_(bucket|sum|count)$", "", name)]
+        return sum(
+            each.value
+            for each in family.samples
+            if each.name == name and labels.items() <= each.labels.items()
+        )
+
+    def health(self, path: str) -> tuple[int, dict[str, Any]]:
+        status, body = self.get(path)
+        return status, json.loads(body) if body else {}
+
+    def ask_dns(self, query: bytes) -> bytes:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(5)
+            asking.sendto(query, ("127.0.0.1", self.dns_port))
+            return asking.recv(4096)
+
+
+def metric_name(metric: Metric) -> str:
+    # the parser takes the suffix off, as OpenMetrics has it
+    return f"{metric.name}_total" if metric.type == "counter" else metric.name

@@ -1,0 +1,87 @@
+"""/metrics of a whole installation, read by a parser that is not ours, beside what docs/metrics.md promises."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dns.message
+import dns.rcode
+import pytest
+from tests.cli.test_serve import until
+from tests.observing.installation import ZONE, Observed
+
+ROOT = Path(__file__).parents[2]
+PROCESSES = {"console", "doors", "nameserver", "policy-host", "worker"}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
+    house = Observed(tmp_path_factory.mktemp("observed") / "data")
+    house.start()
+    house.host_a_policy()
+    until(house.fetch_policy)
+    until(lambda: house.health("/healthz")[0] == 200)
+    yield house
+    house.stop()
+
+
+def documented() -> dict[str, tuple[str, tuple[str, ...], str]]:
+    """Name -> type, labels, meaning; as docs/metrics.md has them."""
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(mailward_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", page, re.MULTILINE)
+    return {
+        name: (kind, tuple(re.findall(r"`(\w+)`", labels)), meaning) for name, kind, labels, meaning in rows
+    }
+
+
+def test_the_page_of_metrics_is_current() -> None:
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "write-metrics-page", "--check"], check=False)
+    assert done.returncode == 0, "run scripts/write-metrics-page"
+
+
+def test_what_is_documented_is_there_and_nothing_else(house: Observed) -> None:
+    found, promised = house.scrape(), documented()
+    assert found.keys() == promised.keys()
+    for name, metric in found.items():
+        kind, labels, meaning = promised[name]
+        assert metric.type == kind
+        assert meaning.startswith(metric.documentation), name
+        for sample in metric.samples:
+            assert tuple(label for label in sample.labels if label != "le") == labels, sample
+
+
+def test_every_process_answers_and_says_what_it_costs(house: Observed) -> None:
+    up = house.scrape()["mailward_up"].samples
+    assert {each.labels["process"]: each.value for each in up} == dict.fromkeys(PROCESSES, 1.0)
+    for process in PROCESSES:
+        assert house.value("mailward_process_resident_memory_bytes", process=process) > 10_000_000
+        assert house.value("mailward_process_cpu_seconds_total", process=process) > 0
+        assert house.value("mailward_process_open_fds", process=process) > 3
+
+
+def test_a_fetched_policy_is_one_request_and_one_handshake(house: Observed) -> None:
+    asked = ("mailward_http_requests_total", "mailward_tls_handshakes_total")
+    before = [house.value(name, server="policy-host") for name in asked]
+    assert house.fetch_policy()
+    assert [house.value(name, server="policy-host") for name in asked] == [each + 1 for each in before]
+
+
+def test_a_name_that_we_have_no_certificate_for_is_counted_as_such(house: Observed) -> None:
+    def failed() -> float:
+        return house.value("mailward_tls_handshake_failures_total", reason="no-certificate")
+
+    before = failed()
+    where = f"127.0.0.1:{house.ports['POLICY_HOST_PORT']}"
+    command = ["openssl", "s_client", "-connect", where, "-servername", "mta-sts.stranger.example"]
+    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=20)
+    until(lambda: failed() == before + 1)
+
+
+def test_an_answer_of_the_nameserver_is_counted_by_its_rcode(house: Observed) -> None:
+    before = house.value("mailward_dns_answers_total", transport="udp", rcode="NXDOMAIN")
+    query = dns.message.make_query(f"nothing.{ZONE}", "TXT")
+    answer = dns.message.from_wire(house.ask_dns(query.to_wire()))
+    assert answer.rcode() == dns.rcode.NXDOMAIN
+    assert house.value("mailward_dns_answers_total", transport="udp", rcode="NXDOMAIN") == before + 1
