@@ -35,7 +35,7 @@ def existing() -> Iterator[tuple[str, str]]:
 
 def shown(value: object) -> str:
     if isinstance(value, list | tuple):
-        return "`, `".join(value)
+        return "`, `".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

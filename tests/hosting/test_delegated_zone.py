@@ -7,7 +7,8 @@ from pathlib import Path
 
 import dns.rcode
 import pytest
-from tests.hosting.daemons import Tree, ask, ask_until, free_port, make_tree
+from tests.fakes.ports import free_port
+from tests.hosting.daemons import Tree, ask, ask_until, make_tree
 
 from mailward.config import Nameserver as NameserverSettings
 from mailward.config import Settings

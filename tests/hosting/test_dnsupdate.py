@@ -6,7 +6,8 @@ from dataclasses import replace as changed
 
 import dns.tsig
 import pytest
-from tests.hosting.daemons import Tree, ask_until, free_port, make_tree
+from tests.fakes.ports import free_port
+from tests.hosting.daemons import Tree, ask_until, make_tree
 
 from mailward.net.dnsupdate import Foreign, Place, UpdateFailed, Wanted, look, replace
 from mailward.net.guard import Guard

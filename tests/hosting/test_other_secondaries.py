@@ -8,7 +8,8 @@ from pathlib import Path
 import dns.flags
 import msgspec
 import pytest
-from tests.hosting.daemons import Tree, ask_until, free_port, make_tree
+from tests.fakes.ports import free_port
+from tests.hosting.daemons import Tree, ask_until, make_tree
 from tests.hosting.test_authdns import KEY_TEXT, KEYS
 from tests.hosting.test_secondaries import APEX, authority
 

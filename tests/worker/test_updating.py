@@ -1,38 +1,50 @@
 """A domain's records at its own DNS server: the worker, the store and a real Knot together."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace as changed
+from datetime import timedelta
 from pathlib import Path
 
+import dns.asyncquery
+import dns.update
 import pytest
 from django.test import Client
 from django.urls import reverse
-from tests.hosting.daemons import Tree, ask_until, free_port, make_tree
+from tests.fakes.ports import free_port
+from tests.hosting.daemons import Tree, ask_until, make_tree
 from tests.hosting.test_dnsupdate import KEY, KNOT, SECRET, ZONE
 
 from mailward.config import Dns, PolicyHost, Settings
 from mailward.core.mtasts.policy import Mode, Policy
+from mailward.core.names import Domain as DomainName
+from mailward.net import clock
 from mailward.net.dnsupdate import Place, Wanted, look, replace
 from mailward.net.guard import Guard
 from mailward.net.sealing import Keyring, load_keyring
 from mailward.store.aio import in_store
-from mailward.store.models import DnsWritten, DnsZone, Domain, Organisation, OutboxItem, Role
+from mailward.store.models import DnsWritten, DnsZone, Domain, Leaving, Organisation, OutboxItem, Role
 from mailward.store.scope import Scope
+from mailward.store.services import leaving
 from mailward.store.services.dnsupdates import ZoneData, note_attempt, remove_zone, save_zone, zone_purpose
+from mailward.store.services.domains import create_domain, delete_domain
 from mailward.store.services.policies import announce_version, publish_policy
 from mailward.store.services.resealing import reseal
-from mailward.worker.updating import try_zone, update_domain
+from mailward.worker import loop
+from mailward.worker.handlers import HANDLERS
+from mailward.worker.updating import Outcome, bring_domain, try_zone, update_domain
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="programs of a Debian tree run as root only"),
     pytest.mark.django_db(transaction=True),
 ]
+REMOVAL = next(handler for handler in HANDLERS if handler.kind == "dns-remove")
 LAB = Guard(allow_private=True)
 STS = "_mta-sts.customer.example"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tree() -> Iterator[Tree]:
     with make_tree() as tree:
         yield tree
@@ -41,6 +53,8 @@ def tree() -> Iterator[Tree]:
 @pytest.fixture
 async def place(tree: Tree) -> AsyncIterator[Place]:
     port = free_port()
+    # the zone as others wrote it, whatever the test before has changed
+    shutil.rmtree(tree.root / "own/knot", ignore_errors=True)
     tree.write("knot/customer.zone", ZONE)
     tree.write("server.conf", KNOT.format(port=port))
     async with tree.run("knotd", "-c", "/own/server.conf"):
@@ -57,11 +71,11 @@ def domain() -> Domain:
 
 
 @pytest.fixture
-def settings_here(tmp_path: Path) -> Settings:
+def settings_here(tmp_path: Path, place: Place) -> Settings:
     return Settings(
         data=str(tmp_path),
         policy_host=PolicyHost(public_name="policies.provider.example"),
-        dns=Dns(allow_private_addresses=True),
+        dns=Dns(allow_private_addresses=True, update_ports=(53, 1, place.port)),
     )
 
 
@@ -145,6 +159,145 @@ async def test_what_was_written_before_a_crash_is_still_ours(
     assert await look(place, STS, "TXT", LAB) == (f"v=STSv1; id={second};",)
 
 
+def leave(domain: Domain) -> int:
+    """The wait of RFC 8461 section 8.3 is over, and people are told."""
+    row = leaving.begin(domain.organisation_id, domain.pk, author_id=None)
+    announce_version(domain.pk, row.version_id)
+    leaving.tell(row.pk, "", (), "")
+    assert OutboxItem.objects.filter(kind="dns-update", key=str(domain.pk)).exists()
+    return row.pk
+
+
+@pytest.fixture
+async def written(settings_here: Settings, domain: Domain, place: Place) -> str:
+    """All three records stand at the server, and we wrote them; the policy's id."""
+    await remove_others(place)
+    await in_store(keep, settings_here, domain, place)
+    await in_store(OutboxItem.objects.all().delete)
+    policy_id = await in_store(publish, domain, 86_400)
+    assert await update_domain(settings_here, domain.pk) == ""
+    await in_store(OutboxItem.objects.all().delete)
+    return policy_id
+
+
+async def remove_others(place: Place) -> None:
+    for name, rdtype, values in (
+        ("mta-sts.customer.example", "A", ("192.0.2.1",)),
+        ("_smtp._tls.customer.example", "TXT", ("v=TLSRPTv1; rua=mailto:somebody@elsewhere.example",)),
+    ):
+        update = dns.update.UpdateMessage("customer.example", keyring=place.key)
+        update.delete(f"{name}.", rdtype)
+        assert await look(place, name, rdtype, LAB) == values
+        await dns.asyncquery.tcp(update, place.address, 5, place.port)
+
+
+async def standing(place: Place) -> dict[str, bool]:
+    names = {"mta-sts": "CNAME", "_mta-sts": "TXT", "_smtp._tls": "TXT"}
+    return {
+        label: bool(await look(place, f"{label}.customer.example", rdtype, LAB))
+        for label, rdtype in names.items()
+    }
+
+
+@pytest.mark.usefixtures("written")
+async def test_who_leaves_has_the_policy_s_records_removed_and_they_do_not_come_back(
+    settings_here: Settings, domain: Domain, place: Place
+) -> None:
+    assert await standing(place) == {"mta-sts": True, "_mta-sts": True, "_smtp._tls": True}
+    row_id = await in_store(leave, domain)
+    left = {"mta-sts": False, "_mta-sts": False, "_smtp._tls": True}
+    for _ in range(2):  # the second time as by "Try now"
+        assert await update_domain(settings_here, domain.pk) == ""
+        assert await standing(place) == left
+    await in_store(lambda: Domain.objects.update(current_version=None, announced_version=None))
+    await in_store(lambda: Leaving.objects.filter(pk=row_id).update(ended_at=clock.now(), outcome="done"))
+    assert await update_domain(settings_here, domain.pk) == ""
+    assert await standing(place) == left
+    # who comes back has a way to the policy host before the policy can be served
+    policy = Policy(Mode.TESTING, 86_400, ("mx.customer.example",))
+    await in_store(OutboxItem.objects.all().delete)
+    await in_store(lambda: publish_policy(domain.organisation_id, domain.pk, policy, author_id=None))
+    assert await in_store(OutboxItem.objects.filter(kind="dns-update").exists)
+    assert await update_domain(settings_here, domain.pk) == ""
+    assert await standing(place) == {"mta-sts": True, "_mta-sts": False, "_smtp._tls": True}
+
+
+async def test_who_leaves_keeps_what_somebody_else_has_written(
+    settings_here: Settings, domain: Domain, place: Place, written: str
+) -> None:
+    theirs = ("v=STSv1; id=theirs;",)
+    await replace(place, Wanted(STS, "TXT", theirs), ((f"v=STSv1; id={written};",),), LAB)
+    # even where records of others give way: that is for what we write
+    await in_store(keep, settings_here, domain, place, is_forced=True)
+    await in_store(leave, domain)
+    assert await update_domain(settings_here, domain.pk) == ""
+    assert await look(place, STS, "TXT", LAB) == theirs
+    assert (await standing(place))["mta-sts"] is False
+
+
+@pytest.mark.usefixtures("written")
+async def test_a_domain_that_is_removed_leaves_nothing_behind(
+    settings_here: Settings, domain: Domain, place: Place
+) -> None:
+    await in_store(delete_domain, scope_of(domain), domain.pk)
+    await loop.work_once(settings_here, REMOVAL)
+    assert set((await standing(place)).values()) == {False}
+    assert not await in_store(OutboxItem.objects.filter(kind="dns-remove").exists)
+
+
+@pytest.mark.usefixtures("written")
+async def test_a_domain_that_is_there_again_goes_on_with_its_records(
+    settings_here: Settings, domain: Domain, place: Place
+) -> None:
+    await in_store(delete_domain, scope_of(domain), domain.pk)
+    again = await in_store(create_domain, scope_of(domain), DomainName("customer.example"))
+    await loop.work_once(settings_here, REMOVAL)
+    assert await update_domain(settings_here, again.pk) == ""
+    assert await standing(place) == {"mta-sts": True, "_mta-sts": False, "_smtp._tls": True}
+    report = await look(place, "_smtp._tls.customer.example", "TXT", LAB)
+    assert again.report_token in report[0]
+
+
+async def test_updates_go_to_the_opened_ports_alone(
+    settings_here: Settings, domain: Domain, place: Place
+) -> None:
+    await in_store(keep, settings_here, domain, changed(place, port=25))
+    refused = "updates do not go to port 25; settings: dns.update_ports"
+    assert refused in await update_domain(settings_here, domain.pk)
+    assert await try_zone(settings_here, await in_store(DnsZone.objects.get)) == refused
+
+
+async def test_an_address_that_goes_on_failing_is_left_alone_for_an_hour(
+    settings_here: Settings, domain: Domain, place: Place
+) -> None:
+    """People name the address: nobody there may have asked for us."""
+    await in_store(keep, settings_here, domain, changed(place, port=1))
+    zone = await in_store(DnsZone.objects.get)
+    told = [await try_zone(settings_here, zone) for _ in range(61)]
+    assert told[59].endswith("port 1: Connection refused")
+    assert told[60] == "127.0.0.1 has failed 60 times within an hour; it is asked again later"
+    # who goes on asking does not wait the longer for it
+    with clock.frozen(clock.now() + timedelta(minutes=61)):
+        assert (await try_zone(settings_here, zone)).endswith("port 1: Connection refused")
+
+
+async def test_the_command_tells_what_it_would_do_and_does_it(
+    settings_here: Settings, domain: Domain, place: Place
+) -> None:
+    await in_store(keep, settings_here, domain, place)
+    tried = await bring_domain(settings_here, domain.pk, is_trial=True) or []
+    assert [step.outcome for step in tried] == [Outcome.TO_WRITE, Outcome.FOREIGN]
+    assert await look(place, "mta-sts.customer.example", "CNAME", LAB) == ()
+    done = await bring_domain(settings_here, domain.pk) or []
+    # beside the address that stands there a CNAME has no place: the server knows, a look does not
+    assert [step.outcome for step in done] == [Outcome.FOREIGN, Outcome.FOREIGN]
+    await remove_others(place)
+    done = await bring_domain(settings_here, domain.pk) or []
+    assert [step.outcome for step in done] == [Outcome.WRITTEN, Outcome.WRITTEN]
+    tried = await bring_domain(settings_here, domain.pk, is_trial=True) or []
+    assert [step.outcome for step in tried] == [Outcome.RIGHT, Outcome.RIGHT]
+
+
 async def test_a_server_that_is_away_is_tried_again_and_told_of(
     settings_here: Settings, domain: Domain, place: Place
 ) -> None:
@@ -160,7 +313,7 @@ async def test_a_server_that_is_away_is_tried_again_and_told_of(
 
 def test_the_page_seals_the_secret_and_tells_what_is_wrong(alice: Client) -> None:
     given = {
-        "zone": "Example.test.", "server": "127.0.0.1:9", "key_name": "mailward.",
+        "zone": "Example.test.", "server": "127.0.0.1:53", "key_name": "mailward.",
         "algorithm": "hmac-sha256", "secret": SECRET,
     }  # fmt: skip
     address = reverse("dns-servers")
@@ -171,6 +324,7 @@ def test_the_page_seals_the_secret_and_tells_what_is_wrong(alice: Client) -> Non
     assert SECRET not in page
     for field, wrong, complaint in (
         ("server", "ns.example", "is no server"),
+        ("server", "192.0.2.1:5432", "Updates do not go to port 5432; settings: dns.update_ports"),
         ("secret", "short", "base64"),
         ("zone", "no zone", "This is no zone"),
     ):
@@ -192,7 +346,7 @@ def test_a_new_key_seals_the_secrets_of_zones_too(domain: Domain) -> None:
 
 async def test_a_tenant_s_server_is_none_of_our_own_doors(tmp_path: Path, domain: Domain) -> None:
     """What listens beside us may trust who comes from this machine."""
-    settings = Settings(data=str(tmp_path), dns=Dns(own_addresses=("8.8.8.8",)))
+    settings = Settings(data=str(tmp_path), dns=Dns(own_addresses=("8.8.8.8",), update_ports=(5432,)))
     sealed = load_keyring(settings).seal(KEY.secret, zone_purpose(domain.organisation_id, "customer.example"))
     data = ZoneData("customer.example", "8.8.8.8:5432", "mailward", "hmac-sha256", sealed, is_forced=False)
     zone = await in_store(save_zone, scope_of(domain), data)

@@ -40,6 +40,9 @@ COMMANDS = {
     "check": Command("check", "Tell what senders see at a domain, and what they do."),
     "survey": Command("survey", "Check many domains, and tell what they add up to."),
     "domains add": Command("domain_import", "Add domains by name, from the terminal.", is_group=True),
+    "domains update-dns": Command(
+        "domain_updates", "Keep a domain's records at its own DNS server, now.", is_group=True
+    ),
     "domains import": Command(
         "domain_import", "Add the domains of a CSV file, zone file or PowerDNS server.", is_group=True
     ),

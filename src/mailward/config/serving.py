@@ -167,6 +167,8 @@ class Dns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """More addresses of this machine, such as the public one in front of address translation."""
     allow_own_addresses: bool = False
     """Let probes connect to this machine's own public addresses: where an MX host of a domain runs on it."""
+    update_ports: tuple[Annotated[int, msgspec.Meta(ge=1, le=65535)], ...] = (53,)
+    """Where people's own DNS servers may take updates (RFC 2136): people name the address."""
 
     def __post_init__(self) -> None:
         for text in (*self.resolvers, *self.authoritative_override):

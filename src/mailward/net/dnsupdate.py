@@ -68,20 +68,53 @@ class Wanted:
 
 async def replace(
     place: Place, wanted: Wanted, ours: Sequence[tuple[str, ...]], guard: Guard, *, is_forced: bool = False
-) -> None:
+) -> bool:
     """Make it so. `ours`: what we may have left there, the newest last; none: nothing. Doing it twice is the same.
 
-    `is_forced`: whatever stands there gives way. Raises UpdateFailed, Foreign.
+    `is_forced`: whatever stands there gives way. False: it was so already. Raises UpdateFailed, Foreign.
     """
     now = await look(place, wanted.name, wanted.rdtype, guard)
-    if now == tuple(sorted(wanted.values)):
-        return
-    if now and not is_forced and now not in [tuple(sorted(values)) for values in ours]:
+    if now == in_order(wanted.values):
+        return False
+    if not is_forced:
+        check_ours(wanted, now, ours)
+    await _update(place, wanted, _make_update(place, wanted, now, is_forced=is_forced), guard)
+    return True
+
+
+async def remove(place: Place, wanted: Wanted, ours: Sequence[tuple[str, ...]], guard: Guard) -> bool:
+    """Take away what we wrote, where it stands exactly so; whatever the values of `wanted` are.
+
+    False: nothing is there. Raises UpdateFailed, Foreign: no force takes away what others wrote.
+    """
+    now = await look(place, wanted.name, wanted.rdtype, guard)
+    if not now:
+        return False
+    check_ours(wanted, now, ours)
+    update = dns.update.UpdateMessage(_name(place.zone), keyring=place.key)
+    values = [_write(wanted.rdtype, value) for value in now]
+    update.present(_name(wanted.name), wanted.rdtype, *values)
+    update.delete(_name(wanted.name), wanted.rdtype, *values)
+    await _update(place, wanted, update, guard)
+    return True
+
+
+def check_ours(wanted: Wanted, now: tuple[str, ...], ours: Sequence[tuple[str, ...]]) -> None:
+    """Raises Foreign for what is there and is none of `ours`."""
+    if now and now not in [in_order(values) for values in ours]:
         shown = ", ".join(now)[:_MAX_SHOWN]
         raise Foreign(
             f"{wanted.name} has {wanted.rdtype} {shown}, which Mailward did not write; it was left alone"
         )
-    response = await _send(place, _make_update(place, wanted, now, is_forced=is_forced), guard)
+
+
+def in_order(values: Sequence[str]) -> tuple[str, ...]:
+    """As `look` returns them."""
+    return tuple(sorted(values))
+
+
+async def _update(place: Place, wanted: Wanted, update: dns.update.UpdateMessage, guard: Guard) -> None:
+    response = await _send(place, update, guard)
     if response.rcode() in _PREREQUISITE:
         raise Foreign(f"{wanted.name} has other records, which Mailward did not write; they were left alone")
     if response.rcode() != dns.rcode.NOERROR:

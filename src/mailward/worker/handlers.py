@@ -156,6 +156,21 @@ async def dns_update(settings: Settings, items: Sequence[Claimed]) -> Failures:
     return {item.id: Failure(reason) for item, reason in zip(items, reasons, strict=True) if reason}
 
 
+async def dns_remove(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are ids of domains that are gone; the payload says what they have written, and where."""
+    from mailward.worker.updating import MAX_REMOVALS_TRIED, remove_leftovers
+
+    failures = {}
+    for item in items:
+        what = item.payload
+        reason = await remove_leftovers(settings, what["zone"], what["domain"], what["records"])
+        if reason and item.attempts < MAX_REMOVALS_TRIED:
+            failures[item.id] = Failure(reason)
+        elif reason:
+            _log.warning("dns-record-left", extra={"domain": what["domain"], "reason": reason})
+    return failures
+
+
 async def orphans(_settings: Settings, items: Sequence[Claimed]) -> Failures:
     """One key. A window at a time: the payload says where it begins."""
     for item in items:
@@ -228,6 +243,7 @@ HANDLERS = (
     Handler("import", import_domains, batch=1, lease=timedelta(hours=2)),
     # three records, each asked for and changed within twenty seconds
     Handler("dns-update", dns_update, batch=10, lease=timedelta(minutes=5), lanes=2),
+    Handler("dns-remove", dns_remove, batch=4, lease=timedelta(minutes=5)),
     Handler("orphans", orphans, batch=1),
     # four minutes for the MX hosts of a domain, and as long for what began late
     Handler("watch", watch, batch=25, lease=timedelta(minutes=15), lanes=6, is_look=True),

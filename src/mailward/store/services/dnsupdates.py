@@ -1,6 +1,6 @@
 """Domains whose records we keep at their own DNS server (RFC 2136)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -12,6 +12,8 @@ from mailward.store.scope import Scope
 from mailward.store.services import outbox
 
 KIND = "dns-update"
+REMOVAL = "dns-remove"
+"""What a domain that is gone has left there."""
 _MAX_ATTEMPTS_KEPT = 5
 _ERROR_CHARACTERS = 500
 
@@ -114,6 +116,39 @@ def forget_attempt(domain_id: int, record: str, before: Sequence[Sequence[str]],
     DnsWritten.objects.filter(domain_id=domain_id, record=record).update(
         attempts=[list(each) for each in before], error=error[:_ERROR_CHARACTERS]
     )
+
+
+def written_of(domain_id: int) -> dict[str, list[tuple[str, ...]]]:
+    """What may be ours there, by record, the newest last; without those of which nothing is."""
+    rows = DnsWritten.objects.filter(domain_id=domain_id).values_list("record", "attempts")
+    return {record: [tuple(each) for each in attempts] for record, attempts in rows if attempts}
+
+
+def note_removed(domain_id: int, record: str) -> None:
+    """Nothing of ours stands there any more."""
+    DnsWritten.objects.filter(domain_id=domain_id, record=record).delete()
+
+
+def put_removal(domain: Domain) -> None:
+    """Within the transaction that deletes the domain: its records there go, too."""
+    zone, records = zone_of(domain), written_of(domain.pk)
+    if zone is not None and records:
+        payload = {"zone": zone.pk, "domain": domain.name, "records": records}
+        outbox.put(REMOVAL, str(domain.pk), payload)
+
+
+@transaction.atomic
+def adopt(domain: Domain, records: Mapping[str, Sequence[Sequence[str]]]) -> None:
+    """The domain is there again: what its predecessor wrote is its own."""
+    for record, attempts in records.items():
+        row, _ = DnsWritten.objects.get_or_create(
+            domain=domain,
+            record=record,
+            defaults={"organisation_id": domain.organisation_id, "tried_at": clock.now()},
+        )
+        row.attempts = [*map(list, attempts), *row.attempts][-_MAX_ATTEMPTS_KEPT:]
+        row.save(update_fields=["attempts"])
+    outbox.put(KIND, str(domain.pk))
 
 
 def _domains(zone: DnsZone) -> QuerySet[Domain]:

@@ -12,7 +12,7 @@ from mailward.net import clock
 from mailward.store.models import Domain, DomainRecipient, QuarantinedMessage, RawMessage, RecordCheck, Report
 from mailward.store.queries.hosting import POLICY_HOST, leads_to_us
 from mailward.store.scope import Scope
-from mailward.store.services import outbox
+from mailward.store.services import dnsupdates, outbox
 from mailward.store.services.hosting import bump_generation
 from mailward.store.tokens import make_address_token, make_claim_token
 
@@ -102,6 +102,7 @@ def delete_domain(scope: Scope, domain_id: int) -> None:
     while _delete_some_reports(domain.pk):
         pass
     with transaction.atomic():
+        dnsupdates.put_removal(domain)
         Domain.objects.filter(pk=domain.pk).delete()
         bump_generation(domain.pk)
 

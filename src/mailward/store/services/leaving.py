@@ -8,7 +8,7 @@ from mailward.core.mtasts.leaving import NONE_MAX_AGE_SECONDS, Plan, Served, Sta
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
 from mailward.store.models import Domain, Leaving, OutboxItem, PolicyVersion, VersionStep
-from mailward.store.services import history, outbox
+from mailward.store.services import dnsupdates, history, outbox
 from mailward.store.services.hosting import bump_generation
 from mailward.store.services.notices import queue_notice
 from mailward.store.services.policies import PolicyUnchanged, publish_policy
@@ -122,6 +122,17 @@ def tell(leaving_id: int, subject: str, lines: Sequence[str], page: str) -> None
             row.organisation_id, row.domain_id, "leaving-waited", "No sender holds a policy any more"
         )
         queue_notice(row.organisation_id, row.domain_id, subject, lines, page=page)
+        dnsupdates.put_domain(row.domain_id)
+
+
+def has_left(domain: Domain) -> bool:
+    """Whether record and host have no place in the DNS any more: the wait is over, and no policy came after."""
+    row = Leaving.objects.filter(domain=domain).order_by("-pk").first()
+    if row is None:
+        return False
+    if row.ended_at is None:
+        return row.told_at is not None and domain.current_version_id == row.version_id
+    return row.outcome == "done" and domain.current_version_id is None
 
 
 @transaction.atomic

@@ -18,7 +18,7 @@ from mailward.net.sealing import load_keyring
 from mailward.store.models import DnsZone
 from mailward.store.services.dnsupdates import ZoneData, put_zone, remove_zone, save_zone, zone_purpose
 from mailward.web.access import ScopedRequest, writer_page
-from mailward.worker.updating import try_zone
+from mailward.worker.updating import try_zone, why_not_port
 
 _MIN_SECRET_BYTES = 16
 _MAX_SECRET_BYTES = 512
@@ -50,9 +50,11 @@ class ZoneForm(forms.Form):
     def clean_server(self) -> str:
         text: str = self.cleaned_data["server"].strip()
         try:
-            parse_place(text, 53)
+            _, port = parse_place(text, 53)
         except ValueError as error:
             raise forms.ValidationError(f"{error}.") from error
+        if reason := why_not_port(settings.MAILWARD, port):
+            raise forms.ValidationError(f"{reason[0].upper()}{reason[1:]}.")
         return text
 
     def clean_key_name(self) -> str:
