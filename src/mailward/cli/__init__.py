@@ -51,7 +51,13 @@ COMMANDS = {
     "status": Command("status", "Tell at one glance how the installation stands."),
     "doctor": Command("doctor", "Find what is wrong with the installation, and what exactly to change."),
     "certificates": Command("certificates", "Tell how the certificates of all domains stand."),
+    "backup": Command("backup", "Write everything of this installation into one file, while it runs."),
+    "backup verify": Command("backup_verify", "Read a backup, and tell what it holds.", is_group=True),
+    "backup key": Command("backup_verify", "Print a new pair of keys to seal backups with.", is_group=True),
     "database copy": Command("database", "Copy everything from SQLite to PostgreSQL.", is_group=True),
+    "database migrate": Command(
+        "database", "Change the tables to those of this release, or try it on a copy.", is_group=True
+    ),
     "key new": Command("key", "Print a new key to seal private keys with.", is_group=True),
     "key forget": Command("key", "Remove what no key opens any more.", is_group=True),
     "key rotate": Command("key", "Seal all private keys anew, with a new key.", is_group=True),

@@ -1,16 +1,14 @@
-"""`mailward database copy`: from the SQLite file of a data folder to the PostgreSQL database of the settings."""
+"""`mailward database`: `copy` takes what is in SQLite to PostgreSQL, `migrate` changes the tables, or tries that."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mailward.cli.children import set_up_django
-from mailward.cli.installation import ConfigOption, DataOption
+from mailward.cli.installation import ConfigOption, DataOption, load_named
 from mailward.cli.problem import Problem
 from mailward.cli.serve import locked
-from mailward.config import load_settings
 
 app = typer.Typer(
     name="database",
@@ -39,11 +37,7 @@ def copy(
 
     Stop Mailward first. The SQLite file stays as it is.
     """
-    if config is not None:
-        os.environ["MAILWARD_CONFIG"] = str(config.absolute())
-    if data is not None:
-        os.environ["MAILWARD_DATA"] = str(data.absolute())
-    settings = load_settings(config)
+    settings = load_named(config, data)
     if not settings.database.name:
         raise Problem("The settings name no PostgreSQL database to copy to: [database] name.")
     path = (source or settings.sqlite_path).absolute()
@@ -52,6 +46,35 @@ def copy(
     with locked(settings.data_path):
         set_up_django()
         _copy(path)
+
+
+@app.command("migrate")
+def migrate(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only try it, on a copy; Mailward may run meanwhile.")
+    ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(help="The release that the tables shall fit, to step back to; without it, this one."),
+    ] = None,
+) -> None:
+    """Change the tables to what this release needs, after a backup. Starting Mailward does the same.
+
+    Stop Mailward first, on all nodes. With --to the tables go back to those of an earlier release; start that one then.
+    """
+    settings = load_named(config, data)
+    if not settings.database.name and not settings.sqlite_path.exists():
+        raise Problem(f"{settings.data_path} holds no Mailward database.")
+    set_up_django()
+    from mailward.cli.migrating import migrate_now, rehearse
+
+    if dry_run:
+        rehearse(settings, to)
+        return
+    with locked(settings.data_path):
+        migrate_now(settings, to)
 
 
 def _copy(path: Path) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from mailward.cli.children import set_up_django
 from mailward.cli.problem import Problem
-from mailward.config import load_settings
+from mailward.config import Settings, load_settings
 
 ConfigOption = Annotated[
     Path | None, typer.Option(help="The settings, a TOML file.", envvar="MAILWARD_CONFIG")
@@ -16,14 +16,22 @@ ConfigOption = Annotated[
 DataOption = Annotated[Path | None, typer.Option(help="The folder of the database.", envvar="MAILWARD_DATA")]
 
 
-def open_installation(config: Path | None, data: Path | None) -> None:
-    """Set Django up for that database. Raises Problem where there is none, and SettingsError."""
+def load_named(config: Path | None, data: Path | None) -> Settings:
+    """The settings of the installation that the options name, for Django and for child processes too.
+
+    Raises SettingsError.
+    """
     if config is not None:
         os.environ["MAILWARD_CONFIG"] = str(config.absolute())
     if data is not None:
         os.environ["MAILWARD_DATA"] = str(data.absolute())
+    return load_settings(config)
+
+
+def open_installation(config: Path | None, data: Path | None) -> None:
+    """Set Django up for that database. Raises Problem where there is none, and SettingsError."""
     # before Django's settings, which make a folder and a key where there is none yet
-    settings = load_settings(config)
+    settings = load_named(config, data)
     if not settings.database.name and not settings.sqlite_path.exists():
         raise Problem(f"{settings.data_path} holds no Mailward database. Start mailward serve once.")
     set_up_django()

@@ -1,11 +1,12 @@
 """The tables of the database: there, ours, of this version; made once, whoever starts first."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from django.core.management import call_command
 from django.db import Error as DatabaseError
 from django.db import connection
+from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 
 from mailward.cli.problem import Problem
@@ -15,25 +16,40 @@ _LOCK = 0x6D61696C77617264
 """PostgreSQL's advisory locks are numbers; this one reads "mailward"."""
 
 
-def make_tables() -> None:
-    """Do what is missing. Nodes that start at the same time do it one after another. Raises Problem."""
-    with _database_errors(), _alone():
+Plan = list[tuple[Migration, bool]]
+"""Django's: each migration, and whether it is undone."""
+
+
+def make_tables(before_change: Callable[[Plan], None] | None = None) -> None:
+    """Do what is missing. Nodes that start at the same time do it one after another.
+
+    `before_change` is called where a database that is in use is about to change. Raises Problem.
+    """
+    with database_errors(), alone():
         executor = MigrationExecutor(connection)
-        _check_owner(executor)
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        check_owner(executor)
+        if plan := executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            if before_change is not None and in_use(executor):
+                before_change(plan)
             call_command("migrate", interactive=False, verbosity=0)
+
+
+def in_use(executor: MigrationExecutor) -> bool:
+    """Whether there are tables of ours already."""
+    return any(app == "store" for app, _ in executor.loader.applied_migrations)
 
 
 def require_tables() -> None:
     """Raises Problem where the database is away, or is not one that this version works with."""
-    with _database_errors():
+    with database_errors():
         executor = MigrationExecutor(connection)
-        _check_owner(executor)
+        check_owner(executor)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             raise Problem(f"{_named()} lacks tables of this version. Start mailward serve once.")
 
 
-def _check_owner(executor: MigrationExecutor) -> None:
+def check_owner(executor: MigrationExecutor) -> None:
+    """Raises Problem for a database of somebody else's, or of a newer release."""
     with connection.cursor() as cursor:
         found = connection.introspection.table_names(cursor)
     if found and "django_migrations" not in found:
@@ -48,7 +64,8 @@ def _check_owner(executor: MigrationExecutor) -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
+    """Nobody else changes the tables meanwhile."""
     if connection.vendor != "postgresql":
         yield  # its writers wait for each other, and there is one machine
         return
@@ -65,7 +82,8 @@ def _alone() -> Iterator[None]:
 
 
 @contextmanager
-def _database_errors() -> Iterator[None]:
+def database_errors() -> Iterator[None]:
+    """As Problem."""
     try:
         if connection.vendor == "postgresql":
             from mailward.store.postgresql import reach

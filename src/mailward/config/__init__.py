@@ -9,6 +9,7 @@ from mailward.config.load import SettingsError, load_settings
 from mailward.config.observing import Metrics
 from mailward.config.sending import Sender, Tlsrpt
 from mailward.config.serving import (
+    Backup,
     Certificates,
     Console,
     Database,
@@ -22,6 +23,7 @@ from mailward.config.settings import Settings
 from mailward.config.watching import Doctor, Follow, Problems, Watch
 
 __all__ = [
+    "Backup",
     "Certificates",
     "Console",
     "Database",

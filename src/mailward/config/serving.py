@@ -42,6 +42,34 @@ class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         if self.tls == "verify-ca" and not self.tls_ca:
             raise ValueError("verify-ca without tls_ca would trust everybody's certificate; name tls_ca")
 
+    def tls_options(self) -> dict[str, str]:
+        """As libpq names them."""
+        if self.tls == "disable":
+            return {"sslmode": "disable"}
+        options: dict[str, str] = {"sslmode": self.tls}
+        if self.tls_ca:
+            options["sslrootcert"] = self.tls_ca
+        elif self.tls == "verify-full":
+            options["sslrootcert"] = "system"
+        if self.tls_certificate:
+            options |= {"sslcert": self.tls_certificate, "sslkey": self.tls_key}
+        return options
+
+
+class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where backups go, and who may open them."""
+
+    folder: str = ""
+    """Where `mailward backup` without a file puts them; empty means `<data>/backups`."""
+    keep: Positive = 7
+    """So many are kept there; the oldest go."""
+    recipients: tuple[str, ...] = ()
+    """Keys (`age1...`) that backups are sealed for; empty: they are not sealed."""
+    before_migrations: bool = True
+    """Whether a backup is made before a new release changes the tables; off where the operator makes one himself."""
+    keep_before_migrations: Positive = 3
+    """So many of those are kept."""
+
 
 class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The web pages."""

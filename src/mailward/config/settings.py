@@ -8,6 +8,7 @@ import msgspec
 from mailward.config.observing import Metrics
 from mailward.config.sending import Sender, Tlsrpt
 from mailward.config.serving import (
+    Backup,
     Certificates,
     Console,
     Database,
@@ -30,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """What seals private keys in the database: 32 octets in base64, or several such keys apart by blanks, of which the
     first seals and all open. Empty: `<data>/key`, made on first start."""
     database: Database = Database()
+    backup: Backup = Backup()
     console: Console = Console()
     policy_host: PolicyHost = PolicyHost()
     nameserver: Nameserver = Nameserver()
@@ -55,6 +57,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def sqlite_path(self) -> Path:
         """The database, where it is not in PostgreSQL."""
         return self.data_path / "mailward.sqlite3"
+
+    @property
+    def backup_path(self) -> Path:
+        """The folder of backups."""
+        return Path(self.backup.folder).absolute() if self.backup.folder else self.data_path / "backups"
 
     @property
     def sender_cache_path(self) -> Path:

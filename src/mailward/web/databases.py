@@ -50,7 +50,7 @@ def _postgresql(database: Database) -> Description:
         # a connection that broke while it lay in the pool is not given out
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
-            **tls_options(database),
+            **database.tls_options(),
             "application_name": "mailward",
             "connect_timeout": _CONNECT_SECONDS,
             "options": " ".join(f"-c {name}={seconds}s" for name, seconds in waits.items()),
@@ -70,17 +70,3 @@ def _postgresql(database: Database) -> Description:
             },
         },
     }
-
-
-def tls_options(database: Database) -> dict[str, str]:
-    """As libpq names them."""
-    if database.tls == "disable":
-        return {"sslmode": "disable"}
-    options: dict[str, str] = {"sslmode": database.tls}
-    if database.tls_ca:
-        options["sslrootcert"] = database.tls_ca
-    elif database.tls == "verify-full":
-        options["sslrootcert"] = "system"
-    if database.tls_certificate:
-        options |= {"sslcert": database.tls_certificate, "sslkey": database.tls_key}
-    return options

@@ -1,0 +1,206 @@
+"""Making a backup while everything runs."""
+
+import hashlib
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import mailward
+from mailward.backup import BackupFault, postgresql
+from mailward.backup.age import Lock, Opener
+from mailward.backup.archive import opened, write_archive
+from mailward.backup.contents import Kept, absent, key_files, sender_databases
+from mailward.backup.manifest import DUMP, SETTINGS, SQLITE, Manifest, Part
+from mailward.backup.restoring import sync_folder
+from mailward.backup.sqlitecopy import applied_migrations, copy_sqlite, size_of
+from mailward.config import Settings
+from mailward.net import clock
+
+_READ_BYTES = 1024 * 1024
+_SPARE_BYTES = 64 * 1024 * 1024
+WORKING = ".backup-"
+"""What the working folders in the data folder begin with; what a killed run left is removed by the next one."""
+
+
+@dataclass
+class Gathered:
+    """Copies in a working folder."""
+
+    folder: Path
+    database: Literal["sqlite", "postgresql", ""] = ""
+    migrations: list[str] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    files: dict[str, Path] = field(default_factory=dict)
+
+    def place(self) -> Path:
+        """For the next part."""
+        return self.folder / str(len(self.parts))
+
+    def take(self, name: str, file: Path) -> None:
+        digest = hashlib.sha256()
+        with file.open("rb") as opened_file:
+            while data := opened_file.read(_READ_BYTES):
+                digest.update(data)
+        self.parts.append(Part(name, file.stat().st_size, digest.hexdigest()))
+        self.files[name] = file
+
+
+def make_backup(settings: Settings, config: Path | None, target: Path, lock: Lock) -> Manifest:
+    """One file, whole or not at all, on the disk when this returns, and read again. Raises BackupFault and OSError."""
+    if target.exists():
+        raise BackupFault(f"{target} is there already; name another file")
+    with _gathered(settings, config) as (manifest, files):
+        check_space(target.parent, manifest.size)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            _write(partial, manifest, files, lock)
+            _name(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
+    sync_folder(target.parent)
+    return manifest
+
+
+def stream_backup(settings: Settings, config: Path | None, target: BinaryIO, lock: Lock) -> Manifest:
+    """To a pipe. Nobody has read it again. Raises BackupFault and OSError."""
+    with _gathered(settings, config) as (manifest, files):
+        write_archive(target, manifest, files, lock)
+        target.flush()
+    return manifest
+
+
+def check_space(folder: Path, size: int) -> None:
+    """Raises BackupFault where so much would fill the disk."""
+    free = shutil.disk_usage(folder).free
+    if free < size + _SPARE_BYTES:
+        raise BackupFault(
+            f"{folder} has {free // 2**20} MiB left, and {(size + _SPARE_BYTES) // 2**20} MiB may be needed"
+        )
+
+
+def _write(partial: Path, manifest: Manifest, files: dict[str, Path], lock: Lock) -> None:
+    number = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(number, "w+b") as file:
+        noting = _Noting(file)
+        write_archive(noting, manifest, files, lock)  # type: ignore[arg-type]  # writing is all that is asked of it
+        file.flush()
+        os.fsync(file.fileno())
+        _read_again(file, noting.hexdigest(), lock)
+
+
+def _name(partial: Path, target: Path) -> None:
+    """A file that appeared meanwhile stays, wherever the file system can say that in one step."""
+    try:
+        os.link(partial, target)
+    except FileExistsError as error:
+        raise BackupFault(f"{target} is there already; name another file") from error
+    except OSError:
+        partial.rename(target)
+
+
+class _Noting:
+    """Knows the hash of what went through."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self._digest.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
+def _read_again(file: BinaryIO, expected: str, lock: Lock) -> None:
+    """What lies there is what was written; and it opens, where we can: not for the recipients of others."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    while data := file.read(_READ_BYTES):
+        digest.update(data)
+    if digest.hexdigest() != expected:
+        raise BackupFault("what was written is not what can be read; look at the disk")
+    if not lock.recipients:
+        file.seek(0)
+        with opened(file, Opener(passphrase=lock.passphrase)) as (_, members):
+            members.check()
+
+
+@contextmanager
+def _gathered(settings: Settings, config: Path | None) -> Iterator[tuple[Manifest, dict[str, Path]]]:
+    with working_folder(settings.data_path) as folder:
+        gathered = Gathered(folder)
+        made_at = clock.now()
+        _take_database(settings, gathered)
+        for kept in (*sender_databases(settings), *key_files(settings)):
+            _take(kept, gathered)
+        if not gathered.parts:
+            raise BackupFault(f"{settings.data_path} holds nothing of Mailward's")
+        if config is not None:
+            _take(Kept(SETTINGS, config), gathered)
+        manifest = Manifest(
+            format=1,
+            mailward=mailward.__version__,
+            made_at=made_at,
+            host=platform.node(),
+            database=gathered.database,
+            migrations=gathered.migrations,
+            parts=gathered.parts,
+            absent=absent(settings, config),
+        )
+        yield manifest, gathered.files
+
+
+def _take_database(settings: Settings, gathered: Gathered) -> None:
+    if settings.database.name:
+        gathered.database = "postgresql"
+        gathered.migrations = postgresql.applied_migrations(settings.database)
+        place = gathered.place()
+        check_space(gathered.folder, postgresql.size_of(settings.database))
+        postgresql.dump(settings.database, place)
+        postgresql.check_dump(place)
+        gathered.take(DUMP, place)
+    elif settings.sqlite_path.exists():
+        gathered.database = "sqlite"
+        _take(Kept(SQLITE, settings.sqlite_path, is_sqlite=True), gathered)
+        gathered.migrations = applied_migrations(gathered.files[SQLITE])
+
+
+def _take(kept: Kept, gathered: Gathered) -> None:
+    place = gathered.place()
+    if kept.is_sqlite:
+        check_space(gathered.folder, size_of(kept.path))
+        copy_sqlite(kept.path, place)
+    else:
+        # a copy: who replaces it meanwhile replaces the name, and what is hashed is what is written
+        shutil.copyfile(kept.path, place)
+    gathered.take(kept.part, place)
+
+
+@contextmanager
+def working_folder(data: Path, prefix: str = WORKING) -> Iterator[Path]:
+    """For us alone, gone afterwards; and so is what a killed run left. Raises OSError."""
+    for left in data.glob(f"{prefix}*"):
+        if not _is_running(left):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=data))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(folder: Path) -> bool:
+    """Whose process its name tells."""
+    pid = folder.name.removeprefix(".").split("-")[1]
+    return pid.isdigit() and Path(f"/proc/{pid}").exists()

@@ -1,0 +1,95 @@
+"""`mailward backup`: everything of this installation in one file, while it runs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mailward.backup import BackupFault
+from mailward.backup.age import Lock
+from mailward.backup.making import make_backup, stream_backup
+from mailward.backup.manifest import Manifest
+from mailward.backup.rotation import new_name, remove_old
+from mailward.cli.installation import ConfigOption, DataOption, load_named
+from mailward.cli.problem import Problem
+from mailward.config import Settings
+from mailward.net import clock
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+PassphraseOption = Annotated[
+    Path | None,
+    typer.Option(help="A file whose first line is the passphrase.", envvar="MAILWARD_BACKUP_PASSPHRASE_FILE"),
+]
+
+
+@app.command()
+def backup(
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="The new file, a folder for it, or - for standard output; else the folder of backups."
+        ),
+    ] = "",
+    config: ConfigOption = None,
+    data: DataOption = None,
+    recipient: Annotated[
+        list[str] | None, typer.Option(help="Seal it for this key (age1...); several are possible.")
+    ] = None,
+    passphrase_file: PassphraseOption = None,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="So many stay in the folder; the oldest go. Else backup.keep.")
+    ] = None,
+) -> None:
+    """Write database, keys, settings file and the sender's databases into one file, while Mailward runs.
+
+    It is read again before it gets its name. docs/backup.md says how to bring it back.
+    """
+    settings = load_named(config, data)
+    try:
+        recipients = tuple(recipient or ()) or (() if passphrase_file else settings.backup.recipients)
+        lock = Lock(recipients, read_passphrase(passphrase_file) if passphrase_file else "")
+        if file == "-":
+            _tell("standard output", stream_backup(settings, config, sys.stdout.buffer, lock), lock)
+        else:
+            _into_file(settings, config, file, lock, keep)
+    except BackupFault as error:
+        raise Problem(f"No backup was made: {error}.") from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise Problem(f"No backup was made: {where}{error.strerror or error}.") from error
+
+
+def _into_file(settings: Settings, config: Path | None, file: str, lock: Lock, keep: int | None) -> None:
+    if not file:
+        settings.backup_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        keep = keep or settings.backup.keep
+    named = Path(file).absolute() if file else settings.backup_path
+    if not named.is_dir():
+        if keep is not None:
+            raise Problem(f"--keep is for a folder, and {named} is none.")
+        _tell(str(named), make_backup(settings, config, named, lock), lock)
+        return
+    path = new_name(named, clock.now(), sealed=bool(lock))
+    _tell(str(path), make_backup(settings, config, path, lock), lock)
+    for old in remove_old(named, keep) if keep is not None else ():
+        typer.echo(f"Removed: {old.name}", err=True)
+
+
+def _tell(where: str, manifest: Manifest, lock: Lock) -> None:
+    """On standard error: standard output may be the backup."""
+    kind = "sealed " if lock else ""
+    typer.echo(
+        f"Backed up {len(manifest.parts)} parts, {manifest.size / 1e6:.1f} MB, {kind}into {where}", err=True
+    )
+    for sentence in manifest.absent:
+        typer.echo(f"Not in it: {sentence}", err=True)
+
+
+def read_passphrase(path: Path) -> str:
+    """Raises BackupFault and OSError."""
+    text = path.read_text(encoding="utf-8").splitlines()
+    if not text or not text[0]:
+        raise BackupFault(f"{path} holds no passphrase in its first line")
+    return text[0]

@@ -1,0 +1,209 @@
+"""Tables of a database in use change after a backup; the change can be tried on a copy, and undone."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from tests.postgresql import Server
+
+import mailward.store.migrations
+
+# a later release: one migration more, which changes rows through Django's default connection, as ours do
+LATER = """
+from django.db import migrations, models
+def mark(apps, editor):
+    apps.get_model("store", "Organisation").objects.update(report_token="changed")
+def back(apps, editor):
+    apps.get_model("store", "Organisation").objects.update(report_token="changed-back")
+class Migration(migrations.Migration):
+    dependencies = [("store", "{last}")]
+    operations = [
+        migrations.AddField("organisation", "motto", models.TextField(default="none")),
+        migrations.RunPython(mark{back}),
+    ]
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    server = Server()
+    server.start()
+    yield server
+    server.remove()
+
+
+@dataclass
+class Release:
+    """An installation, and the release that is run on it: this one, or a later one."""
+
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def become_later(self, *, back: str = ", back") -> None:
+        package = self.folder / "code" / "later"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(
+            "import mailward.store.migrations as known\n__path__ = [*known.__path__, *__path__]\n"
+        )
+        last = max(path.stem for path in Path(mailward.store.migrations.__path__[0]).glob("0*.py"))
+        (package / "9999_motto.py").write_text(LATER.format(last=last, back=back))
+        (package.parent / "later_settings.py").write_text(
+            "from mailward.web.settings import *\nMIGRATION_MODULES = {'store': 'later'}\n"
+        )
+
+    def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        kept = {key: text for key, text in os.environ.items() if not key.startswith(("MAILWARD", "DJANGO"))}
+        later = self.folder / "code"
+        own = {
+            "MAILWARD_DATA": str(self.data),
+            "DJANGO_SETTINGS_MODULE": "later_settings" if later.exists() else "mailward.web.settings",
+            "PYTHONPATH": str(later),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "mailward", *command],
+            env=kept | own | self.settings,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def backups(self) -> list[Path]:
+        return sorted((self.data / "backups").glob("before-9999*"))
+
+    def rows(self, statement: str) -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(self.data / "mailward.sqlite3")) as database, database:
+            return database.execute(statement).fetchall()
+
+    def token(self) -> object:
+        return self.rows("SELECT report_token FROM store_organisation")[0][0]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    release = Release(tmp_path_factory.mktemp("made"))
+    assert release.run("_prepare").returncode == 0
+    release.rows("UPDATE store_organisation SET report_token = 'as it was'")
+    return release.data
+
+
+@pytest.fixture
+def release(made: Path, tmp_path: Path) -> Release:
+    """A copy, made once."""
+    shutil.copytree(made, tmp_path / "data")
+    return Release(tmp_path)
+
+
+def test_a_first_start_and_a_start_without_change_make_no_backup(release: Release) -> None:
+    assert not (release.data / "backups").exists()
+    assert release.run("_prepare").returncode == 0
+    assert not (release.data / "backups").exists()
+
+
+def test_a_start_that_changes_the_tables_makes_a_backup_of_how_they_were(release: Release) -> None:
+    release.become_later()
+    assert release.run("_prepare").returncode == 0
+    assert release.token() == "changed"
+    [backup] = release.backups()
+    told = release.run("backup", "verify", str(backup))
+    assert told.returncode == 0
+    assert "9999_motto" not in told.stdout
+
+
+def test_without_a_backup_nothing_changes_unless_the_operator_says_so(release: Release) -> None:
+    release.become_later()
+    (release.data / "backups").write_text("in the way")
+    refused = release.run("_prepare")
+    assert (refused.returncode, release.token()) == (2, "as it was")
+    assert "backup before that failed" in refused.stderr
+    release.settings["MAILWARD_BACKUP_BEFORE_MIGRATIONS"] = "false"
+    assert release.run("_prepare").returncode == 0
+    assert release.token() == "changed"
+
+
+def test_a_rehearsal_tells_and_changes_nothing(release: Release) -> None:
+    release.become_later()
+    before = (release.data / "mailward.sqlite3").read_bytes()
+    told = release.run("database", "migrate", "--dry-run")
+    assert "store.9999_motto\n" in told.stdout
+    assert "The database itself was not changed." in told.stdout
+    assert (release.data / "mailward.sqlite3").read_bytes() == before
+    assert release.token() == "as it was"
+    assert not list(release.data.glob(".rehearsal*"))
+
+
+def test_a_rehearsal_on_a_copy_of_postgresql(tmp_path: Path, server: Server) -> None:
+    server.create("rehearsed")
+    release = Release(tmp_path, server.environment("rehearsed"))
+    assert release.run("_prepare").returncode == 0
+    server.sql("UPDATE store_organisation SET report_token = 'as it was'", "rehearsed")
+    release.become_later()
+    told = release.run("database", "migrate", "--dry-run")
+    assert "store.9999_motto\n" in told.stdout, told.stderr
+    asked = "SELECT report_token FROM store_organisation"
+    assert server.sql(asked, "rehearsed") == "as it was"
+    assert server.sql("SELECT count(*) FROM pg_database WHERE datname = 'rehearsed_rehearsal'") == "0"
+    assert release.run("_prepare").returncode == 0
+    assert server.sql(asked, "rehearsed") == "changed"
+    assert len(release.backups()) == 1
+
+
+def test_who_may_make_no_database_is_told_so(tmp_path: Path, server: Server) -> None:
+    server.create("narrow")
+    release = Release(tmp_path, server.environment("narrow"))
+    assert release.run("_prepare").returncode == 0
+    server.sql("ALTER ROLE mailward NOCREATEDB")
+    try:
+        told = release.run("database", "migrate", "--dry-run")
+    finally:
+        server.sql("ALTER ROLE mailward CREATEDB")
+    assert told.returncode == 2
+    assert "CREATEDB" in told.stderr
+
+
+def test_stepping_back_to_the_release_before_undoes_every_migration_since(release: Release) -> None:
+    release.become_later()
+    assert release.run("database", "migrate").returncode == 0
+    assert release.token() == "changed"
+    told = release.run("database", "migrate", "--to", "0.1.0")
+    assert "store.9999_motto undone" in told.stdout, told.stderr
+    assert release.token() == "changed-back"
+    [(last,)] = release.rows("SELECT max(name) FROM django_migrations WHERE app = 'store'")
+    assert last == "0016_own_names"
+    assert len(release.backups()) == 2, "one before each of the two changes"
+
+
+def test_what_cannot_be_undone_is_refused_before_anything_changes(release: Release) -> None:
+    release.become_later(back="")
+    assert release.run("database", "migrate").returncode == 0
+    refused = release.run("database", "migrate", "--to", "0.1.0")
+    assert (refused.returncode, release.token()) == (2, "changed")
+    assert "9999_motto cannot be undone" in refused.stderr
+
+
+def test_a_release_that_nobody_knows_is_refused(release: Release) -> None:
+    refused = release.run("database", "migrate", "--to", "0.0.9")
+    assert refused.returncode == 2
+    assert "'0.0.9' is no release" in refused.stderr
+
+
+def test_so_many_backups_are_kept_as_the_settings_say(release: Release) -> None:
+    release.settings["MAILWARD_BACKUP_KEEP_BEFORE_MIGRATIONS"] = "1"
+    release.become_later()
+    release.run("database", "migrate")
+    [first] = release.backups()
+    release.run("database", "migrate", "--to", "0.1.0")
+    [second] = release.backups()
+    assert first != second
