@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.ports import free_port
 
-from mailward.cli.serve import describe
+from mailward.cli.greeting import describe
 from mailward.config import Settings
 
 PORTS = ("CONSOLE_PORT", "POLICY_HOST_PORT", "REPORTS_SMTP_PORT", "REPORTS_HTTPS_PORT")

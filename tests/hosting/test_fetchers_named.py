@@ -48,7 +48,7 @@ async def test_a_fetcher_is_named_by_its_address(tmp_path: Path, monkeypatch: py
         dns.set("1.0.0.127.in-addr.arpa", "PTR", "mail-a.google.com.")
         settings = Settings(
             data=str(tmp_path),
-            policy_host=PolicyHost(listen="127.0.0.1", port=free_port()),
+            policy_host=PolicyHost(listen=("127.0.0.1",), port=free_port()),
             certificates=Certificates(development_ca=True),
             dns=Dns(resolvers=(dns.address,), allow_private_addresses=True),
         )

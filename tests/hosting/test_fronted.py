@@ -128,7 +128,7 @@ async def ask_by_http(port: int, *lines: str) -> bytes:
 
 
 async def test_fronts_alone_are_answered_over_plain_http(keeper: SnapshotKeeper, tmp_path: Path) -> None:
-    settings = Settings(data=str(tmp_path), policy_host=PolicyHostSettings(front_listen="127.0.0.1"))
+    settings = Settings(data=str(tmp_path), policy_host=PolicyHostSettings(front_listen=("127.0.0.1",)))
     counting = Counting([])
     counter = FetchCounter(counting)
     fetch = ("GET /.well-known/mta-sts.txt HTTP/1.1", f"Host: {HOST}", f"X-Forwarded-For: {CLIENT}")

@@ -12,6 +12,7 @@ from mailward.ingest.acceptor import Acceptor
 from mailward.ingest.addresses import AddressBook
 from mailward.ingest.channels import smtp as channel
 from mailward.ingest.channels.smtp import SmtpLimits, SmtpServer, serve_smtp
+from mailward.net.listening import open_stream
 
 pytestmark = pytest.mark.usefixtures("domain")
 MAIL = google_mail(report_json())
@@ -25,8 +26,7 @@ async def door(house: House) -> AsyncIterator[SmtpServer]:
         acceptor,
         AddressBook(),
         domain="reports.localhost",
-        listen="127.0.0.1",
-        port=0,
+        sockets=[open_stream(("127.0.0.1", 0))],
         limits=SmtpLimits(connections=3),
     )
     yield server

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mailward.sender.sockets import ListenError, notify, open_socket, open_sockets, take_sockets
+from mailward.net.systemd import notify
+from mailward.sender.sockets import ListenError, open_socket, open_sockets, take_sockets
 
 
 def test_a_socket_that_a_dead_process_left_is_replaced(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def load_settings(
         except ValueError as error:
             raise SettingsError(f"{path}: {error}") from error
     _apply_environment(values, environ)
+    _split_addresses(values)
     values |= overrides
     try:
         # strict=False: the environment knows only text
@@ -81,6 +82,19 @@ def _apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> No
             text = _from_environment(environ, f"MAILWARD_{field.name}".upper())
             if text is not None:
                 values[field.name] = text
+
+
+def _split_addresses(values: dict[str, Any]) -> None:
+    """Addresses to listen on may be one text: most installations have one, and once there was but one."""
+    for field in msgspec.structs.fields(Settings):
+        table = values.get(field.name)
+        if not isinstance(table, dict):
+            continue
+        hints = get_type_hints(field.type)
+        for key, value in table.items():
+            is_listen = key.endswith("listen") and getattr(hints.get(key), "__origin__", None) is tuple
+            if is_listen and isinstance(value, str):
+                table[key] = value.split()
 
 
 def _from_environment(environ: Mapping[str, str], name: str) -> str | None:

@@ -1,11 +1,10 @@
 """The tables of the platform: where it listens, keeps things, asks and sends."""
 
-from ipaddress import ip_network
 from typing import Annotated, Literal
 
 import msgspec
 
-from mailward.config.values import Port, Positive, check_address
+from mailward.config.values import Listen, Port, Positive, check_address, check_listen, check_networks
 from mailward.core.places import parse_place
 
 
@@ -74,16 +73,19 @@ class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The web pages."""
 
-    listen: str = "127.0.0.1"
+    listen: Listen = ("127.0.0.1",)
     port: Port = 8000
     public_url: str = ""
     """How people reach the console; empty means http://<listen>:<port>. https:// turns on secure cookies."""
+
+    def __post_init__(self) -> None:
+        check_listen("listen", self.listen)
 
 
 class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The HTTPS server of `mta-sts.<domain>`."""
 
-    listen: str = "127.0.0.1"
+    listen: Listen = ("127.0.0.1",)
     port: Port = 0
     """0 means 443 as root and 8443 otherwise."""
     public_name: str = "localhost"
@@ -96,7 +98,7 @@ class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Addresses or networks of TCP proxies in front, which begin each connection with a PROXY header."""
     fronts: tuple[str, ...] = ()
     """Addresses or networks of HTTPS servers in front (Caddy), which ask us by plain HTTP; empty: that is off."""
-    front_listen: str = "127.0.0.1"
+    front_listen: Listen = ("127.0.0.1",)
     front_port: Port = 8081
     """Where the fronts ask."""
     keep_fetches_days: Annotated[int, msgspec.Meta(ge=30)] = 400
@@ -108,12 +110,10 @@ class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
                 parse_place(text, 443)
             except ValueError as error:
                 raise ValueError(f"nodes: {error}") from error
-        for key, networks in (("proxies", self.proxies), ("fronts", self.fronts)):
-            for text in networks:
-                try:
-                    ip_network(text, strict=False)
-                except ValueError as error:
-                    raise ValueError(f"{key}: {error}") from error
+        check_listen("listen", self.listen)
+        check_listen("front_listen", self.front_listen)
+        check_networks("proxies", self.proxies)
+        check_networks("fronts", self.fronts)
 
 
 class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -121,7 +121,7 @@ class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     zone: str = ""
     """The zone that it serves, delegated to it by its parent; empty: there is no nameserver."""
-    listen: tuple[str, ...] = ("127.0.0.1",)
+    listen: Listen = ("127.0.0.1",)
     port: Port = 0
     """0 means 53 as root and 5300 otherwise."""
     servers: tuple[str, ...] = ()
@@ -141,6 +141,9 @@ class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """About one name to one network; 0: no limit."""
     replies_per_second_an_address: Annotated[int, msgspec.Meta(ge=0)] = 5_000
     """Whatever they are about; 0: no limit."""
+
+    def __post_init__(self) -> None:
+        check_listen("listen", self.listen)
 
     @property
     def server_names(self) -> tuple[str, ...]:
@@ -166,10 +169,10 @@ class Reports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     domain: str = "reports.localhost"
     """The domain of the report addresses: `<token>@<domain>`."""
-    smtp_listen: str = "127.0.0.1"
+    smtp_listen: Listen = ("127.0.0.1",)
     smtp_port: Port = 0
     """0 means 25 as root and 2525 otherwise."""
-    https_listen: str = "127.0.0.1"
+    https_listen: Listen = ("127.0.0.1",)
     https_port: Port = 0
     """0 means 8444; behind a TLS front this is where it connects."""
     https_name: str = ""
@@ -180,6 +183,16 @@ class Reports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Authentication-Results with one of these authserv-ids (RFC 8601), of a relay of ours, are believed."""
     relays: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     """Addresses or networks of those relays: what comes from elsewhere was never seen by them."""
+    smtp_proxies: tuple[str, ...] = ()
+    """Addresses or networks of TCP proxies in front of the mail door, which begin with a PROXY header."""
+    https_proxies: tuple[str, ...] = ()
+    """The same, in front of the HTTPS door."""
+
+    def __post_init__(self) -> None:
+        check_listen("smtp_listen", self.smtp_listen)
+        check_listen("https_listen", self.https_listen)
+        check_networks("smtp_proxies", self.smtp_proxies)
+        check_networks("https_proxies", self.https_proxies)
 
 
 class Dns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

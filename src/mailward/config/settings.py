@@ -20,7 +20,7 @@ from mailward.config.serving import (
 )
 from mailward.config.watching import Doctor, Follow, Problems, Watch
 from mailward.core.acme.settings import Acme, public_names
-from mailward.core.places import parse_place
+from mailward.core.places import Place, parse_listen, parse_place, reach, show_place
 from mailward.core.rollout.conditions import Conditions
 
 
@@ -83,16 +83,24 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return Path(file).absolute() if file else self.data_path / "sender-reports.sqlite3"
 
     @property
+    def policy_places(self) -> tuple[Place, ...]:
+        return _places(self.policy_host.listen, self.policy_host.port or (443 if os.geteuid() == 0 else 8443))
+
+    @property
     def policy_port(self) -> int:
-        return self.policy_host.port or (443 if os.geteuid() == 0 else 8443)
+        return self.policy_places[0][1]
+
+    @property
+    def front_places(self) -> tuple[Place, ...]:
+        return _places(self.policy_host.front_listen, self.policy_host.front_port)
 
     @property
     def policy_nodes(self) -> tuple[tuple[str, int], ...]:
         """Address and port of each server of our policies."""
         if self.policy_host.nodes:
             return tuple(parse_place(text, 443) for text in self.policy_host.nodes)
-        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1", "localhost": "127.0.0.1"}  # noqa: S104
-        return ((anywhere.get(self.policy_host.listen, self.policy_host.listen), self.policy_port),)
+        host, port = self.policy_places[0]
+        return ((reach(host), port),)
 
     @property
     def has_development_ca(self) -> bool:
@@ -114,28 +122,41 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return public_names(self.policy_host.public_name, self.https_name)
 
     @property
-    def acme_port(self) -> int:
-        return self.acme.http_port or (80 if os.geteuid() == 0 else 8080)
+    def acme_places(self) -> tuple[Place, ...]:
+        port = self.acme.http_port or (80 if os.geteuid() == 0 else 8080)
+        if self.acme.http_listen:
+            return _places(self.acme.http_listen, port)
+        return tuple(dict.fromkeys((host, port) for host, _ in self.policy_places))
 
     @property
-    def acme_listen(self) -> str:
-        return self.acme.http_listen or self.policy_host.listen
+    def nameserver_places(self) -> tuple[Place, ...]:
+        return _places(self.nameserver.listen, self.nameserver.port or (53 if os.geteuid() == 0 else 5300))
 
     @property
-    def nameserver_port(self) -> int:
-        return self.nameserver.port or (53 if os.geteuid() == 0 else 5300)
+    def smtp_places(self) -> tuple[Place, ...]:
+        return _places(
+            self.reports.smtp_listen, self.reports.smtp_port or (25 if os.geteuid() == 0 else 2525)
+        )
 
     @property
     def smtp_port(self) -> int:
-        return self.reports.smtp_port or (25 if os.geteuid() == 0 else 2525)
+        return self.smtp_places[0][1]
+
+    @property
+    def https_places(self) -> tuple[Place, ...]:
+        return _places(self.reports.https_listen, self.reports.https_port or 8444)
 
     @property
     def https_port(self) -> int:
-        return self.reports.https_port or 8444
+        return self.https_places[0][1]
+
+    @property
+    def console_places(self) -> tuple[Place, ...]:
+        return _places(self.console.listen, self.console.port)
 
     @property
     def console_url(self) -> str:
-        return self.console.public_url.rstrip("/") or f"http://{self.console.listen}:{self.console.port}"
+        return self.console.public_url.rstrip("/") or f"http://{show_place(self.console_places[0])}"
 
     @property
     def https_name(self) -> str:
@@ -147,3 +168,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         if self.reports.https_name or self.https_port == 443:
             return self.https_name
         return f"{self.https_name}:{self.https_port}"
+
+
+def _places(addresses: tuple[str, ...], port: int) -> tuple[Place, ...]:
+    return tuple(dict.fromkeys(parse_listen(text, port) for text in addresses))

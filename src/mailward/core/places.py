@@ -4,6 +4,9 @@ import ipaddress
 
 from mailward.core.names import InvalidName, parse_domain
 
+Place = tuple[str, int]
+"""Address and port."""
+
 
 def parse_place(text: str, default_port: int | None = None) -> tuple[str, int]:
     """Address and port. Raises ValueError with one sentence; without `default_port` a port must be there."""
@@ -36,3 +39,24 @@ def parse_target(text: str, default_port: int) -> tuple[str, int]:
     if not 0 < number < 65536:
         raise ValueError(f"{text[:100]!r} is no server: it must be name, or name:port")
     return name, number
+
+
+def parse_listen(text: str, default_port: int) -> Place:
+    """Where to listen; `localhost` is 127.0.0.1. Raises ValueError with one sentence."""
+    host, colon, port = text.partition(":")
+    try:
+        return parse_place(f"127.0.0.1{colon}{port}" if host == "localhost" else text, default_port)
+    except ValueError as error:
+        raise ValueError(
+            f"{text[:100]!r} is nowhere to listen: it must be an IP address, or address:port"
+        ) from error
+
+
+def show_place(place: Place) -> str:
+    host, port = place
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def reach(host: str) -> str:
+    """The address at which we reach ourselves what listens at `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound here

@@ -6,8 +6,7 @@ from enum import Enum, auto
 
 from mailward.config import Settings
 from mailward.core.acme.settings import public_names
-
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1", "localhost": "127.0.0.1"}  # noqa: S104
+from mailward.core.places import reach, show_place
 
 
 class Talk(Enum):
@@ -39,17 +38,13 @@ class Service:
     """Somebody else answers in front."""
 
 
-def listens(value: str | Sequence[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
 def nearby(address: str) -> str:
     """Where this machine reaches what listens there."""
-    return _ANYWHERE.get(address, address)
+    return reach(address)
 
 
 def shown(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return show_place((address, port))
 
 
 def services(settings: Settings, mx_hosts: Sequence[str] = ()) -> Iterator[Service]:
@@ -60,7 +55,7 @@ def services(settings: Settings, mx_hosts: Sequence[str] = ()) -> Iterator[Servi
         Talk.HTTPS,
         "policy_host.listen",
         "policy_host.port",
-        _places(policy.listen, settings.policy_port),
+        settings.policy_places,
         policy.public_name,
         public_names(policy.public_name),
         settings.watch.https_port,
@@ -72,7 +67,7 @@ def services(settings: Settings, mx_hosts: Sequence[str] = ()) -> Iterator[Servi
             Talk.CHALLENGE,
             "acme.http_listen",
             "acme.http_port",
-            _places(settings.acme_listen, settings.acme_port),
+            settings.acme_places,
             policy.public_name,
             settings.own_names,
             settings.acme.reach_port,
@@ -82,7 +77,7 @@ def services(settings: Settings, mx_hosts: Sequence[str] = ()) -> Iterator[Servi
         Talk.SMTP,
         "reports.smtp_listen",
         "reports.smtp_port",
-        _places(reports.smtp_listen, settings.smtp_port),
+        settings.smtp_places,
         reports.domain,
         tuple(mx_hosts),
         settings.watch.smtp_port,
@@ -93,7 +88,7 @@ def services(settings: Settings, mx_hosts: Sequence[str] = ()) -> Iterator[Servi
         Talk.HTTPS,
         "reports.https_listen",
         "reports.https_port",
-        _places(reports.https_listen, settings.https_port),
+        settings.https_places,
         settings.https_name,
         public_names(settings.https_name),
         int(port) if port.isdecimal() else 443,
@@ -106,7 +101,7 @@ def services(settings: Settings, mx_hosts: Sequence[str] = ()) -> Iterator[Servi
             Talk.DNS,
             "nameserver.listen",
             "nameserver.port",
-            _places(own.listen, settings.nameserver_port),
+            settings.nameserver_places,
             own.zone,
         )
     yield Service(
@@ -114,10 +109,6 @@ def services(settings: Settings, mx_hosts: Sequence[str] = ()) -> Iterator[Servi
         Talk.HTTP,
         "console.listen",
         "console.port",
-        _places(settings.console.listen, settings.console.port),
+        settings.console_places,
         "localhost",
     )
-
-
-def _places(listen: str | Sequence[str], port: int) -> tuple[tuple[str, int], ...]:
-    return tuple((address, port) for address in listens(listen))

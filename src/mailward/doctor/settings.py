@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from mailward.config import Settings
 from mailward.core.doctor.catalogue import tell
 from mailward.core.doctor.finding import Finding
-from mailward.doctor.places import listens
 from mailward.doctor.subject import Findings, Subject, good
 
 _MIN_SERVERS = 2  # RFC 2182 §5
@@ -27,7 +26,7 @@ async def look_at_settings(subject: Subject) -> Findings:
 
 def _console(settings: Settings) -> Iterator[Finding]:
     url = urlsplit(settings.console_url)
-    open_at = [each for each in listens(settings.console.listen) if not _is_loopback(each)]
+    open_at = [host for host, _ in settings.console_places if not _is_loopback(host)]
     if open_at and url.scheme != "https":
         text = f"the console listens on {open_at[0]} and speaks plain HTTP: passwords can be read on the way"
         fix = (

@@ -16,6 +16,7 @@ from mailward.core.dns.answer import Reply, Unusual, answer, truncate
 from mailward.core.dns.ratelimit import RateLimiter, Verdict
 from mailward.core.dns.wire import Type
 from mailward.core.dns.zone import Authority
+from mailward.core.places import Place
 from mailward.hosting.transfer import (
     Keys,
     Question,
@@ -26,19 +27,24 @@ from mailward.hosting.transfer import (
     transfer,
 )
 from mailward.net import clock
+from mailward.net.listening import BACKLOG, open_datagrams, open_streams, place_of
 
 _log = logging.getLogger("mailward.nameserver")
 
 BATCH = 64
 """So many datagrams before other work has its turn."""
 _MAX_QUERY = 4096
-_RECEIVE_BUFFER = 4 * 1024 * 1024
 TCP_IDLE_SECONDS = 10.0
 TCP_CONNECTIONS = 500
 TCP_CONNECTIONS_AN_ADDRESS = 20
 TCP_WAITING_BYTES = 64 * 1024
 TRANSFER_SECONDS = 300.0
 TRANSFERS = 4
+CLOSE_SECONDS = 5.0
+"""For what is under way when the server ends: below the supervisor's patience."""
+FRESH_SECONDS = 2.0
+"""So long a connection that has not asked anything yet counts as under way."""
+LOOK_SECONDS = 0.05
 
 
 class TransferAccess:
@@ -82,17 +88,21 @@ class Nameserver:
 
     async def listen(self, addresses: Sequence[str], port: int) -> int:
         """Start on UDP and TCP of each address; the port, where 0 was asked for. Raises OSError."""
+        return await self.serve(*open_both([(address, port) for address in addresses]))
+
+    async def serve(self, streams: Sequence[socket.socket], datagrams: Sequence[socket.socket]) -> int:
+        """Start on sockets that are bound, and listen, already; the port of the first."""
         loop = asyncio.get_running_loop()
-        for address in addresses:
-            listener = await loop.create_server(
-                lambda: TcpConnection(self, loop), address, port, backlog=512, reuse_address=True
+        for listener in streams:
+            server = await loop.create_server(
+                lambda: TcpConnection(self, loop), sock=listener, backlog=BACKLOG
             )
-            self._listeners.append(listener)
-            port = port or listener.sockets[0].getsockname()[1]
-            datagrams = _bind(address, port)
-            self._datagrams.append(datagrams)
-            loop.add_reader(datagrams, self._read, datagrams)
-        return port
+            self._listeners.append(server)
+        for each in datagrams:
+            each.setblocking(False)
+            self._datagrams.append(each)
+            loop.add_reader(each, self._read, each)
+        return place_of([*datagrams, *streams][0])[1]
 
     @property
     def replies(self) -> int:
@@ -104,12 +114,19 @@ class Nameserver:
         return len(self._connections)
 
     async def close(self) -> None:
+        """Answer what is under way, for a bounded time. What has not come in waits for who holds the sockets too."""
         loop = asyncio.get_running_loop()
         for datagrams in self._datagrams:
             loop.remove_reader(datagrams)
             datagrams.close()
         for listener in self._listeners:
             listener.close()
+        await asyncio.sleep(0)  # what was accepted a moment ago is told to its connection now
+        deadline = clock.monotonic() + CLOSE_SECONDS
+        while any(each.is_busy for each in self._connections) and clock.monotonic() < deadline:
+            for connection in tuple(self._connections):
+                connection.close_when_idle()
+            await asyncio.sleep(LOOK_SECONDS)
         for connection in tuple(self._connections):
             connection.abort()
         await asyncio.sleep(0)
@@ -184,6 +201,8 @@ class TcpConnection(asyncio.Protocol):
         self._server = server
         self._loop = loop
         self._buffer = b""
+        self._asked = False
+        self._came_at = clock.monotonic()
         self._address = ""
         self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
@@ -219,6 +238,16 @@ class TcpConnection(asyncio.Protocol):
             self._transport.resume_reading()
             self._serve()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody waits for an answer, or has just come to ask."""
+        is_fresh = not self._asked and clock.monotonic() - self._came_at < FRESH_SECONDS
+        return self._transfer is not None or bool(self._buffer) or is_fresh
+
+    def close_when_idle(self) -> None:
+        if not self.is_busy:
+            self._transport.close()
+
     def abort(self) -> None:
         self._transport.abort()
 
@@ -236,6 +265,7 @@ class TcpConnection(asyncio.Protocol):
             if len(self._buffer) < 2 + length:
                 return
             query, self._buffer = self._buffer[2 : 2 + length], self._buffer[2 + length :]
+            self._asked = True
             self._arm()
             reply = answer(query, self._server.authority, udp=False)
             if isinstance(reply, Reply):
@@ -306,16 +336,14 @@ class TcpConnection(asyncio.Protocol):
         self._timer = self._loop.call_later(TCP_IDLE_SECONDS, self._transport.abort)
 
 
-def _bind(address: str, port: int) -> socket.socket:
-    """Raises OSError."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    datagrams = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+def open_both(places: Sequence[Place]) -> tuple[list[socket.socket], list[socket.socket]]:
+    """TCP and UDP sockets, at the same port where it is 0. Raises OSError."""
+    streams = open_streams(places)
+    datagrams: list[socket.socket] = []
     try:
-        if family == socket.AF_INET6:
-            datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        datagrams.bind((address, port))
+        datagrams.extend(open_datagrams(place_of(listener)) for listener in streams)
     except OSError:
-        datagrams.close()
+        for each in (*streams, *datagrams):
+            each.close()
         raise
-    return datagrams
+    return streams, datagrams

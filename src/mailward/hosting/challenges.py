@@ -8,7 +8,8 @@ served here: RFC 8461 knows no HTTP without TLS.
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from django.db import Error as DatabaseError
@@ -16,6 +17,7 @@ from django.db import connection
 
 from mailward.config import Settings
 from mailward.net.httpserver import HttpLimits, Request, Response, Server, refusal, serve_http
+from mailward.net.listening import at_port, open_streams
 from mailward.net.reach import CHALLENGE_PATH, answer_to
 from mailward.net.sealing import Keyring
 from mailward.store.queries.certificates import key_authorization_of
@@ -80,11 +82,16 @@ class ChallengeHost:
         self._thread.shutdown(wait=False)
 
 
-async def serve_challenges(settings: Settings, host: ChallengeHost, *, port: int | None = None) -> Server:
-    """Raises OSError where the address cannot be had."""
+async def serve_challenges(
+    settings: Settings,
+    host: ChallengeHost,
+    *,
+    port: int | None = None,
+    sockets: Sequence[socket.socket] = (),
+) -> Server:
+    """On `sockets`, or else at the settings' addresses. Raises OSError where one cannot be had."""
     return await serve_http(
         host.answer,
-        listen=settings.acme_listen,
-        port=settings.acme_port if port is None else port,
+        sockets=sockets or open_streams(at_port(settings.acme_places, port)),
         limits=LIMITS,
     )

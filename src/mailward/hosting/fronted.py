@@ -9,12 +9,14 @@ Everything is answered from memory: no question of a front's waits for the datab
 
 import dataclasses
 import ipaddress
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from urllib.parse import parse_qs
 
 from mailward.config import Settings
 from mailward.hosting.snapshot import SnapshotKeeper
 from mailward.net.httpserver import Finished, HttpLimits, Request, Response, Server, refusal, serve_http
+from mailward.net.listening import at_port, open_streams
 
 ASK_PATH = "/ask"
 FORWARDED = "x-forwarded-for"
@@ -85,13 +87,17 @@ class FrontedHost:
         return request.peer
 
 
-async def serve_fronts(settings: Settings, host: FrontedHost, *, port: int | None = None) -> Server:
-    """Raises OSError where the address cannot be had."""
-    own = settings.policy_host
+async def serve_fronts(
+    settings: Settings,
+    host: FrontedHost,
+    *,
+    port: int | None = None,
+    sockets: Sequence[socket.socket] = (),
+) -> Server:
+    """On `sockets`, or else at the settings' addresses. Raises OSError where one cannot be had."""
     return await serve_http(
         host.answer,
-        listen=own.front_listen,
-        port=own.front_port if port is None else port,
+        sockets=sockets or open_streams(at_port(settings.front_places, port)),
         limits=LIMITS,
         on_finished=host.finished,
         may_connect=host.is_front,

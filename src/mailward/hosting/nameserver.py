@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -13,14 +14,15 @@ from mailward.core.dns.ratelimit import RateLimiter
 from mailward.core.dns.wire import is_newer_serial
 from mailward.core.dns.zone import Authority
 from mailward.core.places import parse_place
-from mailward.hosting.authdns import Nameserver, TransferAccess
+from mailward.hosting.authdns import Nameserver, TransferAccess, open_both
 from mailward.hosting.delegated import SERIAL_RANGE, Change, CustomerZones, ZoneMaker, change_zone
 from mailward.hosting.following import Keeper, read_saved, write_whole
 from mailward.hosting.notices import Notices
 from mailward.hosting.numbers import nameserver_families, nameserver_health, snapshot_families
 from mailward.hosting.secondaries import Secondaries
 from mailward.hosting.transfer import KeyInvalid, parse_keys
-from mailward.net import clock, metrics
+from mailward.net import clock, metrics, pulse
+from mailward.net.listening import inherited
 from mailward.store.aio import in_store
 from mailward.store.queries.hosting import (
     Delegation,
@@ -190,7 +192,11 @@ async def run(settings: Settings) -> None:
     """Serve until cancelled. Django must be set up."""
     server, secondaries = make_nameserver(settings)
     keeper = ZoneKeeper(settings.data_path / "zone.json", settings, server, secondaries)
-    port = await server.listen(settings.nameserver.listen, settings.nameserver_port)
+    streams, datagrams = inherited("nameserver"), inherited("nameserver", socket.SOCK_DGRAM)
+    if streams or datagrams:
+        port = await server.serve(streams, datagrams)
+    else:
+        port = await server.serve(*open_both(settings.nameserver_places))
     _log.info(
         "serving",
         extra={"zone": settings.nameserver.zone, "port": port, "domains": keeper.count(keeper.current)},
@@ -204,6 +210,7 @@ async def run(settings: Settings) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(notices.listen())
             group.create_task(keeper.follow(notices))
+            group.create_task(pulse.keep())
             group.create_task(pass_secondaries(keeper, secondaries))
     finally:
         secondaries.close()

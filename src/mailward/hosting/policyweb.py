@@ -8,6 +8,7 @@ import asyncio
 import functools
 import ipaddress
 import logging
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -20,7 +21,7 @@ from mailward.hosting.notices import Notices
 from mailward.hosting.numbers import snapshot_families, snapshot_health
 from mailward.hosting.policyanswer import POLICY_PATH, answer_policy, make_shortcut, read_plain
 from mailward.hosting.snapshot import SnapshotKeeper
-from mailward.net import clock, metrics
+from mailward.net import clock, metrics, pulse
 from mailward.net.certificates import Certificates, CertificateSource
 from mailward.net.httpnumbers import http_families
 from mailward.net.httpserver import (
@@ -33,6 +34,7 @@ from mailward.net.httpserver import (
     refusal,
     serve_http,
 )
+from mailward.net.listening import at_port, inherited, open_streams
 from mailward.net.resolver import make_resolver
 from mailward.net.sealing import load_keyring
 
@@ -132,17 +134,19 @@ async def serve_policies(
     keeper: SnapshotKeeper,
     *,
     port: int | None = None,
+    sockets: Sequence[socket.socket] = (),
     counter: FetchCounter | None = None,
     issued: Sequence[CertificateSource] = (),
 ) -> Server:
-    """Start serving what the keeper holds, on `port` or the settings'. Raises OSError and the like."""
+    """Start serving what the keeper holds, on `sockets`, or else at the settings' addresses and their port or `port`.
+    Raises OSError and the like.
+    """
     own = settings.policy_host
     host = PolicyHost(keeper, own.public_name, counter, log_requests=own.log_requests)
     certificates = Certificates(settings, is_ours=host.is_ours, issued=issued)
     return await serve_http(
         host.answer,
-        listen=own.listen,
-        port=settings.policy_port if port is None else port,
+        sockets=sockets or open_streams(at_port(settings.policy_places, port)),
         ssl_context=certificates.server_context(),
         limits=LIMITS,
         on_finished=host.finished,
@@ -160,13 +164,17 @@ async def run(settings: Settings) -> None:
     issued = IssuedCertificates(settings.data_path / "certificates.sqlite3", keyring)
     # policies are served from the saved snapshot at once: the database may be locked, slow or gone
     counter, notices = FetchCounter(reverse_name=make_reverse_lookup(settings)), Notices()
-    servers = {"policy-host": await serve_policies(settings, keeper, counter=counter, issued=[issued])}
+    servers = {
+        "policy-host": await serve_policies(
+            settings, keeper, sockets=inherited("policy-host"), counter=counter, issued=[issued]
+        )
+    }
     if settings.acme.directories:
-        servers["acme"] = await serve_challenges(settings, ChallengeHost(keyring))
+        servers["acme"] = await serve_challenges(settings, ChallengeHost(keyring), sockets=inherited("acme"))
     if own.fronts:
         host = PolicyHost(keeper, own.public_name, counter, log_requests=own.log_requests)
         fronted = FrontedHost(host.answer, host.finished, keeper, make_proxy_test(own.fronts))
-        servers["fronts"] = await serve_fronts(settings, fronted)
+        servers["fronts"] = await serve_fronts(settings, fronted, sockets=inherited("front"))
     metrics.tell(lambda: http_families(servers))
     metrics.tell(lambda: snapshot_families("policy-host", keeper))
     metrics.tell_health(lambda: snapshot_health(keeper))
@@ -178,7 +186,11 @@ async def run(settings: Settings) -> None:
     _log.info("serving", extra=extra)
     try:
         await asyncio.gather(
-            notices.listen(), keeper.follow(notices), counter.follow(), issued.follow(notices)
+            notices.listen(),
+            keeper.follow(notices),
+            counter.follow(),
+            issued.follow(notices),
+            pulse.keep(),
         )
     finally:
         await asyncio.gather(*(server.close() for server in servers.values()))

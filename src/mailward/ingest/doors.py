@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,10 +16,11 @@ from mailward.ingest.addresses import AddressBook
 from mailward.ingest.channels.https import serve_https
 from mailward.ingest.channels.smtp import SmtpLimits, SmtpServer, serve_smtp
 from mailward.ingest.numbers import Examination, arrival_families, mail_families, writer_families
-from mailward.net import metrics
+from mailward.net import metrics, pulse
 from mailward.net.certificates import Certificates, CertificateSource
 from mailward.net.httpnumbers import http_families
 from mailward.net.httpserver import Server
+from mailward.net.listening import at_port, inherited, open_streams
 from mailward.net.resolver import Resolver
 
 _log = logging.getLogger("mailward.ingest")
@@ -35,22 +37,25 @@ class Doors:
 async def run(settings: Settings, issued: Sequence[CertificateSource] = ()) -> None:
     """Serve until cancelled. `issued`: certificates beside the operator's own files. Django must be set up."""
     async with open_doors(
-        settings, smtp_port=settings.smtp_port, https_port=settings.https_port, issued=issued
+        settings,
+        smtp_sockets=inherited("smtp") or open_streams(settings.smtp_places),
+        https_sockets=inherited("reports-https") or open_streams(settings.https_places),
+        issued=issued,
     ) as doors:
         _log.info("serving", extra={"smtp": doors.smtp_port, "https": doors.https_port})
-        await asyncio.get_running_loop().create_future()
+        await pulse.keep()
 
 
 @asynccontextmanager
 async def open_doors(
     settings: Settings,
     *,
-    smtp_port: int = 0,
-    https_port: int = 0,
+    smtp_sockets: Sequence[socket.socket] = (),
+    https_sockets: Sequence[socket.socket] = (),
     resolver: Resolver | None = None,
     issued: Sequence[CertificateSource] = (),
 ) -> AsyncIterator[Doors]:
-    """Both doors, open inside the block; port 0: one that the system chooses."""
+    """Both doors, open inside the block; without sockets, at ports that the system chooses."""
     names = {settings.reports.domain.lower(), settings.https_name.lower()}
     certificates = Certificates(settings, is_ours=lambda name: name in names, issued=issued)
 
@@ -66,14 +71,21 @@ async def open_doors(
             acceptor,
             book,
             domain=settings.reports.domain,
-            listen=settings.reports.smtp_listen,
-            port=smtp_port,
+            sockets=smtp_sockets or open_streams(at_port(settings.smtp_places, 0)),
             limits=SmtpLimits(message_bytes=settings.reports.max_message_bytes),
             tls_context=smtp_context,
-            is_relay=Relays(settings.reports.relays).include,
+            is_relay=Networks(settings.reports.relays).include,
+            is_proxy=Networks(settings.reports.smtp_proxies).include,
         )
         try:
-            https = await serve_https(acceptor, book, settings, certificates, port=https_port)
+            https = await serve_https(
+                acceptor,
+                book,
+                settings,
+                certificates,
+                sockets=https_sockets or open_streams(at_port(settings.https_places, 0)),
+                is_proxy=Networks(settings.reports.https_proxies).include,
+            )
         except BaseException:
             await smtp.close()
             raise
@@ -95,8 +107,8 @@ def _families(acceptor: Acceptor, smtp: SmtpServer, https: Server) -> Iterator[F
     yield from http_families({"report-post": https})
 
 
-class Relays:
-    """The addresses of relays of ours. Raises ValueError for what is no address or network."""
+class Networks:
+    """Addresses of machines of ours, such as relays. Raises ValueError for what is no address or network."""
 
     def __init__(self, networks: Sequence[str]) -> None:
         self._networks = [ipaddress.ip_network(text, strict=False) for text in networks]

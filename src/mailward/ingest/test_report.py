@@ -10,6 +10,7 @@ from email.utils import make_msgid
 from django.conf import settings as django_settings
 
 from mailward.config import Relay, Settings
+from mailward.core.places import reach, show_place
 from mailward.core.tlsrpt.mail import build_mail
 from mailward.core.tlsrpt.schema import DateRange, Policy, PolicyResult, PolicyType, Report, Summary
 from mailward.ingest.nonces import make_nonce
@@ -92,9 +93,8 @@ async def _targets(settings: Settings, resolver: Resolver) -> list[tuple[str, Re
     """What each is called, and where it is: None where the DNS has no address of it."""
     answer = await resolver.mx(settings.reports.domain)
     if not answer.found:
-        listen = settings.reports.smtp_listen
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen)  # noqa: S104
-        return [(f"{host}:{settings.smtp_port}", Relay(host=host, port=settings.smtp_port))]
+        host, port = settings.smtp_places[0]
+        return [(show_place((reach(host), port)), Relay(host=reach(host), port=port))]
     targets: list[tuple[str, Relay | None]] = []
     for host in answer.records[:_MAX_HOSTS]:
         found = await resolver.addresses(host)

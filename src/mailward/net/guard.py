@@ -109,16 +109,19 @@ def make_probe_guard(settings: config.Settings) -> Guard:
 
 def _own_addresses(settings: config.Settings) -> Iterator[str]:
     """Those that the settings name, as ipaddress writes them; that no interface may have, behind translation."""
+    listening = (
+        settings.nameserver_places,
+        settings.console_places,
+        settings.policy_places,
+        settings.smtp_places,
+        settings.https_places,
+    )
     texts = [
         *settings.dns.own_addresses,
-        *settings.nameserver.listen,
         *settings.nameserver.policy_addresses,
         *(address for text in settings.nameserver.servers for address in text.partition("=")[2].split(",")),
         *(address for address, _ in settings.policy_nodes),
-        settings.console.listen,
-        settings.policy_host.listen,
-        settings.reports.smtp_listen,
-        settings.reports.https_listen,
+        *(host for places in listening for host, _ in places),
         settings.watch.source_v4,
         settings.watch.source_v6,
     ]

@@ -414,8 +414,10 @@ class HttpConnection(asyncio.Protocol):
         return waits and self._loop.time() - self._waiting_since >= STALLED_SECONDS
 
     def close_when_idle(self) -> None:
-        """For a server that ends: nothing new is begun."""
-        if self._wait in (Wait.IDLE, Wait.HANDSHAKE) or (self._wait is Wait.HEAD and not self._in_head):
+        """For a server that ends: nothing new is begun, but whoever has just come is still answered once."""
+        is_new = self._wait is Wait.HANDSHAKE or (self._wait is Wait.HEAD and not self._requests)
+        is_between = self._wait is Wait.HEAD and not self._in_head
+        if self._wait is Wait.IDLE or (self.stalled if is_new else is_between):
             self._close()
 
     @property

@@ -13,9 +13,12 @@ uvicorn and its like have no deadline for a handshake or a header; here each ste
 """
 
 import asyncio
+import contextlib
+import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from mailward.net import clock, listening
 from mailward.net.httpconnection import HttpConnection
 from mailward.net.httpmessage import (
     Admit,
@@ -44,15 +47,16 @@ __all__ = [
     "serve_http",
 ]
 
-_BACKLOG = 512
+LOOK_SECONDS = 0.1
+"""Between two looks at what is still under way when a server ends."""
 
 
 class Server:
-    """A running server. `port` is the real one where 0 was asked for."""
+    """A running server. `port` is the real one where 0 was asked for, of the first socket."""
 
-    def __init__(self, listener: asyncio.Server, service: Service) -> None:
-        self._listener, self._service = listener, service
-        self.port: int = listener.sockets[0].getsockname()[1]
+    def __init__(self, listeners: Sequence[asyncio.Server], service: Service) -> None:
+        self._listeners, self._service = listeners, service
+        self.port: int = listeners[0].sockets[0].getsockname()[1]
 
     @property
     def connections(self) -> int:
@@ -67,26 +71,36 @@ class Server:
         return self._service.counts
 
     async def close(self, grace_seconds: float = 5) -> None:
-        """Take nothing new, finish what was begun, and after the grace cut what is left."""
-        self._listener.close()
+        """Take nothing new, finish what was begun, and after the grace cut what is left.
+
+        A connection that has just come is waited for too: its client, once in, may count on an answer. What has not
+        come in waits for whoever else holds the sockets.
+        """
+        for listener in self._listeners:
+            listener.close()
         self._service.closing = True
-        for connection in list(self._service.connections):
-            connection.close_when_idle()
-        try:
-            if self._service.connections:
-                async with asyncio.timeout(grace_seconds):
-                    await self._service.empty.wait()
-        except TimeoutError:
+        await asyncio.sleep(0)  # what was accepted a moment ago is told to its connection now
+        deadline = clock.monotonic() + grace_seconds
+        while clock.monotonic() < deadline:
             for connection in list(self._service.connections):
-                connection.abort()
-            await asyncio.sleep(0)
+                connection.close_when_idle()
+            if not self._service.connections:
+                return
+            # not until all have gone: some become idle, or stall, while others are at work
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._service.empty.wait()
+        for connection in list(self._service.connections):
+            connection.abort()
+        await asyncio.sleep(0)
 
 
 async def serve_http(
     handler: Handler,
     *,
-    listen: str,
-    port: int,
+    listen: str = "",
+    port: int = 0,
+    sockets: Sequence[socket.socket] = (),
     ssl_context: ssl.SSLContext | None = None,
     limits: HttpLimits | None = None,
     admit: Admit | None = None,
@@ -95,7 +109,8 @@ async def serve_http(
     is_proxy: Callable[[str], bool] | None = None,
     may_connect: Callable[[str], bool] | None = None,
 ) -> Server:
-    """Serve until `Server.close`. Raises OSError where the address cannot be had.
+    """Serve until `Server.close`, on `sockets` that listen already, or else at address and port. Raises OSError where
+    those cannot be had.
 
     `admit` sees the head of every request that has a body, before the body is read, and may turn it away. A
     handler that raises is answered by a bare 500 and logged; one that takes too long by 503. `on_finished` is
@@ -108,12 +123,8 @@ async def serve_http(
         record_server_names(ssl_context)
     service = Service(handler, limits, ssl_context, admit, on_finished, shortcut, is_proxy, may_connect)
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(
-        lambda: HttpConnection(service),
-        listen,
-        port,
-        backlog=_BACKLOG,
-        reuse_address=True,
-        start_serving=True,
-    )
-    return Server(listener, service)
+    listeners = [
+        await loop.create_server(lambda: HttpConnection(service), sock=each, backlog=listening.BACKLOG)
+        for each in sockets or [listening.open_stream((listen, port))]
+    ]
+    return Server(listeners, service)

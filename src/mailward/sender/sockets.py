@@ -1,18 +1,16 @@
-"""The sockets that Postfix connects to: handed over by systemd, or made here; and what systemd wants to hear.
+"""The sockets that Postfix connects to: handed over by systemd, or made here.
 
-The protocols are sd_listen_fds(3) and sd_notify(3), a few lines each. A socket of systemd's outlives the
-process: while it restarts, Postfix waits instead of deferring mail.
+A socket of systemd's outlives the process: while it restarts, Postfix waits instead of deferring mail.
 """
 
-import contextlib
 import ipaddress
-import os
 import socket
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-FIRST_FD = 3  # SD_LISTEN_FDS_START
+from mailward.net import systemd
+
 BACKLOG = 1024
 
 
@@ -44,11 +42,8 @@ def take_datagram_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
 
 
 def _take(environ: Mapping[str, str], kind: int) -> list[socket.socket]:
-    if environ.get("LISTEN_PID") != str(os.getpid()):
-        return []
     found = []
-    for number in range(FIRST_FD, FIRST_FD + int(environ.get("LISTEN_FDS", "0"))):
-        handed_over = socket.socket(fileno=number)
+    for _, handed_over in systemd.take_sockets(environ):
         if handed_over.type == kind:
             found.append(handed_over)
         else:
@@ -72,17 +67,6 @@ def bind_datagram_socket(made: socket.socket, path: Path, mode: int) -> None:
         _bind_unix(made, path, mode)
     except OSError as error:
         raise ListenError(f"{path}: {error.strerror or error}") from error
-
-
-def notify(state: str, environ: Mapping[str, str]) -> None:
-    """Tell systemd, such as `READY=1`. Without systemd, nothing."""
-    address = environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.sendto(state.encode(), address)
 
 
 def _open_tcp(place: str) -> socket.socket:

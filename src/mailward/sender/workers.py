@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
+from mailward.net.systemd import notify
 from mailward.sender.hearsay import Hearsay
-from mailward.sender.sockets import notify
 
 logger = logging.getLogger("mailward.sender")
 

@@ -10,7 +10,8 @@ import uvicorn
 
 from mailward.config import Settings
 from mailward.core.metrics.health import Health
-from mailward.net import metrics
+from mailward.net import metrics, pulse
+from mailward.net.listening import inherited, open_streams
 from mailward.web.limits import MAX_HEAD_BYTES, BoundedBodies, BoundedProtocol
 from mailward.web.observed import Observed
 
@@ -37,8 +38,6 @@ def run(settings: Settings) -> None:
     server = _Server(
         uvicorn.Config(
             observed,
-            host=settings.console.listen,
-            port=settings.console.port,
             http=BoundedProtocol,
             ws="none",
             lifespan="off",
@@ -54,13 +53,13 @@ def run(settings: Settings) -> None:
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
     )
-    server.run()
+    server.run(inherited("console") or open_streams(settings.console_places))
 
 
 class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._beating = asyncio.create_task(metrics.beat())
+        self._beating = asyncio.gather(metrics.beat(), pulse.keep())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._beating.cancel()

@@ -3,8 +3,7 @@
 import shlex
 
 from mailward.config import Settings
-
-_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not bound
+from mailward.core.places import reach
 
 
 def policy_url(settings: Settings, domain: str) -> str:
@@ -15,8 +14,8 @@ def policy_url(settings: Settings, domain: str) -> str:
 
 def fetch_command(settings: Settings, domain: str) -> str:
     """A curl command that asks this installation, whatever DNS says, and trusts its development authority."""
-    listen = settings.policy_host.listen
-    address = _EVERYWHERE.get(listen, f"[{listen}]" if ":" in listen else listen)
+    host = reach(settings.policy_places[0][0])
+    address = f"[{host}]" if ":" in host else host
     words = ["curl"]
     if settings.has_development_ca:
         words += ["--cacert", str(settings.data_path / "ca" / "ca.pem")]

@@ -31,7 +31,8 @@ def _secret_key(path: Path) -> str:
 SECRET_KEY = _secret_key(MAILWARD.data_path / "secret-key")
 DEBUG = False
 _url = urlsplit(MAILWARD.console_url)
-ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", _url.hostname or "localhost", MAILWARD.console.listen]
+_hosts = [f"[{host}]" if ":" in host else host for host, _ in MAILWARD.console_places]
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", _url.hostname or "localhost", *_hosts]
 CSRF_TRUSTED_ORIGINS = [f"{_url.scheme}://{_url.netloc}"]
 
 INSTALLED_APPS = [

@@ -9,7 +9,7 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 
 from mailward.config import Settings
-from mailward.net import clock, metrics
+from mailward.net import clock, metrics, pulse
 from mailward.store.aio import in_store
 from mailward.store.services import outbox
 from mailward.store.services.outbox import Claimed
@@ -60,10 +60,13 @@ def _handlers(settings: Settings) -> Sequence[Handler]:
 async def _run_all(settings: Settings, stopping: asyncio.Event) -> None:
     clocks = ClockCheck()
     async with asyncio.TaskGroup() as group:
+        beating = group.create_task(pulse.keep())
         group.create_task(_keep_time(settings, clocks, stopping))
         for handler in _handlers(settings):
             for _ in range(handler.lanes):
                 group.create_task(_work(settings, handler, clocks, stopping))
+        await stopping.wait()
+        beating.cancel()
 
 
 async def _work(settings: Settings, handler: Handler, clocks: ClockCheck, stopping: asyncio.Event) -> None:

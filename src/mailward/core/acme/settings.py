@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from mailward.core.names import InvalidName, parse_domain
+from mailward.core.places import parse_listen
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -34,12 +35,19 @@ class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     directories: tuple[str | AcmeDirectory, ...] = ()
     """The URLs of CAs' directories, in the order in which they are asked; none: no certificates are ordered."""
-    http_listen: str = ""
+    http_listen: tuple[str, ...] = ()
     """Where HTTP-01 is answered; empty: where the policy host listens."""
     http_port: Port = 0
     """0 means 80 as root and 8080 otherwise. CAs ask at port 80 alone."""
     reach_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 80
     """Where we look, as a CA does, whether a name leads to us; another one only in laboratories."""
+
+    def __post_init__(self) -> None:
+        for text in self.http_listen:
+            try:
+                parse_listen(text, 80)
+            except ValueError as error:
+                raise ValueError(f"http_listen: {error}") from error
 
     @property
     def authorities(self) -> tuple[AcmeDirectory, ...]:

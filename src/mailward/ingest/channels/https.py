@@ -6,6 +6,8 @@ the `rua` with its token stands in public DNS, so a token proves nothing about w
 
 import logging
 import re
+import socket
+from collections.abc import Callable, Sequence
 
 from mailward.config import Settings
 from mailward.ingest.accept import Arrival
@@ -75,14 +77,15 @@ async def serve_https(
     settings: Settings,
     certificates: Certificates,
     *,
-    port: int | None = None,
+    sockets: Sequence[socket.socket],
+    is_proxy: Callable[[str], bool] | None = None,
 ) -> Server:
-    """Take posted reports until closed, on `port` or the settings'. Raises OSError."""
+    """Take posted reports until closed, on sockets that listen already."""
     door = HttpsDoor(acceptor, book)
     return await serve_http(
         door.answer,
-        listen=settings.reports.https_listen,
-        port=settings.https_port if port is None else port,
+        sockets=sockets,
+        is_proxy=is_proxy,
         # a sender that names no host, or connects by address, gets our own certificate
         ssl_context=certificates.server_context(settings.https_name),
         limits=HttpLimits(body_bytes=settings.reports.max_message_bytes),

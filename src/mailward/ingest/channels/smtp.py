@@ -12,6 +12,7 @@ import asyncio
 import ipaddress
 import logging
 import re
+import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,11 +21,13 @@ from typing import Any, AnyStr, cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from mailward.core.proxyprotocol import ProxyHeaderInvalid, read_proxy_header
 from mailward.ingest.accept import Arrival
 from mailward.ingest.acceptor import Acceptor
 from mailward.ingest.addresses import AddressBook, ReportAddress
 from mailward.ingest.errors import StoreBusy, TooMuchToday
 from mailward.net import clock
+from mailward.net.listening import BACKLOG
 from mailward.store.models import Door
 
 _log = logging.getLogger("mailward.ingest.smtp")
@@ -34,6 +37,10 @@ logging.getLogger("mail.log").setLevel(logging.ERROR)
 CLOSING = b"421 4.3.2 Mailward is being stopped, try again later\r\n"
 CLOSE_SECONDS = 5.0
 """For what has come whole to be stored and answered; with the HTTPS door's, below the supervisor's patience."""
+PROXY_SECONDS = 10.0
+"""For a PROXY header, which a proxy sends at once."""
+QUICK_SECONDS = 2.0
+"""A sender that lets more pass between two commands is not waited for when the door closes."""
 STALLED_SECONDS = 10.0
 """Without a whole command or a piece of a mail; whoever is at work needs less between two."""
 BUSY = "451 4.3.0 The report could not be stored, try again later"
@@ -73,6 +80,7 @@ class SmtpLimits:
 
 TlsContext = Callable[[], ssl.SSLContext | None]
 IsRelay = Callable[[str], bool]
+IsProxy = Callable[[str], bool]
 
 
 @dataclass(slots=True)
@@ -85,6 +93,7 @@ class SmtpDoor:
     limits: SmtpLimits
     tls_context: TlsContext
     is_relay: IsRelay
+    is_proxy: IsProxy = lambda _: False
 
     connections: "set[_Connection]" = field(default_factory=set)
     by_address: Counter[str] = field(default_factory=Counter)
@@ -170,10 +179,10 @@ class _Hooks:
             return "421 4.7.0 Too many unknown recipients"
         return reply
 
-    async def store(self, session: Session, envelope: _Envelope) -> list[str]:
+    async def store(self, peer: str, envelope: _Envelope) -> list[str]:
         """Store the mail; a reply for each recipient, in their order."""
         received_at = clock.now()
-        from_relay = self._door.is_relay(_host(session.peer))
+        from_relay = self._door.is_relay(peer)
         content = cast("bytes", envelope.content)
         # one copy for each of our addresses, however often it was named
         addresses = [
@@ -208,12 +217,19 @@ class _Connection(SMTP):
         limits = door.limits
         self.line_length_limit = limits.line_bytes
         self._door = door
+        self.peer = ""
+        """The client's address; behind a proxy, as the proxy says it."""
+        self._is_greeted = False
+        self._proxied: asyncio.Transport | None = None
+        """While a PROXY header is to come, which `_proxy_header` is the beginning of."""
+        self._proxy_header = b""
         self._counted = ""
         self._received = 0
         self._turned_away = False
         self.storing = False
         """A mail has come whole and is not answered yet."""
         self.lmtp = False
+        self._reading = self._has_sent = self._said_goodbye = False
         self.moved_at = clock.monotonic()
         self._deadline: asyncio.TimerHandle | None = None
         self._hooks = _Hooks(door)
@@ -240,47 +256,86 @@ class _Connection(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)
-        if self in self._door.connections:  # the same one, encrypted by STARTTLS
+        if self._is_greeted:  # the same one, encrypted by STARTTLS
             self._door.encrypted += 1
             super().connection_made(transport)
             return
-        host = _host(transport.get_extra_info("peername"))
-        self._counted = "" if _is_loopback(host) else _network(host)
+        self.peer = _host(transport.get_extra_info("peername"))
+        if not self._door.is_proxy(self.peer):
+            self._welcome(transport)
+        elif self._door.is_full(""):
+            self._turn_away(transport)
+        else:
+            self._proxied, self._proxy_header = transport, b""
+            self._door.connections.add(self)
+            self._deadline = self.loop.call_later(PROXY_SECONDS, transport.abort)
+
+    def _welcome(self, transport: asyncio.Transport) -> None:
+        """Count the connection in, and greet."""
+        self._counted = "" if _is_loopback(self.peer) else _network(self.peer)
         if self._door.is_full(self._counted):
-            self._turned_away = True
-            self._door.turned_away += 1
-            transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
-            transport.close()
+            self._turn_away(transport)
             return
         self._door.connections.add(self)
         self._door.accepted += 1
         if self._counted:
             self._door.by_address[self._counted] += 1
         self._deadline = self.loop.call_later(self._door.limits.session_seconds, transport.abort)
+        self._is_greeted = True
         super().connection_made(transport)
+
+    def _turn_away(self, transport: asyncio.Transport) -> None:
+        self._turned_away = True
+        self._door.turned_away += 1
+        transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
+        transport.close()
+
+    def _read_proxy_header(self, transport: asyncio.Transport, data: bytes) -> bytes:
+        """What follows the header; empty where it is not complete, or the connection has ended."""
+        try:
+            header = read_proxy_header(data)
+        except ProxyHeaderInvalid as error:
+            _log.warning("proxy-header-invalid", extra={"peer": self.peer, "reason": error})
+            transport.abort()
+            return b""
+        if header is None:
+            self._proxy_header = data
+            return b""
+        self._proxied = None
+        self._door.connections.discard(self)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.peer = header.source or self.peer
+        self._welcome(transport)
+        return data[header.size :]
 
     def data_received(self, data: bytes) -> None:
         if self._turned_away:
             return
+        if self._proxied is not None:
+            data = self._read_proxy_header(self._proxied, self._proxy_header + data)
+            if not data or self._turned_away:
+                return
         self._received += len(data)
         self._door.buffered += len(data)
         limits = self._door.limits
         # aiosmtpd answers 552 once the mail ends; one that goes on and on is cut off before
         if self._received > 2 * limits.message_bytes or self._door.buffered > limits.buffered_bytes:
-            _log.warning("smtp-cut", extra={"peer": self._counted, "bytes": self._received})
+            _log.warning("smtp-cut", extra={"peer": self.peer, "bytes": self._received})
             _transport_of(self).write(b"421 4.3.1 Too much data\r\n")
             self.cut()
             return
         super().data_received(data)
 
     def eof_received(self) -> bool | None:
-        return False if self._turned_away else super().eof_received()
+        return super().eof_received() if self._is_greeted else False
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._turned_away:
-            return
         if self._deadline is not None:
             self._deadline.cancel()
+        if not self._is_greeted:
+            self._door.connections.discard(self)
+            return
         if self in self._door.connections:
             self._door.connections.discard(self)
             self._forget_received()
@@ -322,7 +377,9 @@ class _Connection(SMTP):
             await self.push("501 5.5.4 Syntax: DATA")
         else:
             await self.push("354 End data with <CR><LF>.<CR><LF>")
+            self._reading = True
             content = await self._read_content()
+            self._reading, self._has_sent = False, True
             if content is None:
                 too_large = f"552 5.3.4 A mail has {self._door.limits.message_bytes} bytes at most"
                 replies = [too_large] * len(envelope.rcpt_tos)
@@ -331,7 +388,9 @@ class _Connection(SMTP):
                 envelope.content = content
                 self.storing = True
                 try:
-                    replies = await self._hooks.store(cast("Session", self.session), envelope)
+                    replies = await self._hooks.store(self.peer, envelope)
+                    worst = _worst(replies)
+                    _log.info("mail", extra={"peer": self.peer, "bytes": len(content), "status": worst[:3]})
                 except BaseException:
                     self.storing = False
                     raise
@@ -371,7 +430,7 @@ class _Connection(SMTP):
     async def smtp_LHLO(self, arg: str) -> None:  # noqa: N802
         """RFC 2033 §4.1: the greeting of LMTP, for relays of ours."""
         own_port = _transport_of(self).get_extra_info("sockname")[1]
-        is_relay = self._door.is_relay(_host(cast("Session", self.session).peer))
+        is_relay = self._door.is_relay(self.peer)
         if not is_relay or own_port == LMTP_FORBIDDEN_PORT:
             await self.push("500 5.5.1 LHLO is for relays of ours, and not for port 25")
             return
@@ -396,17 +455,35 @@ class _Connection(SMTP):
         await self.push("502 5.5.1 EXPN is not offered")
 
     def say_goodbye(self) -> None:
-        """End what is not storing a mail; RFC 5321 §3.8 lets a server that is stopped say so at any time."""
-        if self.storing or self.transport is None or self.session is None:
+        """End what has no mail under way; RFC 5321 §3.8 lets a server that is stopped say so at any time."""
+        if self._proxied is not None and not self._is_quick:
+            self.cut()
             return
+        if self.storing or self.transport is None or self.session is None or self._said_goodbye:
+            return
+        if self._is_at_work:
+            return
+        self._said_goodbye = True
         if self._tls_protocol is not None and self.session.ssl is None:  # in the middle of its handshake
             self.cut()
             return
         _transport_of(self).write(CLOSING)
         _transport_of(self).close()
 
+    @property
+    def _is_at_work(self) -> bool:
+        """Whether a mail of this sender's is under way, or its first one is to be expected."""
+        is_in_mail = self.envelope is not None and self.envelope.mail_from is not None
+        return self._is_quick and (is_in_mail or self._reading or not self._has_sent)
+
+    @property
+    def _is_quick(self) -> bool:
+        return clock.monotonic() - self.moved_at < QUICK_SECONDS
+
     def cut(self) -> None:
-        if self.transport is not None:
+        if self._proxied is not None:
+            self._proxied.abort()
+        elif self.transport is not None:
             _transport_of(self).abort()
 
 
@@ -417,25 +494,28 @@ _HOOKS = [name for name in vars(_Hooks) if name.startswith("handle_")]
 class SmtpServer:
     """A running mail door."""
 
-    def __init__(self, listener: asyncio.Server, door: SmtpDoor) -> None:
-        self._listener, self.door = listener, door
-        self.port: int = listener.sockets[0].getsockname()[1]
+    def __init__(self, listeners: Sequence[asyncio.Server], door: SmtpDoor) -> None:
+        self._listeners, self.door = listeners, door
+        self.port: int = listeners[0].sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Take nothing new, store and answer what has come whole, and cut off the rest: it comes again."""
-        self._listener.close()
+        """Take nothing new, finish the mail of whoever is at work, and send the rest away: it comes again.
+
+        Who has just come, or is between two commands of a mail, is let finish: a 421 would have the sender wait for
+        its next try, a quarter of an hour or more.
+        """
+        for listener in self._listeners:
+            listener.close()
         self.door.closing = True
-        for connection in list(self.door.connections):
-            connection.say_goodbye()
+        await asyncio.sleep(0)  # what was accepted a moment ago is told to its connection now
         deadline = clock.monotonic() + CLOSE_SECONDS
-        while self._is_storing() and clock.monotonic() < deadline:  # noqa: ASYNC110 - a few looks, once
+        while self.door.connections and clock.monotonic() < deadline:
+            for connection in list(self.door.connections):
+                connection.say_goodbye()
             await asyncio.sleep(0.02)
         for connection in list(self.door.connections):
             connection.cut()
         await asyncio.sleep(0)
-
-    def _is_storing(self) -> bool:
-        return any(connection.storing for connection in self.door.connections)
 
 
 async def serve_smtp(
@@ -443,22 +523,24 @@ async def serve_smtp(
     book: AddressBook,
     *,
     domain: str,
-    listen: str,
-    port: int,
+    sockets: Sequence[socket.socket],
     limits: SmtpLimits | None = None,
     tls_context: TlsContext = lambda: None,
     is_relay: IsRelay = lambda _: False,
+    is_proxy: IsProxy = lambda _: False,
 ) -> SmtpServer:
-    """Take report mail for `<token>@domain` until closed. Raises OSError where the address cannot be had.
+    """Take report mail for `<token>@domain` until closed, on sockets that listen already.
 
     `tls_context` is asked at each connection, so that a new certificate is used at once; None: no STARTTLS.
-    `is_relay` says of a peer's address whether its Authentication-Results may be believed.
+    `is_relay` says of a peer's address whether its Authentication-Results may be believed. Connections from addresses
+    for which `is_proxy` is true have to begin with a PROXY header, and count for the client that it names.
     """
-    door = SmtpDoor(acceptor, book, domain.lower(), limits or SmtpLimits(), tls_context, is_relay)
-    listener = await asyncio.get_running_loop().create_server(
-        door.make_connection, listen, port, reuse_address=True, backlog=512
-    )
-    return SmtpServer(listener, door)
+    door = SmtpDoor(acceptor, book, domain.lower(), limits or SmtpLimits(), tls_context, is_relay, is_proxy)
+    loop = asyncio.get_running_loop()
+    listeners = [
+        await loop.create_server(door.make_connection, sock=each, backlog=BACKLOG) for each in sockets
+    ]
+    return SmtpServer(listeners, door)
 
 
 def _reply_to(outcome: object) -> str:
@@ -502,6 +584,8 @@ def _network(host: str) -> str:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return host
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((address, 64), strict=False))
     return host
