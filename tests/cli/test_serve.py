@@ -65,7 +65,7 @@ class Platform:
                 stdout=output,
                 stderr=output,
             )
-        until(lambda: "Data  " in self.log or self.running.poll() is not None)
+        until(lambda: "Data  " in self.log or self.running.poll() is not None, seconds=90)
 
     @property
     def running(self) -> subprocess.Popen[bytes]:
