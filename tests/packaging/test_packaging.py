@@ -7,13 +7,17 @@ import sys
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from mailward.cli import COMMANDS
 from mailward.config import Sender
+from mailward.config.listening import NAMES
 
 ROOT = Path(__file__).parents[2]
 SERVICE = ROOT / "packaging" / "systemd" / "mailward-sender.service"
 SOCKET = SERVICE.with_suffix(".socket")
+PLATFORM = SERVICE.with_name("mailward.service")
+SOCKETS = sorted(SERVICE.parent.glob("mailward-*.socket"))
 PAGE = ROOT / "packaging" / "man" / "mailward-sender.8"
 
 
@@ -21,10 +25,13 @@ def run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-def test_the_service_is_as_closed_as_the_documentation_says() -> None:
-    output = run("systemd-analyze", "security", "--offline=true", "--no-pager", str(SERVICE))
-    score = re.search(r"Overall exposure level for mailward-sender.service: ([0-9.]+)", output)
-    told = re.search(r"exposure of \*\*([0-9.]+)\*\*", (ROOT / "docs" / "sender.md").read_text())
+@pytest.mark.parametrize(
+    ("service", "page"), [(SERVICE, "sender.md"), (PLATFORM, "ports.md")], ids=["sender", "serve"]
+)
+def test_the_service_is_as_closed_as_the_documentation_says(service: Path, page: str) -> None:
+    output = run("systemd-analyze", "security", "--offline=true", "--no-pager", str(service))
+    score = re.search(rf"Overall exposure level for {service.name}: ([0-9.]+)", output)
+    told = re.search(r"exposure of \*\*([0-9.]+)\*\*", (ROOT / "docs" / page).read_text())
     assert score is not None
     assert told is not None
     # versions of systemd weigh a little differently
@@ -32,12 +39,12 @@ def test_the_service_is_as_closed_as_the_documentation_says() -> None:
 
 
 def test_systemd_understands_every_line(tmp_path: Path) -> None:
-    service = tmp_path / SERVICE.name
-    text = re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", SERVICE.read_text())
-    service.write_text(re.sub(r"(?m)^Documentation=.*\n", "", text))
-    (tmp_path / SOCKET.name).write_text(re.sub(r"(?m)^Documentation=.*\n", "", SOCKET.read_text()))
+    units = [tmp_path / unit.name for unit in (SERVICE, PLATFORM, *SOCKETS)]
+    for unit in units:
+        text = re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", (SERVICE.parent / unit.name).read_text())
+        unit.write_text(re.sub(r"(?m)^Documentation=.*\n", "", text))
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(service)],
+        ["systemd-analyze", "verify", "--man=no", *map(str, units)],
         check=False,
         capture_output=True,
         text=True,
@@ -47,6 +54,17 @@ def test_systemd_understands_every_line(tmp_path: Path) -> None:
     assert [
         line for line in said if "Unknown" in line or "Failed to parse" in line or "Invalid" in line
     ] == []
+
+
+def test_each_service_has_a_socket_unit_whose_sockets_bear_its_name() -> None:
+    named = {
+        unit.name: re.findall(r"(?m)^FileDescriptorName=(.+)", unit.read_text())
+        for unit in SOCKETS
+        if "Service=mailward.service" in unit.read_text()
+    }
+    assert named == {f"mailward-{name}.socket": [name] for name in NAMES}
+    started_after = PLATFORM.read_text()
+    assert [name for name in named if name not in started_after] == []
 
 
 def test_the_manual_pages_are_current() -> None:

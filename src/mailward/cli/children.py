@@ -127,6 +127,8 @@ def _die_with_supervisor() -> None:
 
 def _raise_file_limit() -> None:
     """Each connection is a file; the usual soft limit of 1024 is below what our servers allow."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return  # where systemd has set it, it lets nobody set it
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
