@@ -1,5 +1,6 @@
 """`mta-sts.<domain>` delegated to us by NS: a real NSD has the zones above, a real unbound resolves from there."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -7,20 +8,25 @@ from pathlib import Path
 
 import dns.rcode
 import pytest
+from tests.fakes.pebble import Pebble
 from tests.fakes.ports import free_port
 from tests.hosting.daemons import Tree, ask, ask_until, make_tree
+from tests.worker.certificatebed import CERTIFICATE
 
+from mailward.config import Dns, Settings
 from mailward.config import Nameserver as NameserverSettings
-from mailward.config import Settings
+from mailward.core.acme.settings import Acme
 from mailward.core.names import Domain as DomainName
 from mailward.hosting.nameserver import ZoneKeeper, make_nameserver
 from mailward.monitor.records import DomainFacts, RecordKey, RecordState, State, check_records
 from mailward.net.guard import Guard
 from mailward.net.resolver import Resolver
 from mailward.store.aio import in_store
-from mailward.store.models import Domain, Organisation, Role
+from mailward.store.models import AcmeOrder, CertificateCare, Domain, Organisation, Role
 from mailward.store.scope import Scope
+from mailward.store.services import outbox
 from mailward.store.services.domains import delete_domain, verify_claim
+from mailward.worker import loop
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="port 53, and programs of a Debian tree, need root"),
@@ -90,6 +96,7 @@ class Bed:
     keeper: ZoneKeeper
     domain: Domain
     resolver_port: int
+    own: NameserverSettings
 
 
 @pytest.fixture
@@ -111,7 +118,7 @@ async def bed(tree: Tree, tmp_path: Path, domain: Domain) -> AsyncIterator[Bed]:
     own = NameserverSettings(
         zone="sts.example",
         servers=(f"ns1.sts.example={OURS}",),
-        policy_addresses=("192.0.2.80", "2001:db8::80"),
+        policy_addresses=("127.0.0.1", "2001:db8::80"),
     )
     settings = Settings(data=str(tmp_path), nameserver=own)
     server, secondaries = make_nameserver(settings)
@@ -125,7 +132,7 @@ async def bed(tree: Tree, tmp_path: Path, domain: Domain) -> AsyncIterator[Bed]:
     try:
         async with tree.run("nsd", "-d", "-c", nsd), tree.run("unbound", "-d", "-c", unbound):
             await ask_until(port, "other.customer.example", "is here")
-            yield Bed(keeper, domain, port)
+            yield Bed(keeper, domain, port, own)
     finally:
         keeper.close()
         await server.close()
@@ -157,7 +164,7 @@ async def test_the_zone_is_answered_for_once_the_domain_is_proved_and_no_longer_
     await in_store(bed.domain.refresh_from_db)
     await bed.keeper.refresh()
     for rdtype, text in (
-        ("A", "192.0.2.80"),
+        ("A", "127.0.0.1"),
         ("AAAA", "2001:db8::80"),
         ("NS", "ns1.sts.example."),
         ("SOA", ""),
@@ -171,3 +178,35 @@ async def test_the_zone_is_answered_for_once_the_domain_is_proved_and_no_longer_
     await bed.keeper.refresh()
     response = await ask(port, NAME, "A")
     assert response is None or response.rcode() == dns.rcode.SERVFAIL
+
+
+async def follow(keeper: ZoneKeeper) -> None:
+    while True:
+        await keeper.refresh()
+        await asyncio.sleep(0.1)
+
+
+async def test_a_certificate_comes_by_dns_alone(bed: Bed, tmp_path: Path) -> None:
+    """Port 80 is closed: the zone that is delegated to us answers for `_acme-challenge` below it."""
+    resolver = f"127.0.0.1:{bed.resolver_port}"
+    await in_store(verify_claim, bed.domain.pk)
+    following = asyncio.create_task(follow(bed.keeper))
+    closed = free_port()
+    try:
+        with Pebble(tmp_path / "pebble", dns=resolver, http_port=closed) as pebble:
+            settings = Settings(
+                data=str(tmp_path),
+                nameserver=bed.own,
+                acme=Acme(directories=(pebble.directory,), http_port=closed, reach_port=closed),
+                dns=Dns(resolvers=(resolver,), allow_private_addresses=True),
+            )
+            await ask_until(bed.resolver_port, NAME, "127.0.0.1", "A")
+            await in_store(outbox.put, "certificate", str(bed.domain.pk))
+            while await loop.work_once(settings, CERTIFICATE):
+                pass
+            care = await in_store(lambda: CertificateCare.objects.select_related("current").get())
+            assert (care.state, care.detail) == ("good", "")
+    finally:
+        following.cancel()
+        await asyncio.wait([following])
+    assert await in_store(lambda: AcmeOrder.objects.get().method) == "dns-01"

@@ -112,20 +112,31 @@ class Carer:
             keyring=self._keyring,
             port=self.settings.acme.reach_port,
         )
-        if await self._leads_to_us(plan, seen):
+        if seen.reach is Reach.OURS:
             return await self._order(plan, HTTP_01)
+        # what stands in the DNS is certain; a silent port 80 is not
         if await self._is_delegated(plan):
             return await self._order(plan, DNS_01)
+        if await self._may_lead_to_us(plan, seen):
+            return await self._order(plan, HTTP_01)
         state = CareState.REACH if plan.current is None else CareState.GONE
         return await self._wait(plan, state, seen.detail or "it does not answer")
 
     async def _is_delegated(self, plan: Plan) -> bool:
-        """Whether the fourth CNAME stands: to a label that nobody else knows, so that it says who holds the name."""
-        zone = self.settings.nameserver.zone
-        if not zone or not plan.delegation_token:
+        """Whether we answer for the challenge's name: by the fourth CNAME, to a label that nobody else knows, so that
+        it says who holds the name; or because the host is a zone that is delegated to our servers alone, by NS.
+        """
+        own = self.settings.nameserver
+        if not own.zone or not plan.delegation_token:
             return False
         answer = await self._resolver.lookup_authoritative(f"{LABEL}.{plan.host}", "TXT")
-        return f"{LABEL}.{plan.delegation_token}.{zone}".lower() in answer.chain
+        if f"{LABEL}.{plan.delegation_token}.{own.zone}".lower() in answer.chain:
+            return True
+        if not own.policy_addresses or not plan.is_proved:
+            return False
+        servers = await self._resolver.delegation(plan.host)
+        ours = {name.lower().removesuffix(".") for name in own.server_names}
+        return servers.found and {name.lower().removesuffix(".") for name in servers.records} <= ours
 
     async def _shown(self, name: str, text: str) -> str:
         for server, answer in (await self._resolver.lookup_everywhere(name, "TXT")).items():
@@ -133,9 +144,7 @@ class Carer:
                 return f"{server or 'no server'} does not show the challenge yet"
         return ""
 
-    async def _leads_to_us(self, plan: Plan, seen: Seen) -> bool:
-        if seen.reach is Reach.OURS:
-            return True
+    async def _may_lead_to_us(self, plan: Plan, seen: Seen) -> bool:
         if seen.reach is not Reach.SILENT:
             return False
         if plan.domain_id is None and not await in_store(was_issued_to):
