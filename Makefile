@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= var
 
-.PHONY: run lab test test-all test-postgresql lint format docs bench lock clean
+.PHONY: run lab test test-all test-postgresql lint format docs bench deb lock clean
 
 run: $(VENV)/.run-ready  ## set up if needed, migrate, start; data in ./var
 	@exec $(BIN)/mailward serve --data $(DATA)
@@ -81,6 +81,9 @@ $(VENV)-bench-check/.ready: requirements/bench-check.txt scripts/venv
 $(VENV)-zoo/.ready: requirements/zoo.txt scripts/venv  ## the zoo makes it where a row needs it
 	@scripts/venv $(VENV)-zoo requirements/zoo.txt --no-project
 	@touch $@
+
+deb:  ## dist/mailward_*.deb for Debian 12 and 13; SUITE=bookworm for one. Needs root and mmdebstrap
+	@scripts/make-deb $(SUITE)
 
 lock:  ## write the hash-locked requirements anew (needs uv)
 	@scripts/lock

@@ -30,7 +30,11 @@ QUEUE_LENGTH = "/proc/sys/net/unix/max_dgram_qlen"
 SIGNAL = (Path(__file__).parents[1] / "fixtures/datagrams/sts-success-sts.json").read_bytes()
 PLACE = "/var/spool/postfix/mailward/sender.sock"
 PORT = 8461
-SETTINGS, OVERRIDES, MAIL_LOG = "/etc/mailward.toml", "/etc/mailward-overrides.toml", "/var/log/mail.log"
+SETTINGS, OVERRIDES, MAIL_LOG = (
+    "/etc/mailward/mailward.toml",
+    "/etc/mailward/overrides.toml",
+    "/var/log/mail.log",
+)
 CACHE = Path("/var/lib/mailward/sender.sqlite3")
 POLICY = b"version: STSv1\nmode: enforce\nmx: *.example.test\nmax_age: 604800\n"
 SECURE = "OK secure match=.example.test servername=hostname"
@@ -126,6 +130,7 @@ async def running_world(mailbox: Mailbox) -> AsyncIterator[None]:
 
 
 def write_settings(policy_port: int, authority: Path) -> None:
+    Path(SETTINGS).parent.mkdir(exist_ok=True)
     write(OVERRIDES, "")
     write(
         SETTINGS,

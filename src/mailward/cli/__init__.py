@@ -79,6 +79,7 @@ COMMANDS = {
     "sender bounce": Command("sender_reports", "Take in report mail that came back.", is_group=True),
     "sender key": Command("sender_key", "Make the key that signs report mail."),
     "lab": Command("lab", "Attack mail between real servers, and show how MTA-STS and DANE stop it."),
+    "completion": Command("completion", "Print what makes bash, zsh or fish complete these commands."),
     "version": Command("version", "Print the version."),
 }
 # children of `serve`: not listed

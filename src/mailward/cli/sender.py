@@ -40,15 +40,19 @@ app = typer.Typer(name="sender", help="The policy server beside Postfix.", no_ar
 
 T = TypeVar("T")
 
-USUAL_CONFIG = Path("/etc/mailward.toml")
+USUAL_CONFIG = Path("/etc/mailward/mailward.toml")
 """Of the unit too: who types a command means the daemon that runs."""
+FORMER_CONFIG = Path("/etc/mailward.toml")
+"""Where version 0.1 looked."""
 
 Config = Annotated[
     Path | None,
     typer.Option(
         help=f"The settings, a TOML file: docs/settings.md. Else {USUAL_CONFIG}, where it is there.",
         envvar="MAILWARD_CONFIG",
-        callback=lambda path: path or (USUAL_CONFIG if USUAL_CONFIG.exists() else None),
+        callback=lambda path: (
+            path or next((each for each in (USUAL_CONFIG, FORMER_CONFIG) if each.exists()), None)
+        ),
     ),
 ]
 

@@ -41,7 +41,7 @@ DOMAINS = (
 # what docs/tlsrpt-reports.md says, but for the user
 PIPE = (
     "tlsrpt-bounce unix - n n - 1 pipe user=nobody"
-    " argv=/opt/mailward/bin/mailward sender bounce --config /etc/mailward.toml ${recipient}"
+    " argv=/opt/mailward/bin/mailward sender bounce --config /etc/mailward/mailward.toml ${recipient}"
 )
 BOUNCES = (
     ("postconf", "-c", HOME, "-e", "recipient_delimiter = +"),
@@ -188,7 +188,7 @@ def test_mail_that_comes_back_through_pipe_is_understood_and_suppresses_its_rua(
     row = json.loads(house.command("reports", "takes-none.test", "--json"))
     assert row["state"] == "delivered"
     recipient = f"bounces+{row['token']}@back.test"
-    assert house.answer_pipe() == ["sender", "bounce", "--config", "/etc/mailward.toml", recipient]
+    assert house.answer_pipe() == ["sender", "bounce", "--config", "/etc/mailward/mailward.toml", recipient]
     house.bed.senders["3.10"].wait_for_count(f"to=<{recipient}>, relay=tlsrpt-bounce,", 1)
     assert house.bed.senders["3.10"].deliveries()[recipient].status == "sent"
     row = json.loads(house.command("reports", "takes-none.test", "--json"))
