@@ -21,11 +21,14 @@ async def look_at_resolver(subject: Subject) -> Findings:
         return
     states = await asyncio.gather(*(_ask(server) for server in servers))
     silent = [finding for state in states for finding in state]
-    if len([state for state in states if state]) == len(servers) and subject.is_trial:
+    is_deaf = [each.code for each in silent] == ["resolver-silent"] * len(servers)
+    if is_deaf and subject.is_trial:
         yield unseen(f"no resolver answers at {_names(servers)}: for trying things here none is needed")
         return
     for finding in silent:
         yield finding
+    if is_deaf:
+        return
     if not silent:
         yield good(f"{_names(servers)} answers over UDP and TCP, with EDNS")
     sender = subject.settings.sender

@@ -1,0 +1,131 @@
+"""The machine: files and their modes, room on a disk, backups, what runs."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.doctor.looking import grades, look, make_subject, told
+
+import mailward
+from mailward.cli.serve import locked
+from mailward.config import Doctor
+from mailward.core.doctor.finding import Grade
+from mailward.doctor.disk import look_at_disk
+from mailward.doctor.host import look_at_host
+from mailward.doctor.process import read_running
+from mailward.doctor.running import look_at_running
+from mailward.net import clock
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """As Mailward makes it."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    for name in ("key", "secret-key"):
+        (data / name).write_text("secret")
+        (data / name).chmod(0o600)
+    return data
+
+
+async def test_a_folder_as_mailward_makes_it_is_sound(folder: Path) -> None:
+    assert set(await grades(look_at_host, make_subject(folder))) == {Grade.GOOD}
+
+
+async def test_a_key_that_others_may_read_is_told_with_the_command(folder: Path) -> None:
+    folder.chmod(0o755)
+    (folder / "key").chmod(0o644)
+    found = {each.code: each for each in await look(look_at_host, make_subject(folder))}
+    assert found["folder-open"].grade is Grade.ADVICE
+    assert found["secret-readable"].fix == f"chmod 0600 {folder / 'key'}"
+    # whoever may not enter the folder does not reach the key
+    folder.chmod(0o700)
+    assert await told(look_at_host, make_subject(folder)) == {}
+
+
+async def test_a_file_that_root_made_in_the_folder_of_another_is_told(folder: Path) -> None:
+    os.chown(folder, 65534, 65534)
+    found = {each.code: each for each in await look(look_at_host, make_subject(folder))}
+    assert found["other-owner"].grade is Grade.PROBLEM
+    assert found["other-owner"].fix == f"chown -R nobody: {folder}"
+
+
+async def test_a_folder_that_is_not_there_is_no_alarm(tmp_path: Path) -> None:
+    absent = make_subject(tmp_path / "absent")
+    assert Grade.PROBLEM not in await grades(look_at_host, absent) + await grades(look_at_disk, absent)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=20", "tmpfs", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+async def test_a_disk_without_room_is_told_and_one_with_room_is_not(small_disk: Path) -> None:
+    assert await told(look_at_disk, make_subject(small_disk)) == {}
+    (small_disk / "much").write_bytes(bytes(1_000_000))
+    found = await told(look_at_disk, make_subject(small_disk))
+    assert list(found) == ["disk-full"]
+    assert "of 1.0 MiB are free" in found["disk-full"]
+
+
+async def test_a_disk_without_inodes_is_told(small_disk: Path) -> None:
+    for number in range(18):
+        (small_disk / str(number)).touch()
+    assert list(await told(look_at_disk, make_subject(small_disk))) == ["inodes-full"]
+
+
+async def test_the_age_of_the_newest_backup_decides(folder: Path) -> None:
+    subject = make_subject(folder, doctor=Doctor(backup_hours=26))
+    backups = folder / "backups"
+    backups.mkdir()
+    assert list(await told(look_at_disk, subject)) == ["no-backup"]
+    for name, hours in (("old", 300), ("new", 20)):
+        (backups / name).write_text("")
+        at = (clock.now() - timedelta(hours=hours)).timestamp()
+        os.utime(backups / name, (at, at))
+    assert await told(look_at_disk, subject) == {}
+    with clock.stepped(timedelta(hours=10)):
+        assert "30 hours old" in (await told(look_at_disk, subject))["backup-old"]
+
+
+async def test_who_holds_the_lock_runs_since_its_start(folder: Path) -> None:
+    assert read_running(folder) is None
+    with locked(folder):
+        running = read_running(folder)
+        assert running is not None
+        assert (running.pid, running.version) == (os.getpid(), mailward.__version__)
+        assert running.since is not None
+        age = clock.now() - running.since
+        assert timedelta() < age < timedelta(hours=12)
+    assert read_running(folder) is None
+
+
+async def test_nobody_who_runs_is_a_problem_and_another_version_a_note(folder: Path) -> None:
+    subject = make_subject(folder, no_database="there is none")
+    with pytest.raises(Exception, match="there is none"):
+        await told(look_at_running, subject)
+    only_process = [each async for each in _until_database(subject)]
+    assert only_process == ["not-running"]
+    with locked(folder):
+        (folder / "lock").write_text(f"{os.getpid()}\n0.0.9\n")
+        assert [each async for each in _until_database(subject)] == ["other-version"]
+
+
+async def _until_database(subject):  # type: ignore[no-untyped-def]
+    from mailward.doctor.asking import NotAsked
+
+    try:
+        async for finding in look_at_running(subject):
+            if finding.grade in (Grade.ADVICE, Grade.PROBLEM):
+                yield finding.code
+    except NotAsked:
+        return
