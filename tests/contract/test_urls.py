@@ -61,6 +61,7 @@ class For(Enum):
     MEMBERS = "everybody of the organisation, to go there"
     WRITERS = "owners and administrators"
     OWNERS = "owners"
+    OPERATORS = "owners and administrators of the first organisation, who run the installation"
     SIGNED_IN = "whoever has an account"
     ANYBODY = "whoever comes"
     ALICE = "a person's own, even within the organisation"
@@ -254,6 +255,8 @@ REGISTRY: dict[str, Entry] = {
     "quarantine-again": Entry(For.WRITERS, _quarantined, owned=True, post_only=True),
     # problems
     "problem-list": Entry(For.READERS),
+    # the installation
+    "health": Entry(For.OPERATORS),
     "problem-detail": Entry(For.READERS, lambda world: {"problem_id": world.problem.pk}, owned=True),
 }
 
@@ -347,8 +350,8 @@ FACTS = Facts(
 DONE = {OK, FOUND, *CLIENT_ERRORS}
 """Seen, or changed and sent on, or a form with errors in it: whoever it is was let in."""
 MAY = {
-    "alice": {For.READERS, For.THEMSELVES, For.MEMBERS, For.WRITERS, For.OWNERS, For.SIGNED_IN, For.ANYBODY},
-    "bob": {For.READERS, For.THEMSELVES, For.MEMBERS, For.WRITERS, For.SIGNED_IN, For.ANYBODY},
+    "alice": set(For) - {For.ALICE},
+    "bob": {For.READERS, For.THEMSELVES, For.MEMBERS, For.WRITERS, For.OPERATORS, For.SIGNED_IN, For.ANYBODY},
     "rita": {For.READERS, For.THEMSELVES, For.MEMBERS, For.SIGNED_IN, For.ANYBODY},
     # an owner too, but elsewhere
     "charlie": {

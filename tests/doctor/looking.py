@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,7 +21,7 @@ def make_subject(
     resolver: Resolver | None = None,
     no_database: str = "",
     send_to: str = "",
-    **tables: object,
+    **tables: Any,
 ) -> Subject:
     settings = msgspec.structs.replace(Settings(data=str(folder), dns=NOBODY), **tables)
     return Subject(settings, resolver or make_resolver(settings.dns), no_database, send_to)

@@ -11,7 +11,7 @@ from tests.doctor.looking import grades, look, make_subject, told
 
 import mailward
 from mailward.cli.serve import locked
-from mailward.config import Doctor
+from mailward.config import Doctor, PolicyHost
 from mailward.core.doctor.finding import Grade
 from mailward.doctor.asking import NotAsked
 from mailward.doctor.disk import look_at_disk
@@ -90,7 +90,9 @@ async def test_a_disk_without_inodes_is_told(small_disk: Path) -> None:
 
 
 async def test_the_age_of_the_newest_backup_decides(folder: Path) -> None:
-    subject = make_subject(folder, doctor=Doctor(backup_hours=26))
+    serious = PolicyHost(public_name="policies.example.org")
+    subject = make_subject(folder, doctor=Doctor(backup_hours=26), policy_host=serious)
+    assert await told(look_at_disk, make_subject(folder)) == {}
     backups = folder / "backups"
     backups.mkdir()
     assert list(await told(look_at_disk, subject)) == ["no-backup"]

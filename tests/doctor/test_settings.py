@@ -1,6 +1,7 @@
 """Settings that contradict each other, one at a time."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.doctor.looking import look, make_subject, told
@@ -10,7 +11,7 @@ from mailward.core.acme.settings import Acme
 from mailward.core.doctor.finding import Grade
 from mailward.doctor.settings import look_at_settings
 
-SOUND: dict[str, object] = {
+SOUND: dict[str, Any] = {
     "policy_host": PolicyHost(public_name="policies.example.org"),
     "reports": Reports(domain="reports.example.org"),
     "acme": Acme(directories=("https://ca.example/directory",)),
@@ -33,9 +34,9 @@ async def test_sound_settings_contradict_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "table, code",
     [
-        ({"console": Console(listen="0.0.0.0")}, "console-in-clear"),
+        ({"console": Console(listen=("0.0.0.0",))}, "console-in-clear"),
         # behind a front, and open past it
-        ({"console": Console(listen="::", public_url="https://m.example.org")}, "console-open"),
+        ({"console": Console(listen=("::",), public_url="https://m.example.org")}, "console-open"),
         ({"console": Console()}, "links-lead-nowhere"),
         ({"relay": Relay(host="relay.example.org")}, "sender-local"),
         ({"reports": Reports()}, "reports-nowhere"),
@@ -46,10 +47,10 @@ async def test_sound_settings_contradict_nothing(tmp_path: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_each_contradiction_is_told_alone(tmp_path: Path, table: dict[str, object], code: str) -> None:
+async def test_each_contradiction_is_told_alone(tmp_path: Path, table: dict[str, Any], code: str) -> None:
     assert code in await told(look_at_settings, make_subject(tmp_path, **SOUND | table))
 
 
 async def test_a_console_on_a_private_network_behind_its_front_is_no_matter(tmp_path: Path) -> None:
-    console = Console(listen="172.17.0.2", public_url="https://mailward.example.org")
+    console = Console(listen=("172.17.0.2",), public_url="https://mailward.example.org")
     assert await told(look_at_settings, make_subject(tmp_path, **SOUND | {"console": console})) == {}

@@ -1,4 +1,4 @@
-"""Backups as they lie in the data folder."""
+"""Backups as they lie in their folder."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,8 +7,8 @@ from mailward.config import Settings
 
 
 def newest_backup(settings: Settings) -> datetime | None:
-    """When the newest file in `<data>/backups` was written; None: there is none. Raises PermissionError."""
-    folder = settings.data_path / "backups"
+    """When the newest was written; None: there is none. Raises PermissionError."""
+    folder = settings.backup_path
     if not folder.is_dir():
         return None
     times = [entry.stat().st_mtime for entry in folder.iterdir() if _is_backup(entry)]

@@ -38,7 +38,7 @@ async def look_at_database(subject: Subject) -> Findings:
 
 
 async def _sqlite(subject: Subject) -> list[Finding]:
-    seen, found = await subject.ask(sqlite), []
+    seen, found = await subject.ask(sqlite, checked=subject.is_thorough), []
     path = subject.settings.sqlite_path
     if seen.damage:
         text = f"{path} is damaged: {seen.damage[:200]}"
@@ -48,9 +48,9 @@ async def _sqlite(subject: Subject) -> list[Finding]:
         text = f"{path} is in journal mode {seen.journal_mode}: readers and writers wait for each other"
         fix = "keep the data folder on a local disk, not on a network file system, and restart Mailward"
         found.append(tell("not-wal", text, fix))
-    return found or [
-        good(f"SQLite {seen.version}: whole, with a write-ahead log, commits are on the disk before 250")
-    ]
+    whole = "whole, " if subject.is_thorough else ""
+    text = f"SQLite {seen.version}: {whole}with a write-ahead log; commits are on the disk before they count"
+    return found or [good(text)]
 
 
 async def _postgresql(subject: Subject) -> list[Finding]:

@@ -21,7 +21,7 @@ _SPARE = 20 * 1024**3
 async def look_at_disk(subject: Subject) -> Findings:
     settings = subject.settings
     try:
-        found = [*_space(settings), *_database(settings), *_backups(settings)]
+        found = [*_space(settings), *_database(settings), *_backups(settings, is_trial=subject.is_trial)]
     except FileNotFoundError:
         yield unseen(f"{settings.data_path} is not there yet: it is made at the first start")
     except PermissionError:
@@ -63,13 +63,11 @@ def _database(settings: Settings) -> Iterator[Finding]:
     yield good(f"the database has {write_size(path.stat().st_size + held)}")
 
 
-def _backups(settings: Settings) -> Iterator[Finding]:
+def _backups(settings: Settings, *, is_trial: bool) -> Iterator[Finding]:
     newest = newest_backup(settings)
     if newest is None:
-        if not (settings.data_path / "backups").exists():
-            return
-        text = f"there is no backup in {settings.data_path / 'backups'}"
-        yield tell("no-backup", text, "mailward backup")
+        if not is_trial:
+            yield tell("no-backup", f"there is no backup in {settings.backup_path}", "mailward backup")
         return
     age = clock.now() - newest
     if age > timedelta(hours=settings.doctor.backup_hours):

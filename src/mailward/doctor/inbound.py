@@ -64,7 +64,7 @@ async def _look_here(
     heard = await knock(subject, service, nearby(address), port)
     where = f"{service.name} at {shown(address, port)}"
     if state is _State.DOWN:
-        if heard.reach is Reach.REFUSED:
+        if heard.reach is not Reach.SPOKE:
             return [unseen(f"{where}: not looked at, since Mailward does not run")]
         text = f"{where}: Mailward does not run, and another program listens there"
         return [tell("port-taken", text, f"see which: ss -tulpn | grep :{port}; or change {service.setting}")]

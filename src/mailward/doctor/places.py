@@ -61,6 +61,15 @@ def services(settings: Settings, mx_hosts: Sequence[str] = ()) -> Iterator[Servi
         settings.watch.https_port,
         bool(policy.fronts),
     )
+    if policy.fronts:
+        yield Service(
+            "for fronts",
+            Talk.HTTP,
+            "policy_host.front_listen",
+            "policy_host.front_port",
+            settings.front_places,
+            policy.public_name,
+        )
     if settings.acme.directories:
         yield Service(
             "answers to CAs",

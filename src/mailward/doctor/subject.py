@@ -28,6 +28,8 @@ class Subject:
     """Why the database cannot be asked; empty: Django is set up for it."""
     send_to: str = ""
     """The address that gets a real mail; empty: none is sent."""
+    is_thorough: bool = True
+    """With what takes a while and holds a thread: not in a process that has other work."""
 
     async def ask(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """What the function of the store returns. Raises NotAsked."""

@@ -15,6 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.views.defaults import permission_denied
 
 from mailward.store.models import Domain, User
+from mailward.store.queries.health import runs_installation
 from mailward.store.scope import Scope
 
 P = ParamSpec("P")
@@ -44,6 +45,11 @@ def writer_page(view: ScopedView[P]) -> View[P]:
 def owner_page(view: ScopedView[P]) -> View[P]:
     """For those who may manage people."""
     return _guarded(view, allowed=lambda scope: scope.may_manage_people)
+
+
+def operator_page(view: ScopedView[P]) -> View[P]:
+    """For those who run the installation: what is shown there is no tenant's."""
+    return _guarded(view, allowed=runs_installation)
 
 
 def own_page(view: ScopedView[P]) -> View[P]:

@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from mailward.store.models import ServiceState
 from mailward.store.queries.accounts import nobody_has_an_account, organisations_of
 from mailward.store.queries.certificates import own_name_trouble
+from mailward.store.queries.health import problem_count, runs_installation
 from mailward.store.scope import Scope
 from mailward.store.services.notifications import CLOCK, RELAY
 
@@ -25,6 +26,7 @@ def frame(request: HttpRequest) -> dict[str, object]:
         "relay_trouble": relay_trouble(),
         "clock_trouble": clock_trouble(),
         "own_name_trouble": _own_name_trouble(),
+        "health_problems": problem_count() if runs_installation(scope) else None,
         "open_problem_count": scope.problems().filter(closed_at=None).count(),
     }
 

@@ -17,4 +17,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("mailward.web.pages.reports.urls")),
     path("", include("mailward.web.pages.quarantine.urls")),
     path("", include("mailward.web.pages.problems.urls")),
+    path("", include("mailward.web.pages.health.urls")),
 ]

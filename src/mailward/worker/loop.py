@@ -15,6 +15,7 @@ from mailward.store.services import outbox
 from mailward.store.services.outbox import Claimed
 from mailward.worker.clocks import PAUSE_SECONDS, ClockCheck
 from mailward.worker.handlers import HANDLERS, Failure, Failures, Handler
+from mailward.worker.health import keep_health
 from mailward.worker.numbers import COUNTS
 from mailward.worker.timed import Schedule
 
@@ -62,6 +63,7 @@ async def _run_all(settings: Settings, stopping: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         beating = group.create_task(pulse.keep())
         group.create_task(_keep_time(settings, clocks, stopping))
+        group.create_task(keep_health(settings, stopping))
         for handler in _handlers(settings):
             for _ in range(handler.lanes):
                 group.create_task(_work(settings, handler, clocks, stopping))

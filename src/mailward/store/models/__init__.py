@@ -19,6 +19,7 @@ from mailward.store.models.domains import (
     RecordCheck,
 )
 from mailward.store.models.fetches import DailyFetches
+from mailward.store.models.health import HealthLook
 from mailward.store.models.imports import DomainImport, ImportRow, ImportState
 from mailward.store.models.problems import Notification, Problem, ProblemDomain
 from mailward.store.models.profiles import (
@@ -74,6 +75,7 @@ __all__ = [
     "DomainRecipient",
     "Door",
     "Effect",
+    "HealthLook",
     "HostingChange",
     "HostingGeneration",
     "ImportRow",

@@ -25,6 +25,19 @@ def queue_notice(
         *members.values_list(Lower("user__email"), flat=True),
         *named.values_list(Lower("email"), flat=True),
     }
+    return queue_for(organisation_id, domain_id, sorted(people), subject, lines, page=page)
+
+
+def queue_for(
+    organisation_id: int,
+    domain_id: int | None,
+    people: Sequence[str],
+    subject: str,
+    lines: Sequence[str],
+    *,
+    page: str = "",
+) -> int:
+    """To these addresses. Returns how many mails."""
     rows = [
         Notice(
             organisation_id=organisation_id,
@@ -36,7 +49,7 @@ def queue_notice(
             message_id=f"notice.{secrets.token_hex(16)}",
             queued_at=clock.now(),
         )
-        for person in sorted(people)
+        for person in people
     ]
     Notice.objects.bulk_create(rows)
     outbox.put_many(outbox.Item("notice", row.message_id) for row in rows)

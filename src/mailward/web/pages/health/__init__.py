@@ -1,0 +1,1 @@
+"""The installation itself, for those who run it."""

@@ -1,0 +1,60 @@
+"""The doctor, in regular hours and when somebody asks: beside the other work, since a look takes up to a minute."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from datetime import timedelta
+from typing import Any
+
+from mailward.config import Settings
+from mailward.core.doctor.finding import Section
+from mailward.doctor.look import look
+from mailward.doctor.subject import Subject
+from mailward.net import clock
+from mailward.net.resolver import make_resolver
+from mailward.store.aio import in_store
+from mailward.store.services import health
+
+_log = logging.getLogger(__name__)
+FIRST_SECONDS = 75.0
+"""After the start, until all services have had their time to come."""
+PAUSE_SECONDS = 5.0
+
+
+async def keep_health(settings: Settings, stopping: asyncio.Event) -> None:
+    """Look when it is due, until told to stop."""
+    hours = settings.doctor.every_hours
+    every = timedelta(hours=hours) if hours else None
+    machine, pause = socket.gethostname(), FIRST_SECONDS
+    while not stopping.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await stopping.wait()
+                return
+        pause = PAUSE_SECONDS
+        try:
+            if await in_store(health.is_due, machine, every):
+                await look_now(settings, machine)
+        except Exception:  # noqa: BLE001 - the top of a task; most likely the database is away
+            _log.exception("health-trouble")
+            pause = FIRST_SECONDS
+
+
+async def look_now(settings: Settings, machine: str) -> None:
+    started = clock.monotonic()
+    subject = Subject(settings, make_resolver(settings.dns), is_thorough=False)
+    sections = [_pack(section) async for section in look(subject)]
+    seconds = round(clock.monotonic() - started, 1)
+    told = await in_store(health.keep, machine, sections, seconds)
+    grades = [finding["grade"] for section in sections for finding in section["findings"]]
+    extra = {"problems": grades.count("problem"), "notes": grades.count("advice"), "seconds": seconds}
+    _log.info("health-looked", extra=extra | ({"told": ", ".join(told)} if told else {}))
+
+
+def _pack(section: Section) -> dict[str, Any]:  # JSON
+    findings = [
+        {"grade": str(each.grade), "code": each.code, "text": each.text, "fix": each.fix}
+        for each in section.findings
+    ]
+    return {"name": section.name, "title": section.title, "findings": findings}

@@ -1,0 +1,108 @@
+"""The installation looked at by its worker: when it is due, who hears of a problem, and how often."""
+
+from datetime import timedelta
+
+import pytest
+from tests.doctor.looking import NOBODY
+
+from mailward.config import Doctor, Settings
+from mailward.net import clock
+from mailward.store.models import HealthLook, Membership, Notice, OutboxItem, User
+from mailward.store.services import health
+from mailward.worker.health import look_now
+
+HOURS = timedelta(hours=6)
+
+
+def section(*problems: str) -> list[dict[str, object]]:
+    findings = [{"grade": "problem", "code": code, "text": f"{code} it is", "fix": ""} for code in problems]
+    return [
+        {
+            "name": "disk",
+            "title": "Disk",
+            "findings": [{"grade": "good", "code": "fine", "text": "", "fix": ""}, *findings],
+        }
+    ]
+
+
+@pytest.mark.django_db
+def test_a_look_is_due_at_first_and_after_its_hours_and_when_asked_for() -> None:
+    assert health.is_due("one", HOURS)
+    health.keep("one", section(), 1.0)
+    assert not health.is_due("one", HOURS)
+    with clock.stepped(HOURS):
+        assert health.is_due("one", HOURS)
+        assert not health.is_due("one", None)
+        assert health.ask()
+        assert health.is_due("one", None)
+    # a clock that went back must not stop it until it has caught up
+    with clock.stepped(-HOURS):
+        assert health.is_due("one", HOURS)
+
+
+@pytest.mark.django_db
+def test_nobody_asks_for_more_than_one_look_a_minute() -> None:
+    assert health.is_due("one", HOURS)
+    assert health.ask()
+    assert not health.ask()
+    health.keep("one", section(), 1.0)
+    with clock.stepped(timedelta(seconds=50)):
+        assert not health.ask()
+    with clock.stepped(timedelta(seconds=70)):
+        assert health.ask()
+
+
+@pytest.mark.django_db
+def test_a_problem_is_told_once_after_it_was_seen_twice(
+    alice_user: User, bob_user: User, rita_user: User
+) -> None:
+    assert health.is_due("one", HOURS)
+    assert health.keep("one", section("disk-full"), 1.0) == []
+    assert not health.is_due("one", HOURS)
+    with clock.stepped(timedelta(minutes=6)):
+        # it is looked at again soon, before the hours are over
+        assert health.is_due("one", HOURS)
+        assert health.keep("one", section("disk-full"), 1.0) == ["disk/disk-full"]
+        assert not health.is_due("one", HOURS)
+        assert health.keep("one", section("disk-full"), 1.0) == []
+    # owner and administrator; who only reads runs nothing
+    assert sorted(Notice.objects.values_list("recipient", flat=True)) == ["alice@alice.test", "bob@bob.test"]
+    notice = Notice.objects.first()
+    assert notice is not None
+    assert (notice.subject, notice.page) == ("Mailward on one: a problem", "/health/")
+    assert "- disk-full it is" in notice.lines
+    assert OutboxItem.objects.filter(kind="notice").count() == 2
+
+
+@pytest.mark.django_db
+def test_what_was_there_for_a_moment_is_not_told_and_what_comes_back_is_told_again(alice_user: User) -> None:
+    assert health.is_due("one", HOURS)
+    for problems in (("disk-full",), (), ("disk-full",), ()):
+        assert health.keep("one", section(*problems), 1.0) == []
+    seen = [
+        health.keep("one", section(*problems), 1.0) for problems in (("a",), ("a",), (), (), ("a",), ("a",))
+    ]
+    assert [bool(each) for each in seen] == [False, True, False, False, False, True]
+
+
+@pytest.mark.django_db
+def test_guests_of_the_installation_hear_nothing(alice_user: User, charlie_user: User) -> None:
+    Membership.objects.filter(user=alice_user).update(notify=False)
+    assert health.is_due("one", HOURS)
+    for _ in range(2):
+        health.keep("one", section("disk-full"), 1.0)
+    assert not Notice.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_worker_keeps_what_the_doctor_finds(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("health")
+    settings = Settings(data=str(folder), dns=NOBODY, doctor=Doctor(every_hours=1))
+    from mailward.store.aio import in_store
+
+    assert await in_store(health.is_due, "one", HOURS)
+    await look_now(settings, "one")
+    row = await HealthLook.objects.aget()
+    assert row.problems == ["running/not-running"]
+    assert [each["name"] for each in row.sections][:3] == ["running", "settings", "host"]
+    assert row.seconds > 0
