@@ -1,0 +1,220 @@
+"""An empty Debian, and a person who does what the documentation says, word by word.
+
+`scripts/try-docs` boots that Debian and runs this in its network namespace: python -m tests.docs.follow PROCESS-1. The
+marked blocks of the pages (tests/docs/marked.py) are run in there; between them is looked whether it is as the page
+says. One line for each thing that was seen; the first that is not so ends it with a status. The zone of the domain,
+and who reports, are real servers and keys of this process.
+"""
+
+import gzip
+import json
+import re
+import smtplib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tests.docs.browsing import Person
+from tests.docs.marked import Block, read_blocks
+from tests.fakes.dns import FakeDns
+from tests.fakes.signer import Signer, google_mail, report_json
+
+DOCS = Path(__file__).parents[2] / "docs"
+# of docs/first-domain.md
+DOMAIN, POLICY_HOST, REPORTS, ADDRESS = (
+    "example.org",
+    "policies.example.net",
+    "reports.example.net",
+    "192.0.2.80",
+)
+POLICY = f"https://mta-sts.{DOMAIN}/.well-known/mta-sts.txt"
+MAIN = "mailward.service"
+WAIT_SECONDS = 120
+# what stands between this Debian and the world is a laboratory: its MX hosts and its DNS are on loopback
+LABORATORY = """[Service]
+Environment=MAILWARD_DNS_ALLOW_PRIVATE_ADDRESSES=true
+"""
+
+
+def seen(what: str, is_so: object, detail: object = "") -> None:
+    if not is_so:
+        sys.exit(f"NOT {what}: {detail}")
+    sys.stdout.write(f"ok  {what}\n")
+    sys.stdout.flush()
+
+
+def until(what: str, look: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not look():
+        if time.monotonic() > deadline:
+            sys.exit(f"NOT {what}, in {WAIT_SECONDS} seconds")
+        time.sleep(0.5)
+    seen(what, is_so=True)
+
+
+class Machine:
+    """The Debian, and what its owner types."""
+
+    def __init__(self, init: int) -> None:
+        self._enter = ["nsenter", f"--target={init}", "--all", "--root", "--wd"]
+
+    def run(self, script: str, *, may_fail: bool = False, where: str = "") -> str:
+        """The standard output of what a shell does as root; what fails ends this program."""
+        command = [
+            *self._enter,
+            "env",
+            "-i",
+            "HOME=/root",
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG=C.UTF-8",
+        ]
+        command += ["bash", "-euo", "pipefail", "-c", f"cd /root\n{script}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+        if done.returncode and not may_fail:
+            log = self.run("journalctl --no-pager --lines 60", may_fail=True)
+            sys.exit(f"NOT {where or script}: status {done.returncode}\n{done.stdout}{done.stderr}\n{log}")
+        return done.stdout
+
+    def write(self, path: str, content: bytes) -> None:
+        folder = str(Path(path).parent)
+        command = [*self._enter, "bash", "-c", f"mkdir -p '{folder}' && cat >'{path}'"]
+        subprocess.run(command, input=content, check=True, timeout=60)
+
+    def follow(self, blocks: Iterable[Block]) -> str:
+        """What these blocks print, all together."""
+        printed = []
+        for block in blocks:
+            if block.file:
+                self.write(block.file, block.text.encode())
+            else:
+                printed.append(self.run(block.text, where=f"docs/{block.page}:{block.line}"))
+        return "".join(printed)
+
+
+class Documentation:
+    """The steps of a page, each followed once or more; at the end none may be left out."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._blocks: dict[tuple[str, str], list[Block]] = {}
+        self._followed: set[tuple[str, str]] = set()
+
+    def follow(self, page: str, step: str) -> str:
+        blocks = [block for block in read_blocks(DOCS / page) if block.step == step]
+        seen(f"{page} has a step {step!r}", blocks)
+        self._followed.add((page, step))
+        printed = self._machine.follow(blocks)
+        seen(f"{page}: {step} is done", is_so=True)
+        return printed
+
+    def left_out(self) -> list[str]:
+        marked = {(page.name, block.step) for page in DOCS.glob("*.md") for block in read_blocks(page)}
+        return [f"{page}: {step}" for page, step in sorted(marked - self._followed)]
+
+
+class World:
+    """DNS as strangers see it, and two of them who report."""
+
+    def __init__(self, dns: FakeDns) -> None:
+        self.dns = dns
+        for zone in ("example.org", "example.net"):
+            dns.delegate(zone, f"ns.{zone}.")
+            dns.set(f"ns.{zone}", "A", "127.0.0.1")
+        dns.set(DOMAIN, "MX", f"10 mx.{DOMAIN}.")
+        dns.set(f"mx.{DOMAIN}", "A", ADDRESS)
+        dns.set(POLICY_HOST, "A", ADDRESS)
+        dns.set(REPORTS, "A", ADDRESS)
+        self.signer = Signer("google.test")
+        self.signer.publish(dns)
+
+    def publish(self, records: str) -> None:
+        """What the page says to publish, in the form of a zone file."""
+        for line in records.splitlines():
+            if found := re.fullmatch(r'(\S+)\. \d+ IN (\w+) (?:"(.*)"|(\S+))', line):
+                name, kind, text, plain = found.groups()
+                self.dns.set(name, kind, text if kind == "TXT" else plain)
+
+    def send_report(self, address: str, day: str) -> None:
+        """As Google does: signed, by mail, to the address in the record."""
+        report = report_json(DOMAIN, day=day, report_id=f"{day}T00:00:00Z_{DOMAIN}")
+        raw = google_mail(report, recipient=address, report_domain=DOMAIN)
+        with smtplib.SMTP(REPORTS, 25, timeout=60) as client:
+            client.sendmail("noreply@google.test", [address], self.signer.sign(raw))
+
+
+def report_file(day: str) -> bytes:
+    return gzip.compress(json.dumps(report_json(DOMAIN, day=day, report_id=f"file-{day}")).encode())
+
+
+def fetch_policy(machine: Machine) -> str:
+    """As a sender does: the name from DNS, the certificate checked."""
+    return machine.run(
+        f"curl --silent --show-error --max-time 10 --cacert /var/lib/mailward/ca/ca.pem {POLICY}",
+        may_fail=True,
+    )
+
+
+def is_all_there(machine: Machine, person: Person, days: Iterable[str], when: str) -> None:
+    until(f"{when}, senders fetch the policy", lambda: "mode: testing" in fetch_policy(machine))
+    until(f"{when}, the same person signs in", person.sign_in)
+    shown = person.read(f"/domains/{DOMAIN}/reports/")
+    seen(f"{when}, every report is there", all(day in shown for day in days), shown[-2000:])
+
+
+def set_up(machine: Machine, pages: Documentation, world: World) -> Person:
+    machine.write("/etc/systemd/system/mailward.service.d/laboratory.conf", LABORATORY.encode())
+    pages.follow("first-domain.md", "install")
+    pages.follow("first-domain.md", "configure")
+    until(
+        "the service is up",
+        lambda: machine.run(f"systemctl is-active {MAIN}", may_fail=True).strip() == "active",
+    )
+    link = pages.follow("first-domain.md", "come-in").strip()
+    person = Person("ada@example.net", "correct horse battery")
+    until("the link makes the first administrator", lambda: person.come_in(link))
+    return person
+
+
+def first_domain(machine: Machine, pages: Documentation, world: World, person: Person) -> None:
+    said = pages.follow("first-domain.md", "add")
+    seen("the domain is added, in testing mode", f"new\t{DOMAIN}\ttesting" in said, said)
+    until("the policy is served", lambda: "mode: testing" in machine.run(_block("look"), may_fail=True))
+    pages.follow("first-domain.md", "look")
+    records = pages.follow("first-domain.md", "records")
+    world.publish(records)
+    until("senders fetch the policy by its name", lambda: f"mx: mx.{DOMAIN}" in fetch_policy(machine))
+    machine.write("/root/reports/monday.json.gz", report_file("2026-11-23"))
+    pages.follow("first-domain.md", "report")
+    found = re.search(rf"mailto:(\S+@{re.escape(REPORTS)})", records)
+    seen("the record has a report address", found, records)
+    assert found
+    world.send_report(found[1], "2026-11-24")
+    wanted = ("2026-11-23", "2026-11-24")
+    until(
+        "both reports are on the page",
+        lambda: all(day in person.read(f"/domains/{DOMAIN}/reports/") for day in wanted),
+    )
+
+
+def _block(step: str) -> str:
+    [block] = [block for block in read_blocks(DOCS / "first-domain.md") if block.step == step]
+    return block.text
+
+
+def main(init: int) -> None:
+    machine = Machine(init)
+    subprocess.run(["ip", "address", "add", f"{ADDRESS}/32", "dev", "lo"], check=True)
+    dns = FakeDns()
+    dns.port = 53
+    pages = Documentation(machine)
+    with dns.threaded():
+        world = World(dns)
+        person = set_up(machine, pages, world)
+        first_domain(machine, pages, world, person)
+        is_all_there(machine, person, ("2026-11-23", "2026-11-24"), "at the end")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
