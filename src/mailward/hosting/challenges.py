@@ -9,6 +9,7 @@ import asyncio
 import logging
 import re
 import socket
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,6 +17,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from mailward.config import Settings
+from mailward.core.dns.ratelimit import network_of
 from mailward.net.httpserver import HttpLimits, Request, Response, Server, refusal, serve_http
 from mailward.net.listening import at_port, open_streams
 from mailward.net.reach import CHALLENGE_PATH, answer_to
@@ -27,6 +29,8 @@ _log = logging.getLogger("mailward.hosting")
 LIMITS = HttpLimits(body_bytes=0, handler_seconds=10)
 MAX_WAITING = 64
 """Questions to the database at once: a CA asks a few times for an order, strangers may ask as often as they like."""
+MAX_WAITING_A_NETWORK = 8
+"""Of those (IPv4 /24, IPv6 /56): a flood from one place leaves the others to the CA, which asks from several."""
 # RFC 8555 §8.1: base64url, at least 128 bits of it
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}", re.ASCII)
 
@@ -37,7 +41,8 @@ class ChallengeHost:
     ) -> None:
         self._keyring, self._find = keyring, find
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="challenges")
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
+        """By network."""
 
     async def answer(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
@@ -50,20 +55,24 @@ class ChallengeHost:
             return Response(200, proof.encode(), content_type="text/plain")
         if not _TOKEN.fullmatch(word):
             return refusal(404)
-        return await self._challenge(word, request.host)
+        asker = network_of(request.peer)
+        if self._waiting.total() >= MAX_WAITING or self._waiting[asker] >= MAX_WAITING_A_NETWORK:
+            return refusal(503)
+        self._waiting[asker] += 1
+        try:
+            return await self._challenge(word, request.host)
+        finally:
+            self._waiting[asker] -= 1
+            if not self._waiting[asker]:
+                del self._waiting[asker]
 
     async def _challenge(self, token: str, host: str) -> Response:
-        if self._waiting >= MAX_WAITING:
-            return refusal(503)
-        self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
             found = await loop.run_in_executor(self._thread, self._look_up, token, host)
         except DatabaseError as error:
             _log.error("challenge-not-answered", extra={"host": host, "reason": error})
             return refusal(503)
-        finally:
-            self._waiting -= 1
         if found is None:
             return refusal(404)
         _log.info("challenge-answered", extra={"host": host})
@@ -78,6 +87,7 @@ class ChallengeHost:
             raise
 
     def close(self) -> None:
+        """Nothing is asked any more; a question that is under way may end."""
         self._thread.submit(connection.close)
         self._thread.shutdown(wait=False)
 
