@@ -19,6 +19,7 @@ from mailward.core.names import InvalidName
 from mailward.net.fetch import WELL_KNOWN, FetchError, FetchResult
 from mailward.net.guard import Guard
 from mailward.net.resolver import Resolver
+from mailward.render.visible import make_visible
 
 app = typer.Typer(
     name="policy",
@@ -140,12 +141,12 @@ def _live_lines(live: LivePolicy) -> list[str]:
 
 def _txt_lines(title: str, facts: TxtFacts, value_name: str) -> list[str]:
     lines = [f"{title}: {facts.name}"]
-    lines += [f"  CNAME {_printable(name)}" for name in facts.chain]
-    lines += [f"  TXT {_printable(text)}" for text in facts.texts]
+    lines += [f"  CNAME {make_visible(name)}" for name in facts.chain]
+    lines += [f"  TXT {make_visible(text)}" for text in facts.texts]
     lines.append(
-        f"  problem: {_printable(facts.error)}"
+        f"  problem: {make_visible(facts.error)}"
         if facts.error
-        else f"  {value_name}: {_printable(facts.value)}"
+        else f"  {value_name}: {make_visible(facts.value)}"
     )
     if facts.authenticated:
         lines.append("  proved by DNSSEC, says the resolver")
@@ -154,7 +155,7 @@ def _txt_lines(title: str, facts: TxtFacts, value_name: str) -> list[str]:
 
 def _fetch_lines(fetched: FetchResult | FetchError) -> list[str]:
     if isinstance(fetched, FetchError):
-        lines = [f"  problem: {_printable(str(fetched))}", f"  senders report: {fetched.result_type}"]
+        lines = [f"  problem: {make_visible(str(fetched))}", f"  senders report: {fetched.result_type}"]
     else:
         policy = fetched.policy
         lines = [
@@ -164,15 +165,15 @@ def _fetch_lines(fetched: FetchResult | FetchError) -> list[str]:
     tls, address = fetched.tls, fetched.address
     if tls is not None:
         names = ", ".join(tls.names[:5]) + (", ..." if len(tls.names) > 5 else "")
-        lines.append(f"  served by {address} with {tls.version}, certificate for {_printable(names)}")
-        lines.append(f"  issued by {_printable(tls.issuer)}, valid until {tls.expires}")
+        lines.append(f"  served by {address} with {tls.version}, certificate for {make_visible(names)}")
+        lines.append(f"  issued by {make_visible(tls.issuer)}, valid until {tls.expires}")
     return lines + [f"  {_problem_line(problem).strip()}" for problem in fetched.problems]
 
 
 def _mx_lines(live: LivePolicy) -> list[str]:
     lines = ["MX hosts:"]
     if live.mx_error:
-        lines.append(f"  problem: {_printable(live.mx_error)}")
+        lines.append(f"  problem: {make_visible(live.mx_error)}")
     for mx in live.mx:
         if live.policy is None or live.policy.mode is Mode.NONE:
             cover = ""
@@ -181,7 +182,7 @@ def _mx_lines(live: LivePolicy) -> list[str]:
             cover = f"  NOT COVERED by the policy{refuse}"
         else:
             cover = f"  covered by {mx.pattern}"
-        lines.append(f"  {_printable(mx.host)}{cover}")
+        lines.append(f"  {make_visible(mx.host)}{cover}")
     return lines
 
 
@@ -207,11 +208,6 @@ def _live_verdict(live: LivePolicy) -> str:
 def _duration(seconds: int) -> str:
     days = seconds // _DAY_SECONDS
     return f"{seconds} seconds" + (f" ({days} day{'s' if days > 1 else ''})" if days else "")
-
-
-def _printable(text: str) -> str:
-    """Strangers' text, without what could drive a terminal."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _as_json(value: dict[str, object]) -> str:

@@ -20,6 +20,7 @@ from mailward.core.sending.overrides import OverridesInvalid
 from mailward.net import clock, log
 from mailward.net.dnssec import Trust, check_validation
 from mailward.net.fetch import FetchError
+from mailward.render.visible import make_visible
 from mailward.sender import daemon
 from mailward.sender.cache import CacheError, Entry
 from mailward.sender.control import purge_domains
@@ -135,7 +136,7 @@ def explain(
         raise Problem(f"{why}{stop} Postfix is told NOTFOUND (not-a-domain).")
     found = _guarded(lambda: _explain(settings, nexthop))
     for line in _explanation_lines(found):
-        typer.echo(printable(line))
+        typer.echo(make_visible(line))
 
 
 def _why_without_policy(text: str, reason: NoPolicy) -> str:
@@ -211,7 +212,7 @@ def _printable_row(entry: Entry) -> str:
     times = f"{show_time(cached.fetched_at)}\t{show_time(cached.expires_at)}"
     failures = ""
     if entry.failure is not None:
-        failures = f"\t{entry.failure.count} failed refreshes: {printable(entry.failure.reason)}"
+        failures = f"\t{entry.failure.count} failed refreshes: {make_visible(entry.failure.reason)}"
     return f"{entry.domain}\t{policy.mode}\t{times}\t{' '.join(policy.mx)}{failures}"
 
 
@@ -297,8 +298,3 @@ def _policy_lines(found: Explanation) -> list[str]:
         names = f", mx {' '.join(policy.mx)}" if policy.mx else ""
         lines.append(f"Policy: {policy.mode}, kept for {policy.max_age_seconds} seconds{names}")
     return lines
-
-
-def printable(text: str) -> str:
-    """Strangers' text, without what could drive a terminal."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

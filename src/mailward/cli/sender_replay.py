@@ -14,10 +14,11 @@ from typing import Annotated, Any, BinaryIO, Self
 import typer
 
 from mailward.cli.problem import Problem
-from mailward.cli.sender import Config, printable
+from mailward.cli.sender import Config
 from mailward.config import Settings, load_settings
 from mailward.core.postfix.maillog import MAX_LINE
 from mailward.core.sending.overrides import OverridesInvalid
+from mailward.render.visible import make_visible
 from mailward.sender.cache import CacheError
 from mailward.sender.daemon import make_sender_resolver
 from mailward.sender.observed import Observed
@@ -88,7 +89,7 @@ def _show(observed: Observed, found: list[Met], *, everything: bool, as_json: bo
     order = list(SAID)
     shown = [met for met in found if everything or met.outcome is not Outcome.SAME]
     for met in sorted(shown, key=lambda met: order.index(met.outcome)):
-        typer.echo(json.dumps(_row(met)) if as_json else printable(_line(met)))
+        typer.echo(json.dumps(_row(met)) if as_json else make_visible(_line(met)))
     if as_json:
         return
     counts = Counter(met.outcome for met in found)
@@ -172,7 +173,7 @@ class _Progress:
 
     def start(self, what: str, total: int | None = None) -> None:
         if self._bar is not None:
-            self._task = self._bar.add_task(printable(what), total=total)
+            self._task = self._bar.add_task(make_visible(what), total=total)
 
     def step(self) -> None:
         if self._bar is not None:

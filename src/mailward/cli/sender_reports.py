@@ -12,12 +12,13 @@ from typing import Annotated
 import typer
 
 from mailward.cli.problem import Problem
-from mailward.cli.sender import Config, printable
+from mailward.cli.sender import Config
 from mailward.config import Settings, load_settings
 from mailward.core.names import InvalidName, parse_domain
 from mailward.core.tlsrpt.daily import make_report
 from mailward.core.tlsrpt.write import serialise_report
 from mailward.net import clock, log
+from mailward.render.visible import make_visible
 from mailward.sender import reporter
 from mailward.sender.bounces import MAX_BOUNCE_BYTES, Bounce, read_bounce
 from mailward.sender.counts import Counts, CountsError
@@ -88,11 +89,11 @@ def reports(
         elif unsuppress:
             if not store.unsuppress(unsuppress, _now()):
                 raise Problem(f"{unsuppress} is not suppressed; --suppressed lists those that are.")
-            typer.echo(f"Sent to again: {printable(unsuppress)}")
+            typer.echo(f"Sent to again: {make_visible(unsuppress)}")
         elif suppressed:
             for each in store.suppressions(_now()):
                 times = f"since {show_time(each.since)}\tuntil {show_time(each.until)}"
-                typer.echo(f"{printable(each.rua)}\t{times}\t{printable(each.reason)}")
+                typer.echo(f"{make_visible(each.rua)}\t{times}\t{make_visible(each.reason)}")
         else:
             _list(store, of_day, domain and _read_domain(domain), state, as_json=as_json)
 
@@ -126,7 +127,7 @@ def _take_in(settings: Settings, found: Bounce) -> None:
         is_suppressed = store.suppress_if_bad(
             delivery, tlsrpt.suppress_after_days, now + tlsrpt.suppress_days * 86_400, now
         )
-    typer.echo(f"Came back: {delivery.domain}, {delivery.day}, {printable(delivery.rua)}")
+    typer.echo(f"Came back: {delivery.domain}, {delivery.day}, {make_visible(delivery.rua)}")
     if is_suppressed:
         typer.echo("Nothing is sent there for now: see mailward sender reports --suppressed")
 
@@ -150,7 +151,7 @@ def _preview(settings: Settings, domain: str, day: date, *, as_json: bool) -> No
     from mailward.render.terminal import print_document
 
     print_document(build_document(report, [], domain=domain), Console(), name=f"{domain} on {day}")
-    typer.echo(f"Would go to: {printable(counted.record)}")
+    typer.echo(f"Would go to: {make_visible(counted.record)}")
     if counted.cut:
         typer.echo(f"Details of {counted.cut} failed sessions are put together: there are too many kinds.")
 
@@ -201,7 +202,7 @@ def _row(listed: Listed) -> str:
     if listed.cut:
         facts.append(f"details of {listed.cut} sessions put together")
     facts += [text for text in (delivery.outcome, listed.notes) if text]
-    return "\t".join(printable(fact) for fact in facts)
+    return "\t".join(make_visible(fact) for fact in facts)
 
 
 def _as_dict(listed: Listed) -> dict[str, object]:

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from mailward.cli.problem import Problem
-from mailward.cli.sender import Config, printable
+from mailward.cli.sender import Config
 from mailward.cli.sender_replay import SAID, read_logs
 from mailward.config import load_settings
 from mailward.net import clock
+from mailward.render.visible import make_visible
 from mailward.sender.cache import CacheError
 from mailward.sender.daemon import make_site
 from mailward.sender.replay import Outcome, judge_shadowed
@@ -54,7 +55,7 @@ def shadow(
             continue
         seen = f"  {SAID[outcome]}: {'; '.join(reasons)}" if maillog and reasons else ""
         judged = {"outcome": outcome, "reasons": reasons}
-        typer.echo(json.dumps(asdict(row) | judged) if as_json else printable(_line(row) + seen))
+        typer.echo(json.dumps(asdict(row) | judged) if as_json else make_visible(_line(row) + seen))
 
 
 def _line(row: Shadowed) -> str:

@@ -169,8 +169,9 @@ async def run(settings: Settings) -> None:
             settings, keeper, sockets=inherited("policy-host"), counter=counter, issued=[issued]
         )
     }
+    challenges = ChallengeHost(keyring)
     if settings.acme.directories:
-        servers["acme"] = await serve_challenges(settings, ChallengeHost(keyring), sockets=inherited("acme"))
+        servers["acme"] = await serve_challenges(settings, challenges, sockets=inherited("acme"))
     if own.fronts:
         host = PolicyHost(keeper, own.public_name, counter, log_requests=own.log_requests)
         fronted = FrontedHost(host.answer, host.finished, keeper, make_proxy_test(own.fronts))
@@ -194,6 +195,7 @@ async def run(settings: Settings) -> None:
         )
     finally:
         await asyncio.gather(*(server.close() for server in servers.values()))
+        challenges.close()
 
 
 def _log_request(peer: str, host: str, method: str, path: str, status: int, seconds: float) -> None:
