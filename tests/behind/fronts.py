@@ -1,6 +1,7 @@
 """Servers in front of ours, from a Debian tree of their own, on loopback, until the block ends."""
 
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,11 @@ from tests.e2e.conftest import until
 from tests.hosting.daemons import Tree
 
 TREE = Path(__file__).with_name("front-tree")
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass

@@ -52,11 +52,13 @@ class Site:
     def roots(self) -> Path:
         return self.pebble.folder / "roots.pem"
 
-    def curl(self, port: int, name: str, *options: str, path: str = PATH, family: int = 4) -> str:
-        """What is served to CLIENT under the name at that port, with a certificate of the CA's."""
+    def curl(
+        self, port: int, name: str, *options: str, path: str = PATH, family: int = 4, scheme: str = "https"
+    ) -> str:
+        """What is served to CLIENT under the name at that port, by HTTPS with a certificate of the CA's."""
         client, server = (CLIENT, "127.0.0.1") if family == 4 else ("::1", "[::1]")
         command = ["curl", "--silent", "--max-time", "20", "--interface", client, "--cacert", str(self.roots)]
-        command += ["--resolve", f"{name}:{port}:{server}", *options, f"https://{name}:{port}{path}"]
+        command += ["--resolve", f"{name}:{port}:{server}", *options, f"{scheme}://{name}:{port}{path}"]
         done = subprocess.run(command, capture_output=True, check=False)
         return f"exit {done.returncode}" if done.returncode else done.stdout.decode()
 

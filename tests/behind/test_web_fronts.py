@@ -1,11 +1,12 @@
 """nginx, HAProxy and Apache of Debian before a whole Mailward, each with the files of its recipe in docs/behind."""
 
+import csv
 import os
 import socket
 from collections.abc import Iterator
 
 import pytest
-from tests.behind.fronts import TREE, Front, running
+from tests.behind.fronts import TREE, Front, is_open, running
 from tests.behind.recipes import read_recipe
 from tests.behind.site import CLIENT, HOST, POLICY, Site, running_site, wait_until_announced
 from tests.e2e.conftest import until
@@ -19,13 +20,20 @@ pytestmark = [
 ]
 CONSOLE = "mailward.example.org"
 REPORTS = "tlsrpt.example.org"
-BEHIND = {"8443": "policy", "8080": "acme", "8444": "reports", "8000": "console"}
-"""Where Mailward listens in the documents."""
+BEHIND = ("8443", "8080", "8444", "8000")
+"""Where Mailward listens in the documents: policies, CAs' questions, reports, console."""
+QUESTION = "/.well-known/acme-challenge/mailward-" + "0" * 32
+"""Of the kind that Mailward asks itself, whether a name leads to it: only Mailward knows the answer."""
 
 
-def is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def checks(haproxy: Front) -> dict[str, str]:
+    """What its health checks found of each server of Mailward's, by the name of the backend."""
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.connect(str(haproxy.tree.root / "run/haproxy/admin.sock"))
+        admin.sendall(b"show stat\n")
+        told = b"".join(iter(lambda: admin.recv(65_536), b"")).decode()
+    rows = list(csv.DictReader(told.removeprefix("# ").splitlines()))
+    return {row["pxname"]: row["check_status"] for row in rows if row["svname"] == "mailward"}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +85,8 @@ def nginx(
     tree.put("/etc/nginx/nginx.conf", main + "\ninclude /etc/nginx/mailward-stream.conf;\n")
     tree.put("/etc/nginx/mailward-stream.conf", stream)
     tree.put("/etc/nginx/sites-enabled/mailward", web)
-    (tree.root / "etc/nginx/sites-enabled/default").unlink()
+    for file in ("etc/nginx/sites-enabled/default", "var/log/nginx/access.log", "var/log/nginx/error.log"):
+        (tree.root / file).unlink()
     pem = authority.issue_pem(CONSOLE).decode()
     for file in (f"certs/{CONSOLE}.pem", f"private/{CONSOLE}.key"):
         tree.put(f"/etc/ssl/{file}", pem)
@@ -110,9 +119,8 @@ class TestNginx:
 
     def test_the_client_is_who_fetched(self, site: Site, nginx_ports: dict[str, int]) -> None:
         site.curl(nginx_ports["443"], HOST)
-        assert f"peer={CLIENT}" in site.clients(HOST)
         assert site.curl(nginx_ports["443"], HOST, family=6) == POLICY
-        assert "peer=::1" in site.clients(HOST)
+        until(lambda: {f"peer={CLIENT}", "peer=::1"} <= site.clients(HOST))
 
     def test_reports_go_to_the_report_door(self, site: Site, nginx_ports: dict[str, int]) -> None:
         options = ("--data", "{}", "--header", "Content-Type: application/tlsrpt+json")
@@ -126,3 +134,63 @@ class TestNginx:
         page = site.curl(nginx_ports["443"], CONSOLE, "--location", "--cacert", str(authority.file), path="/")
         assert "<title>" in page
         assert "Mailward" in page
+
+
+@pytest.fixture(scope="module")
+def haproxy_ports() -> dict[str, int]:
+    return {text: free_port() for text in ("443", "80", "4443")}
+
+
+@pytest.fixture(scope="module")
+def haproxy(
+    tree: Tree, site: Site, ports: dict[str, int], haproxy_ports: dict[str, int], authority: Authority
+) -> Iterator[Front]:
+    own = haproxy_ports
+    recipe = read_recipe(
+        "haproxy.md",
+        "/etc/haproxy/haproxy.cfg",
+        {f"127.0.0.1:{text}": f"127.0.0.1:{port}" for text, port in ports.items()}
+        | {"127.0.0.1:4443": f"127.0.0.1:{own['4443']}"}
+        | {f"bind 0.0.0.0:{text}": f"bind 127.0.0.1:{own[text]}" for text in ("443", "80")}
+        | {f"bind [::]:{text}": f"bind [::1]:{own[text]}" for text in ("443", "80")},
+    )
+    tree.put("/etc/haproxy/haproxy.cfg", (tree.root / "etc/haproxy/haproxy.cfg").read_text() + recipe)
+    tree.put(f"/etc/haproxy/certs/{CONSOLE}.pem", authority.issue_pem(CONSOLE).decode())
+    (tree.root / "run/haproxy").mkdir()
+    with running(
+        tree, "haproxy", "-db", "-f", "/etc/haproxy/haproxy.cfg", is_up=lambda: is_open(own["443"])
+    ) as front:
+        yield front
+
+
+class TestHaproxy:
+    """After nginx, which the CA asks."""
+
+    def test_the_check_finds_the_policy_host_well(self, site: Site, haproxy: Front) -> None:
+        until(lambda: "L7OK" in checks(haproxy)["mailward_policies"])
+
+    def test_policies_go_through_and_the_client_is_who_fetched(
+        self, site: Site, haproxy: Front, haproxy_ports: dict[str, int]
+    ) -> None:
+        before = site.platform.log.count(f"peer={CLIENT} host={HOST}")
+        assert site.curl(haproxy_ports["443"], HOST) == POLICY
+        assert site.curl(haproxy_ports["443"], HOST, family=6) == POLICY
+        until(lambda: site.platform.log.count(f"peer={CLIENT} host={HOST}") == before + 1)
+
+    def test_other_names_have_their_own_places(
+        self, site: Site, haproxy: Front, haproxy_ports: dict[str, int], authority: Authority
+    ) -> None:
+        https = haproxy_ports["443"]
+        options = ("--data", "{}", "--header", "Content-Type: application/tlsrpt+json")
+        assert "no such token" in site.curl(https, REPORTS, *options, path="/v1/tlsrpt/x")
+        page = site.curl(https, CONSOLE, "--location", "--cacert", str(authority.file), path="/")
+        assert "Mailward" in page
+
+    def test_port_80_is_for_the_ca(
+        self, site: Site, haproxy: Front, ports: dict[str, int], haproxy_ports: dict[str, int]
+    ) -> None:
+        port = haproxy_ports["80"]
+        answer = site.curl(ports["8080"], HOST, path=QUESTION, scheme="http")
+        assert len(answer) >= 32
+        assert site.curl(port, HOST, path=QUESTION, scheme="http") == answer
+        assert site.curl(port, "www.example.org", path=QUESTION, scheme="http") != answer
