@@ -25,6 +25,7 @@ from mailward.config import Settings, load_settings
 from mailward.ingest.doors import open_doors
 from mailward.lab.mta import HOME, Postfix, find_tree
 from mailward.lab.network import Network
+from mailward.net.listening import open_streams
 from mailward.net.resolver import Resolver
 from mailward.store.aio import in_store
 from mailward.store.models import Report
@@ -65,7 +66,8 @@ class Bed:
     async def door(self) -> AsyncIterator[None]:
         """Mailward's, open inside the block."""
         resolver = Resolver([self.dns.address], timeout_seconds=2)
-        async with open_doors(self.settings, smtp_port=self.settings.smtp_port, resolver=resolver):
+        sockets = open_streams(self.settings.smtp_places)
+        async with open_doors(self.settings, smtp_sockets=sockets, resolver=resolver):
             yield
 
     async def tried(self, text: str, count: int) -> None:

@@ -44,7 +44,7 @@ def ports() -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def nginx_ports() -> dict[str, int]:
-    return {text: free_port() for text in ("443", "80", "4443", "8445")}
+    return {text: free_port() for text in ("443", "80", "4443")}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def nginx(
     tree: Tree, ports: dict[str, int], nginx_ports: dict[str, int], authority: Authority
 ) -> Iterator[Front]:
     behind = {f"127.0.0.1:{text}": f"127.0.0.1:{port}" for text, port in ports.items()}
-    own = {f"127.0.0.1:{text}": f"127.0.0.1:{nginx_ports[text]}" for text in ("4443", "8445")}
+    own = {"127.0.0.1:4443": f"127.0.0.1:{nginx_ports['4443']}"}
     stream = read_recipe(
         "nginx.md",
         "/etc/nginx/mailward-stream.conf",
@@ -76,7 +76,7 @@ def nginx(
     web = read_recipe(
         "nginx.md",
         "/etc/nginx/sites-enabled/mailward",
-        {"127.0.0.1:4443": own["127.0.0.1:4443"]}
+        own
         | {place: behind[place] for place in ("127.0.0.1:8080", "127.0.0.1:8000")}
         | {"listen 80;": f"listen 127.0.0.1:{nginx_ports['80']};"}
         | {"listen [::]:80;": f"listen [::1]:{nginx_ports['80']};"},
@@ -127,6 +127,7 @@ class TestNginx:
         until(
             lambda: "no such token" in site.curl(nginx_ports["443"], REPORTS, *options, path="/v1/tlsrpt/x")
         )
+        until(lambda: f"peer={CLIENT} method=POST" in site.platform.log)
 
     def test_other_names_are_nginxs_own(
         self, site: Site, nginx_ports: dict[str, int], authority: Authority

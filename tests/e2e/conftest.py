@@ -73,7 +73,9 @@ class Platform:
                 stderr=subprocess.STDOUT,
             )
         try:
-            until(lambda: "Data  " in self.log)
+            until(
+                lambda: "Data  " in self.log, 150
+            )  # tables are made first, which a busy machine takes its time for
             yield self
         finally:
             process.send_signal(signal.SIGTERM)
