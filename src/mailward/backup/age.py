@@ -208,10 +208,11 @@ def _read_header(source: BinaryIO, opener: Opener) -> bytes:
 def _file_key(
     stanzas: Sequence[tuple[list[bytes], bytes]], opener: Opener, header: bytes, end: bytes
 ) -> bytes:
-    wanted = "a passphrase" if any(words[0] == b"scrypt" for words, _ in stanzas) else "an identity"
-    if not (opener.passphrase if wanted == "a passphrase" else opener.identities):
-        raise Closed(f"it is sealed; {wanted} opens it")
-    if wanted == "a passphrase" and len(stanzas) > 1:
+    is_scrypt = any(words[0] == b"scrypt" for words, _ in stanzas)
+    wanted, option = ("a passphrase", "--passphrase-file") if is_scrypt else ("an identity", "--identity")
+    if not (opener.passphrase if is_scrypt else opener.identities):
+        raise Closed(f"it is sealed; {wanted} opens it: {option}")
+    if is_scrypt and len(stanzas) > 1:
         raise BackupFault(
             "its header is not one of age"
         )  # whoever knows one key could write for the other's owner

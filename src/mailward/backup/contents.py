@@ -48,7 +48,7 @@ def key_files(settings: Settings) -> Iterator[Kept]:
         paths += sorted(path for path in folder.iterdir()) if folder.is_dir() else []
     for path in paths:
         # what begins with a dot is half written by somebody
-        if path.is_file() and not path.name.startswith("."):
+        if path.is_file() and not path.name.startswith(".") and path.name != "lock":
             yield _kept(settings.data_path, path)
 
 

@@ -54,8 +54,8 @@ def move_aside(data: Path, now: datetime) -> Path | None:
 
 
 def put_in_place(files: dict[str, Path], data: Path) -> None:
-    """The database last: without it there is no installation that could start half restored. Raises OSError."""
-    for name, path in sorted(files.items(), key=lambda item: item[0] == SQLITE):
+    """By name, and on the disk. Raises OSError."""
+    for name, path in files.items():
         if name == DUMP:
             continue
         target = data / _place(name)

@@ -54,6 +54,7 @@ COMMANDS = {
     "backup": Command("backup", "Write everything of this installation into one file, while it runs."),
     "backup verify": Command("backup_verify", "Read a backup, and tell what it holds.", is_group=True),
     "backup key": Command("backup_verify", "Print a new pair of keys to seal backups with.", is_group=True),
+    "restore": Command("restore", "Bring a backup back into an empty data folder."),
     "database copy": Command("database", "Copy everything from SQLite to PostgreSQL.", is_group=True),
     "database migrate": Command(
         "database", "Change the tables to those of this release, or try it on a copy.", is_group=True

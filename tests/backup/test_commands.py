@@ -1,0 +1,299 @@
+"""`mailward backup` and `mailward restore`, as their operator types them."""
+
+import gzip
+import io
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from tests.postgresql import Server
+
+from mailward.backup import BackupFault
+from mailward.backup.making import check_space
+
+
+@dataclass
+class Operator:
+    """At a shell, with a data folder."""
+
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def run(
+        self, *command: str | Path, output: BinaryIO | int = subprocess.PIPE
+    ) -> "subprocess.CompletedProcess[bytes]":
+        kept = {key: text for key, text in os.environ.items() if not key.startswith(("MAILWARD", "DJANGO"))}
+        own = {"MAILWARD_DATA": str(self.data), "DJANGO_SETTINGS_MODULE": "mailward.web.settings"}
+        done = subprocess.run(
+            [sys.executable, "-m", "mailward", *command],
+            env=kept | own | self.settings,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        assert b"Traceback" not in done.stderr, done.stderr.decode()
+        return done
+
+    def does(self, *command: str | Path) -> str:
+        done = self.run(*command)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode() + done.stderr.decode()
+
+    def fails(self, *command: str | Path) -> str:
+        done = self.run(*command)
+        assert done.returncode == 2
+        return done.stderr.decode()
+
+    def rows(self, statement: str) -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(self.data / "mailward.sqlite3")) as database, database:
+            return database.execute(statement).fetchall()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    operator = Operator(tmp_path_factory.mktemp("made"))
+    operator.does("_prepare")
+    operator.rows("UPDATE store_hostinggeneration SET value = 41, zone_value = 41")
+    operator.rows("INSERT INTO django_session VALUES ('session', 'data', '2099-01-01')")
+    (operator.data / "tlsrpt-keys").mkdir()
+    (operator.data / "tlsrpt-keys" / "s2026.pem").write_text("a key that signs\n")
+    with closing(sqlite3.connect(operator.data / "sender.sqlite3")) as cache, cache:
+        cache.execute("CREATE TABLE policy (domain TEXT)")
+        cache.execute("INSERT INTO policy VALUES ('example.test')")
+    return operator.data
+
+
+@pytest.fixture
+def old(made: Path, tmp_path: Path) -> Operator:
+    shutil.copytree(made, tmp_path / "old" / "data")
+    return Operator(tmp_path / "old")
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Operator:
+    return Operator(tmp_path / "new")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    server = Server()
+    server.start()
+    yield server
+    server.remove()
+
+
+def test_what_is_restored_is_what_was_backed_up(old: Operator, new: Operator, tmp_path: Path) -> None:
+    config = tmp_path / "mailward.toml"
+    config.write_text('[reports]\ndomain = "reports.example.org"\n')
+    file = tmp_path / "backup.tar.gz"
+    old.does("backup", file, "--config", config)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    new.does("restore", file)
+    for name in ("key", "secret-key", "tlsrpt-keys/s2026.pem", "ca/ca.key"):
+        assert (new.data / name).read_bytes() == (old.data / name).read_bytes(), name
+    assert (new.data / "restored-settings.toml").read_text() == config.read_text()
+    assert new.rows("SELECT name FROM store_organisation") == old.rows("SELECT name FROM store_organisation")
+    with closing(sqlite3.connect(new.data / "sender.sqlite3")) as cache:
+        assert cache.execute("SELECT domain FROM policy").fetchall() == [("example.test",)]
+    assert not [path.name for path in new.data.iterdir() if path.name.startswith(".")]
+
+
+def test_serials_go_on_beyond_what_was_seen_and_nobody_is_signed_in(
+    old: Operator, new: Operator, tmp_path: Path
+) -> None:
+    old.does("backup", tmp_path / "backup")
+    old.rows("UPDATE store_hostinggeneration SET value = 900000, zone_value = 900000")
+    new.does("restore", tmp_path / "backup")
+    [(value, serial)] = new.rows("SELECT value, zone_value FROM store_hostinggeneration")
+    assert value == serial
+    assert isinstance(serial, int)
+    assert 900_000 < serial < 41 + 2**31, "newer than what secondaries have seen (RFC 1982)"
+    assert new.rows("SELECT * FROM django_session") == []
+    assert old.rows("SELECT count(*) FROM django_session") == [(1,)]
+
+
+def test_an_existing_file_is_never_replaced(old: Operator, tmp_path: Path) -> None:
+    (tmp_path / "backup").write_text("precious")
+    assert "is there already" in old.fails("backup", tmp_path / "backup")
+    assert (tmp_path / "backup").read_text() == "precious"
+    assert len(list(tmp_path.iterdir())) == 2, "no half of one stays"
+
+
+def test_in_a_folder_the_oldest_go_and_other_files_stay(old: Operator, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    for number in range(3):
+        path = folder / f"mailward-2026010{number + 1}T000000Z.tar.gz"
+        path.write_text("old")
+        os.utime(path, (number, number))
+    (folder / "notes.txt").write_text("mine")
+    old.does("backup", folder, "--keep", "2")
+    left = sorted(path.name for path in folder.iterdir())
+    assert left[0] == "mailward-20260103T000000Z.tar.gz"
+    assert len(left) == 3
+    assert left[2] == "notes.txt"
+    assert "is none" in old.fails("backup", tmp_path / "file", "--keep", "2")
+
+
+def test_to_a_pipe_and_opened_by_other_tools(old: Operator) -> None:
+    done = old.run("backup", "-")
+    assert done.returncode == 0
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        assert tar.getnames()[0] == "manifest.json"
+        key = tar.extractfile("data/key")
+        assert key is not None
+        assert key.read() == (old.data / "key").read_bytes()
+    assert b"Not in it: a settings file" in done.stderr
+
+
+def test_sealed_for_a_recipient_and_by_a_passphrase(old: Operator, new: Operator, tmp_path: Path) -> None:
+    identity, phrase = tmp_path / "identity", tmp_path / "phrase"
+    identity.write_text(old.does("backup", "key"))
+    phrase.write_text("correct horse\n")
+    old.settings["MAILWARD_BACKUP_RECIPIENTS"] = identity.read_text().split()[2]
+    old.does("backup", tmp_path / "one")
+    old.does("backup", tmp_path / "two", "--passphrase-file", phrase)
+    assert "--identity" in new.fails("restore", tmp_path / "one")
+    assert "--passphrase-file" in new.fails("backup", "verify", tmp_path / "two", "--identity", identity)
+    assert "data/key" in new.does("backup", "verify", tmp_path / "two", "--passphrase-file", phrase)
+    new.does("restore", tmp_path / "one", "--identity", identity)
+    assert (new.data / "key").read_bytes() == (old.data / "key").read_bytes()
+
+
+def test_a_folder_in_use_is_refused_or_moved_aside(old: Operator, tmp_path: Path) -> None:
+    old.does("backup", tmp_path / "backup")
+    old.rows("UPDATE store_organisation SET name = 'later'")
+    assert "is not empty" in old.fails("restore", tmp_path / "backup")
+    assert old.rows("SELECT name FROM store_organisation") == [("later",)]
+    old.does("restore", tmp_path / "backup", "--replace")
+    assert old.rows("SELECT name FROM store_organisation") != [("later",)]
+    [aside] = old.data.glob("before-restore-*")
+    assert (aside / "mailward.sqlite3").exists()
+
+
+def test_a_backup_that_was_altered_restores_nothing(old: Operator, new: Operator, tmp_path: Path) -> None:
+    old.does("backup", tmp_path / "backup")
+    plain = bytearray(gzip.decompress((tmp_path / "backup").read_bytes()))
+    plain[plain.rindex((old.data / "secret-key").read_bytes())] ^= 1
+    (tmp_path / "backup").write_bytes(gzip.compress(bytes(plain)))
+    for command in ("restore", "backup verify"):
+        assert "data/secret-key was altered" in new.fails(*command.split(), tmp_path / "backup")
+    assert [path.name for path in new.data.iterdir()] == ["lock"]
+
+
+def test_a_backup_of_a_newer_release_is_refused(old: Operator, new: Operator, tmp_path: Path) -> None:
+    old.rows(
+        "INSERT INTO django_migrations (app, name, applied) VALUES ('store', '9999_later', '2027-01-01')"
+    )
+    old.does("backup", tmp_path / "backup")
+    assert "newer Mailward" in new.fails("restore", tmp_path / "backup")
+    assert [path.name for path in new.data.iterdir()] == ["lock"]
+
+
+def test_a_backup_of_an_older_release_is_brought_up(old: Operator, new: Operator, tmp_path: Path) -> None:
+    old.does("database", "migrate", "--to", "0.1.0")
+    old.does("backup", tmp_path / "backup")
+    new.does("restore", tmp_path / "backup")
+    assert "as they should be" in new.does("database", "migrate")
+
+
+def test_a_damaged_database_is_no_backup(old: Operator, tmp_path: Path) -> None:
+    file = old.data / "mailward.sqlite3"
+    with file.open("r+b") as opened:
+        opened.seek(8192 * 5)
+        opened.write(b"\xff" * 8192 * 10)
+    old.fails("backup", tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(old: Operator) -> None:
+    with pytest.raises(BackupFault, match="MiB left"):
+        check_space(old.data, 1 << 60)
+    with Path("/dev/full").open("wb") as full:
+        done = old.run("backup", "-", output=full)
+    assert (done.returncode, done.stderr.count(b"No space left on device")) == (2, 1)
+    assert not list(old.data.glob(".backup*"))
+
+
+def test_it_is_consistent_while_everybody_writes(old: Operator, new: Operator, tmp_path: Path) -> None:
+    """Two rows that are always equal, changed in one transaction each time; and the last one before the start is in."""
+    old.rows("CREATE TABLE pair (one INTEGER, other INTEGER)")
+    old.rows("INSERT INTO pair VALUES (0, 0)")
+    over, committed = threading.Event(), [0]
+
+    def write() -> None:
+        with closing(sqlite3.connect(old.data / "mailward.sqlite3", timeout=10)) as database:
+            while not over.is_set():
+                with database:
+                    database.execute("UPDATE pair SET one = one + 1")
+                    database.execute("UPDATE pair SET other = other + 1")
+                committed[0] += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        while committed[0] < 5:
+            pass
+        begun = committed[0]
+        old.does("backup", tmp_path / "backup")
+        ended = committed[0]
+    finally:
+        over.set()
+        writer.join()
+    assert ended > begun, "it kept nobody from writing"
+    new.does("restore", tmp_path / "backup")
+    [(one, other)] = new.rows("SELECT one, other FROM pair")
+    assert one == other
+    assert isinstance(one, int)
+    assert begun <= one <= ended + 1
+
+
+def test_postgresql_by_its_own_tools(server: Server, tmp_path: Path) -> None:
+    for name in ("before", "after", "used"):
+        server.create(name)
+    old = Operator(tmp_path / "old", server.environment("before"))
+    old.does("_prepare")
+    server.sql("UPDATE store_organisation SET name = 'kept \u00e9'", "before")
+    old.does("backup", tmp_path / "backup")
+    assert "database.dump" in old.does("backup", "verify", tmp_path / "backup")
+    new = Operator(tmp_path / "new", server.environment("after"))
+    new.does("restore", tmp_path / "backup")
+    assert server.sql("SELECT name FROM store_organisation", "after") == "kept \u00e9"
+    assert int(server.sql("SELECT zone_value FROM store_hostinggeneration", "after")) > 2**24
+    assert (new.data / "key").read_bytes() == (old.data / "key").read_bytes()
+    assert "as they should be" in new.does("database", "migrate")
+    server.sql("CREATE TABLE theirs (id int)", "used")
+    other = Operator(tmp_path / "other", server.environment("used"))
+    assert "is not empty" in other.fails("restore", tmp_path / "backup")
+    alone = Operator(tmp_path / "alone")
+    assert "the settings name none" in alone.fails("restore", tmp_path / "backup")
+
+
+def test_an_sqlite_backup_goes_to_postgresql_by_way_of_the_folder(
+    old: Operator, new: Operator, server: Server, tmp_path: Path
+) -> None:
+    server.create("taken")
+    old.does("backup", tmp_path / "backup")
+    new.settings |= server.environment("taken")
+    assert "mailward database copy" in new.fails("restore", tmp_path / "backup")
+    new.settings.clear()
+    new.does("restore", tmp_path / "backup")
+    new.settings |= server.environment("taken")
+    new.does("database", "copy")
+    names = server.sql("SELECT name FROM store_organisation", "taken")
+    assert [(names,)] == old.rows("SELECT name FROM store_organisation")
