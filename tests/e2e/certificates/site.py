@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,14 +150,21 @@ class Provider:
 
 
 @contextmanager
-def running_provider(zones: Sequence[str], *, orders_own: bool = False, **pebble: Any) -> Iterator[Provider]:
+def running_provider(
+    zones: Sequence[str],
+    *,
+    orders_own: bool = False,
+    disk: Callable[[Path], AbstractContextManager[object]] = nullcontext,
+    **pebble: Any,
+) -> Iterator[Provider]:
     """`zones`: of customers, empty at first. `orders_own`: whether certificates are ordered for the provider's own
-    names too; otherwise it keeps a file for those.
+    names too; otherwise it keeps a file for those. `disk`: puts something of its own below the data folder.
     """
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="certificates-", dir=find_tree("trixie").parent))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
+        stack.enter_context(disk(folder / "data"))
         hosts = {"dns": [DNS, DEAD], "platform": [PLATFORM], "ca": [CA], "client": [CLIENT]}
         network = Network(hosts)
         stack.callback(network.close)
@@ -191,7 +198,7 @@ def running_provider(zones: Sequence[str], *, orders_own: bool = False, **pebble
         (folder / "mailward.toml").write_text(text)
         if not orders_own:
             file = folder / "data" / "certs" / "own.pem"
-            file.parent.mkdir(parents=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(load_authority(folder / "authority").issue("*.provider.test", clock.now()))
         made = Provider(folder, network, dns, ca, None)  # type: ignore[arg-type]  # just below
         made.serve = Program(network, "platform", ["mailward", "serve"], folder / "log", made.environment)
