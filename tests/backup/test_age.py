@@ -31,7 +31,8 @@ def seal(data: bytes, lock: Lock) -> bytes:
 
 
 def unseal(sealed: bytes, opener: Opener) -> bytes:
-    return io.BufferedReader(Unsealer(io.BytesIO(sealed), opener)).read()
+    raw: io.RawIOBase = Unsealer(io.BytesIO(sealed), opener)
+    return io.BufferedReader(raw).read()
 
 
 def age(*arguments: str | Path, data: bytes) -> bytes:
