@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from mailward.core.mtasts.change import ChangeFacts
@@ -15,6 +17,7 @@ from mailward.store.models import (
 )
 from mailward.store.queries.policies import DiffLine, diff_lines, history
 from mailward.store.scope import scope_of
+from mailward.store.services import bulk_policies
 from mailward.store.services import policies as service
 
 TESTING = Policy(Mode.TESTING, 86_400, ("mx.example.test",))
@@ -41,6 +44,21 @@ def test_every_change_is_a_new_version_with_a_new_id_even_in_one_instant(domain:
     assert [version.number for version in versions] == [1, 2, 3, 4]
     assert len({version.policy_id for version in versions}) == 4
     assert PolicyVersion.objects.get(number=1).text == versions[0].text
+
+
+def test_fields_that_we_know_nothing_of_survive_each_change(domain: Domain) -> None:
+    """RFC 8461 section 3.2: sts-policy-extension."""
+    publish(domain, replace(TESTING, extensions=(("note", "ours"), ("x-elsewhere", "1"))))
+    kept = "max_age: 604800\r\nnote: ours\r\nx-elsewhere: 1\r\n"
+    assert publish(domain, ENFORCE).text.endswith(kept)
+    with pytest.raises(service.PolicyUnchanged):
+        publish(domain, ENFORCE)
+    domain.refresh_from_db()
+    wanted = [bulk_policies.Wanted(domain.pk, TESTING, domain.current_version_id or 0)]
+    found = bulk_policies.publish_policies(domain.organisation_id, wanted, author_id=None, reason="all")
+    version = found[domain.pk].version
+    assert version is not None
+    assert version.text.endswith(kept.replace("604800", "86400"))
 
 
 def test_a_record_that_announced_the_last_version_is_looked_at_again(domain: Domain) -> None:

@@ -13,7 +13,7 @@ from mailward.net import clock
 from mailward.store.models import Domain, DomainEvent, PolicyVersion, VersionStep
 from mailward.store.services import history, outbox
 from mailward.store.services.hosting import bump_generation
-from mailward.store.services.policies import policy_of
+from mailward.store.services.policies import keep_extensions, policy_of
 
 MAX_DOMAINS = 500
 """In one transaction, and in one IN (...): others wait for it."""
@@ -72,7 +72,7 @@ def _make_versions(
     for each in wanted:
         domain = domains.get(each.domain_id)
         current = domain.current_version if domain is not None else None
-        text = serialise_policy(each.policy)
+        text = serialise_policy(keep_extensions(each.policy, current))
         if domain is None:
             outcomes[each.domain_id] = Outcome(None, "The domain is gone.")
         elif (current.pk if current else 0) != each.based_on:

@@ -11,7 +11,14 @@ from django.db import transaction
 from django.db.models import Max
 
 from mailward.core.mtasts.change import ChangeFacts, Refusal, describe, refuse, refuse_more
-from mailward.core.mtasts.policy import Mode, Policy, make_policy_id, serialise_policy
+from mailward.core.mtasts.policy import (
+    Mode,
+    Policy,
+    PolicyInvalid,
+    make_policy_id,
+    parse_policy,
+    serialise_policy,
+)
 from mailward.net import clock
 from mailward.store.models import Domain, Leaving, PolicyVersion, VersionStep
 from mailward.store.services import dnsupdates, history, outbox
@@ -100,6 +107,7 @@ def publish_policy(
     current = domain.current_version
     if based_on is not None and based_on != (current.number if current else 0):
         raise ChangedMeanwhile
+    policy = keep_extensions(policy, current)
     text = serialise_policy(policy)
     if current is not None and current.text == text:
         raise PolicyUnchanged
@@ -166,6 +174,19 @@ def _locked(organisation_id: int, domain_id: int) -> Domain:
     """With its current version. Raises Domain.DoesNotExist."""
     rows = Domain.objects.select_for_update(of=("self",)).select_related("current_version")
     return rows.get(pk=domain_id, organisation_id=organisation_id)
+
+
+def keep_extensions(policy: Policy, current: PolicyVersion | None) -> Policy:
+    """With the fields of the present version that we know nothing of (RFC 8461 section 3.2): whoever put them there has
+    a use for them, and none of our forms shows them. A policy that has such fields itself stays as it is.
+    """
+    if policy.extensions or current is None:
+        return policy
+    try:
+        known = parse_policy(current.text.encode())
+    except PolicyInvalid:
+        return policy
+    return replace(policy, extensions=known.extensions)
 
 
 def policy_of(version: PolicyVersion) -> Policy:

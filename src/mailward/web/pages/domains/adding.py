@@ -69,7 +69,7 @@ def _begin(request: ScopedRequest, created: Sequence[Domain]) -> None:
                 publish_policy(
                     request.scope.organisation_id,
                     domain.pk,
-                    replace(policy, extensions=(), text=""),
+                    replace(policy, text=""),
                     author_id=request.scope.user_id,
                     reason="Taken over from the live policy",
                 )

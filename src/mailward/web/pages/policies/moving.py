@@ -77,7 +77,7 @@ def domain_take_over(request: ScopedRequest, name: str) -> HttpResponse:
     live = look_at_live_policy(domain.name)
     context = {"domain": domain, "tab": "policy", "live": live, "refusals": (), "is_again": False}
     if request.method == "POST" and live.policy is not None:
-        policy = replace(live.policy, extensions=(), text="")
+        policy = replace(live.policy, text="")
         # what senders hold now is that very policy: it was tested elsewhere
         facts: ChangeFacts = replace(change_facts_for(domain.pk, policy), current=live.policy)
         try:
