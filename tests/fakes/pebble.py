@@ -4,7 +4,8 @@
         pebble.directory            # an AcmeDirectory for our settings
         pebble.roots()              # the root certificate of this start, PEM
 
-`Pebble(..., version="2.6")` is Debian 13's, which has ARI and blocked names. `stop` and `start` are an outage: its
+`Pebble(..., version="2.6")` is Debian 13's, which has ARI and blocked names; `version="forky"` that of Debian's next
+release, which has profiles of certificates. `stop` and `start` are an outage: its
 certificates and accounts are gone then, as Pebble keeps everything in memory.
 """
 
@@ -175,10 +176,10 @@ def make_certificate(address: str, certificate: Path, key: Path) -> None:
 
 
 def _program(version: str) -> str:
-    if version == "2.6":
-        tree = subprocess.run(
-            [Path(__file__).parent.parent / "pebble-tree"], check=True, capture_output=True, text=True
-        )
+    if version:
+        script = Path(__file__).parent.parent / "pebble-tree"
+        suite = {"2.6": "trixie"}.get(version, version)
+        tree = subprocess.run([script, suite], check=True, capture_output=True, text=True)
         return f"{tree.stdout.strip()}/usr/bin/pebble"
     found = shutil.which("pebble")
     if found is None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,8 @@ def _csr(host: str) -> bytes:
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
-def _obtain(client: AcmeClient, site: Site, host: str, replaces: str = "") -> str:
-    order = client.new_order(host, replaces=replaces)
+def _obtain(client: AcmeClient, site: Site, host: str, replaces: str = "", profile: str = "") -> str:
+    order = client.new_order(host, profile, replaces)
     authorization = client.authorization(order.authorizations[0])
     challenge = authorization.challenges["http-01"]
     site.answers[challenge.token] = f"{challenge.token}.{client.read_thumbprint()}".encode()
@@ -135,6 +136,40 @@ async def test_renewal_information_and_what_a_new_certificate_replaces(site: Sit
         await asyncio.to_thread(_obtain, client, site, HOST, renewal_id(leaf))
         # what was replaced already is no reason to go without
         await asyncio.to_thread(_obtain, client, site, HOST, renewal_id(leaf))
+
+
+async def test_a_profile_is_taken_and_one_that_the_ca_does_not_have_is_refused(
+    site: Site, tmp_path: Path
+) -> None:
+    profiles = {
+        "default": {"description": "ninety days", "validityPeriod": 7_776_000},
+        "shortlived": {"description": "six days", "validityPeriod": 518_400},
+    }
+    with Pebble(
+        tmp_path, dns=site.dns.address, http_port=site.port, version="forky", profiles=profiles
+    ) as pebble:
+        client = AcmeClient(pebble.directory, make_key())
+        await asyncio.to_thread(client.register)
+        for profile, days in (("shortlived", 6), ("default", 90)):
+            chain = await asyncio.to_thread(_obtain, client, site, HOST, profile=profile)
+            leaf = x509.load_pem_x509_certificates(chain.encode())[0]
+            lifetime = leaf.not_valid_after_utc - leaf.not_valid_before_utc
+            assert abs(lifetime - timedelta(days=days)) < timedelta(minutes=1)
+        with pytest.raises(AcmeFault) as caught:
+            await asyncio.to_thread(client.new_order, HOST, "tlsserver")
+    fault, url = caught.value.fault, pebble.directory.url
+    assert (fault.scope, fault.code) == (Scope.NAME, "invalidProfile")
+    assert fault.words == f"{url} has no profile tlsserver for certificates: it has default, shortlived"
+
+
+async def test_a_ca_without_profiles_is_not_asked_for_one(site: Site, tmp_path: Path) -> None:
+    """Debian 12's Pebble passes over it, and would give what nobody asked for."""
+    with Pebble(tmp_path, dns=site.dns.address, http_port=site.port) as pebble:
+        client = AcmeClient(pebble.directory, make_key())
+        await asyncio.to_thread(client.register)
+        with pytest.raises(AcmeFault, match="has no profile shortlived for certificates: it has none at all"):
+            await asyncio.to_thread(client.new_order, HOST, "shortlived")
+        assert "order-plz" not in pebble.log
 
 
 async def test_a_ca_that_is_away_is_the_ca_s_fault(tmp_path: Path) -> None:

@@ -157,8 +157,12 @@ class AcmeClient:
             return url
 
     def new_order(self, host: str, profile: str = "", replaces: str = "") -> Order:
-        """`replaces`: the renewal identifier of the certificate that this one follows (RFC 9773 section 5)."""
+        """`replaces`: the renewal identifier of the certificate that this one follows (RFC 9773 section 5). A profile
+        that the CA does not name is a fault of the name: a CA may pass over it, and give another kind of certificate.
+        """
         with _faults(self._net):
+            if profile:
+                self._check_profile(profile)
             wanted = _NewOrder(
                 identifiers=[messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=host)],
                 **({"profile": profile} if profile else {}),
@@ -213,6 +217,18 @@ class AcmeClient:
                 _time(window["start"]), _time(window["end"]), str(body.get("explanationURL") or "")
             )
             return info, self._net.retry_after
+
+    def _check_profile(self, profile: str) -> None:
+        """draft-ietf-acme-profiles section 4: nobody asks for one that the directory does not name."""
+        offered = self._meta().get("profiles") or {}
+        if profile not in offered:
+            has = (
+                f"it has {', '.join(sorted(map(str, offered)))[:_MAX_WORDS]}"
+                if offered
+                else "it has none at all"
+            )
+            words = f"{self._ca.url} has no profile {profile} for certificates: {has}"
+            raise AcmeFault(Fault(Scope.NAME, words, "invalidProfile"))
 
     def _connect(self) -> ClientV2:
         if self._client is None:
