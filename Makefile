@@ -23,9 +23,9 @@ test-all: $(VENV)/.dev-ready $(VENV)-docs/.ready $(VENV)-zoo/.ready  ## every te
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-postgresql)
 
 # the store, and what stands on it: once more, on a PostgreSQL server
-POSTGRESQL_DAILY := tests/store $(addprefix tests/ingest/test_,killed.py busy.py at_once.py) \
+POSTGRESQL_DAILY := tests/store tests/doctor/test_postgresql.py $(addprefix tests/ingest/test_,killed.py busy.py at_once.py) \
   $(addprefix tests/worker/test_,loop.py nodes.py two_workers.py) $(addprefix tests/hosting/test_,two_nodes.py notices.py snapshot.py)
-POSTGRESQL := tests/store tests/ingest tests/worker tests/hosting tests/web tests/monitor tests/notify tests/contract
+POSTGRESQL := tests/store tests/doctor/test_postgresql.py tests/ingest tests/worker tests/hosting tests/web tests/monitor tests/notify tests/contract
 ONLY :=
 
 test-postgresql: $(VENV)/.dev-ready  ## the tests that need a database, on PostgreSQL; `make test` runs a part of them

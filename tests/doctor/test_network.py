@@ -197,7 +197,6 @@ async def test_another_mail_server_in_front_is_a_note_and_no_starttls_a_problem(
     host = TlsHost(authority.issue(POLICIES, REPORTS), http())
     async with serving(tmp_path, dns, host, FakeMailServer(authority.issue(REPORTS)), authority) as subject:
         found = of_policy_host(await look(look_at_inbound, subject))
-        assert "transport table" not in found["other-mail-server"]
         assert "it has to hand report mail on to us" in found["other-mail-server"]
         # at the place where we listen ourselves it is one that should not be there
         assert "report mail at 127.0.0.1" in found["other-server"]
@@ -232,10 +231,10 @@ async def test_an_address_of_ours_where_nobody_answers_is_a_problem_and_one_else
     found = {each.code: each for each in await look(look_at_inbound, subject)}
     assert found["not-reached"].grade is Grade.PROBLEM
     assert f"policy_host.port = {port}" in found["not-reached"].fix
-    # TEST-NET-1: no interface here has it; behind address translation the public one is like that
-    dns.set(POLICIES, "A", "192.0.2.7")
+    # TEST-NET-3: no interface here has it; behind address translation the public one is like that
+    dns.set(POLICIES, "A", "203.0.113.7")
     unseen = [each.text for each in await look(look_at_inbound, subject) if each.grade is Grade.UNSEEN]
-    assert any("192.0.2.7" in text and "not observed from here" in text for text in unseen)
+    assert any("203.0.113.7" in text and "not observed from here" in text for text in unseen)
     assert "not-reached" not in await told(look_at_inbound, subject)
 
 
@@ -252,6 +251,20 @@ async def test_a_port_that_another_program_has_is_told_while_we_are_down(
         found = await told(look_at_inbound, subject)
     assert list(found) == ["port-taken"]
     assert f"policy host at 127.0.0.1:{host.port}" in found["port-taken"]
+
+
+async def test_a_place_that_wants_a_proxy_header_is_not_asked_for_its_certificate(
+    tmp_path: Path, authority: Authority
+) -> None:
+    mail = FakeMailServer(hangs_after="connect")
+    with mail.running():
+        subject = make_subject(
+            tmp_path / "open",
+            reports=Reports(smtp_port=mail.port, smtp_proxies=("127.0.0.0/8",), https_port=free_port()),
+            policy_host=PolicyHost(port=free_port()),
+        )
+        good = [each.text for each in await look(look_at_inbound, subject) if each.grade is Grade.GOOD]
+    assert any("report mail" in text and "PROXY header" in text for text in good)
 
 
 # ways out
@@ -354,6 +367,28 @@ async def test_servers_that_differ_are_silent_or_know_nothing_are_told(
     dns.set("ns2.example.net", "A")
     found = await told(look_at_delegation, subject)
     assert list(found) == ["no-glue"]
+
+
+async def test_behind_address_translation_our_own_address_is_unseen_and_a_secondary_is_not(
+    tmp_path: Path, dns: FakeDns
+) -> None:
+    dns.delegate(ZONE, f"ns1.{ZONE}.", f"ns2.{ZONE}.")
+    # TEST-NET-3: no interface here has them
+    dns.set(f"ns1.{ZONE}", "A", "203.0.113.1")
+    dns.set(f"ns2.{ZONE}", "A", "203.0.113.2")
+    subject = make_subject(
+        tmp_path,
+        dns=asking(dns),
+        nameserver=Nameserver(
+            zone=ZONE,
+            servers=(f"ns1.{ZONE}=203.0.113.1", f"ns2.{ZONE}=203.0.113.2"),
+            secondaries=("203.0.113.2",),
+        ),
+        doctor=Doctor(dns_port=dns.port),
+    )
+    found = await look(look_at_delegation, subject)
+    assert [each for each in found if "203.0.113.1" in each.text and each.grade is not Grade.UNSEEN] == []
+    assert {each.code for each in found if "203.0.113.2" in each.text} == {"server-silent"}
 
 
 async def test_a_parent_that_names_others_is_told(tmp_path: Path, dns: FakeDns) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mailward.config import Settings
 from mailward.core.doctor.catalogue import tell
 from mailward.core.doctor.finding import Finding
+from mailward.core.places import parse_place
 from mailward.doctor.places import shown
 from mailward.doctor.subject import Findings, Subject, good, unseen
 from mailward.net.answers import Status
@@ -90,7 +91,7 @@ async def _ask(subject: Subject, zone: str, name: str, address: str, *, tcp: boo
 
 
 def _judge(subject: Subject, zone: str, seen: list[_Asked]) -> list[Finding]:
-    found = []
+    found, translated = [], _translated(subject, {each.address for each in seen})
     for each in seen:
         if each.serial is not None:
             continue
@@ -100,9 +101,11 @@ def _judge(subject: Subject, zone: str, seen: list[_Asked]) -> list[Finding]:
                 f"make {zone} a secondary zone there, with its transfers from us ([nameserver] transfer_keys)"
             )
             found.append(tell("server-lame", where, fix))
-        elif not _HERE.is_own(each.address) and _is_ours(subject, each.address):
+        elif each.address in translated:
             found.append(
-                unseen(f"{where}; it is our own public address, which this machine does not have itself")
+                unseen(
+                    f"{where}; this machine does not have the address, which may be its own as the world sees it"
+                )
             )
         else:
             port = subject.settings.doctor.dns_port
@@ -128,10 +131,14 @@ def _judge(subject: Subject, zone: str, seen: list[_Asked]) -> list[Finding]:
     return found
 
 
-def _is_ours(subject: Subject, address: str) -> bool:
+def _translated(subject: Subject, addresses: set[str]) -> set[str]:
+    """Those that may be this machine's own in front of address translation, where it cannot reach itself."""
     settings = subject.settings
-    named = [text.partition("=")[2].split(",") for text in settings.nameserver.servers]
-    return address in settings.dns.own_addresses or any(address in each for each in named)
+    if any(_HERE.is_own(address) for address in addresses):
+        return set(settings.dns.own_addresses)  # it has one itself: the others are other machines
+    others = {parse_place(text, 53)[0] for text in settings.nameserver.secondaries}
+    named = {each for text in settings.nameserver.servers for each in text.partition("=")[2].split(",")}
+    return {*settings.dns.own_addresses, *(named - others)}
 
 
 def _records(settings: Settings) -> str:

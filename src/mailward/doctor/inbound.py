@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import replace
 from enum import Enum, auto
 
 from mailward.core.acme.settings import public_names
@@ -44,11 +45,20 @@ async def look_at_inbound(subject: Subject) -> Findings:
     for service in services(settings, mx_hosts):
         works += [_look_here(subject, service, place, state) for place in service.listen]
         works += [_look_from_outside(subject, service, name) for name in service.names]
-    for found in await asyncio.gather(*works):
-        for finding in found:
-            yield finding
+    for finding in _merge([each for found in await asyncio.gather(*works) for each in found]):
+        yield finding
     if not subject.is_trial:
         yield unseen("a firewall in front of this machine is not seen from here", _outside(subject))
+
+
+def _merge(found: Sequence[Finding]) -> Iterator[Finding]:
+    """What one change mends is told once, with the first place where it shows."""
+    alike: dict[tuple[str, str], dict[str, Finding]] = {}
+    for each in found:
+        alike.setdefault((each.code, each.fix or each.text), {})[each.text] = each
+    for first, *others in (list(texts.values()) for texts in alike.values()):
+        more = f"; the same at {len(others)} more place{'s' if len(others) > 1 else ''}" if others else ""
+        yield replace(first, text=first.text + more)
 
 
 async def _mx(subject: Subject, domain: str) -> Sequence[str]:
@@ -61,7 +71,8 @@ async def _look_here(
     subject: Subject, service: Service, place: tuple[str, int], state: _State
 ) -> list[Finding]:
     address, port = place
-    heard = await knock(subject, service, nearby(address), port)
+    is_proxied = service.wants_header(nearby(address))
+    heard = await knock(subject, service, nearby(address), port, only_tcp=is_proxied)
     where = f"{service.name} at {shown(address, port)}"
     if state is _State.DOWN:
         if heard.reach is not Reach.SPOKE:
@@ -78,6 +89,8 @@ async def _look_here(
         return [
             tell("other-server", text, f"see which: ss -tulpn | grep :{port}; or change {service.setting}")
         ]
+    if is_proxied:
+        return [good(f"{where}: answers; a proxy on this machine is in front, and brings the PROXY header")]
     return [*_tell_tls(subject, service, f"{service.name}, {shown(address, port)}", heard)]
 
 
@@ -92,7 +105,7 @@ def _tell_tls(subject: Subject, service: Service, where: str, heard: Heard) -> I
     leaf, wrong = presented.judge(subject, service.host, where, heard.tls)
     # RFC 8460 §3: who delivers reports by mail takes any certificate
     if service.talk is Talk.SMTP and wrong:
-        text = f"{where}: STARTTLS works, with a certificate that proves nothing: {wrong[0].text}"
+        text = f"{wrong[0].text}; reports come all the same"
         wrong = [] if subject.is_trial else [tell("door-certificate", text, wrong[0].fix)]
     yield from wrong
     if leaf is not None and not wrong:

@@ -31,8 +31,12 @@ class Heard:
     tls_trouble: str = ""
 
 
-async def knock(subject: Subject, service: Service, address: str, port: int, *, name: str = "") -> Heard:
+async def knock(
+    subject: Subject, service: Service, address: str, port: int, *, name: str = "", only_tcp: bool = False
+) -> Heard:
     """`name`: the one that led to the address; else that of the service's certificate."""
+    if only_tcp:
+        return await _knock_tcp(address, port)
     host = name if name and service.talk is not Talk.SMTP else service.host
     if service.talk is Talk.HTTPS:
         return await _knock_tls(subject, host, address, port)

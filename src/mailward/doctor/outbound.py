@@ -107,6 +107,8 @@ async def _dns(subject: Subject) -> list[Finding]:
     zone = subject.settings.nameserver.zone or next(iter(subject.settings.own_names), "")
     if not zone:
         return [unseen("port 53: there is no name of ours whose servers could be asked")]
+    if (await subject.resolver.lookup(zone, "NS")).status is Status.FAILED:
+        return [unseen(f"port 53: the resolver does not say which servers {zone} has")]
     answer = await subject.resolver.lookup_authoritative(zone, "SOA")
     if answer.status is Status.FAILED:
         text = f"the name servers of {zone} cannot be asked: {answer.reason}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from ipaddress import ip_address, ip_network
 
 from mailward.config import Settings
 from mailward.core.acme.settings import public_names
@@ -36,6 +37,12 @@ class Service:
     """At which the world comes."""
     has_front: bool = False
     """Somebody else answers in front."""
+    proxies: tuple[str, ...] = ()
+    """Networks whose connections have to begin with a PROXY header."""
+
+    def wants_header(self, address: str) -> bool:
+        """Of a connection from this machine to that address of its own, which comes from there too."""
+        return any(ip_address(address) in ip_network(text, strict=False) for text in self.proxies)
 
 
 def nearby(address: str) -> str:
@@ -60,6 +67,7 @@ def services(settings: Settings, mx_hosts: Sequence[str] = ()) -> Iterator[Servi
         public_names(policy.public_name),
         settings.watch.https_port,
         bool(policy.fronts),
+        policy.proxies,
     )
     if policy.fronts:
         yield Service(
@@ -90,6 +98,7 @@ def services(settings: Settings, mx_hosts: Sequence[str] = ()) -> Iterator[Servi
         reports.domain,
         tuple(mx_hosts),
         settings.watch.smtp_port,
+        proxies=reports.smtp_proxies,
     )
     port = settings.https_authority.rpartition(":")[2]
     yield Service(
@@ -102,6 +111,7 @@ def services(settings: Settings, mx_hosts: Sequence[str] = ()) -> Iterator[Servi
         public_names(settings.https_name),
         int(port) if port.isdecimal() else 443,
         bool(reports.https_name),
+        reports.https_proxies,
     )
     if own.zone:
         # at the world's side, delegation is looked at by itself

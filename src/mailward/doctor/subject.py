@@ -1,5 +1,6 @@
 """What is looked at, and how findings are made."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,5 @@ def unseen(text: str, fix: str = "") -> Finding:
 def reason(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"  # asyncio puts sentences of its own there
-    return error.strerror or one_line(error)
+    # asyncio puts sentences of its own into strerror
+    return os.strerror(error.errno).lower() if error.errno else one_line(error)

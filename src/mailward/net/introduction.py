@@ -5,7 +5,7 @@ import socket
 
 from mailward.config import Settings
 from mailward.net.mailer import own_name
-from mailward.net.resolver import Resolver
+from mailward.net.resolver import Resolver, Status
 
 # packets of a connected UDP socket would go there; none is sent
 _SOMEWHERE = {socket.AF_INET: "198.41.0.4", socket.AF_INET6: "2001:503:ba3e::2:30"}
@@ -18,6 +18,8 @@ async def find_trouble(settings: Settings, resolver: Resolver) -> str:
     if name.startswith("["):
         return "This machine has no name to give in EHLO: set ehlo_name in [watch]."
     known = await resolver.addresses(name)
+    if known.status is Status.FAILED:
+        return ""  # nothing was found out
     if not known.found:
         return f"{name}, our name in EHLO, has no address in the DNS."
     for family, chosen in ((socket.AF_INET, watch.source_v4), (socket.AF_INET6, watch.source_v6)):

@@ -1,5 +1,7 @@
 """One authoritative server asked for a zone's SOA record, as a resolver of the world asks it: over UDP or TCP."""
 
+import os
+
 import dns.asyncquery
 import dns.exception
 import dns.flags
@@ -34,7 +36,7 @@ async def ask_serial(zone: str, address: str, port: int = 53, *, tcp: bool = Fal
     except dns.exception.Timeout as error:
         raise NotServed("no answer in time", answered=False) from error
     except OSError as error:
-        raise NotServed(error.strerror or str(error), answered=False) from error
+        raise NotServed(_say(error), answered=False) from error
     except (dns.exception.DNSException, EOFError, ValueError) as error:
         raise NotServed("what it answers is no DNS", answered=True) from error
     if response.rcode() != dns.rcode.NOERROR:
@@ -52,6 +54,13 @@ async def ask_resolver(name: str, address: str, port: int = 53, *, tcp: bool = F
     try:
         response = await ask(query, address, SECONDS, port)
     except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
-        text = "no answer in time" if isinstance(error, dns.exception.Timeout) else str(error)
-        raise NotServed(text or type(error).__name__, answered=False) from error
+        raise NotServed(_say(error), answered=False) from error
     return response.edns >= 0
+
+
+def _say(error: Exception) -> str:
+    if isinstance(error, dns.exception.Timeout):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()  # asyncio puts sentences of its own into strerror
+    return str(error) or type(error).__name__

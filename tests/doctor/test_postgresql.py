@@ -1,0 +1,47 @@
+"""What the doctor says of a PostgreSQL server: a real one."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.doctor.looking import NOBODY, look, told
+
+from mailward.config import Settings
+from mailward.core.doctor.finding import Grade
+from mailward.doctor.database import look_at_database
+from mailward.doctor.subject import Subject
+from mailward.net.resolver import make_resolver
+from mailward.web.settings import MAILWARD
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+
+def subject(folder: Path, **database: object) -> Subject:
+    there = msgspec.structs.replace(MAILWARD.database, **database)
+    settings = Settings(data=str(folder), dns=NOBODY, database=there)
+    return Subject(settings, make_resolver(settings.dns))
+
+
+async def test_a_server_with_room_for_all_nodes_says_what_it_is(tmp_path: Path) -> None:
+    # the server of the tests commits without waiting for its disk, and that is told; nothing else is
+    found = await look(look_at_database, subject(tmp_path, connections=10))
+    assert [each.code for each in found] == ["not-durable"]
+
+
+async def test_too_few_connections_for_all_processes_are_told(tmp_path: Path) -> None:
+    found = await told(look_at_database, subject(tmp_path, connections=100))
+    assert "may want 605, and the server grants 400" in found["few-connections"]
+
+
+async def test_a_server_on_a_network_without_tls_is_told(tmp_path: Path) -> None:
+    found = await told(look_at_database, subject(tmp_path, host="db.example.org"))
+    assert "the connection to db.example.org is in the clear" in found["database-in-clear"]
+
+
+async def test_one_that_is_away_is_a_problem_with_the_command_to_try(tmp_path: Path) -> None:
+    away = msgspec.structs.replace(subject(tmp_path).settings)
+    (found,) = await look(
+        look_at_database, Subject(away, make_resolver(away.dns), "the database does not answer: no route")
+    )
+    assert (found.grade, found.code) == (Grade.PROBLEM, "database-away")
+    assert "psql -h" in found.fix
