@@ -1,6 +1,7 @@
-"""The real Knot and BIND take our zone by AXFR, signed, and follow it by NOTIFY; Knot also signs it."""
+"""The real Knot, BIND and PowerDNS take our zone by AXFR, signed, and follow it by NOTIFY; Knot also signs it."""
 
 import os
+import shlex
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import dns.flags
 import msgspec
 import pytest
+from tests.behind.recipes import read_recipe
 from tests.fakes.ports import free_port
 from tests.hosting.daemons import Tree, ask_until, make_tree
 from tests.hosting.test_authdns import KEY_TEXT, KEYS
@@ -60,23 +62,17 @@ zone:
     {{signing}}
 """
 SIGNING = "dnssec-signing: on\n    dnssec-policy: mailward"
-BIND = f"""\
-options {{{{
+BIND = """\
+options {{
   directory "/own/bind";
-  listen-on port {{port}} {{{{ 127.0.0.1; }}}};
-  listen-on-v6 {{{{ none; }}}};
+  listen-on port {port} {{ 127.0.0.1; }};
+  listen-on-v6 {{ none; }};
   pid-file none;
   session-keyfile none;
   recursion no;
-  allow-transfer {{{{ none; }}}};
-}}}};
-controls {{{{ }}}};
-key "{KEY}" {{{{ algorithm {ALGORITHM}; secret "{SECRET}"; }}}};
-zone "sts.example" {{{{
-  type secondary;
-  file "sts.example.zone";
-  primaries port {{primary}} {{{{ 127.0.0.1 key "{KEY}"; }}}};
-}}}};
+  allow-transfer {{ none; }};
+}};
+controls {{ }};
 """
 UNBOUND = """\
 server:
@@ -120,9 +116,27 @@ def knot(tree: Tree, port: int, primary: int, signing: str = "") -> AbstractAsyn
     return tree.run("knotd", "-c", config)
 
 
+RECIPE = {"sts.provider.example": "sts.example", "<secret in base64>": SECRET}
+"""What stands in docs/behind/nameservers.md -> what it is here."""
+
+
 def bind(tree: Tree, port: int, primary: int) -> AbstractAsyncContextManager[None]:
-    config = tree.write("named.conf", BIND.format(port=port, primary=primary))
+    places = {'"mailward"': f'"{KEY}"', "port 5300": f"port {primary}", "/var/cache/bind/": "/own/bind/"}
+    own = read_recipe("nameservers.md", "/etc/bind/named.conf.local", RECIPE | places)
+    config = tree.write("named.conf", BIND.format(port=port) + own)
     return tree.run("named", "-g", "-n", "1", "-c", config)
+
+
+def powerdns(tree: Tree, port: int, primary: int) -> AbstractAsyncContextManager[None]:
+    places = {"127.0.0.1, 192.0.2.53": f"127.0.0.1\nlocal-port={port}"}
+    config = "/etc/powerdns/pdns.d/mailward.conf"
+    tree.put(config, read_recipe("nameservers.md", config, places))
+    schema = "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql"
+    tree.call("sqlite3", "/var/lib/powerdns/pdns.sqlite3", f".read {schema}")
+    keyed = RECIPE | {":5300": f":{primary}", " mailward ": f" {KEY} "}
+    for line in read_recipe("nameservers.md", "once", keyed).splitlines()[1:]:
+        tree.call(*shlex.split(line))
+    return tree.run("pdns_server", "--daemon=no", "--guardian=no", "--disable-syslog", "--socket-dir=/own")
 
 
 async def follow(server: Nameserver, port: int) -> None:
@@ -154,6 +168,14 @@ async def test_bind_takes_the_zone_and_follows_each_change(
     """BIND asks by IXFR for what it has already, and gets the whole zone."""
     port = free_port()
     async with bind(tree, port, primary[1]):
+        await follow(primary[0], port)
+
+
+async def test_powerdns_takes_the_zone_and_follows_each_change(
+    tree: Tree, primary: tuple[Nameserver, int]
+) -> None:
+    port = free_port()
+    async with powerdns(tree, port, primary[1]):
         await follow(primary[0], port)
 
 
