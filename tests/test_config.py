@@ -153,6 +153,14 @@ MISTAKES = [
         "own_addresses is '10.0.0.0/8', which is no IP",
         "a network",
     ),
+    (
+        '[console]\nlisten = ["127.0.0.1", "web.example"]\n',
+        {},
+        "listen: 'web.example' is nowhere to listen: it must be an IP address, or address:port - at `$.console`",
+        "a name to listen on",
+    ),
+    ("[reports]\nsmtp_listen = []\n", {}, "reports.smtp_listen", "nowhere to listen"),
+    ('[reports]\nsmtp_proxies = ["proxy"]\n', {}, "smtp_proxies: 'proxy'", "a proxy by name"),
     ('[relay]\nsecurity = "ssl"\n', {}, "relay.security` (one of starttls, tls, none)", "no way"),
     ('[relay]\nsecurity = "opportunistic"\n', {}, "relay.security", "none for a relay of one's own"),
     (
@@ -192,3 +200,23 @@ def test_derived_values_follow_the_settings() -> None:
     )
     assert settings.console_url == "https://m.test"
     assert settings.policy_port == 1
+
+
+def test_one_address_to_listen_on_may_stand_alone_and_several_have_ports_of_their_own(tmp_path: Path) -> None:
+    text = (
+        '[console]\nlisten = "localhost"\nport = 81\n'
+        '[policy_host]\nlisten = ["192.0.2.1", "[2001:db8::1]:8443"]\nport = 444'
+    )
+    settings = load(
+        tmp_path, text, MAILWARD_REPORTS_SMTP_LISTEN="0.0.0.0 ::", MAILWARD_REPORTS_SMTP_PORT="26"
+    )
+    assert settings.console_places == (("127.0.0.1", 81),)
+    assert settings.policy_places == (("192.0.2.1", 444), ("2001:db8::1", 8443))
+    assert settings.smtp_places == (("0.0.0.0", 26), ("::", 26))
+    assert settings.policy_nodes == (("192.0.2.1", 444),)
+    assert [port for _, port in settings.acme_places] == [settings.acme_places[0][1]] * 2
+    assert [host for host, _ in settings.acme_places] == ["192.0.2.1", "2001:db8::1"]
+
+
+def test_the_url_of_a_console_on_ipv6_can_be_followed(tmp_path: Path) -> None:
+    assert load(tmp_path, '[console]\nlisten = "::1"').console_url == "http://[::1]:8000"

@@ -2,15 +2,27 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
+from mailward.cli import supervisor as module
 from mailward.cli.supervisor import Child, Supervisor
+from mailward.net import pulse
+from mailward.net.listening import open_stream, place_of
 
 STAYS = "import time; time.sleep(60)"
+SERVES = """
+import os, socket, time
+listener = socket.socket(fileno=int(os.environ["MAILWARD_SOCKETS"].partition("=")[2]))
+os.write(int(os.environ["MAILWARD_PULSE"]), b".")
+while True:
+    listener.accept()[0].sendall(b"%d" % os.getpid())
+"""
+HANGS = "import os, time; os.write(int(os.environ['MAILWARD_PULSE']), b'.'); time.sleep(60)"
 IGNORES = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
 DIES = "raise SystemExit(3)"
 
@@ -75,3 +87,79 @@ async def test_stop_does_not_wait_for_a_pause_to_pass() -> None:
     supervisor.stop()
     async with asyncio.timeout(5):
         await running
+
+
+def serving(listener: socket.socket) -> Child:
+    return Child("a", (sys.executable, "-S", "-c", SERVES), {"web": [listener]}, is_vital=True)
+
+
+async def whom(listener: socket.socket) -> int:
+    """The process that answers."""
+    reader, writer = await asyncio.open_connection(*place_of(listener))
+    async with asyncio.timeout(10):
+        said = await reader.read()
+    writer.close()
+    return int(said)
+
+
+async def test_who_connects_while_a_child_is_dead_is_answered_by_the_next() -> None:
+    with open_stream(("127.0.0.1", 0)) as listener:
+        async with supervised(serving(listener)) as supervisor:
+            first = supervisor.processes["a"].pid
+            assert await whom(listener) == first
+            os.kill(first, signal.SIGSTOP)
+            waiting = [asyncio.create_task(whom(listener)) for _ in range(20)]
+            await asyncio.sleep(0.05)
+            os.kill(first, signal.SIGKILL)
+            answered = set(await asyncio.gather(*waiting))
+            assert answered == {supervisor.processes["a"].pid} != {first}
+
+
+async def test_a_child_is_ready_once_its_pulse_is_felt() -> None:
+    with open_stream(("127.0.0.1", 0)) as listener:
+        async with supervised(serving(listener), child("silent", STAYS)) as supervisor:
+            assert await supervisor.wait_ready(0.0) != []
+            await until(lambda: not supervisor.missing - {"silent"})
+            assert await supervisor.wait_ready(0.0) == ["silent"]
+
+
+async def test_a_child_whose_pulse_stops_is_killed_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "SECONDS", 0.02)
+    monkeypatch.setattr(module, "HUNG_BEATS", 10)
+    async with supervised(child("a", HANGS)) as supervisor:
+        first = supervisor.processes["a"]
+        await until(lambda: supervisor.processes["a"] is not first)
+    assert first.returncode == -signal.SIGKILL
+
+
+async def test_it_is_alive_as_long_as_vital_children_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "SECONDS", 0.02)
+    monkeypatch.setattr(module, "HUNG_BEATS", 10)
+    vital = Child("vital", (sys.executable, "-S", "-c", DIES), is_vital=True)
+    async with supervised(child("other", DIES)) as supervisor:
+        await asyncio.sleep(0.5)
+        assert supervisor.is_alive
+    async with supervised(vital) as supervisor:
+        assert supervisor.is_alive
+        await until(lambda: not supervisor.is_alive)
+
+
+async def test_what_needs_the_tables_starts_when_they_are_there() -> None:
+    late = Child("late", (sys.executable, "-S", "-c", STAYS), needs_tables=True)
+    supervisor = Supervisor([child("a", STAYS), late], grace_seconds=5)
+    running = asyncio.create_task(supervisor.run())
+    await until(lambda: "a" in supervisor.processes)
+    assert "late" not in supervisor.processes
+    supervisor.go_on()
+    await until(lambda: "late" in supervisor.processes)
+    supervisor.stop()
+    await running
+
+
+async def test_what_waits_for_the_tables_does_not_keep_us_from_stopping() -> None:
+    supervisor = Supervisor([Child("late", ("/nowhere",), needs_tables=True)])
+    running = asyncio.create_task(supervisor.run())
+    supervisor.stop()
+    async with asyncio.timeout(5):
+        await running
+    assert supervisor.processes == {}

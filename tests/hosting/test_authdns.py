@@ -26,6 +26,7 @@ from mailward.hosting.authdns import (
     TransferAccess,
 )
 from mailward.hosting.transfer import parse_keys
+from mailward.net.listening import open_datagrams, open_stream, place_of
 
 KEY_TEXT = "secondary.:hmac-sha256:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 KEYS = parse_keys([KEY_TEXT])
@@ -201,3 +202,36 @@ def test_the_loop_of_the_real_process_serves_as_well() -> None:
             await nameserver.close()
 
     assert uvloop.run(ask()).answer
+
+
+async def test_who_has_just_come_by_tcp_is_answered_by_a_server_that_ends(
+    server: tuple[Nameserver, int],
+) -> None:
+    nameserver, port = server
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    ending = asyncio.create_task(nameserver.close())
+    await asyncio.sleep(0.05)
+    wire = QUESTION.to_wire()
+    writer.write(len(wire).to_bytes(2, "big") + wire)
+    size = int.from_bytes(await reader.readexactly(2), "big")
+    assert dns.message.from_wire(await reader.readexactly(size)).answer
+    await ending
+    writer.close()
+
+
+async def test_questions_that_come_while_nobody_serves_are_answered_by_the_next() -> None:
+    with open_stream(("127.0.0.1", 0)) as stream, open_datagrams(place_of(stream)) as datagrams:
+        first, second = (
+            Nameserver(RateLimiter(per_topic=0, per_address=0), TransferAccess(KEYS)) for _ in range(2)
+        )
+        second.authority = sample_authority()
+        port = await first.serve([stream.dup()], [datagrams.dup()])
+        await first.close()
+        asked = [
+            asyncio.create_task(way(QUESTION, "127.0.0.1", 10, port))
+            for way in (dns.asyncquery.udp, dns.asyncquery.tcp)
+        ]
+        await asyncio.sleep(0.05)
+        await second.serve([stream.dup()], [datagrams.dup()])
+        assert all(answer.answer for answer in await asyncio.gather(*asked))
+        await second.close()

@@ -21,6 +21,7 @@ from mailward.net.resolver import Resolver
 
 ADDRESS = "dom-example@reports.localhost"
 TOKEN = "dom-example"
+PATIENCE_SECONDS = 240.0
 
 
 @dataclass
@@ -49,7 +50,7 @@ class SmtpClient:
 
     async def reply(self) -> str:
         lines = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 line = (await self.reader.readline()).decode()
                 if not line.endswith("\r\n"):
@@ -116,7 +117,7 @@ async def request(
     writer.write(f"{method} {path} HTTP/1.1\r\n".encode() + "\r\n".join(lines).encode() + b"\r\n\r\n" + body)
     answer = _Answer()
     parser = httptools.HttpResponseParser(answer)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not answer.complete and (data := await reader.read(65536)):
             parser.feed_data(data)
     answer.status = parser.get_status_code()

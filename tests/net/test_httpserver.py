@@ -14,6 +14,7 @@ from mailward.net.httpmessage import Finished, Handler, HttpLimits, Request, Res
 from mailward.net.httpreader import Arrived, Event, Refused, RequestReader
 from mailward.net.httpserver import Server, serve_http
 from mailward.net.httpservice import address_block
+from mailward.net.listening import open_stream
 from mailward.net.tlspipe import holds_record
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: Example.Test:8443\r\n\r\n"
@@ -489,3 +490,28 @@ RECORDS = [
 @pytest.mark.parametrize("data, whole", RECORDS)
 def test_a_hello_is_waited_for_until_it_is_whole(data: bytes, whole: bool) -> None:
     assert holds_record(data) == whole
+
+
+async def test_who_has_just_come_is_answered_once_by_a_server_that_ends() -> None:
+    server = await serve_http(echo, listen="127.0.0.1", port=0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    ending = asyncio.create_task(server.close())
+    await asyncio.sleep(0.05)
+    writer.write(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n")
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"Connection: close\r\n" in answer
+    await ending
+    writer.close()
+
+
+async def test_who_comes_while_nobody_serves_is_answered_by_the_next_on_the_same_socket() -> None:
+    with open_stream(("127.0.0.1", 0)) as listener:
+        first = await serve_http(echo, sockets=[listener.dup()])
+        await first.close()
+        asking = asyncio.create_task(exchange(first, LAST))
+        await asyncio.sleep(0.05)
+        assert not asking.done()
+        second = await serve_http(echo, sockets=[listener.dup()])
+        assert (await asking).startswith(b"HTTP/1.1 200 ")
+        await second.close()

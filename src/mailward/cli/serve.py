@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,8 +62,7 @@ def serve(
             settings = load_settings(config, environment)
         for variable in systemd.VARIABLES:
             environment.pop(variable, None)
-        start_token = _prepare(environment)
-        asyncio.run(_supervise(settings, environment, held, start_token))
+        asyncio.run(_supervise(settings, environment, held))
 
 
 @contextmanager
@@ -91,12 +89,21 @@ def _children(settings: Settings) -> tuple[str, ...]:
     return (*CHILDREN, "nameserver") if settings.nameserver.zone else CHILDREN
 
 
-def _prepare(environment: dict[str, str]) -> str | None:
+def _serves_at_once(name: str, settings: Settings) -> bool:
+    """Whether the child has what it serves from its last run: then it need not wait while the tables change."""
+    saved = {"policy-host": "snapshot.json", "nameserver": "zone.json"}.get(name)
+    return saved is not None and (settings.data_path / saved).exists()
+
+
+async def _prepare(environment: Environment) -> str | None:
     """The token of the first administrator's link, while nobody has an account. Exits if the child fails."""
-    child = subprocess.run(_command("prepare"), env=environment, stdout=subprocess.PIPE, check=False)
+    child = await asyncio.create_subprocess_exec(
+        *_command("prepare"), env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await child.communicate()
     if child.returncode:
         raise typer.Exit(child.returncode)
-    token = json.loads(child.stdout)["start_token"]
+    token = json.loads(said)["start_token"]
     return str(token) if token else None
 
 
@@ -104,12 +111,17 @@ def _command(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "mailward", f"_{name}")
 
 
-async def _supervise(
-    settings: Settings, environment: Environment, held: Held, start_token: str | None
-) -> None:
+async def _supervise(settings: Settings, environment: Environment, held: Held) -> None:
     names, lines = _children(settings), Lines(are_wanted=bool(settings.metrics.listen))
     children = [
-        Child(name, _command(name), held.by_child.get(name, {}), is_vital=name in VITAL) for name in names
+        Child(
+            name,
+            _command(name),
+            held.by_child.get(name, {}),
+            needs_tables=not _serves_at_once(name, settings),
+            is_vital=name in VITAL,
+        )
+        for name in names
     ]
     supervisor = Supervisor(children, environment, open_line=lines.open)
     loop = asyncio.get_running_loop()
@@ -120,17 +132,30 @@ async def _supervise(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    telling = [
-        asyncio.create_task(_greet(supervisor, settings, start_token)),
-        asyncio.create_task(_feed_watchdog(supervisor)),
-    ]
+    telling = asyncio.create_task(_feed_watchdog(supervisor))
     try:
         async with serving(settings.metrics.listen, Endpoint(lines, names, supervisor.starts)):
-            await supervisor.run()
+            await _run(supervisor, settings, environment)
     finally:
-        for each in telling:
-            each.cancel()
+        telling.cancel()
         lines.close()
+
+
+async def _run(supervisor: Supervisor, settings: Settings, environment: Environment) -> None:
+    """Until it is stopped. Policies and DNS are served from the first moment, the rest once the tables are there."""
+    running = asyncio.create_task(supervisor.run())
+    try:
+        start_token = await _prepare(environment)
+    except BaseException:
+        supervisor.stop()
+        await running
+        raise
+    supervisor.go_on()
+    greeting = asyncio.create_task(_greet(supervisor, settings, start_token))
+    try:
+        await running
+    finally:
+        greeting.cancel()
 
 
 async def _greet(supervisor: Supervisor, settings: Settings, start_token: str | None) -> None:

@@ -3,8 +3,9 @@
 import errno
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mailward.cli.problem import Problem
 from mailward.config import Settings
@@ -31,10 +32,33 @@ def hold(settings: Settings, environ: Mapping[str, str]) -> Held:
     handed_over = _handed_over(environ)
     by_child: dict[str, dict[str, Sequence[socket.socket]]] = {}
     environment: dict[str, str] = {}
+    try:
+        _fill(by_child, environment, settings, handed_over)
+    except Problem:
+        for each in _sockets(by_child, handed_over):
+            each.close()
+        raise
+    return Held(by_child, environment)
+
+
+def _sockets(*held: Mapping[str, Any]) -> Iterator[socket.socket]:
+    """Of mappings whose values are sequences of sockets, or again such mappings."""
+    for mapping in held:
+        for value in mapping.values():
+            yield from _sockets(value) if isinstance(value, Mapping) else value
+
+
+def _fill(
+    by_child: dict[str, dict[str, Sequence[socket.socket]]],
+    environment: dict[str, str],
+    settings: Settings,
+    handed_over: dict[str, list[socket.socket]],
+) -> None:
     for service in services(settings):
-        given = handed_over.pop(service.name, [])
+        given = handed_over.get(service.name, [])
         if given:
             _check(service, given)
+            del handed_over[service.name]
             places = [place_of(each) for each in given if each.type == socket.SOCK_STREAM]
             # so that all of Mailward knows them: it asks itself, and tells people where it is
             environment[service.variable] = " ".join(show_place(place) for place in places)
@@ -42,11 +66,10 @@ def hold(settings: Settings, environ: Mapping[str, str]) -> Held:
     for name, unused in handed_over.items():
         _refuse_unknown(name)
         _log.warning(
-            "socket-not-used", extra={"name": name, "reason": "the settings switch this service off"}
+            "socket-not-used", extra={"service": name, "reason": "the settings switch this service off"}
         )
         for each in unused:
             each.close()
-    return Held(by_child, environment)
 
 
 def _handed_over(environ: Mapping[str, str]) -> dict[str, list[socket.socket]]:
@@ -80,13 +103,15 @@ def _check(service: Service, given: Sequence[socket.socket]) -> None:
 
 def _open(service: Service) -> list[socket.socket]:
     """Raises Problem."""
-    opened = []
+    opened: list[socket.socket] = []
     for place in service.places:
         try:
             opened.append(open_stream(place))
             if service.takes_datagrams:
                 opened.append(open_datagrams(place))
         except OSError as error:
+            for each in opened:
+                each.close()
             raise Problem(_describe(service, place, error)) from error
     return opened
 

@@ -11,9 +11,10 @@ import os
 import signal
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 from mailward.net import clock, listening, pulse
 from mailward.net.metrics import SOCKET_VARIABLE
@@ -37,6 +38,8 @@ class Child:
     command: tuple[str, ...]
     sockets: Mapping[str, Sequence[socket.socket]] = field(default_factory=dict)
     """By the name of the service: what it is given to listen on."""
+    needs_tables: bool = False
+    """Whether it is started only after `Supervisor.go_on`."""
     is_vital: bool = False
     """Whether its absence is noticed by other people's mail servers."""
 
@@ -56,7 +59,7 @@ class Supervisor:
         self._environment = dict(os.environ if environment is None else environment)
         self._first_delay = first_delay_seconds
         self._grace = grace_seconds
-        self._stopping = asyncio.Event()
+        self._stopping, self._has_tables = asyncio.Event(), asyncio.Event()
         self.processes: dict[str, asyncio.subprocess.Process] = {}
         """By the name of the child; the last one that was started."""
         self.starts: Counter[str] = Counter()
@@ -67,6 +70,10 @@ class Supervisor:
 
     def stop(self) -> None:
         self._stopping.set()
+
+    def go_on(self) -> None:
+        """Start those that need the tables: they are there."""
+        self._has_tables.set()
 
     async def run(self) -> None:
         """Run all children until `stop`; then end them: SIGTERM, and SIGKILL after the grace."""
@@ -83,7 +90,12 @@ class Supervisor:
         await asyncio.wait(waiting, timeout=seconds)
         for each in waiting:
             each.cancel()
-        return [name for name, event in self._ready.items() if not event.is_set()]
+        return sorted(self.missing)
+
+    @property
+    def missing(self) -> set[str]:
+        """Those that do not serve."""
+        return {name for name, event in self._ready.items() if not event.is_set()}
 
     @property
     def is_alive(self) -> bool:
@@ -146,6 +158,8 @@ class Supervisor:
         os.close(pipe)
 
     async def _keep(self, child: Child) -> None:
+        if child.needs_tables:
+            await self._either(self._has_tables.wait())
         delay = self._first_delay
         while not self._stopping.is_set():
             started = clock.monotonic()
@@ -174,14 +188,17 @@ class Supervisor:
 
     async def _exits(self, process: asyncio.subprocess.Process) -> bool:
         """Wait for the process to end (True), or for us to stop (False)."""
-        exited = asyncio.create_task(process.wait())
-        stopping = asyncio.create_task(self._stopping.wait())
+        await self._either(process.wait())
+        return not self._stopping.is_set()
+
+    async def _either(self, other: Coroutine[Any, Any, Any]) -> None:
+        """Wait for the other, or for us to stop."""
+        waiting = (asyncio.create_task(other), asyncio.create_task(self._stopping.wait()))
         try:
-            await asyncio.wait((exited, stopping), return_when=asyncio.FIRST_COMPLETED)
-            return not self._stopping.is_set()
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            exited.cancel()
-            stopping.cancel()
+            for each in waiting:
+                each.cancel()
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

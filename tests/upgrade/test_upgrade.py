@@ -1,0 +1,82 @@
+"""A new release takes the place of the one that runs, while the world goes on asking; and the way back."""
+
+import logging
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.upgrade.installation import PREVIOUS, Installation, next_release, previous_release, this_release
+from tests.upgrade.load import Load
+
+_log = logging.getLogger(__name__)
+"""`--log-cli-level=INFO` shows how long one had to wait."""
+
+
+@pytest.fixture
+async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
+    made = Installation(tmp_path)
+    yield made
+    made.kill()
+
+
+@pytest.mark.timeout(600)
+async def test_with_sockets_that_stay_nobody_notices_the_next_release(
+    installation: Installation, tmp_path: Path
+) -> None:
+    this, following = this_release(), next_release(tmp_path)
+    installation.prepare(this)
+    load = Load(installation)
+    with installation.holding():
+        await installation.start(this)
+        async with load.going_on():
+            await load.enough()
+            await installation.stop()
+            await installation.start(following)
+            await load.enough()
+        await installation.stop()
+    _log.info(load.told)
+    assert load.failures == [], load.told
+    assert load.acknowledged - installation.stored() == set()
+    assert "of_the_next_release" in columns(installation)
+
+
+@pytest.mark.timeout(600)
+async def test_from_the_previous_release_and_back_nothing_acknowledged_is_lost(
+    installation: Installation, tmp_path: Path
+) -> None:
+    previous, this = previous_release(tmp_path), this_release()
+    installation.prepare(previous)
+    load = Load(installation, udp_seconds=3)
+    await installation.start(previous)
+    async with load.going_on():
+        await load.enough()
+        assert load.failures == []
+        await installation.stop()
+        # its sockets went with it: until new ones are there, who comes is refused, and comes again
+        with installation.holding():
+            refused = len(load.failures)
+            await installation.start(this)
+            await load.enough()
+            assert load.failures[refused + 5 :] == []  # at most one of each kind was under way
+            await installation.stop()
+        assert load.acknowledged - installation.stored() == set()
+        back = installation.run(this, "-m", "mailward", "database", "migrate", "--to", PREVIOUS[0])
+        assert back.returncode == 0, back.stderr
+        await installation.start(previous)
+        gaps = len(load.failures)
+        await load.enough()
+        assert load.failures[gaps + 5 :] == []
+    await installation.stop()
+    _log.info(load.told)
+    # 0.1.0 hangs up, or says so (421), on whom it has let in; nobody is answered that something is wrong
+    assert [text for text in load.failures if "Failed" in text and "Failed 421" not in text] == []
+    assert load.acknowledged - installation.stored() == set()
+
+
+def columns(installation: Installation) -> set[str]:
+    database = sqlite3.connect(installation.data / "mailward.sqlite3")
+    try:
+        return {row[1] for row in database.execute("PRAGMA table_info(store_domain)")}
+    finally:
+        database.close()
