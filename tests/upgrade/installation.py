@@ -137,7 +137,7 @@ class Installation:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=400,
         )
 
     def prepare(self, release: Release) -> None:
@@ -169,7 +169,7 @@ class Installation:
             self.process = subprocess.Popen(  # noqa: ASYNC220 - it only starts
                 command, env=self.environment(release), stdout=output, stderr=output, pass_fds=numbers
             )
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(400):
             while "Data  " not in self.log[seen:]:
                 assert self.process.poll() is None, self.log[seen:]
                 await asyncio.sleep(0.05)

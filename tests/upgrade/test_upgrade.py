@@ -20,7 +20,7 @@ async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
     made.kill()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_with_sockets_that_stay_nobody_notices_the_next_release(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -41,7 +41,7 @@ async def test_with_sockets_that_stay_nobody_notices_the_next_release(
     assert "of_the_next_release" in columns(installation)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_from_the_previous_release_and_back_nothing_acknowledged_is_lost(
     installation: Installation, tmp_path: Path
 ) -> None:

@@ -121,6 +121,7 @@ class Nameserver:
             datagrams.close()
         for listener in self._listeners:
             listener.close()
+        self._datagrams.clear()
         await asyncio.sleep(0)  # what was accepted a moment ago is told to its connection now
         deadline = clock.monotonic() + CLOSE_SECONDS
         while any(each.is_busy for each in self._connections) and clock.monotonic() < deadline:
