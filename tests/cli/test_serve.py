@@ -65,7 +65,7 @@ class Platform:
                 stdout=output,
                 stderr=output,
             )
-        until(lambda: "Data  " in self.log or self.running.poll() is not None, seconds=90)
+        until(lambda: "Data  " in self.log or self.running.poll() is not None, seconds=240)
 
     @property
     def running(self) -> subprocess.Popen[bytes]:
@@ -74,7 +74,7 @@ class Platform:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.running.send_signal(number)
-        return self.running.wait(timeout=30)
+        return self.running.wait(timeout=60)
 
     def children(self) -> dict[str, int]:
         """Name of the child -> process id, as /proc has it now."""
@@ -118,10 +118,12 @@ def until(condition: Callable[[], object], seconds: float = 30) -> None:
 @pytest.fixture(scope="module")
 def shared_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     platform = Platform(tmp_path_factory.mktemp("serve") / "data")
-    platform.start()
-    yield platform
-    if platform.running.poll() is None:
-        platform.stop()
+    try:
+        platform.start()
+        yield platform
+    finally:
+        if platform.running.poll() is None:
+            platform.stop()
 
 
 @pytest.fixture

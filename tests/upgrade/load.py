@@ -19,7 +19,7 @@ from tests.upgrade.installation import ADDRESS, DOMAIN, POLICY, TOKEN, ZONE, Ins
 
 PAUSE_SECONDS = 0.05
 PATIENCE_SECONDS = 240.0
-"""Mail servers wait five minutes (RFC 5321 section 4.5.3.2); on a machine that does nothing else, seconds are enough."""
+"""Mail servers wait five minutes (RFC 5321 section 4.5.3.2); on an idle machine, seconds are enough."""
 HOST = f"mta-sts.{DOMAIN}"
 
 
