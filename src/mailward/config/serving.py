@@ -142,7 +142,12 @@ class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     replies_per_second_an_address: Annotated[int, msgspec.Meta(ge=0)] = 5_000
     """Whatever they are about; 0: no limit."""
 
+    catalog: bool = False
+    """Whether secondaries learn of the zones `mta-sts.<domain>` by themselves (RFC 9432)."""
+
     def __post_init__(self) -> None:
+        if self.catalog and not (self.transfer_keys and self.policy_addresses):
+            raise ValueError("catalog needs transfer_keys, by which it is signed, and policy_addresses")
         check_listen("listen", self.listen)
 
     @property

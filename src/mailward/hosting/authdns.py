@@ -14,9 +14,10 @@ from typing import cast
 
 from mailward.core.dns.answer import Reply, Unusual, answer, truncate
 from mailward.core.dns.ratelimit import RateLimiter, Verdict
-from mailward.core.dns.wire import Type
+from mailward.core.dns.wire import Type, is_below
 from mailward.core.dns.zone import Authority
 from mailward.core.places import Place
+from mailward.hosting.catalog import Catalog
 from mailward.hosting.transfer import (
     Keys,
     Question,
@@ -77,6 +78,7 @@ class Nameserver:
 
     def __init__(self, limiter: RateLimiter, access: TransferAccess) -> None:
         self.authority = Authority()
+        self.catalog: Catalog | None = None
         self.limiter = limiter
         self.access = access
         self.transfers = 0
@@ -132,6 +134,13 @@ class Nameserver:
             connection.abort()
         await asyncio.sleep(0)
 
+    def authority_for(self, question: Question) -> Authority:
+        """The catalog of zones is there for whoever signs, and for nobody else."""
+        catalog = self.catalog
+        if catalog is None or question.signature is None or not is_below(question.name, catalog.zone.apex):
+            return self.authority
+        return catalog.authority
+
     def enter(self, connection: "TcpConnection", address: str) -> bool:
         """Whether there is room for another connection."""
         if (
@@ -186,12 +195,12 @@ class Nameserver:
             return question
         now = int(clock.now().timestamp())
         if question.type == Type.IXFR:
-            zone = self.authority.zone(question.name)
+            zone = self.authority_for(question).zone(question.name)
             wire = refuse_transfer(question, now) if zone is None else answer_ixfr_by_udp(question, zone, now)
         elif question.type == Type.AXFR:  # RFC 5936 §4.2: not by UDP
             wire = refuse_transfer(question, now)
         else:
-            wire = answer_signed(question, self.authority, now, udp=True) or b""
+            wire = answer_signed(question, self.authority_for(question), now, udp=True) or b""
         return Reply(wire, b"", 12) if wire else None
 
 
@@ -283,7 +292,7 @@ class TcpConnection(asyncio.Protocol):
         if not isinstance(question, Question):
             self._write(question.wire if question else b"")
         elif question.type in (Type.AXFR, Type.IXFR):
-            zone = server.authority.zone(question.name)
+            zone = server.authority_for(question).zone(question.name)
             if (
                 zone is None
                 or not server.access.allows(question, self._address)
@@ -297,7 +306,7 @@ class TcpConnection(asyncio.Protocol):
             self._transfer = self._loop.create_task(self._send_zone(transfer(question, zone, now)))
             self._transfer.add_done_callback(self._finish_transfer)
         else:
-            self._write(answer_signed(question, server.authority, now, udp=False) or b"")
+            self._write(answer_signed(question, server.authority_for(question), now, udp=False) or b"")
 
     async def _send_zone(self, messages: Iterator[bytes]) -> None:
         self._server.transfers += 1

@@ -146,7 +146,9 @@ class CustomerZones:
             zone = self._made[apex] = self._maker.make_customer_zone(each, self.serial)
         return zone
 
-    def change(self, changes: Iterable[Change]) -> None:
+    def change(self, changes: Iterable[Change]) -> dict[bytes, Delegation | None]:
+        """The zones of which anything may be different now; None: it is gone."""
+        touched: dict[bytes, Delegation | None] = {}
         for before, after in changes:
             if before is not None and before.proved_name is not None:
                 apex = encode_name(f"{POLICY_HOST}.{before.proved_name}")
@@ -154,12 +156,19 @@ class CustomerZones:
                 if self._domains.get(apex) == before:
                     del self._domains[apex]
                     self._made.pop(apex, None)
+                    touched[apex] = None
             if self._offered and after is not None and after.proved_name is not None:
                 apex = encode_name(f"{POLICY_HOST}.{after.proved_name}")
                 # whose domain is below our zone has its names there
                 if not is_below(apex, self._own_apex):
                     self._domains[apex] = after
                     self._made.pop(apex, None)
+                    touched[apex] = after
+        return touched
+
+    def forget_made(self) -> None:
+        """They are made anew, with the serial of now."""
+        self._made.clear()
 
 
 def change_zone(zone: Zone, maker: ZoneMaker, changes: Iterable[Change]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -11,11 +12,19 @@ from django.db import Error as DatabaseError
 
 from mailward.config import Settings, SettingsError
 from mailward.core.dns.ratelimit import RateLimiter
-from mailward.core.dns.wire import is_newer_serial
+from mailward.core.dns.wire import encode_name, is_newer_serial
 from mailward.core.dns.zone import Authority
 from mailward.core.places import parse_place
 from mailward.hosting.authdns import Nameserver, TransferAccess, open_both
-from mailward.hosting.delegated import SERIAL_RANGE, Change, CustomerZones, ZoneMaker, change_zone
+from mailward.hosting.catalog import Catalog
+from mailward.hosting.delegated import (
+    POLICY_HOST,
+    SERIAL_RANGE,
+    Change,
+    CustomerZones,
+    ZoneMaker,
+    change_zone,
+)
 from mailward.hosting.following import Keeper, read_saved, write_whole
 from mailward.hosting.notices import Notices
 from mailward.hosting.numbers import nameserver_families, nameserver_health, snapshot_families
@@ -69,9 +78,14 @@ class ZoneKeeper(Keeper[HostingState]):
         change_zone(self._zone, self._maker, known)
         offered = bool(settings.nameserver.policy_addresses)
         self._customers = CustomerZones(self._maker, self._zone.apex, offered)
-        self._customers.change(known)
+        touched = self._customers.change(known)
         self._customers.serial = self._zone.serial
         server.authority = Authority([self._zone], self._customers)
+        self._catalog: Catalog | None = None
+        if settings.nameserver.catalog:
+            self._catalog = Catalog(settings.nameserver.zone, self._maker.soa(self._zone.serial))
+            self._catalog.change(_lives(touched))
+            server.catalog = self._catalog
 
     def load_saved(self, path: Path) -> HostingState:
         saved = read_saved(path, _Saved)
@@ -131,16 +145,41 @@ class ZoneKeeper(Keeper[HostingState]):
 
     async def _take_up(self) -> None:
         await super().refresh()
+        serial = self.current.serial_generation
+        # a zone that is made while changes are taken up has what is new, and says so
+        self._customers.serial = serial % SERIAL_RANGE
+        if not self._changes and self._customers.serial != self._zone.serial:
+            self._customers.forget_made()  # counted on past what secondaries have: that is for each zone
+        to_tell: list[bytes] = []
         while self._changes:
             some, self._changes = self._changes[:CHANGES_AT_ONCE], self._changes[CHANGES_AT_ONCE:]
             change_zone(self._zone, self._maker, some)
-            self._customers.change(some)
+            touched = self._customers.change(some)
+            if self._catalog is not None:
+                if self._catalog.change(_lives(touched)):
+                    to_tell = [self._catalog.zone.apex, *to_tell]
+                to_tell += _challenged(some)
             await asyncio.sleep(0)
-        serial = self.current.serial_generation
         if serial % SERIAL_RANGE != self._zone.serial:
             self._zone.set_soa(self._maker.soa(serial))
-            self._customers.serial = self._zone.serial
-            self._secondaries.tell(self._zone.apex)
+            if self._catalog is not None:
+                self._catalog.zone.set_soa(self._maker.soa(serial))
+            for apex in dict.fromkeys([self._zone.apex, *to_tell]):
+                self._secondaries.tell(apex)
+
+
+def _lives(touched: Mapping[bytes, Delegation | None]) -> dict[bytes, str | None]:
+    """What a catalog has of these zones: each claim has a token of its own."""
+    return {apex: None if each is None else each.token for apex, each in touched.items()}
+
+
+def _challenged(changes: Iterable[Change]) -> Iterator[bytes]:
+    """The customers' zones that say something else to a CA now: few at a time, as orders are."""
+    for before, after in changes:
+        if before is None or after is None or before.challenge == after.challenge:
+            continue
+        if after.proved_name is not None:
+            yield encode_name(f"{POLICY_HOST}.{after.proved_name}")
 
 
 def _goes_back(held: HostingState, fresh: HostingState, *, has_changed: bool) -> bool:

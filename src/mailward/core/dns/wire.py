@@ -15,6 +15,7 @@ class Type(IntEnum):
     NS = 2
     CNAME = 5
     SOA = 6
+    PTR = 12
     HINFO = 13
     TXT = 16
     AAAA = 28
