@@ -29,6 +29,7 @@ DOMAIN, POLICY_HOST, REPORTS, ADDRESS = (
     "reports.example.net",
     "192.0.2.80",
 )
+NAMESERVER = "192.0.2.53"  # of the world; the Debian may have a resolver of its own on loopback
 POLICY = f"https://mta-sts.{DOMAIN}/.well-known/mta-sts.txt"
 MAIN = "mailward.service"
 WAIT_SECONDS = 240
@@ -50,11 +51,12 @@ def seen(what: str, is_so: object, detail: object = "") -> None:
     sys.stdout.flush()
 
 
-def until(what: str, look: Callable[[], object]) -> None:
+def until(what: str, look: Callable[[], object], tell: Callable[[], str] = str) -> None:
+    """`tell`: what helps to see why not."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not look():
         if time.monotonic() > deadline:
-            sys.exit(f"NOT {what}, in {WAIT_SECONDS} seconds")
+            sys.exit(f"NOT {what}, in {WAIT_SECONDS} seconds\n{tell()}")
         time.sleep(0.5)
     seen(what, is_so=True)
 
@@ -128,7 +130,7 @@ class World:
         self.dns = dns
         for zone in ("example.org", "example.net"):
             dns.delegate(zone, f"ns.{zone}.")
-            dns.set(f"ns.{zone}", "A", "127.0.0.1")
+            dns.set(f"ns.{zone}", "A", NAMESERVER)
         dns.set(DOMAIN, "MX", f"10 mx.{DOMAIN}.")
         dns.set(f"mx.{DOMAIN}", "A", ADDRESS)
         dns.set(POLICY_HOST, "A", ADDRESS)
@@ -175,6 +177,7 @@ def is_all_there(machine: Machine, person: Person, days: Iterable[str], when: st
 
 
 def set_up(machine: Machine, pages: Documentation, world: World) -> Person:
+    machine.write("/etc/resolv.conf", f"nameserver {NAMESERVER}\n".encode())
     machine.write("/etc/systemd/system/mailward.service.d/laboratory.conf", LABORATORY.encode())
     pages.follow("first-domain.md", "install")
     pages.follow("first-domain.md", "configure")
@@ -248,8 +251,9 @@ def _block(step: str) -> str:
 
 def main(init: int) -> None:
     machine = Machine(init)
-    subprocess.run(["ip", "address", "add", f"{ADDRESS}/32", "dev", "lo"], check=True)
-    dns = FakeDns()
+    for address in (ADDRESS, NAMESERVER):
+        subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+    dns = FakeDns(host=NAMESERVER)
     dns.port = 53
     pages = Documentation(machine)
     with dns.threaded():
