@@ -2,7 +2,11 @@
 
 import json
 import re
+import smtplib
 import socket
+import ssl
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
@@ -10,7 +14,7 @@ from typing import Any
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from tests.cli.test_serve import Platform
+from tests.cli.test_serve import Platform, until
 from tests.fakes.ports import free_port
 
 ZONE = "sts.example.test"
@@ -35,6 +39,12 @@ class Observed(Platform):
             "MAILWARD_WATCH_ENABLED": "false",
         }
         return super().environment | own | self.extra
+
+    def start(self) -> None:
+        with self.data.with_suffix(".log").open("ab") as output:
+            command = [sys.executable, "-m", "mailward", "serve"]
+            self.process = subprocess.Popen(command, env=self.environment, stdout=output, stderr=output)
+        until(lambda: self.health("/healthz")[0] == 200, seconds=100)
 
     def get(self, path: str, port: int | None = None) -> tuple[int, bytes]:
         url = f"http://127.0.0.1:{port or self.metrics_port}{path}"
@@ -65,6 +75,23 @@ class Observed(Platform):
     def health(self, path: str) -> tuple[int, dict[str, Any]]:
         status, body = self.get(path)
         return status, json.loads(body) if body else {}
+
+    def post_report(self, report: bytes, token: str = "t") -> int:
+        context = ssl.create_default_context(cafile=str(self.data / "ca" / "ca.pem"))
+        context.check_hostname = False  # the certificate is for the name, and this connects by address
+        url = f"https://127.0.0.1:{self.ports['REPORTS_HTTPS_PORT']}/v1/tlsrpt/{token}"
+        headers = {"Content-Type": "application/tlsrpt+json", "Host": "reports.example.test"}
+        asking = urllib.request.Request(url, report, headers)
+        try:
+            with urllib.request.urlopen(asking, timeout=20, context=context) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def mail_report(self, message: bytes, token: str = "t") -> dict[str, tuple[int, bytes]]:
+        """Whom it was refused for."""
+        with smtplib.SMTP("127.0.0.1", self.ports["REPORTS_SMTP_PORT"], timeout=20) as session:
+            return session.sendmail("tlsrpt@mta.example.net", [f"{token}@reports.example.test"], message)
 
     def ask_dns(self, query: bytes) -> bytes:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:

@@ -5,7 +5,6 @@ node, whatever runs on it; a process that does not answer is missing from the pa
 """
 
 import asyncio
-import collections
 import contextlib
 import json
 import logging
@@ -36,8 +35,7 @@ class Line:
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
-        self._asked: collections.deque[asyncio.Future[bytes]] = collections.deque()
-        self._latest: dict[bytes, asyncio.Future[bytes]] = {}
+        self._asked: dict[bytes, asyncio.Future[bytes]] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
 
@@ -46,10 +44,9 @@ class Line:
         if self._writer is None:
             reader, self._writer = await asyncio.open_connection(sock=self._end)
             self._reading = asyncio.create_task(self._read(reader))
-        pending = self._latest.get(what)
-        if pending is None or pending.done():
-            pending = self._latest[what] = asyncio.get_running_loop().create_future()
-            self._asked.append(pending)
+        pending = self._asked.get(what)
+        if pending is None:
+            pending = self._asked[what] = asyncio.get_running_loop().create_future()
             self._writer.write(what)
         try:
             return await asyncio.wait_for(asyncio.shield(pending), ANSWER_SECONDS)
@@ -59,15 +56,15 @@ class Line:
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
             while True:
-                (size,) = REPLY.unpack(await reader.readexactly(REPLY.size))
+                what, size = REPLY.unpack(await reader.readexactly(REPLY.size))
                 if size > MAX_REPLY_BYTES:
                     raise OSError("too long a reply")
                 reply = await reader.readexactly(size)
-                self._asked.popleft().set_result(reply)
-        except (OSError, EOFError):
-            pass
+                self._asked.pop(what).set_result(reply)
+        except (OSError, EOFError, KeyError):
+            pass  # it has ended
         finally:
-            for pending in self._asked:
+            for pending in self._asked.values():
                 pending.cancel()
 
     def close(self) -> None:

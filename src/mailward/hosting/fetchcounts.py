@@ -81,6 +81,11 @@ class FetchCounter:
         entry[0] += 1
         entry[2] = now
 
+    @property
+    def waiting(self) -> int:
+        """Counts that are not written yet."""
+        return len(self._seen) + len(self._waiting)
+
     async def follow(self) -> None:
         """Write what was counted twice a minute until cancelled, and once more then."""
         try:

@@ -26,6 +26,7 @@ def snapshot_families(process: str, keeper: Keeper[Any]) -> Iterator[Family]:
     yield catalogue.SNAPSHOT_GENERATION.of({key: keeper.current.generation})
     yield catalogue.SNAPSHOT_ENTRIES.of({key: keeper.count(keeper.current)})
     yield catalogue.SNAPSHOT_CHECKED.of({key: keeper.checked_at})
+    yield catalogue.DATABASE_UP.of({key: keeper.database_ok})
     yield catalogue.SNAPSHOT_REFRESHES.of(
         {(process, outcome): keeper.refreshes[outcome] for outcome in ("same", "replaced", "failed")}
     )
@@ -51,6 +52,13 @@ def snapshot_health(keeper: Keeper[Any]) -> Health:
             "checked_seconds_ago": None if age is None else round(age, 1),
         },
     )
+
+
+def policy_host_families(keeper: Keeper[Any], certificates: int, fetches: int) -> Iterator[Family]:
+    """`fetches`: counts of them that wait to be written."""
+    yield from snapshot_families("policy-host", keeper)
+    yield catalogue.CERTIFICATES_HELD.one(certificates)
+    yield catalogue.FETCHES_WAITING.one(fetches)
 
 
 def nameserver_families(server: Nameserver, serial: int, told: Counter[str]) -> Iterator[Family]:

@@ -18,12 +18,12 @@ from mailward.hosting.challenges import ChallengeHost, serve_challenges
 from mailward.hosting.fetchcounts import FetchCounter
 from mailward.hosting.fronted import FrontedHost, serve_fronts
 from mailward.hosting.notices import Notices
-from mailward.hosting.numbers import snapshot_families, snapshot_health
+from mailward.hosting.numbers import policy_host_families, snapshot_health
 from mailward.hosting.policyanswer import POLICY_PATH, answer_policy, make_shortcut, read_plain
 from mailward.hosting.snapshot import SnapshotKeeper
 from mailward.net import clock, metrics, pulse
 from mailward.net.certificates import Certificates, CertificateSource
-from mailward.net.httpnumbers import http_families
+from mailward.net.httpnumbers import context_families, http_families
 from mailward.net.httpserver import (
     Finished,
     HttpLimits,
@@ -137,13 +137,15 @@ async def serve_policies(
     sockets: Sequence[socket.socket] = (),
     counter: FetchCounter | None = None,
     issued: Sequence[CertificateSource] = (),
+    watch: Callable[[Certificates], None] = lambda _: None,
 ) -> Server:
     """Start serving what the keeper holds, on `sockets`, or else at the settings' addresses and their port or `port`.
-    Raises OSError and the like.
+    `watch` is given what chooses certificates. Raises OSError and the like.
     """
     own = settings.policy_host
     host = PolicyHost(keeper, own.public_name, counter, log_requests=own.log_requests)
     certificates = Certificates(settings, is_ours=host.is_ours, issued=issued)
+    watch(certificates)
     return await serve_http(
         host.answer,
         sockets=sockets or open_streams(at_port(settings.policy_places, port)),
@@ -164,11 +166,16 @@ async def run(settings: Settings) -> None:
     issued = IssuedCertificates(settings.data_path / "certificates.sqlite3", keyring)
     # policies are served from the saved snapshot at once: the database may be locked, slow or gone
     counter, notices = FetchCounter(reverse_name=make_reverse_lookup(settings)), Notices()
-    servers = {
-        "policy-host": await serve_policies(
-            settings, keeper, sockets=inherited("policy-host"), counter=counter, issued=[issued]
-        )
-    }
+    chosen: list[Certificates] = []
+    policies = await serve_policies(
+        settings,
+        keeper,
+        sockets=inherited("policy-host"),
+        counter=counter,
+        issued=[issued],
+        watch=chosen.append,
+    )
+    servers = {"policy-host": policies}
     challenges = ChallengeHost(keyring)
     if settings.acme.directories:
         servers["acme"] = await serve_challenges(settings, challenges, sockets=inherited("acme"))
@@ -177,7 +184,8 @@ async def run(settings: Settings) -> None:
         fronted = FrontedHost(host.answer, host.finished, keeper, make_proxy_test(own.fronts))
         servers["fronts"] = await serve_fronts(settings, fronted, sockets=inherited("front"))
     metrics.tell(lambda: http_families(servers))
-    metrics.tell(lambda: snapshot_families("policy-host", keeper))
+    metrics.tell(lambda: context_families("policy-host", chosen[0]))
+    metrics.tell(lambda: policy_host_families(keeper, len(issued), counter.waiting))
     metrics.tell_health(lambda: snapshot_health(keeper))
     extra = {
         "port": servers["policy-host"].port,

@@ -18,7 +18,7 @@ from mailward.ingest.channels.smtp import SmtpLimits, SmtpServer, serve_smtp
 from mailward.ingest.numbers import Examination, arrival_families, mail_families, writer_families
 from mailward.net import metrics, pulse
 from mailward.net.certificates import Certificates, CertificateSource
-from mailward.net.httpnumbers import http_families
+from mailward.net.httpnumbers import context_families, http_families
 from mailward.net.httpserver import Server
 from mailward.net.listening import at_port, inherited, open_streams
 from mailward.net.resolver import Resolver
@@ -90,6 +90,7 @@ async def open_doors(
             await smtp.close()
             raise
         metrics.tell(lambda: _families(acceptor, smtp, https))
+        metrics.tell(lambda: context_families("doors", certificates))
         metrics.tell_health(Examination(acceptor.writer).examine)
         try:
             yield Doors(smtp.port, https.port)

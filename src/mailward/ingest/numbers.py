@@ -25,6 +25,7 @@ def writer_families(writer: Writer) -> Iterator[Family]:
     waiting, size = writer.waiting
     yield catalogue.WRITER_WAITING.one(waiting)
     yield catalogue.WRITER_BYTES.one(size)
+    yield catalogue.DATABASE_UP.of({("doors",): writer.database_ok})
     yield catalogue.COMMITS.of({(each,): writer.commits[each] for each in ("done", "failed")})
     yield catalogue.COMMIT_SECONDS.of({(): writer.seconds})
 

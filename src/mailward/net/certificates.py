@@ -80,6 +80,13 @@ class Certificates:
         self._max_contexts = max_contexts
         # None: OpenSSL refuses this version. An old version is not asked for any more, and falls out at the end
         self._contexts: OrderedDict[tuple[int, Hashable], ssl.SSLContext | None] = OrderedDict()
+        self.made = 0
+        """Contexts, since the start."""
+
+    @property
+    def cached(self) -> int:
+        """Contexts that are in memory."""
+        return len(self._contexts)
 
     def context_for(self, name: str) -> ssl.SSLContext | None:
         name = name.lower().removesuffix(".")
@@ -104,6 +111,7 @@ class Certificates:
             return None
         pem, version = loaded
         context = None
+        self.made += 1
         try:
             context = make_server_context(pem)
         except ssl.SSLError as error:  # such as a key that is too short for OpenSSL's security level

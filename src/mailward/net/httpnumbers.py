@@ -4,8 +4,14 @@ from collections.abc import Iterator, Mapping
 
 from mailward.core.metrics import catalogue
 from mailward.core.metrics.family import Family
+from mailward.net.certificates import Certificates
 from mailward.net.httpserver import Server
 from mailward.net.tlsfaults import FAULTS
+
+
+def context_families(process: str, certificates: Certificates) -> Iterator[Family]:
+    yield catalogue.TLS_CONTEXTS.of({(process,): certificates.cached})
+    yield catalogue.TLS_CONTEXTS_MADE.of({(process,): certificates.made})
 
 
 def http_families(servers: Mapping[str, Server]) -> Iterator[Family]:

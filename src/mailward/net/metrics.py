@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import platform
+import queue
 import resource
 import socket
 import struct
@@ -32,8 +33,8 @@ SOCKET_VARIABLE = "MAILWARD_METRICS_SOCKET"
 """Number of the file that the supervisor asks at."""
 NUMBERS, HEALTH = b"m", b"h"
 """What it asks for."""
-REPLY = struct.Struct("!I")
-"""Before each reply: its length."""
+REPLY = struct.Struct("!cI")
+"""Before each reply: to what, and its length."""
 BEAT_SECONDS = 1.0
 STUCK_SECONDS = 10.0
 """A loop that did not turn for so long does not live."""
@@ -124,17 +125,46 @@ def start(name: str) -> bool:
     return True
 
 
+def is_asked() -> bool:
+    """Whether the supervisor asks this process for numbers: what costs something is done only then."""
+    return bool(PROCESS.name)
+
+
 def build_info() -> Family:
     return catalogue.BUILD_INFO.of({(mailward.__version__, platform.python_version()): 1})
 
 
 def _answer(line: socket.socket) -> None:
+    """Each kind has a thread: to try the database may take its time, and the numbers do not wait for it."""
     line.set_inheritable(False)
-    encode = msgspec.msgpack.encode
+    sending = threading.Lock()
+    asked: dict[bytes, queue.SimpleQueue[None]] = {}
+    answers: dict[bytes, Callable[[], object]] = {
+        NUMBERS: lambda: list(PROCESS.families()),
+        HEALTH: PROCESS.health,
+    }
+    for kind, answer in answers.items():
+        asked[kind] = queue.SimpleQueue()
+        work = (line, sending, kind, asked[kind], answer)
+        threading.Thread(target=_answer_kind, args=work, name=f"metrics-{kind.decode()}", daemon=True).start()
     with contextlib.suppress(OSError):  # the supervisor is gone, and we will be soon
-        while asked := line.recv(1):
-            reply = encode(list(PROCESS.families())) if asked == NUMBERS else encode(PROCESS.health())
-            line.sendall(REPLY.pack(len(reply)) + reply)
+        while kind := line.recv(1):
+            asked[kind].put(None)
+
+
+def _answer_kind(
+    line: socket.socket,
+    sending: threading.Lock,
+    kind: bytes,
+    asked: "queue.SimpleQueue[None]",
+    answer: Callable[[], object],
+) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            asked.get()
+            reply = msgspec.msgpack.encode(answer())
+            with sending:
+                line.sendall(REPLY.pack(kind, len(reply)) + reply)
 
 
 class _Counting(logging.Handler):

@@ -39,6 +39,8 @@ from mailward.store.models import AcmeOrder, Certificate
 from mailward.store.services import certificates
 from mailward.store.services.certificates import Authority, Plan, Subject
 from mailward.store.services.ownnames import was_issued_to
+from mailward.worker.census import ca_name
+from mailward.worker.numbers import COUNTS
 from mailward.worker.ordering import Counter, StillWaiting, open_account, pursue
 from mailward.worker.records import check_domain
 
@@ -277,11 +279,13 @@ class Carer:
         await in_store(certificates.issued, order, what, renewal)
         extra = {"domain": plan.name, "ca": ca.url, "until": what.not_after.isoformat()}
         _log.info("certificate-issued", extra=extra)
+        COUNTS.orders[ca_name(ca.url), "issued"] += 1
         return False  # when to renew it is the next step
 
     async def _failed(self, plan: Plan, order: AcmeOrder, ca: AcmeDirectory, fault: Fault) -> None:
         extra = {"domain": plan.name, "ca": ca.url, "code": fault.code, "reason": fault.words}
         _log.warning("certificate-not-issued", extra=extra)
+        COUNTS.orders[ca_name(ca.url), "failed"] += 1
         await in_store(certificates.end_order, order, fault.words)
         if fault.scope is Scope.CA:
             await self._ca_failed(ca, fault)

@@ -13,6 +13,7 @@ from mailward.net import clock, metrics, pulse
 from mailward.store.aio import in_store
 from mailward.store.services import outbox
 from mailward.store.services.outbox import Claimed
+from mailward.worker.census import CensusTaker
 from mailward.worker.clocks import PAUSE_SECONDS, ClockCheck
 from mailward.worker.handlers import HANDLERS, Failure, Failures, Handler
 from mailward.worker.health import keep_health
@@ -64,6 +65,10 @@ async def _run_all(settings: Settings, stopping: asyncio.Event) -> None:
         beating = group.create_task(pulse.keep())
         group.create_task(_keep_time(settings, clocks, stopping))
         group.create_task(keep_health(settings, stopping))
+        if metrics.is_asked():
+            taker = CensusTaker(settings, [handler.kind for handler in HANDLERS])
+            metrics.tell(taker.families)
+            group.create_task(_follow(taker, stopping))
         for handler in _handlers(settings):
             for _ in range(handler.lanes):
                 group.create_task(_work(settings, handler, clocks, stopping))
@@ -99,6 +104,12 @@ async def _keep_time(settings: Settings, clocks: ClockCheck, stopping: asyncio.E
         except DatabaseError as error:
             _log.error("timed-work-failed", extra={"reason": error})
         await _sleep(TIMER_SECONDS, stopping)
+
+
+async def _follow(taker: CensusTaker, stopping: asyncio.Event) -> None:
+    following = asyncio.create_task(taker.follow())
+    await stopping.wait()
+    following.cancel()
 
 
 async def _sleep(seconds: float, stopping: asyncio.Event) -> None:

@@ -24,6 +24,8 @@ class Counts:
         self.seconds: dict[str, Histogram] = {}
         self.timed_at: dict[str, float] = {}
         self.timed_failures: Counter[str] = Counter()
+        self.orders: Counter[tuple[str, str]] = Counter()
+        """By CA and outcome."""
 
     def turned(self) -> None:
         """A round ended well, whether there was work or not."""
@@ -42,6 +44,7 @@ class Counts:
         yield catalogue.WORK_TROUBLES.one(self.troubles)
         yield catalogue.WORK_TURNED.one(self._turned_at)
         yield catalogue.TIMED_DONE.of({(work,): at for work, at in dict(self.timed_at).items()})
+        yield catalogue.ORDERS.of(self.orders)
         works = {*self.timed_at, *self.timed_failures}
         yield catalogue.TIMED_FAILURES.of({(work,): self.timed_failures[work] for work in works})
 

@@ -53,6 +53,12 @@ EVENT_LOOP_LAG = _histogram(
 )
 LOG_MESSAGES = _counter("log_messages_total", "Lines of the log, warnings and worse.", "process", "level")
 
+DATABASE_UP = _gauge(
+    "database_up",
+    "1 where the database did what the process last asked; all processes but the console.",
+    "process",
+)
+
 _section("HTTP servers: policy host, fronts, ACME challenges, report door, console")
 HTTP_REQUESTS = _counter(
     "http_requests_total",
@@ -70,6 +76,8 @@ TLS_FAILURES = _counter(
     "server",
     "reason",
 )
+TLS_CONTEXTS = _gauge("tls_contexts", "Certificates that are ready in memory.", "process")
+TLS_CONTEXTS_MADE = _counter("tls_contexts_made_total", "Certificates that were made ready.", "process")
 
 _section("What policy host and nameserver serve from")
 SNAPSHOT_GENERATION = _gauge("snapshot_generation", "Generation of what is served.", "process")
@@ -79,6 +87,10 @@ SNAPSHOT_CHECKED = _gauge(
 )
 SNAPSHOT_REFRESHES = _counter(
     "snapshot_refreshes_total", "Looks at the database: same, replaced, failed.", "process", "outcome"
+)
+CERTIFICATES_HELD = _gauge("certificates_held", "Issued certificates that the policy host may show.")
+FETCHES_WAITING = _gauge(
+    "fetch_counts_waiting", "Counts of who fetched which policy that are not written yet."
 )
 
 _section("Nameserver")
@@ -138,6 +150,41 @@ TIMED_DONE = _gauge(
     "timed_work_timestamp_seconds", "When this node last did the regular work, seconds since 1970.", "work"
 )
 TIMED_FAILURES = _counter("timed_work_failures_total", "Regular work that failed.", "work")
+
+ORDERS = _counter("certificate_orders_total", "Orders that ended: issued, failed.", "ca", "outcome")
+
+_section("What the database says, twice a minute: of the whole installation, the same at each node")
+CENSUS_TAKEN = _gauge("census_timestamp_seconds", "When the numbers below were taken, seconds since 1970.")
+QUEUE_ITEMS = _gauge("queue_items", "Work that waits or is being done.", "kind")
+QUEUE_DUE = _gauge("queue_due_items", "Of it, what is due and nobody is at.", "kind")
+QUEUE_AGE = _gauge("queue_oldest_due_seconds", "How long the oldest of that has been due.", "kind")
+QUEUE_FAILING = _gauge(
+    "queue_failing_items", "Work that failed three times and more, and is tried again.", "kind"
+)
+DOMAINS = _gauge("domains", "Domains, by the mode of the policy that is published for them.", "mode")
+UNANNOUNCED = _gauge("policies_unannounced", "Published policies whose id our nameserver does not tell yet.")
+MX_CHANGES = _gauge("mx_changes_open", "Differences between MX records and policies that nobody settled yet.")
+PROFILE_CHANGES = _gauge("profile_changes_open", "Changes of policy profiles that have not ended.", "state")
+LEAVING = _gauge("domains_leaving", "Domains on their way out of MTA-STS.")
+PROBLEMS = _gauge("problems_open", "Open problems, by cause: a finding, a result type, or other.", "cause")
+WATCHED = _gauge("watched_domains", "Domains that are looked at again and again.")
+WATCH_OVERDUE = _gauge(
+    "watch_overdue_domains", "Of them, those that should have been looked at ten minutes ago."
+)
+IMPORTS = _gauge("imports", "Lists of domains that are being imported: looking, running.", "state")
+MAILS_WAITING = _gauge("mails_waiting", "Mails to people that the relay has not taken yet.")
+RELAY_UP = _gauge("relay_up", "1 where the mail relay works, as far as was seen.")
+QUARANTINED = _gauge("quarantined_messages", "What came in and could not be read.")
+CERTIFICATES = _gauge("certificates", "Names that get certificates by ACME, by how theirs stands.", "state")
+CERTIFICATE_END = _gauge(
+    "certificate_first_end_timestamp_seconds", "When the first of them ends, seconds since 1970."
+)
+CERTIFICATES_ENDING = _gauge(
+    "certificates_ending", "Those that end within seven days: renewal should have come."
+)
+ORDER_ROOM = _gauge("certificate_order_room", "Orders that the CA still takes in these three hours.", "ca")
+MIGRATIONS_MISSING = _gauge("database_migrations_missing", "Steps of the schema that the database lacks.")
+DATABASE_BYTES = _gauge("database_size_bytes", "Size of the database.")
 
 
 def definitions() -> Iterator[Definition]:
