@@ -1,5 +1,6 @@
 """A whole `mailward serve` with its numbers, and what its users do to it."""
 
+import base64
 import json
 import re
 import smtplib
@@ -14,10 +15,13 @@ from typing import Any
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from tests.cli.test_serve import Platform, until
+from tests.cli.test_serve import HOST_A_POLICY, POLICY, Platform, until
 from tests.fakes.ports import free_port
 
 ZONE = "sts.example.test"
+TOKEN = "r5q9zk2wx7pd"
+"""Of the reports' address of the domain."""
+TSIG_SECRET = base64.b64encode(b"a secret of thirty-two octets...").decode()
 
 
 @dataclass
@@ -37,6 +41,8 @@ class Observed(Platform):
             "MAILWARD_NAMESERVER_SERVERS": f"ns1.{ZONE}=192.0.2.53",
             "MAILWARD_REPORTS_DOMAIN": "reports.example.test",
             "MAILWARD_WATCH_ENABLED": "false",
+            "MAILWARD_NAMESERVER_TRANSFER_KEYS": f"ns2:hmac-sha256:{TSIG_SECRET}",
+            "MAILWARD_LOG_LEVEL": "debug",
         }
         return super().environment | own | self.extra
 
@@ -45,6 +51,16 @@ class Observed(Platform):
             command = [sys.executable, "-m", "mailward", "serve"]
             self.process = subprocess.Popen(command, env=self.environment, stdout=output, stderr=output)
         until(lambda: self.health("/healthz")[0] == 200, seconds=100)
+
+    def host_a_policy(self) -> None:
+        self.run_in_django(HOST_A_POLICY.replace('"t"', f'"{TOKEN}"') % POLICY)
+
+    def run_in_django(self, code: str) -> str:
+        environment = self.environment | {"DJANGO_SETTINGS_MODULE": "mailward.web.settings"}
+        words = [sys.executable, "-c", code]
+        return subprocess.run(
+            words, env=environment, check=True, timeout=100, capture_output=True, text=True
+        ).stdout
 
     def get(self, path: str, port: int | None = None) -> tuple[int, bytes]:
         url = f"http://127.0.0.1:{port or self.metrics_port}{path}"
@@ -76,7 +92,7 @@ class Observed(Platform):
         status, body = self.get(path)
         return status, json.loads(body) if body else {}
 
-    def post_report(self, report: bytes, token: str = "t") -> int:
+    def post_report(self, report: bytes, token: str = TOKEN) -> int:
         context = ssl.create_default_context(cafile=str(self.data / "ca" / "ca.pem"))
         context.check_hostname = False  # the certificate is for the name, and this connects by address
         url = f"https://127.0.0.1:{self.ports['REPORTS_HTTPS_PORT']}/v1/tlsrpt/{token}"
@@ -88,7 +104,7 @@ class Observed(Platform):
         except urllib.error.HTTPError as error:
             return error.code
 
-    def mail_report(self, message: bytes, token: str = "t") -> dict[str, tuple[int, bytes]]:
+    def mail_report(self, message: bytes, token: str = TOKEN) -> dict[str, tuple[int, bytes]]:
         """Whom it was refused for."""
         with smtplib.SMTP("127.0.0.1", self.ports["REPORTS_SMTP_PORT"], timeout=20) as session:
             return session.sendmail("tlsrpt@mta.example.net", [f"{token}@reports.example.test"], message)

@@ -32,10 +32,11 @@ def app(arguments: list[str], **_options: object) -> int:
     _die_with_supervisor()
     _raise_file_limit()
     log.configure(name)
-    metrics.start(name)
     sys.excepthook = _log_crash
     config = os.environ.get("MAILWARD_CONFIG")
     settings = load_settings(Path(config) if config else None)
+    log.configure(name, level=settings.log.level, format=settings.log.format)
+    metrics.start(name)
     set_up_django()
     return _CHILDREN[name](settings)
 

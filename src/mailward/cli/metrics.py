@@ -14,11 +14,13 @@ from contextlib import asynccontextmanager, contextmanager
 
 import msgspec
 
+from mailward.config import Settings
 from mailward.core.metrics import catalogue
 from mailward.core.metrics.family import Family
 from mailward.core.metrics.health import Health
 from mailward.core.metrics.page import CONTENT_TYPE, render_page
 from mailward.core.places import parse_place
+from mailward.doctor.backups import newest_backup
 from mailward.net.httpserver import HttpLimits, Request, Response, refusal, serve_http
 from mailward.net.metrics import HEALTH, NUMBERS, REPLY, build_info
 
@@ -117,9 +119,12 @@ class Lines:
 
 
 class Endpoint:
-    def __init__(self, lines: Lines, names: Sequence[str], starts: Mapping[str, int]) -> None:
+    def __init__(
+        self, settings: Settings, lines: Lines, names: Sequence[str], starts: Mapping[str, int]
+    ) -> None:
         """`starts`: how often each child was started, counted elsewhere."""
-        self._lines, self._names, self._starts = lines, tuple(names), starts
+        self._settings, self._lines = settings, lines
+        self._names, self._starts = tuple(names), starts
 
     async def answer(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
@@ -138,6 +143,9 @@ class Endpoint:
         families = [build_info()]
         families.append(catalogue.UP.of({(name,): reply is not None for name, reply in replies.items()}))
         families.append(catalogue.STARTS.of({(name,): count for name, count in self._starts.items()}))
+        with contextlib.suppress(OSError):
+            if (backup := newest_backup(self._settings)) is not None:
+                families.append(catalogue.BACKUP.one(backup.timestamp()))
         for reply in replies.values():
             if reply is not None:
                 families += msgspec.msgpack.decode(reply, type=list[Family])

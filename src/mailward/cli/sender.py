@@ -62,7 +62,7 @@ Config = Annotated[
 def run(config: Config = None) -> None:
     """Answer Postfix until Ctrl-C or SIGTERM."""
     settings = load_settings(config)
-    log.configure("sender", as_json=settings.sender.log_format == "json")
+    log.configure("sender", level=settings.log.level, format=settings.sender_log_format)
     if settings.sender.workers == 1 and not settings.tlsrpt.socket:
         _guarded(lambda: daemon.run(settings))
         return

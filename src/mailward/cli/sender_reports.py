@@ -47,7 +47,7 @@ def run_reporter(
 ) -> None:
     """Make the reports of days that have ended and send them, until SIGTERM. `mailward sender run` starts it too."""
     settings = load_settings(config)
-    log.configure("reporter", as_json=settings.sender.log_format == "json")
+    log.configure("reporter", level=settings.log.level, format=settings.sender_log_format)
     try:
         asyncio.run(reporter.run(settings, once=once))
     except (ContactUnusable, KeyFileError, reporter.AnotherReporter, CountsError, StoreError) as error:

@@ -52,6 +52,7 @@ def serve(
     if data is not None:
         environment["MAILWARD_DATA"] = str(data.absolute())
     settings = load_settings(config, environment)
+    log.configure("serve", level=settings.log.level, format=settings.log.format)
     environment["MAILWARD_DATA"] = str(settings.data_path)
     environment[SUPERVISOR_VARIABLE] = str(os.getpid())
     with locked(settings.data_path):
@@ -134,7 +135,7 @@ async def _supervise(settings: Settings, environment: Environment, held: Held) -
         loop.add_signal_handler(number, stop)
     telling = asyncio.create_task(_feed_watchdog(supervisor))
     try:
-        async with serving(settings.metrics.listen, Endpoint(lines, names, supervisor.starts)):
+        async with serving(settings.metrics.listen, Endpoint(settings, lines, names, supervisor.starts)):
             await _run(supervisor, settings, environment)
     finally:
         telling.cancel()

@@ -47,7 +47,8 @@ class Sender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Certificate authorities (PEM) for policy hosts; empty: the system's."""
     metrics_listen: str = "127.0.0.1:8462"
     """`address:port` of /metrics and /healthz; empty: none."""
-    log_format: Literal["text", "json"] = "text"
+    log_format: Literal["", "text", "json", "journal"] = ""
+    """Of the sender's processes; empty: as [log] says."""
     notice_minutes: Positive = 5
     """How often Postfix's queue and failing refreshes are looked at."""
     queue_command: tuple[str, ...] = ("postqueue", "-j")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from mailward.config.observing import Metrics
+from mailward.config.observing import Log, Metrics
 from mailward.config.sending import Sender, Tlsrpt
 from mailward.config.serving import (
     Backup,
@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     follow: Follow = Follow()
     doctor: Doctor = Doctor()
     rollout: Conditions = Conditions()
+    log: Log = Log()
     metrics: Metrics = Metrics()
     sender: Sender = Sender()
     tlsrpt: Tlsrpt = Tlsrpt()
@@ -62,6 +63,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def backup_path(self) -> Path:
         """The folder of backups."""
         return Path(self.backup.folder).absolute() if self.backup.folder else self.data_path / "backups"
+
+    @property
+    def sender_log_format(self) -> str:
+        return self.sender.log_format or self.log.format
 
     @property
     def sender_cache_path(self) -> Path:

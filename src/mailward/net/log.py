@@ -2,6 +2,8 @@
 
     2026-11-24T09:30:00.125Z INFO policy-host request host=mta-sts.example.test status=200 ms=0.2
 
+In systemd's journal each fact is a field of its own (format "journal", net.journal).
+
 Log with the standard library: a constant event as the message, the facts in `extra`, whose keys are ours to
 choose except for those that LogRecord has itself (`name`, `args`, `module`, ...). Text from strangers cannot
 break out of its line: what is not plain is quoted as JSON. Never log secrets, tokens or bodies of reports.
@@ -18,20 +20,29 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
+from mailward.net import journal
+from mailward.net.journal import JournalHandler, field_name
+
 _MAX_VALUE = 500
 _PLAIN = re.compile(r"[A-Za-z0-9._:/@+*%-]+")
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 def configure(
-    process: str, *, level: int = logging.INFO, stream: TextIO | None = None, as_json: bool = False
+    process: str,
+    *,
+    level: str = "info",
+    stream: TextIO | None = None,
+    format: str = "text",  # noqa: A002
 ) -> None:
-    """Send everything that this process logs to `stream` (standard error), named `process`."""
-    stream = stream or sys.stderr
-    handler = logging.StreamHandler(stream)
-    formatter = JsonFormatter(process) if as_json else LineFormatter(process)
-    handler.setFormatter(JournalFormatter(formatter) if _is_journal(stream) else formatter)
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    """Send everything that this process logs to `stream` (standard error), named `process`; as `text` or as `json`, or
+    to the `journal`, and as text where there is none.
+    """
+    to_journal = _journal_handler(process) if format == "journal" else None
+    handler = to_journal or _stream_handler(process, stream or sys.stderr, as_json=format == "json")
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    if format == "journal" and to_journal is None:
+        logging.getLogger(__name__).warning("no-journal", extra={"socket": journal.SOCKET})
     logging.captureWarnings(capture=True)
     # of the database's connections: while the server is away each attempt says why again
     logging.getLogger("psycopg.pool").addFilter(Seldom())
@@ -80,6 +91,25 @@ class LineFormatter(logging.Formatter):
         return line
 
 
+class JournalFields(LineFormatter):
+    """The same facts, as the journal's fields. The line that people read has no time and no level: it knows them."""
+
+    def __call__(self, record: logging.LogRecord) -> dict[str, str]:
+        event = record.getMessage()
+        facts = {key: value for key, value in vars(record).items() if key not in _OWN}
+        fields = {
+            "MESSAGE": " ".join([event, *(f"{key}={_value(value)}" for key, value in facts.items())]),
+            "PRIORITY": str(_priority(record.levelno)),
+            "SYSLOG_IDENTIFIER": f"mailward-{self._process}",
+            "MAILWARD_PROCESS": self._process,
+            "MAILWARD_EVENT": event,
+        }
+        fields |= {field_name(key): _cut(str(value)) for key, value in facts.items()}
+        if record.exc_info:
+            fields["MAILWARD_TRACE"] = self.formatException(record.exc_info)
+        return fields
+
+
 class JsonFormatter(LineFormatter):
     """The same facts, one JSON object a line. Numbers stay numbers."""
 
@@ -109,6 +139,20 @@ class JournalFormatter(logging.Formatter):
         return mark + self._formatter.format(record).replace("\n", f"\n{mark}")
 
 
+def _stream_handler(process: str, stream: TextIO, *, as_json: bool) -> logging.Handler:
+    handler = logging.StreamHandler(stream)
+    formatter = JsonFormatter(process) if as_json else LineFormatter(process)
+    handler.setFormatter(JournalFormatter(formatter) if _is_journal(stream) else formatter)
+    return handler
+
+
+def _journal_handler(process: str) -> JournalHandler | None:
+    try:
+        return JournalHandler(JournalFields(process), journal.SOCKET)
+    except OSError:
+        return None
+
+
 def _priority(level: int) -> int:
     """Of syslog(3)."""
     if level >= logging.CRITICAL:
@@ -133,14 +177,15 @@ def _is_journal(stream: TextIO) -> bool:
 def _bounded(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = str(value)
+    return _cut(str(value))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _MAX_VALUE else text[:_MAX_VALUE] + "..."
 
 
 def _value(value: object) -> str:
-    text = str(value)
-    if len(text) > _MAX_VALUE:
-        text = text[:_MAX_VALUE] + "..."
+    text = _cut(str(value))
     return text if _PLAIN.fullmatch(text) else _quoted(text)
 
 

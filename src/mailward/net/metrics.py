@@ -20,6 +20,7 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 
 import msgspec
 
@@ -36,6 +37,7 @@ NUMBERS, HEALTH = b"m", b"h"
 REPLY = struct.Struct("!cI")
 """Before each reply: to what, and its length."""
 BEAT_SECONDS = 1.0
+EXAMINE_SECONDS = 1.0
 STUCK_SECONDS = 10.0
 """A loop that did not turn for so long does not live."""
 
@@ -52,6 +54,8 @@ class Process:
         self.name = ""
         self._collectors: list[Collect] = []
         self._examine: Examine = Health
+        self._examining: Future[Health] | None = None
+        """What was begun and has not ended."""
         self._started_at = clock.now().timestamp()
         self._beat_at: float | None = None
         self._lag = catalogue.EVENT_LOOP_LAG.make()
@@ -87,11 +91,19 @@ class Process:
             return Health(
                 live=False, ready=False, reasons=(f"its loop has not turned for {stuck_for:.0f} s",)
             )
+        if self._examining is None or self._examining.done():
+            # in a thread of its own: a database that says nothing must not pass for a process that does not
+            self._examining = Future()
+            work = (self._examining, self._examine)
+            threading.Thread(target=_examine, args=work, name="health", daemon=True).start()
         try:
-            return self._examine()
-        except Exception:  # noqa: BLE001 - as above
-            _log.exception("health-unknown")
-            return Health(ready=False, reasons=("it cannot tell how it is; see the log",))
+            found = self._examining.result(EXAMINE_SECONDS)
+        except TimeoutError:
+            return Health(
+                ready=False, reasons=("what it needs, such as the database, does not answer in time",)
+            )
+        self._examining = None
+        return found
 
     def _own(self) -> Iterator[Family]:
         key = (self.name,)
@@ -175,6 +187,14 @@ class _Counting(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         level = "warning" if record.levelno < logging.ERROR else "error"
         self._counts[level if record.levelno < logging.CRITICAL else "critical"] += 1
+
+
+def _examine(found: "Future[Health]", examine: Examine) -> None:
+    try:
+        found.set_result(examine())
+    except Exception:  # noqa: BLE001 - the top of a thread
+        _log.exception("health-unknown")
+        found.set_result(Health(ready=False, reasons=("it cannot tell how it is; see the log",)))
 
 
 def _read(path: str) -> str:

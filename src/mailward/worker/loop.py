@@ -32,6 +32,7 @@ _MOST_ROUNDS = 1_000
 
 async def run(settings: Settings) -> None:
     """Work until cancelled."""
+    COUNTS.begin(handler.kind for handler in HANDLERS)
     metrics.tell(COUNTS.families)
     metrics.tell_health(COUNTS.health)
     stopping = asyncio.Event()

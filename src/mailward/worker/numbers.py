@@ -1,7 +1,7 @@
 """What the worker tells of itself."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mailward.core.metrics import catalogue
 from mailward.core.metrics.family import Family, Histogram
@@ -31,12 +31,18 @@ class Counts:
         """A round ended well, whether there was work or not."""
         self._turned_at, self._turned = clock.now().timestamp(), clock.monotonic()
 
-    def did(self, kind: str, items: int, failed: int, seconds: float) -> None:
+    def begin(self, kinds: Iterable[str]) -> None:
+        """Count these kinds of work from nought: a series that begins with its first failure has no rate."""
+        for kind in kinds:
+            self.did(kind, 0, 0, None)
+
+    def did(self, kind: str, items: int, failed: int, seconds: float | None) -> None:
         self.items[kind, "done"] += items - failed
         self.items[kind, "failed"] += failed
         if kind not in self.seconds:
             self.seconds[kind] = catalogue.WORK_SECONDS.make()
-        self.seconds[kind].observe(seconds)
+        if seconds is not None:
+            self.seconds[kind].observe(seconds)
 
     def families(self) -> Iterator[Family]:
         yield catalogue.WORK_ITEMS.of(self.items)

@@ -41,6 +41,9 @@ UP = _gauge("up", "1 where the process answered when it was asked for its number
 STARTS = _counter(
     "process_starts_total", "Starts of the process since the installation was started.", "process"
 )
+BACKUP = _gauge(
+    "backup_timestamp_seconds", "When the newest backup in the node's folder was made, seconds since 1970."
+)
 
 _section("Each process")
 PROCESS_CPU = _counter("process_cpu_seconds_total", "Processor time, user and system.", "process")
