@@ -73,6 +73,7 @@ def prometheus(folder: Path, target: int) -> Iterator[Prometheus]:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(400)
 def test_prometheus_understands_every_panel_and_every_rule(house: Observed, tmp_path: Path) -> None:
     with prometheus(tmp_path, house.metrics_port) as found:
         until(found.is_ready, seconds=60)

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from mailward.config import Settings, load_settings
-from mailward.net import log, metrics
+from mailward.net import log, metrics, tracing
 
 SUPERVISOR_VARIABLE = "MAILWARD_SUPERVISOR"
 _PR_SET_PDEATHSIG = 1
@@ -37,6 +37,7 @@ def app(arguments: list[str], **_options: object) -> int:
     settings = load_settings(Path(config) if config else None)
     log.configure(name, level=settings.log.level, format=settings.log.format)
     metrics.start(name)
+    tracing.start(name, settings.tracing)
     set_up_django()
     return _CHILDREN[name](settings)
 

@@ -6,7 +6,7 @@ by `MAILWARD_<TABLE>_<KEY>` in the environment, or read from the file that `MAIL
 """
 
 from mailward.config.load import SettingsError, load_settings
-from mailward.config.observing import Log, Metrics
+from mailward.config.observing import Log, Metrics, Tracing
 from mailward.config.sending import Sender, Tlsrpt
 from mailward.config.serving import (
     Backup,
@@ -41,6 +41,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Tlsrpt",
+    "Tracing",
     "Watch",
     "load_settings",
 ]

@@ -1,6 +1,7 @@
-"""The tables of what an operator sees of Mailward: its log, its numbers."""
+"""The tables of what an operator sees of Mailward: its log, its numbers, its traces."""
 
-from typing import Literal
+from ipaddress import ip_network
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -14,6 +15,24 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """Lines on standard error, one JSON object a line there, or fields of systemd's journal."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """What is less grave is left out."""
+
+
+class Tracing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Spans for OpenTelemetry."""
+
+    endpoint: Annotated[str, msgspec.Meta(pattern=r"^(https?://.+)?$")] = ""
+    """Where a collector takes OTLP over HTTP, without `/v1/traces`; empty: off."""
+    ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    """The share of pieces of work that are traced."""
+    trusted: tuple[str, ...] = ()
+    """Addresses or networks of HTTPS servers in front of the console whose `traceparent` is believed."""
+
+    def __post_init__(self) -> None:
+        for text in self.trusted:
+            try:
+                ip_network(text, strict=False)
+            except ValueError as error:
+                raise ValueError(f"trusted: {error}") from error
 
 
 class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from mailward.config.observing import Log, Metrics
+from mailward.config.observing import Log, Metrics, Tracing
 from mailward.config.sending import Sender, Tlsrpt
 from mailward.config.serving import (
     Backup,
@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     rollout: Conditions = Conditions()
     log: Log = Log()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
     sender: Sender = Sender()
     tlsrpt: Tlsrpt = Tlsrpt()
 

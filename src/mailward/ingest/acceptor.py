@@ -22,6 +22,7 @@ from mailward.ingest.errors import TooMuchToday
 from mailward.ingest.keys import KeyFinder, make_key_resolver
 from mailward.ingest.nonces import find_test_domain
 from mailward.ingest.writer import Writer
+from mailward.net import tracing
 from mailward.net.resolver import Resolver
 from mailward.store.models import Door, Trust
 from mailward.store.services.incoming import COUNTED_TRUST, Incoming, Judgement, Stored, size_of
@@ -58,21 +59,28 @@ class Acceptor:
         `from_relay`: it came from a relay of ours, whose Authentication-Results may be believed. Raises
         IngestError where it could not be kept.
         """
-        with self.arrivals.counting(arrival.door, len(arrival.content)) as outcome:
+        with (
+            tracing.span(
+                "report", {"mailward.door": arrival.door.value, "mailward.bytes": len(arrival.content)}
+            ),
+            self.arrivals.counting(arrival.door, len(arrival.content)) as outcome,
+        ):
             incoming, stored = await self._accept(arrival, from_relay=from_relay)
             outcome.stored(stored, incoming.judgement.trust)
         _log_stored(incoming, stored)
         return stored
 
     async def _accept(self, arrival: Arrival, *, from_relay: bool) -> tuple[Incoming, Stored]:
-        incoming = await self.prepare(arrival, from_relay=from_relay)
+        with tracing.span("report.accept"):
+            incoming = await self.prepare(arrival, from_relay=from_relay)
         if incoming.unreadable is not None and not self._unreadable.spend(arrival, 1):
             raise TooMuchToday
         if incoming.judgement.trust not in COUNTED_TRUST and not self._unvouched.spend(
             arrival, size_of(incoming)
         ):
             raise TooMuchToday
-        return incoming, await self.writer.submit(incoming)
+        with tracing.span("report.store"):
+            return incoming, await self.writer.submit(incoming)
 
     async def prepare(self, arrival: Arrival, *, from_relay: bool = False) -> Incoming:
         """Everything but the store."""

@@ -8,9 +8,9 @@
 
 so that `journalctl MAILWARD_EVENT=transfer-refused` needs no pattern.
 
-https://systemd.io/JOURNAL_NATIVE_PROTOCOL: a value with a line break has its length in front, else a stranger's text could
-add fields; what is too large for a datagram goes as a sealed memory file. An entry that the journal does not take is
-dropped: nobody waits for a log.
+https://systemd.io/JOURNAL_NATIVE_PROTOCOL: a value with a line break has its length in front, else a stranger's text
+could add fields; what is too large for a datagram goes as a sealed memory file. An entry that the journal does not take
+is dropped: nobody waits for a log.
 """
 
 import array

@@ -7,7 +7,7 @@ from dataclasses import replace
 from email.utils import parseaddr
 
 from mailward.config import Settings
-from mailward.net import clock
+from mailward.net import clock, tracing
 from mailward.net.mailer import (
     MailerError,
     MessageRefused,
@@ -188,7 +188,8 @@ async def _send(settings: Settings, session: RelaySession, letter: Letter) -> No
     except ValueError as error:
         raise RecipientRefused(str(error), temporary=False) from error
     message = build_problem_mail(letter, sender=settings.relay.sender, console_url=settings.console_url)
-    await session.send(message, [to])
+    with tracing.span("mail.send"):
+        await session.send(message, [to])
     await in_store(notifications.mark_sent, letter)
     _log.info(
         "mail-sent",

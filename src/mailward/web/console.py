@@ -32,7 +32,7 @@ def run(settings: Settings) -> None:
     # only now: WhiteNoise looks for its files when the application is made
     from mailward.web.asgi import application
 
-    observed = Observed(BoundedBodies(application))
+    observed = Observed(BoundedBodies(application), settings.tracing.trusted)
     metrics.tell(observed.families)
     metrics.tell_health(examine)
     server = _Server(

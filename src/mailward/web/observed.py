@@ -1,12 +1,13 @@
 """The console's front: requests are counted, and /healthz is answered before Django and the database are asked."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from mailward.core.metrics import catalogue
 from mailward.core.metrics.family import Family
-from mailward.net import clock
+from mailward.net import clock, tracing
 
 HEALTH_PATH = "/healthz"
 Message = dict[str, Any]  # ASGI's messages are untyped
@@ -15,8 +16,10 @@ Message = dict[str, Any]  # ASGI's messages are untyped
 class Observed:
     """An ASGI application in front of the other."""
 
-    def __init__(self, application: Any) -> None:  # noqa: ANN401 - ASGI applications are untyped
+    def __init__(self, application: Any, trusted: Sequence[str] = ()) -> None:  # noqa: ANN401 - ASGI is untyped
+        """`trusted`: networks of the servers in front whose `traceparent` is believed."""
         self.application = application
+        self._trusted = tracing.Trusted(trusted)
         self.statuses: Counter[int] = Counter()
         self.seconds = catalogue.HTTP_SECONDS.make()
         self.active = 0
@@ -35,11 +38,22 @@ class Observed:
             await send(message)
 
         try:
-            await self.application(scope, receive, watched_send)
+            with self._span(scope):
+                await self.application(scope, receive, watched_send)
+                tracing.note("http.response.status_code", status)
         finally:
             self.active -= 1
             self.statuses[status] += 1
             self.seconds.observe(clock.monotonic() - started)
+
+    def _span(self, scope: Message) -> AbstractContextManager[object]:
+        if scope["type"] != "http" or not tracing.is_on():
+            return nullcontext()
+        peer = (scope.get("client") or ("", 0))[0]
+        told = dict(scope["headers"]).get(b"traceparent", b"") if self._trusted.include(peer) else b""
+        # never the path: links that people get by mail hold tokens
+        attributes = {"http.request.method": scope["method"]}
+        return tracing.span_of("console request", told.decode("ascii", "replace"), attributes)
 
     def families(self) -> Iterator[Family]:
         answers = {200: 0, 500: 0, **self.statuses}

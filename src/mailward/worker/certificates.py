@@ -28,7 +28,7 @@ from mailward.core.acme.lane import last_order_at
 from mailward.core.acme.renewal import Life, ask_again, plan_renewal
 from mailward.core.acme.settings import AcmeDirectory
 from mailward.core.acme.state import CareState
-from mailward.net import acme, clock
+from mailward.net import acme, clock, tracing
 from mailward.net.acme import AcmeClient, AcmeFault
 from mailward.net.guard import make_guard
 from mailward.net.reach import Reach, Seen, look
@@ -71,7 +71,8 @@ class Carer:
     async def care(self, subject: Subject) -> None:
         """Do what is to be done now, and write down when to look again."""
         try:
-            await self._care(subject)
+            with tracing.span("certificate.care"):
+                await self._care(subject)
         except Exception:  # whatever it is: raised again, and not tried again at once before all others
             with contextlib.suppress(DatabaseError):
                 await in_store(certificates.postpone, subject, clock.now() + _FAULT_WAIT)
@@ -262,7 +263,8 @@ class Carer:
             return False
         try:
             who = await open_account(self._counter, ca, self._keyring)
-            what = await pursue(self._counter, who, order, self._keyring, self._shown)
+            with tracing.span("certificate.order", {"mailward.host": order.host, "mailward.ca": ca.url}):
+                what = await pursue(self._counter, who, order, self._keyring, self._shown)
         except StillWaiting as error:
             detail = str(error) or "the CA is at it"
             return await self._wait(plan, CareState.ORDERED, detail, clock.now() + _GO_ON_WAIT)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from mailward.config import Settings
-from mailward.net import clock
+from mailward.net import clock, tracing
 from mailward.net.mailer import MailerError, RecipientRefused
 from mailward.notify import deliver
 from mailward.store.aio import in_store
@@ -92,7 +92,9 @@ async def announce(settings: Settings, items: Sequence[Claimed]) -> Failures:
     """Keys are domain ids: of those whose policy has changed."""
     from mailward.worker.announcing import announce_domain
 
-    reasons = await asyncio.gather(*(announce_domain(settings, int(item.key)) for item in items))
+    reasons = await asyncio.gather(
+        *(tracing.traced("policy.announce", announce_domain(settings, int(item.key))) for item in items)
+    )
     return {item.id: Failure(reason) for item, reason in zip(items, reasons, strict=True) if reason}
 
 
@@ -100,7 +102,9 @@ async def seen(settings: Settings, items: Sequence[Claimed]) -> Failures:
     """Keys are domain ids: of those whose policy's id is told, and is looked for in DNS."""
     from mailward.worker.announcing import see_domain
 
-    reasons = await asyncio.gather(*(see_domain(settings, int(item.key)) for item in items))
+    reasons = await asyncio.gather(
+        *(tracing.traced("policy.see", see_domain(settings, int(item.key))) for item in items)
+    )
     return {item.id: Failure(reason) for item, reason in zip(items, reasons, strict=True) if reason}
 
 

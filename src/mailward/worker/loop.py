@@ -9,7 +9,7 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 
 from mailward.config import Settings
-from mailward.net import clock, metrics, pulse
+from mailward.net import clock, metrics, pulse, tracing
 from mailward.store.aio import in_store
 from mailward.store.services import outbox
 from mailward.store.services.outbox import Claimed
@@ -126,7 +126,8 @@ async def work_once(settings: Settings, handler: Handler) -> int:
         return 0
     start = clock.monotonic()
     try:
-        failures = await _handle(settings, handler, items)
+        with tracing.span(f"work {handler.kind}", {"mailward.items": len(items)}):
+            failures = await _handle(settings, handler, items)
     except asyncio.CancelledError:
         # told to stop: others, or we after a restart, need not wait for the lease to end
         await in_store(outbox.give_back, items)

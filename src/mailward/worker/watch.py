@@ -10,6 +10,7 @@ from mailward.config import Settings
 from mailward.core.check.facts import UNOBSERVED, Facts, Lookup, Reach, Session
 from mailward.core.names import Domain
 from mailward.core.watch.keeping import bridge_fetches
+from mailward.net import tracing
 from mailward.net.fetch import introduce
 from mailward.net.guard import make_probe_guard
 from mailward.net.quota import too_many
@@ -92,7 +93,8 @@ class Watcher:
         )
         look = partial(self._look, answers, wish)
         observer = Observer(self.resolver, make_probe_guard(self.settings), ways, look, self.quota)
-        return await observer.observe(name), answers
+        with tracing.span("check.observe", {"mailward.domain": str(name)}):
+            return await observer.observe(name), answers
 
     async def _look(self, answers: "_Answers", wish: Wish, host: str, address: str, until: float) -> Session:
         answer = await self.sessions.look(host, address, until, wish)
