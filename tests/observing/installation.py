@@ -50,7 +50,7 @@ class Observed(Platform):
         with self.data.with_suffix(".log").open("ab") as output:
             command = [sys.executable, "-m", "mailward", "serve"]
             self.process = subprocess.Popen(command, env=self.environment, stdout=output, stderr=output)
-        until(lambda: self.health("/healthz")[0] == 200, seconds=100)
+        until(lambda: self.health("/healthz")[0] == 200, seconds=200)
 
     def host_a_policy(self) -> None:
         self.run_in_django(HOST_A_POLICY.replace('"t"', f'"{TOKEN}"') % POLICY)
@@ -59,7 +59,7 @@ class Observed(Platform):
         environment = self.environment | {"DJANGO_SETTINGS_MODULE": "mailward.web.settings"}
         words = [sys.executable, "-c", code]
         return subprocess.run(
-            words, env=environment, check=True, timeout=100, capture_output=True, text=True
+            words, env=environment, check=True, timeout=200, capture_output=True, text=True
         ).stdout
 
     def get(self, path: str, port: int | None = None) -> tuple[int, bytes]:

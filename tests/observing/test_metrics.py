@@ -26,7 +26,7 @@ NEED_SOMETHING = {
     "mailward_certificate_first_end_timestamp_seconds",  # a certificate of a CA's
     "mailward_relay_up",  # a relay in the settings
 }
-pytestmark = pytest.mark.timeout(300)  # the first test waits for a whole installation
+pytestmark = pytest.mark.timeout(400)  # the first test waits for a whole installation
 PROCESSES = {"console", "doors", "nameserver", "policy-host", "worker"}
 
 

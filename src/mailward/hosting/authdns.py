@@ -107,6 +107,12 @@ class Nameserver:
         return place_of([*datagrams, *streams][0])[1]
 
     @property
+    def place(self) -> tuple[str, int]:
+        """Address and port of one of our sockets."""
+        address, port = self._datagrams[0].getsockname()[:2]
+        return str(address), int(port)
+
+    @property
     def replies(self) -> int:
         """By UDP."""
         return sum(self.counts.by_udp)

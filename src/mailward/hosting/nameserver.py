@@ -240,10 +240,9 @@ async def run(settings: Settings) -> None:
         "serving",
         extra={"zone": settings.nameserver.zone, "port": port, "domains": keeper.count(keeper.current)},
     )
-    address = settings.nameserver.listen[0]
     metrics.tell(lambda: nameserver_families(server, keeper.serial, secondaries.told))
     metrics.tell(lambda: snapshot_families("nameserver", keeper))
-    metrics.tell_health(lambda: nameserver_health(keeper, keeper.apex, (address, port)))
+    metrics.tell_health(lambda: nameserver_health(keeper, keeper.apex, server.place))
     notices = Notices()
     try:
         async with asyncio.TaskGroup() as group:
