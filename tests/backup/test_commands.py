@@ -22,6 +22,8 @@ from tests.postgresql import Server
 from mailward.backup import BackupFault
 from mailward.backup.making import check_space
 
+pytestmark = pytest.mark.timeout(300)  # a process for each command
+
 
 @dataclass
 class Operator:

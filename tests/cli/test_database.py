@@ -13,6 +13,8 @@ from tests.fakes.signer import report_json
 from tests.ingest.conftest import json_body
 from tests.postgresql import Server
 
+from mailward.cli.serve import locked
+
 # of each kind something: people, policies, reports with their bytes, problems, work, JSON, empty and absent values
 FILL = """
 import django; django.setup()
@@ -110,6 +112,13 @@ def test_a_database_in_use_is_left_alone(filled: Path, server: Server) -> None:
     again = run(filled, settings, "-m", "mailward", "database", "copy")
     assert (again.returncode, again.stdout) == (2, "")
     assert "in use already" in again.stderr
+
+
+def test_a_running_mailward_is_not_copied(filled: Path, server: Server) -> None:
+    with locked(filled):
+        done = run(filled, server.environment("nowhere"), "-m", "mailward", "database", "copy")
+    assert done.returncode == 2
+    assert "Mailward runs already on the data folder" in done.stderr
 
 
 def test_what_postgresql_refuses_leaves_it_empty(filled: Path, server: Server, tmp_path: Path) -> None:

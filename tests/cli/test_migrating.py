@@ -30,6 +30,8 @@ class Migration(migrations.Migration):
     ]
 """
 
+pytestmark = pytest.mark.timeout(300)  # a process for each command
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:

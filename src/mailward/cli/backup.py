@@ -15,6 +15,7 @@ from mailward.cli.installation import ConfigOption, DataOption, load_named
 from mailward.cli.problem import Problem
 from mailward.config import Settings
 from mailward.net import clock
+from mailward.sender.ownership import make_folder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -63,7 +64,7 @@ def backup(
 
 def _into_file(settings: Settings, config: Path | None, file: str, lock: Lock, keep: int | None) -> None:
     if not file:
-        settings.backup_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(settings.backup_path)
         keep = keep or settings.backup.keep
     named = Path(file).absolute() if file else settings.backup_path
     if not named.is_dir():

@@ -22,6 +22,7 @@ from mailward.cli.problem import Problem
 from mailward.cli.tables import Plan, alone, check_owner, database_errors, in_use
 from mailward.config import Settings
 from mailward.net import clock
+from mailward.sender.ownership import make_folder
 from mailward.store.releases import RELEASES
 
 _log = logging.getLogger("mailward.database")
@@ -36,7 +37,7 @@ def back_up_first(settings: Settings, plan: Plan) -> None:
     lock = Lock(settings.backup.recipients)
     folder = settings.backup_path
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         prefix = f"before-{plan[0][0].name}".replace("-", "_").replace("before_", "before-", 1)
         path = new_name(folder, clock.now(), sealed=bool(lock), prefix=prefix)
         make_backup(settings, Path(config) if config else None, path, lock)

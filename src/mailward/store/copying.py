@@ -32,11 +32,12 @@ def tables() -> list[type[models.Model]]:
 def copy_all(source: str, target: str, told: Callable[[str, int], None]) -> int:
     """Copy between two of Django's connections with the same tables; `told` hears of each table and its rows.
 
-    All or nothing. Returns how many rows. Raises NotEmpty, Incomplete and django.db.Error.
+    All or nothing, as of one moment: the source is read in one transaction. Returns how many rows. Raises NotEmpty,
+    Incomplete and django.db.Error.
     """
     everything = tables()
     total = 0
-    with transaction.atomic(using=target):
+    with transaction.atomic(using=source), transaction.atomic(using=target):
         _check_empty(target)
         for model in everything:
             # what migrations put there: kinds of content, rights

@@ -80,12 +80,13 @@ class Power:
         past = "datetime('now', '-1 minute')"
         self.provider.write(f"UPDATE store_certificatecare SET renew_at = {past}, due_at = {past}")
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("MAILWARD", "DJANGO"))}
-        with (self.provider.folder / "edit.out").open("ab") as output:
+        folder = self.provider.folder
+        with (folder / "edit.out").open("ab") as output, (folder / "edit.err").open("ab") as errors:
             self._editor = subprocess.Popen(
                 [sys.executable, "-m", "tests.e2e.power.edit"],
                 cwd=ROOT,
                 stdout=output,
-                stderr=subprocess.DEVNULL,
+                stderr=errors,
                 env=kept | self.provider.environment,
             )
 
@@ -109,6 +110,9 @@ class Power:
             self.disk.come_back()
         else:
             _replace_by_copy(self.disk.folder)
+
+    def is_loaded(self) -> bool:
+        return self.load.poll() is None and self._editor is not None and self._editor.poll() is None
 
     def stop(self) -> None:
         self.load.kill()
@@ -136,7 +140,7 @@ class Power:
         # and it serves what was published last, at the latest
         newest = max((number for name, number, _ in promised.policies if name == NAMES[0]), default=0)
         if newest > 1:
-            wait_until(lambda: _served(provider) >= newest, 60)
+            wait_until(lambda: _served(provider) >= newest, 200)
 
 
 def _served(provider: Provider) -> int:
@@ -184,21 +188,24 @@ def _fail_at(moments: int) -> None:
                 power.edit()
                 before = power.promises.counts()
                 # a busy machine may promise nothing so soon
-                wait_until(lambda before=before: _has_promised(power, before), 60, every=0.02)
+                wait_until(lambda before=before: _has_promised(power, before), 300, every=0.05)
                 time.sleep(dice.uniform(0, 1.5))  # the moment is what is tested
                 power.fail(loses_unsynced=bool(moment % 2))
                 restarted = time.monotonic()
                 provider.start()
                 slowest = max(slowest, time.monotonic() - restarted)
                 power.check()
+                took = time.monotonic() - begun
+                figures = f"{took:.0f} s, slowest start {slowest:.1f} s: {power.promises.counts()}"
+                print(f"{moment + 1} moments, {figures}", flush=True)  # noqa: T201
         finally:
             power.stop()
-        counts, took = power.promises.counts(), time.monotonic() - begun
-        print(f"\n{moments} moments, {took:.0f} s, slowest start {slowest:.1f} s: {counts}")  # noqa: T201 - figures
+        counts = power.promises.counts()
         assert min(counts[kind] for kind in ("mail", "post", "policies", "certificates")) > 0
 
 
 def _has_promised(power: Power, before: dict[str, int]) -> bool:
+    assert power.is_loaded(), (power.provider.folder / "edit.err").read_text()[-2000:]
     power.promises.read(power.provider)
     now = power.promises.counts()
     return all(now.get(kind, 0) > before.get(kind, 0) for kind in ("mail", "post", "policies"))
