@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from mailward.cli import COMMANDS
-from mailward.config import Sender
+from mailward.config import Sender, load_settings
 from mailward.config.listening import NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -90,3 +90,11 @@ def test_the_manual_page_names_every_command_and_setting() -> None:
     assert [name for name in commands if f"mailward {name}" not in text] == []
     assert [key for key in keys if f".B {key}\n" not in text] == []
     assert not re.search(r"(?m)^'", text)
+
+
+def test_the_settings_of_the_package_hold_with_and_without_their_examples(tmp_path: Path) -> None:
+    text = (ROOT / "packaging" / "mailward.toml").read_text()
+    for name, content in (("plain", text), ("examples", re.sub(r"(?m)^#(?=[\[a-z_])", "", text))):
+        file = tmp_path / name
+        file.write_text(content)
+        assert load_settings(file, {}).data == "/var/lib/mailward"
