@@ -231,10 +231,11 @@ async def test_an_address_of_ours_where_nobody_answers_is_a_problem_and_one_else
     found = {each.code: each for each in await look(look_at_inbound, subject)}
     assert found["not-reached"].grade is Grade.PROBLEM
     assert f"policy_host.port = {port}" in found["not-reached"].fix
-    # TEST-NET-3: no interface here has it; behind address translation the public one is like that
-    dns.set(POLICIES, "A", "203.0.113.7")
+    # the discard prefix (RFC 6666): no interface has it; behind address translation the public one is like that
+    dns.set(POLICIES, "A")
+    dns.set(POLICIES, "AAAA", "100::7")
     unseen = [each.text for each in await look(look_at_inbound, subject) if each.grade is Grade.UNSEEN]
-    assert any("203.0.113.7" in text and "not observed from here" in text for text in unseen)
+    assert any("100::7" in text and "not observed from here" in text for text in unseen)
     assert "not-reached" not in await told(look_at_inbound, subject)
 
 
@@ -373,22 +374,22 @@ async def test_behind_address_translation_our_own_address_is_unseen_and_a_second
     tmp_path: Path, dns: FakeDns
 ) -> None:
     dns.delegate(ZONE, f"ns1.{ZONE}.", f"ns2.{ZONE}.")
-    # TEST-NET-3: no interface here has them
-    dns.set(f"ns1.{ZONE}", "A", "203.0.113.1")
-    dns.set(f"ns2.{ZONE}", "A", "203.0.113.2")
+    # the discard prefix (RFC 6666): nobody answers there, and no interface here has them
+    dns.set(f"ns1.{ZONE}", "AAAA", "100::1")
+    dns.set(f"ns2.{ZONE}", "AAAA", "100::2")
     subject = make_subject(
         tmp_path,
         dns=asking(dns),
         nameserver=Nameserver(
             zone=ZONE,
-            servers=(f"ns1.{ZONE}=203.0.113.1", f"ns2.{ZONE}=203.0.113.2"),
-            secondaries=("203.0.113.2",),
+            servers=(f"ns1.{ZONE}=100::1", f"ns2.{ZONE}=100::2"),
+            secondaries=("100::2",),
         ),
         doctor=Doctor(dns_port=dns.port),
     )
     found = await look(look_at_delegation, subject)
-    assert [each for each in found if "203.0.113.1" in each.text and each.grade is not Grade.UNSEEN] == []
-    assert {each.code for each in found if "203.0.113.2" in each.text} == {"server-silent"}
+    assert [each for each in found if "100::1" in each.text and each.grade is not Grade.UNSEEN] == []
+    assert {each.code for each in found if "100::2" in each.text} == {"server-silent"}
 
 
 async def test_a_parent_that_names_others_is_told(tmp_path: Path, dns: FakeDns) -> None:
