@@ -13,6 +13,7 @@ from tests.fakes.dns import FakeDns
 from tests.fakes.policyhost import PolicyHost, http
 
 from mailward.config import Dns, Settings, Watch
+from mailward.core.importing.listing import Listing
 from mailward.monitor.writing import Form, write
 from mailward.net import clock
 from mailward.net.listing import read_listing
@@ -25,10 +26,13 @@ from mailward.store.models import (
     OutboxItem,
     PolicyProfile,
     ProfileMember,
+    Role,
     User,
 )
-from mailward.store.scope import scope_of
+from mailward.store.scope import Scope, scope_of
 from mailward.store.services import importing
+from mailward.worker import loop
+from mailward.worker.handlers import HANDLERS
 from mailward.worker.importing import work
 from mailward.worker.publishing import lines_of
 
@@ -199,3 +203,49 @@ def test_two_organisations_keep_apart(
     async_to_sync(work)(settings, made.pk)
     assert not importing.start(strangers.pk, made.pk)
     assert not Domain.objects.exists()
+
+
+def listed(count: int, suffix: str) -> Listing:
+    rows = "".join(f"d{number}.{suffix}\n" for number in range(count))
+    return read_listing(f"domain\n{rows}".encode(), "list.csv", "")
+
+
+async def test_a_long_import_lets_others_have_their_turn(
+    settings: Settings, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "LOOKED_AT_ONCE", 2)
+    organisation_id = organisation.pk
+    first = await in_store(importing.begin, organisation_id, None, listed(30, "long.test"), "long")
+    second = await in_store(importing.begin, organisation_id, None, listed(2, "short.test"), "short")
+    handler = next(each for each in HANDLERS if each.kind == "import")
+    order = []
+    for made in (first, second):
+        await loop.work_once(settings, handler)
+        order.append(await in_store(importing.state_of, made.pk))
+    # the long one has had a turn, and is not through; the short one is
+    assert order == [ImportState.LOOKING, ImportState.PLANNED]
+    while await loop.work_once(settings, handler):
+        pass
+    assert await in_store(importing.state_of, first.pk) == ImportState.PLANNED
+
+
+def test_an_organisation_has_so_many_imports_under_way_and_old_ones_are_forgotten(
+    organisation: Organisation,
+) -> None:
+    organisation_id = organisation.pk
+    begun = clock.now()
+    with clock.frozen(begun):
+        made = [
+            importing.begin(organisation_id, None, listed(1, f"{number}.test"), "list")
+            for number in range(10)
+        ]
+        with pytest.raises(importing.TooManyImports):
+            importing.begin(organisation_id, None, listed(1, "more.test"), "list")
+        assert importing.drop(Scope(organisation.pk, 0, Role.OWNER), made[0].pk)
+        importing.begin(organisation_id, None, listed(1, "more.test"), "list")
+    with clock.frozen(begun + timedelta(days=89)):
+        importing.sweep()
+        assert DomainImport.objects.count() == 11
+    with clock.frozen(begun + timedelta(days=91)):
+        importing.sweep()
+    assert not DomainImport.objects.exists()

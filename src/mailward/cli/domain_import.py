@@ -165,6 +165,10 @@ def _begin(organisation_id: int, listing: "Listing", source: str, profile_id: in
     try:
         # the worker must not do what is done here
         return importing.begin(organisation_id, None, listing, source, profile_id, for_worker=False)
+    except importing.TooManyImports:
+        raise Problem(
+            f"The organisation has {importing.MAX_OPEN} imports under way: carry them out, or drop them."
+        ) from None
     except importing.ImportEmpty:
         raise Problem(f"{source} names no domain.") from None
 

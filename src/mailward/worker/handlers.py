@@ -147,9 +147,9 @@ async def profile(_settings: Settings, items: Sequence[Claimed]) -> Failures:
 
 async def import_domains(settings: Settings, items: Sequence[Claimed]) -> Failures:
     """Keys are ids of imports."""
-    from mailward.worker.importing import work
+    from mailward.worker.importing import take_turn
 
-    return await _each(items, lambda import_id: work(settings, import_id))
+    return await _each(items, lambda import_id: take_turn(settings, import_id))
 
 
 async def dns_update(settings: Settings, items: Sequence[Claimed]) -> Failures:
@@ -243,8 +243,8 @@ HANDLERS = (
     Handler("promote", promote, batch=10, lease=timedelta(minutes=15)),
     # ten thousand domains take some seconds
     Handler("profile", profile, batch=1, lease=timedelta(minutes=15)),
-    # a hundred domains take seconds, or a minute each where a server hangs
-    Handler("import", import_domains, batch=1, lease=timedelta(hours=2)),
+    # a hundred domains take seconds, or a minute each where a server hangs; five hundred a turn
+    Handler("import", import_domains, batch=1, lease=timedelta(minutes=30), lanes=2),
     # three records, each asked for and changed within twenty seconds
     Handler("dns-update", dns_update, batch=10, lease=timedelta(minutes=5), lanes=2),
     Handler("dns-remove", dns_remove, batch=4, lease=timedelta(minutes=5)),

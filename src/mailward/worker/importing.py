@@ -19,32 +19,51 @@ from mailward.store.services import importing
 _log = logging.getLogger(__name__)
 AT_ONCE = 50
 """Domains that are asked about at the same time."""
+STEPS_A_TURN = 5
+"""Some hundred domains; then the next import has its turn, whoever's it is."""
 Told = Callable[[int], None]
 
 
 async def work(settings: Settings, import_id: int, told: Told = lambda _: None) -> None:
     """Do what the import's state asks for, to its end. `told` gets the number of rows of each step."""
+    while await _take_steps(settings, import_id, STEPS_A_TURN, told):
+        pass
+
+
+async def take_turn(settings: Settings, import_id: int) -> None:
+    """Some of it; the rest stands in the queue behind the imports of others."""
+    if await _take_steps(settings, import_id, STEPS_A_TURN):
+        await in_store(importing.go_on_later, import_id)
+
+
+async def _take_steps(settings: Settings, import_id: int, most: int, told: Told = lambda _: None) -> bool:
+    """Whether anything is left to do."""
     match await in_store(importing.state_of, import_id):
         case ImportState.LOOKING:
-            await _look(settings, import_id, told)
+            return await _look(settings, import_id, most, told)
         case ImportState.RUNNING:
-            while await in_store(importing.carry_out_some, import_id):
+            for _ in range(most):
+                if not await in_store(importing.carry_out_some, import_id):
+                    return False
                 told(importing.BATCH)
+            return True
+    return False
 
 
-async def _look(settings: Settings, import_id: int, told: Told) -> None:
+async def _look(settings: Settings, import_id: int, most: int, told: Told) -> bool:
     resolver, gate = make_resolver(settings.dns), asyncio.Semaphore(AT_ONCE)
-    while True:
+    for _ in range(most):
         wishes, there = await in_store(importing.next_wishes, import_id)
         if not wishes:
             await in_store(importing.end_looking, import_id)
-            return
+            return False
         decisions: dict[int, Decision] = {}
         async with asyncio.TaskGroup() as group:
             for number, wish in wishes.items():
                 group.create_task(_decide(settings, resolver, gate, (number, wish), there, decisions))
         await in_store(importing.keep_decisions, import_id, decisions)
         told(len(decisions))
+    return True
 
 
 async def _decide(

@@ -14,6 +14,7 @@ from mailward.store.services import (
     fetches,
     following,
     housekeeping,
+    importing,
     leaving,
     notifications,
     rollout,
@@ -108,6 +109,10 @@ async def sweep(_settings: Settings) -> None:
     await in_store(housekeeping.sweep, [handler.kind for handler in HANDLERS])
 
 
+async def sweep_imports(_settings: Settings) -> None:
+    await in_store(importing.sweep)
+
+
 async def sweep_fetches(settings: Settings) -> None:
     while await in_store(fetches.sweep_fetches, settings.policy_host.keep_fetches_days):
         pass
@@ -138,6 +143,7 @@ TIMED = (
     Timed("waves", timedelta(minutes=1), watch_waves),
     Timed("verify", timedelta(hours=1), verify_again),
     Timed("sweep", timedelta(hours=1), sweep),
+    Timed("imports-sweep", timedelta(hours=1), sweep_imports),
     Timed("fetches-sweep", timedelta(hours=1), sweep_fetches),
     Timed("orphans", timedelta(hours=1), remove_orphans),
     Timed("relay", timedelta(minutes=5), check_relay, of_node=True),

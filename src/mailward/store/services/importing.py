@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from mailward.core.importing.listing import Listing, Wish
 from mailward.core.importing.verdict import ADDED, Decision, Verdict
@@ -26,6 +27,17 @@ _TAKEN_OVER = timedelta(hours=2)
 """So long a command may take to carry an import out: then it was killed."""
 
 
+MAX_OPEN = 10
+"""Imports of an organisation that are not done or dropped: each may have a row for every domain of a long list."""
+_KEEP = timedelta(days=90)
+"""So long what became of each row can be read."""
+_SWEPT_AT_ONCE = 50
+
+
+class TooManyImports(Exception):
+    """The organisation has MAX_OPEN already."""
+
+
 class ImportEmpty(Exception):
     """The list names no domain."""
 
@@ -41,10 +53,13 @@ def begin(
     for_worker: bool = True,
 ) -> DomainImport:
     """Keep the list, to be looked at: nothing is added yet. Without `for_worker` the caller does the work. Raises
-    ImportEmpty.
+    ImportEmpty, TooManyImports.
     """
     if not listing.wishes and not listing.refused:
         raise ImportEmpty
+    # of two at once both may come in: it is a bound and no balance
+    if _open_imports().filter(organisation_id=organisation_id).count() >= MAX_OPEN:
+        raise TooManyImports
     made = DomainImport.objects.create(
         organisation_id=organisation_id,
         author_id=author_id,
@@ -84,6 +99,24 @@ def _row_of(made: DomainImport, number: int, wish: Wish) -> ImportRow:
         mode=policy.mode.value if policy else "",
         max_age_seconds=policy.max_age_seconds if policy else None,
     )
+
+
+def _open_imports() -> QuerySet[DomainImport]:
+    return DomainImport.objects.exclude(state__in=(ImportState.DONE, ImportState.DROPPED))
+
+
+def sweep() -> None:
+    """Forget imports that are over, or that nobody went on with; a few at a time, for each may have many rows."""
+    old = DomainImport.objects.filter(created_at__lt=clock.now() - _KEEP).exclude(state=ImportState.RUNNING)
+    for import_id in list(old.order_by("created_at").values_list("pk", flat=True)[:_SWEPT_AT_ONCE]):
+        with transaction.atomic():
+            ImportRow.objects.filter(batch_id=import_id).delete()
+            DomainImport.objects.filter(pk=import_id).delete()
+
+
+def go_on_later(import_id: int) -> None:
+    """Others have their turn first."""
+    outbox.put(KIND, str(import_id))
 
 
 def state_of(import_id: int) -> str | None:

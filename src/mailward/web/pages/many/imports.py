@@ -58,6 +58,11 @@ def domain_import(request: ScopedRequest) -> HttpResponse:
     except Unreadable as error:
         form.add_error("file", f"It cannot be read: {error}.")
         return _form(request, form)
+    except importing.TooManyImports:
+        form.add_error(
+            "file", f"There are {importing.MAX_OPEN} imports under way: carry them out, or drop them."
+        )
+        return _form(request, form)
     except importing.ImportEmpty:
         form.add_error("file", "It names no domain.")
         return _form(request, form)
