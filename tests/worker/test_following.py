@@ -18,6 +18,7 @@ from mailward.store.services import following, leaving, outbox
 from mailward.store.services.policies import publish_policy
 from mailward.worker import loop
 from mailward.worker.handlers import HANDLERS
+from mailward.worker.timed import follow_mx
 
 pytestmark = pytest.mark.django_db(transaction=True)
 FOLLOW = next(handler for handler in HANDLERS if handler.kind == "follow")
@@ -225,3 +226,22 @@ async def test_whoever_leaves_is_not_held_by_a_change_that_waits(settings: Setti
         await work(settings)
         assert await in_store(leaving.advance, domain.pk)
     assert await in_store(states) == [("appeared", "mx2.example.test", "withdrawn")]
+
+
+async def test_a_planned_host_that_never_comes_is_told_of_and_planned_no_more(
+    settings: Settings, domain: Domain
+) -> None:
+    await in_store(start, domain, Follow.OFF, "mx1.example.test")
+    due = clock.now() + timedelta(days=3)
+    await in_store(
+        lambda: following.plan(domain.organisation_id, domain.pk, "mx9.example.test", due, author_id=None)
+    )
+    with clock.frozen(due + timedelta(days=29)):
+        await follow_mx(settings)
+        assert await in_store(states) == [("planned", "mx9.example.test", "waiting")]
+    with clock.frozen(due + timedelta(days=31)):
+        await follow_mx(settings)
+        await follow_mx(settings)
+    assert await in_store(states) == [("planned", "mx9.example.test", "withdrawn")]
+    told = await in_store(lambda: list(Notice.objects.values_list("recipient", "subject")))
+    assert told == [("ops@example.test", "example.test: the planned MX host mx9.example.test has not come")]

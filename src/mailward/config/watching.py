@@ -78,6 +78,8 @@ class Follow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     wait_hours: Positive = 24
     """So long people may object, after all servers agreed and before the policy changes."""
+    planned_days: Positive = 30
+    """A planned MX host that has not come so long after its date is no plan any more, and people are told."""
 
 
 class Doctor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

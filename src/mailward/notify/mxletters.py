@@ -38,6 +38,21 @@ def announced(
     return title, [*lines, "", "To object, so that the policy stays as it is:", link]
 
 
+def never_came(domain: str, subject: str) -> tuple[str, list[str]]:
+    title = f"{domain}: the planned MX host {subject} has not come"
+    lines = [
+        *wrapped(
+            f"{subject} was to be an MX host of {domain}, and is not one long after its date: the plan has ended."
+        ),
+        "",
+        *wrapped(
+            "The policy still covers it. Take it out if it will not come: a host name that somebody else gets hold of "
+            "must not stay trusted. Where the policy follows the MX records, that is announced and done by itself."
+        ),
+    ]
+    return title, lines
+
+
 def refused(domain: str, subject: str, reason: str) -> tuple[str, list[str]]:
     title = f"{domain}: the policy does not follow the MX records"
     lines = [

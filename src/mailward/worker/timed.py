@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from mailward.config import Settings
 from mailward.net import clock
-from mailward.notify import deliver, waveletters
+from mailward.notify import deliver, mxletters, waveletters
 from mailward.store.aio import in_store
 from mailward.store.services import (
     certificates,
@@ -85,8 +85,9 @@ async def sweep_watching(settings: Settings) -> None:
     await in_store(watching.sweep, settings)
 
 
-async def follow_mx(_settings: Settings) -> None:
+async def follow_mx(settings: Settings) -> None:
     await in_store(following.put_due, _FOLLOWED_A_MINUTE)
+    await in_store(following.end_planned, settings.follow.planned_days, mxletters.never_came)
 
 
 async def leave(_settings: Settings) -> None:

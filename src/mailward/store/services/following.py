@@ -19,6 +19,7 @@ from mailward.store.services.policies import ChangeRefused, PolicyUnchanged, cha
 MOST_OPEN = 50
 """Of one domain: whoever forges MX records makes no more rows than that."""
 _CHARACTERS = 500
+_ENDED_AT_ONCE = 200
 
 
 @transaction.atomic
@@ -215,6 +216,21 @@ def plan(
     text = f"MX host {pattern} is to come on {expected_at:%Y-%m-%d}"
     history.note(organisation_id, domain_id, "mx-planned", text, author_id=author_id)
     return row
+
+
+@transaction.atomic
+def end_planned(days: int, letter: Callable[[str, str], tuple[str, Sequence[str]]]) -> None:
+    """Plans whose host has not come so many days after its date are over; people are told by `letter`. The policy is as
+    it was: what covers no host is then noticed like any other pattern.
+    """
+    late = (
+        MxChange.objects.select_for_update(of=("self",))
+        .select_related("domain")
+        .filter(kind="planned", ended_at=None, due_at__lte=clock.now() - timedelta(days=days))
+    )
+    for row in late.order_by("pk")[:_ENDED_AT_ONCE]:
+        _end(row, "withdrawn", f"it had not come {days} days after its date")
+        queue_notice(row.organisation_id, row.domain_id, *letter(row.domain.name, row.subject))
 
 
 def departure_due(ttl_seconds: int, wait: timedelta) -> datetime:
