@@ -25,7 +25,15 @@ from mailward.core.proxyprotocol import ProxyHeaderInvalid, read_proxy_header
 from mailward.ingest.accept import Arrival
 from mailward.ingest.acceptor import Acceptor
 from mailward.ingest.addresses import AddressBook, ReportAddress
-from mailward.ingest.errors import StoreBusy, TooMuchToday
+from mailward.ingest.channels.smtpreplies import (
+    FAILED,
+    NO_HELLO,
+    NOT_OURS,
+    UNKNOWN,
+    reply_to,
+    worst,
+)
+from mailward.ingest.errors import StoreBusy
 from mailward.net import clock
 from mailward.net.listening import BACKLOG
 from mailward.store.models import Door
@@ -43,16 +51,9 @@ QUICK_SECONDS = 2.0
 """A sender that lets more pass between two commands is not waited for when the door closes."""
 STALLED_SECONDS = 10.0
 """Without a whole command or a piece of a mail; whoever is at work needs less between two."""
-BUSY = "451 4.3.0 The report could not be stored, try again later"
-NOT_OURS = "550 5.7.1 This server takes TLS reports (RFC 8460) only, and relays nothing"
 _PLAIN_PATH = re.compile(r"<([A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255})>(?: (.*))?", re.ASCII)
 _END = b".\r\n"
 _END_OF_DATA = b"\r\n.\r\n"
-UNKNOWN = "550 5.1.1 No such report address"
-STORED = "250 2.0.0 Stored"
-TOO_MUCH = "452 4.2.2 Too much today that cannot be read or is not signed, try again tomorrow"
-NO_HELLO = "500 5.5.1 This is LMTP: send LHLO"
-FAILED = "451 4.3.0 Something went wrong here, try again later"
 LMTP_FORBIDDEN_PORT = 25
 """RFC 2033 §5: LMTP must not be spoken there, where queueing servers meet."""
 
@@ -197,7 +198,7 @@ class _Hooks:
             ),
             return_exceptions=True,
         )
-        replies = [_reply_to(outcome) for outcome in outcomes]
+        replies = [reply_to(outcome) for outcome in outcomes]
         return [replies[addresses.index(each)] for each in envelope.addresses]
 
     async def handle_VRFY(  # noqa: N802
@@ -389,8 +390,8 @@ class _Connection(SMTP):
                 self.storing = True
                 try:
                     replies = await self._hooks.store(self.peer, envelope)
-                    worst = _worst(replies)
-                    _log.info("mail", extra={"peer": self.peer, "bytes": len(content), "status": worst[:3]})
+                    told = worst(replies)
+                    _log.info("mail", extra={"peer": self.peer, "bytes": len(content), "status": told[:3]})
                 except BaseException:
                     self.storing = False
                     raise
@@ -398,7 +399,7 @@ class _Connection(SMTP):
                     self.envelope = self._create_envelope()
             # RFC 2033 §4.2: one for each recipient that was taken. By SMTP, one that was stored is found again when the
             # sender comes with all of them once more
-            for reply in replies if self.lmtp else [_worst(replies)]:
+            for reply in replies if self.lmtp else [worst(replies)]:
                 await self.push(reply)
             self.storing = False
             if self._door.closing:
@@ -541,25 +542,6 @@ async def serve_smtp(
         await loop.create_server(door.make_connection, sock=each, backlog=BACKLOG) for each in sockets
     ]
     return SmtpServer(listeners, door)
-
-
-def _reply_to(outcome: object) -> str:
-    """To one recipient, of whose copy that became."""
-    if isinstance(outcome, StoreBusy):
-        return BUSY
-    if isinstance(outcome, TooMuchToday):
-        return TOO_MUCH
-    if isinstance(outcome, Exception):
-        _log.error("smtp-failed", exc_info=outcome)
-        return FAILED
-    if isinstance(outcome, BaseException):
-        raise outcome
-    return STORED
-
-
-def _worst(replies: Sequence[str]) -> str:
-    """What stands for all of them: the first that has not stored."""
-    return next((reply for reply in replies if reply != STORED), STORED)
 
 
 def _transport_of(server: SMTP) -> asyncio.Transport:
