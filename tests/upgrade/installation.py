@@ -173,6 +173,9 @@ class Installation:
             while "Data  " not in self.log[seen:]:
                 assert self.process.poll() is None, self.log[seen:]
                 await asyncio.sleep(0.05)
+            # 0.1.0 prints that after ten seconds, whether all of it serves or not
+            while not all(map(_answers, self.ports.values())):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
         assert self.process is not None
@@ -200,3 +203,11 @@ def _listen(port: int, kind: socket.SocketKind) -> socket.socket:
     if kind == socket.SOCK_STREAM:
         made.listen(512)
     return made
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
