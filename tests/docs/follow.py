@@ -216,12 +216,9 @@ def loss_and_return(machine: Machine, pages: Documentation) -> None:
     """A backup, a machine that loses everything else, and the same machine from that backup."""
     pages.follow("backup.md", "backup")
     pages.follow("backup.md", "verify")
-    machine.run(
-        "cp /var/backups/mailward.tar.gz /root/ && apt-get purge --yes mailward && rm -rf /var/backups"
-    )
-    left = "/var/lib/mailward /etc/mailward /opt/mailward"
-    seen("nothing is left", not machine.run(f"ls -d {left}", may_fail=True), left)
-    seen("and nobody serves the policy", not fetch_policy(machine))
+    machine.run("cp /var/backups/mailward.tar.gz /root/ && apt-get purge --yes mailward")
+    machine.run("rm -rf /var/backups /var/lib/mailward /etc/mailward /opt/mailward")
+    seen("after the loss, nobody serves the policy", not fetch_policy(machine))
     machine.run("mkdir /var/backups && mv mailward.tar.gz /var/backups/")
     pages.follow("first-domain.md", "install")
     pages.follow("backup.md", "restore")
