@@ -136,6 +136,21 @@ class TestNginx:
         assert "<title>" in page
         assert "Mailward" in page
 
+    def test_failed_log_ins_are_limited_for_who_fails_and_for_nobody_else(
+        self, site: Site, nginx_ports: dict[str, int], authority: Authority
+    ) -> None:
+        def fail(number: int, family: int = 4) -> str:
+            made_up = f"X-Forwarded-For: 203.0.113.{number}"
+            form = f"csrfmiddlewaretoken={'c' * 32}&login={number}@guess.test&password=wrong"
+            options = ["--cacert", str(authority.file), "--cookie", f"csrftoken={'c' * 32}"]
+            options += ["--header", made_up, "--data", form]
+            return site.curl(nginx_ports["443"], CONSOLE, *options, path="/login/", family=family)
+
+        assert "password is not right" in fail(0)
+        pages = [fail(number) for number in range(1, 11)]
+        assert "Too many attempts" in pages[-1]
+        assert "password is not right" in fail(0, family=6)
+
 
 @pytest.fixture(scope="module")
 def haproxy_ports() -> dict[str, int]:

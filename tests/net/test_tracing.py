@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from mailward.net.tracing import Trusted
+from mailward.net.networks import Networks
 
 
 class Collector:
@@ -121,5 +121,5 @@ def test_off_nothing_of_it_is_imported() -> None:
     "address, is_so", [("192.0.2.9", True), ("::ffff:192.0.2.9", True), ("192.0.3.1", False), ("", False)]
 )
 def test_fronts_are_trusted_by_their_network(address: str, *, is_so: bool) -> None:
-    assert Trusted(["192.0.2.0/24"]).include(address) is is_so
-    assert not Trusted([]).include(address)
+    assert Networks(["192.0.2.0/24"]).include(address) is is_so
+    assert not Networks([]).include(address)

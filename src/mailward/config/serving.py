@@ -77,9 +77,12 @@ class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     port: Port = 8000
     public_url: str = ""
     """How people reach the console; empty means http://<listen>:<port>. https:// turns on secure cookies."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks of web servers in front, whose X-Forwarded-For is believed; empty: nobody's."""
 
     def __post_init__(self) -> None:
         check_listen("listen", self.listen)
+        check_networks("proxies", self.proxies)
 
 
 class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,7 +1,6 @@
 """The process that takes reports: both doors, and the one writer behind them."""
 
 import asyncio
-import ipaddress
 import logging
 import socket
 import ssl
@@ -21,6 +20,7 @@ from mailward.net.certificates import Certificates, CertificateSource
 from mailward.net.httpnumbers import context_families, http_families
 from mailward.net.httpserver import Server
 from mailward.net.listening import at_port, inherited, open_streams
+from mailward.net.networks import Networks
 from mailward.net.resolver import Resolver
 
 _log = logging.getLogger("mailward.ingest")
@@ -106,18 +106,3 @@ def _families(acceptor: Acceptor, smtp: SmtpServer, https: Server) -> Iterator[F
     yield from writer_families(acceptor.writer)
     yield from mail_families(smtp.door)
     yield from http_families({"report-post": https})
-
-
-class Networks:
-    """Addresses of machines of ours, such as relays. Raises ValueError for what is no address or network."""
-
-    def __init__(self, networks: Sequence[str]) -> None:
-        self._networks = [ipaddress.ip_network(text, strict=False) for text in networks]
-
-    def include(self, host: str) -> bool:
-        try:
-            address = ipaddress.ip_address(host.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in self._networks)

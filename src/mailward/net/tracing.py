@@ -8,9 +8,8 @@ Attributes never hold tokens or content. Spans go to the collector as OTLP over 
 library's; what a collector that is away does not take is dropped.
 """
 
-import ipaddress
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
@@ -90,19 +89,3 @@ def note(key: str, value: Attribute) -> None:
         from opentelemetry.trace import get_current_span
 
         get_current_span().set_attribute(key, value)
-
-
-class Trusted:
-    """Whose `traceparent` is believed: a stranger could else join any trace, or have every request sampled."""
-
-    def __init__(self, networks: Sequence[str]) -> None:
-        self._networks = [ipaddress.ip_network(text, strict=False) for text in networks]
-
-    def include(self, address: str) -> bool:
-        if not self._networks:
-            return False
-        try:
-            found = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        return any((getattr(found, "ipv4_mapped", None) or found) in network for network in self._networks)

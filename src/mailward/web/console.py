@@ -12,6 +12,7 @@ from mailward.config import Settings
 from mailward.core.metrics.health import Health
 from mailward.net import metrics, pulse
 from mailward.net.listening import inherited, open_streams
+from mailward.web.fronted import Fronted
 from mailward.web.limits import MAX_HEAD_BYTES, BoundedBodies, BoundedProtocol
 from mailward.web.observed import Observed
 
@@ -32,7 +33,8 @@ def run(settings: Settings) -> None:
     # only now: WhiteNoise looks for its files when the application is made
     from mailward.web.asgi import application
 
-    observed = Observed(BoundedBodies(application), settings.tracing.trusted)
+    fronted = Fronted(BoundedBodies(application), settings.console.proxies)
+    observed = Observed(fronted, settings.tracing.trusted)
     metrics.tell(observed.families)
     metrics.tell_health(examine)
     server = _Server(
@@ -42,7 +44,7 @@ def run(settings: Settings) -> None:
             ws="none",
             lifespan="off",
             loop="uvloop",
-            # whose X-Forwarded-For would we believe? Django's own settings know the public address
+            # mailward.web.fronted reads X-Forwarded-For; uvicorn would believe this machine
             proxy_headers=False,
             server_header=False,
             access_log=False,

@@ -8,6 +8,7 @@ from typing import Any
 from mailward.core.metrics import catalogue
 from mailward.core.metrics.family import Family
 from mailward.net import clock, tracing
+from mailward.net.networks import Networks
 
 HEALTH_PATH = "/healthz"
 Message = dict[str, Any]  # ASGI's messages are untyped
@@ -17,9 +18,11 @@ class Observed:
     """An ASGI application in front of the other."""
 
     def __init__(self, application: Any, trusted: Sequence[str] = ()) -> None:  # noqa: ANN401 - ASGI is untyped
-        """`trusted`: networks of the servers in front whose `traceparent` is believed."""
+        """`trusted`: networks of the servers in front whose `traceparent` is believed: a stranger could else join any
+        trace, or have every request sampled.
+        """
         self.application = application
-        self._trusted = tracing.Trusted(trusted)
+        self._trusted = Networks(trusted)
         self.statuses: Counter[int] = Counter()
         self.seconds = catalogue.HTTP_SECONDS.make()
         self.active = 0
