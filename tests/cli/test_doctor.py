@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.test_serve import Platform, until
@@ -167,3 +168,38 @@ def test_a_service_that_is_stopped_is_told_by_both(platform: Platform) -> None:
     finally:
         os.kill(child, signal.SIGCONT)
     assert "policy host" in found["nobody-listens"]
+
+
+def test_status_tells_a_process_that_hangs_and_one_that_is_away_though_all_ports_take_connections(
+    platform: Platform,
+) -> None:
+    def told() -> dict[str, tuple[bool, bool]]:
+        done = run(platform.data, "status", "--json")
+        seen = json.loads(done.stdout)
+        assert all(each["answers"] for each in seen["services"])
+        assert done.returncode == (0 if all(each == (True, False) for each in found(seen).values()) else 1)
+        return found(seen)
+
+    def found(seen: dict[str, Any]) -> dict[str, tuple[bool, bool]]:
+        return {each["name"]: (each["serves"], each["silent_seconds"] >= 15) for each in seen["processes"]}
+
+    well = dict.fromkeys(("policy-host", "doors", "console", "worker"), (True, False))
+    worker = platform.children()["worker"]
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        until(lambda: told() == well | {"worker": (True, True)}, 60)
+        assert "worker HANGS" in run(platform.data, "status").stdout
+        assert doctor(platform.data, "running")["service-hangs"].startswith("worker hangs")
+    finally:
+        os.kill(worker, signal.SIGKILL)
+    until(lambda: told() == well | {"worker": (False, False)}, 10)
+    until(lambda: told() == well, 60)
+
+
+def test_status_tells_a_supervisor_that_is_stopped(platform: Platform) -> None:
+    os.kill(platform.running.pid, signal.SIGSTOP)
+    try:
+        done = run(platform.data, "status")
+    finally:
+        os.kill(platform.running.pid, signal.SIGCONT)
+    assert (done.returncode, "THE SUPERVISOR DOES NOT ANSWER" in done.stdout) == (1, True)

@@ -19,6 +19,7 @@ from mailward.cli.greeting import greet
 from mailward.cli.metrics import Endpoint, Lines, serving
 from mailward.cli.problem import Problem
 from mailward.cli.sockets import Held, hold
+from mailward.cli.standing import telling
 from mailward.cli.supervisor import Child, Supervisor
 from mailward.config import Settings, load_settings
 from mailward.net import log, systemd
@@ -133,12 +134,16 @@ async def _supervise(settings: Settings, environment: Environment, held: Held) -
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    telling = asyncio.create_task(_feed_watchdog(supervisor))
+    feeding = asyncio.create_task(_feed_watchdog(supervisor))
+    endpoint = Endpoint(settings, lines, names, supervisor.starts)
     try:
-        async with serving(settings.metrics.listen, Endpoint(settings, lines, names, supervisor.starts)):
+        async with (
+            telling(settings.data_path, supervisor.standing),
+            serving(settings.metrics.listen, endpoint),
+        ):
             await _run(supervisor, settings, environment)
     finally:
-        telling.cancel()
+        feeding.cancel()
         lines.close()
 
 

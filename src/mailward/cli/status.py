@@ -52,6 +52,8 @@ def _lines(settings: Settings, seen: "Status") -> Iterator[tuple[str, str]]:
             service.name[:1].upper() + service.name[1:],
             f"{', '.join(service.listen)}{'' if service.answers else '  DOES NOT ANSWER'}",
         )
+    if seen.processes or not seen.supervisor_answers:
+        yield "Processes", _processes(seen)
     if seen.figures is None:
         yield "Database", f"{seen.database}: {seen.database_trouble}"
     else:
@@ -74,6 +76,18 @@ def _running(settings: Settings, seen: "Status") -> str:
     if seen.running_version and seen.running_version != seen.version:
         text += f"; this command is {seen.version}: restart the service"
     return text
+
+
+def _processes(seen: "Status") -> str:
+    if not seen.supervisor_answers:
+        return "THE SUPERVISOR DOES NOT ANSWER"
+    wrong = [f"{each.name} DOES NOT SERVE" for each in seen.processes if not each.serves]
+    wrong += [
+        f"{each.name} HANGS, no sign of life for {each.silent_seconds} s"
+        for each in seen.processes
+        if each.silent_seconds
+    ]
+    return ", ".join(wrong) or f"{len(seen.processes)}, all of them serve"
 
 
 def _figures(settings: Settings, seen: "Status", figures: "Figures") -> Iterator[tuple[str, str]]:

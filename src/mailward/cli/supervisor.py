@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+from mailward.doctor.standing import Standing
 from mailward.net import clock, listening, pulse
 from mailward.net.metrics import SOCKET_VARIABLE
 
@@ -30,6 +31,8 @@ HUNG_BEATS = 24
 """A child that misses so many beats of its pulse hangs. Counted, not timed: after a pause of the whole machine, nothing
 has been missed.
 """
+SILENT_BEATS = 3
+"""Who misses so many is told to hang; a loop that is only busy misses one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,17 @@ class Supervisor:
     def is_alive(self) -> bool:
         """Whether no child that others count on has been away, or silent, for long."""
         return all(self._missed[child.name] < HUNG_BEATS for child in self._children if child.is_vital)
+
+    def standing(self) -> tuple[Standing, ...]:
+        """How each child is."""
+        return tuple(
+            Standing(
+                name,
+                event.is_set(),
+                int(missed * pulse.SECONDS) if event.is_set() and missed >= SILENT_BEATS else 0,
+            )
+            for (name, event), missed in zip(self._ready.items(), self._missed.values(), strict=True)
+        )
 
     async def _watch(self) -> None:
         """End who hangs, so that it is started again."""

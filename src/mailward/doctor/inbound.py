@@ -13,6 +13,7 @@ from mailward.doctor import presented
 from mailward.doctor.knocking import Heard, knock
 from mailward.doctor.places import Service, Talk, nearby, services, shown
 from mailward.doctor.process import read_running
+from mailward.doctor.standing import SupervisorSilent, ask_standing
 from mailward.doctor.subject import Findings, Subject, good, unseen
 from mailward.net.guard import Guard
 
@@ -27,19 +28,23 @@ class _State(Enum):
     DOWN = auto()
 
 
-def _state(subject: Subject) -> _State:
+async def _state(subject: Subject) -> _State:
+    folder = subject.settings.data_path
     try:
-        running = read_running(subject.settings.data_path)
-    except PermissionError:
+        running = read_running(folder)
+        if running is None:
+            return _State.DOWN
+        standing = await ask_standing(folder) if running.is_starting else ()
+    except (PermissionError, SupervisorSilent):
         return _State.UP
-    if running is None:
-        return _State.DOWN
+    if standing and all(each.serves for each in standing):
+        return _State.UP
     return _State.STARTING if running.is_starting else _State.UP
 
 
 async def look_at_inbound(subject: Subject) -> Findings:
     settings = subject.settings
-    state = _state(subject)
+    state = await _state(subject)
     mx_hosts = [host for name in public_names(settings.reports.domain) for host in await _mx(subject, name)]
     works: list[Awaitable[list[Finding]]] = []
     for service in services(settings, mx_hosts):

@@ -6,6 +6,7 @@ import mailward
 from mailward.core.doctor.catalogue import tell
 from mailward.core.doctor.finding import Finding
 from mailward.doctor.process import Running, read_running
+from mailward.doctor.standing import SupervisorSilent, ask_standing
 from mailward.doctor.subject import Findings, Subject, good, unseen
 from mailward.net import clock
 from mailward.store.queries.engine import schema
@@ -32,6 +33,8 @@ async def look_at_running(subject: Subject) -> Findings:
         yield _tell_process(running)
         for finding in _services(subject, running):
             yield finding
+        for finding in await _hanging(subject):
+            yield finding
     state = await subject.ask(schema)
     if state.unknown:
         text = f"the database was changed by a newer Mailward ({state.unknown[-1]})"
@@ -51,6 +54,26 @@ def _tell_process(running: Running) -> Finding:
         text = f"version {running.version} runs{since}, and this command is {mailward.__version__}"
         return tell("other-version", text, "systemctl restart mailward")
     return good(f"runs{since}, process {running.pid}, version {mailward.__version__}")
+
+
+async def _hanging(subject: Subject) -> list[Finding]:
+    """What the supervisor finds: a service that hangs runs, and its port takes connections all the same."""
+    try:
+        standing = await ask_standing(subject.settings.data_path)
+    except PermissionError:
+        return []
+    except SupervisorSilent:
+        text = "the supervisor does not answer, so that a service that ends is not started again"
+        return [tell("service-hangs", text, "systemctl restart mailward")]
+    return [
+        tell(
+            "service-hangs",
+            f"{each.name} hangs: no sign of life for {each.silent_seconds} s",
+            "after two minutes it is started again; read what it did: journalctl -u mailward",
+        )
+        for each in standing
+        if each.silent_seconds
+    ]
 
 
 def _services(subject: Subject, running: Running) -> list[Finding]:

@@ -12,6 +12,7 @@ from mailward.doctor.asking import NotAsked, ask
 from mailward.doctor.backups import newest_backup
 from mailward.doctor.places import nearby, services, shown
 from mailward.doctor.process import Running, read_running
+from mailward.doctor.standing import Standing, SupervisorSilent, ask_standing
 from mailward.net import clock
 from mailward.store.queries import certificates, installation
 from mailward.store.queries.engine import is_postgresql, postgresql, sqlite
@@ -60,6 +61,10 @@ class Status(msgspec.Struct, frozen=True):
     running_version: str
     running_since: datetime | None
     services: tuple[ServiceStatus, ...]
+    processes: tuple[Standing, ...]
+    """As the supervisor finds them; empty: it cannot be asked."""
+    supervisor_answers: bool
+    """False: it runs, and did not answer in time."""
     database: str
     """`SQLite` or `PostgreSQL`, and where."""
     database_trouble: str
@@ -77,6 +82,7 @@ async def read_status(settings: Settings, no_database: str) -> Status:
         backup = newest_backup(settings)
     except PermissionError:
         may_look, backup = False, None
+    processes, supervisor_answers = await _processes(settings, running)
     knocks = await asyncio.gather(*(_service(service.name, service.listen) for service in services(settings)))
     figures, trouble = None, ""
     try:
@@ -92,11 +98,24 @@ async def read_status(settings: Settings, no_database: str) -> Status:
         running.version if running else "",
         running.since if running else None,
         tuple(knocks),
+        processes,
+        supervisor_answers,
         where if database.name else f"SQLite, {settings.sqlite_path}",
         trouble,
         figures,
         backup,
     )
+
+
+async def _processes(settings: Settings, running: Running | None) -> tuple[tuple[Standing, ...], bool]:
+    if running is None:
+        return (), True
+    try:
+        return await ask_standing(settings.data_path), True
+    except SupervisorSilent:
+        return (), False
+    except PermissionError:
+        return (), True
 
 
 async def _service(name: str, listen: tuple[tuple[str, int], ...]) -> ServiceStatus:
@@ -149,6 +168,8 @@ def is_well(status: Status, minutes: int) -> bool:
     return (
         status.running is not False
         and all(service.answers for service in status.services)
+        and status.supervisor_answers
+        and all(process.serves and not process.silent_seconds for process in status.processes)
         and figures is not None
         and not any(is_late(queue, status.at, minutes) for queue in figures.queues)
     )

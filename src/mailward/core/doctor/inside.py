@@ -20,6 +20,11 @@ _RUNNING = Topic(
             "service-missing",
             "The supervisor starts it again and again, and it ends each time: the log says why.",
         ),
+        problem(
+            "service-hangs",
+            "Its process is there and its loop does not turn: what it is for is not done. Its port takes connections "
+            "all the same, since the supervisor keeps it.",
+        ),
         advice("service-restarted", "It ended and was started again in the last quarter of an hour."),
         problem(
             "schema-newer",
