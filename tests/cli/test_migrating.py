@@ -124,6 +124,17 @@ def test_a_start_that_changes_the_tables_makes_a_backup_of_how_they_were(release
     assert "9999_motto" not in told.stdout
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can give files away")
+def test_what_root_changes_stays_the_services(release: Release) -> None:
+    service = 8461
+    for path in (release.data, *release.data.rglob("*")):
+        os.chown(path, service, service)
+    release.become_later()
+    assert release.run("database", "migrate").returncode == 0
+    assert release.backups()
+    assert {path.name for path in release.data.rglob("*") if path.stat().st_uid != service} == set()
+
+
 def test_without_a_backup_nothing_changes_unless_the_operator_says_so(release: Release) -> None:
     release.become_later()
     (release.data / "backups").write_text("in the way")

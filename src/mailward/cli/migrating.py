@@ -22,7 +22,7 @@ from mailward.cli.problem import Problem
 from mailward.cli.tables import Plan, alone, check_owner, database_errors, in_use
 from mailward.config import Settings
 from mailward.net import clock
-from mailward.sender.ownership import make_folder
+from mailward.sender.ownership import give_file_away, make_folder
 from mailward.store.releases import RELEASES
 
 _log = logging.getLogger("mailward.database")
@@ -41,6 +41,7 @@ def back_up_first(settings: Settings, plan: Plan) -> None:
         prefix = f"before-{plan[0][0].name}".replace("-", "_").replace("before_", "before-", 1)
         path = new_name(folder, clock.now(), sealed=bool(lock), prefix=prefix)
         make_backup(settings, Path(config) if config else None, path, lock)
+        give_file_away(path)
         remove_old(folder, settings.backup.keep_before_migrations, before_migrations=True)
     except (BackupFault, OSError) as error:
         raise Problem(

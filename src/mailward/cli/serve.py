@@ -24,6 +24,7 @@ from mailward.cli.supervisor import Child, Supervisor
 from mailward.config import Settings, load_settings
 from mailward.net import log, systemd
 from mailward.net.systemd import notify, watchdog_seconds
+from mailward.sender.ownership import give_away
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -73,6 +74,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        give_away(handle, folder)  # a command of root's must not lock the service's user out
     except OSError as error:
         raise Problem(f"The data folder {folder} cannot be used: {error.strerror}.") from error
     with os.fdopen(handle, "r+") as file:

@@ -11,6 +11,15 @@ def give_away(number: int, folder: Path) -> None:
         os.fchown(number, owner.st_uid, owner.st_gid)
 
 
+def give_file_away(path: Path) -> None:
+    """The same by its name. Raises OSError."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        give_away(number, path.parent)
+    finally:
+        os.close(number)
+
+
 def make_empty(path: Path) -> None:
     """A new file, given away; one that is there stays as it is. Raises OSError."""
     try:
@@ -30,8 +39,4 @@ def make_folder(path: Path) -> None:
         path.mkdir(mode=0o700)
     except FileExistsError:
         return
-    number = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        give_away(number, path.parent)
-    finally:
-        os.close(number)
+    give_file_away(path)
