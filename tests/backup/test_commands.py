@@ -20,7 +20,7 @@ import pytest
 from tests.postgresql import Server
 
 from mailward.backup import BackupFault
-from mailward.backup.making import check_space
+from mailward.backup.making import check_space, working_folder
 
 pytestmark = pytest.mark.timeout(300)  # a process for each command
 
@@ -152,6 +152,21 @@ def test_in_a_folder_the_oldest_go_and_other_files_stay(old: Operator, tmp_path:
     assert "is none" in old.fails("backup", tmp_path / "file", "--keep", "2")
 
 
+def test_what_killed_runs_left_goes_and_what_is_being_written_stays(old: Operator, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    for number in (1, 2):
+        (folder / f".mailward-2026010{number}T000000Z.tar.gz.age.{number}.partial").write_text("half")
+    os.utime(folder / ".mailward-20260101T000000Z.tar.gz.age.1.partial", (1, 1))
+    old.does("backup", folder)
+    assert [path.name for path in folder.glob(".*")] == [".mailward-20260102T000000Z.tar.gz.age.2.partial"]
+    # in a container each start has the same number
+    left = old.data / f".backup-{os.getpid()}-left"
+    left.mkdir()
+    with working_folder(old.data):
+        assert not left.exists()
+
+
 def test_to_a_pipe_and_opened_by_other_tools(old: Operator) -> None:
     done = old.run("backup", "-")
     assert done.returncode == 0
@@ -266,7 +281,7 @@ def test_it_is_consistent_while_everybody_writes(old: Operator, new: Operator, t
 
 
 def test_postgresql_by_its_own_tools(server: Server, tmp_path: Path) -> None:
-    for name in ("before", "after", "used"):
+    for name in ("before", "after", "used", "odd"):
         server.create(name)
     old = Operator(tmp_path / "old", server.environment("before"))
     old.does("_prepare")
@@ -282,6 +297,13 @@ def test_postgresql_by_its_own_tools(server: Server, tmp_path: Path) -> None:
     server.sql("CREATE TABLE theirs (id int)", "used")
     other = Operator(tmp_path / "other", server.environment("used"))
     assert "is not empty" in other.fails("restore", tmp_path / "backup")
+    # no table, so it counts as empty, and the dump cannot be loaded beside it
+    server.sql("CREATE VIEW store_organisation AS SELECT 1", "odd")
+    (tmp_path / "odd" / "data").mkdir(parents=True)
+    (tmp_path / "odd" / "data" / "key").write_text("in use\n")
+    odd = Operator(tmp_path / "odd", server.environment("odd"))
+    assert "Nothing was restored" in odd.fails("restore", tmp_path / "backup", "--replace")
+    assert (odd.data / "key").read_text() == "in use\n", "nothing, that is: what was there is still there"
     alone = Operator(tmp_path / "alone")
     assert "the settings name none" in alone.fails("restore", tmp_path / "backup")
 

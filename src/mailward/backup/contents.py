@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailward.backup import BackupFault
-from mailward.backup.manifest import DATA, is_part_name
+from mailward.backup.manifest import DATA, FOLDERS, is_part_name
 from mailward.config import Settings
 
 _KEYS = ("secret-key", "key")
-_FOLDERS = ("ca", "certs", "tlsrpt-keys")
-"""The development authority, certificates that the operator keeps, keys that sign report mail."""
 _MAX_KEY_BYTES = 1024 * 1024
 
 
@@ -25,7 +23,7 @@ class Kept:
 
 
 def sender_databases(settings: Settings) -> Iterator[Kept]:
-    """Those of `mailward sender` that live in the data folder."""
+    """Those of `mailward sender` that live in the data folder. Raises BackupFault for one with an odd name."""
     paths = (
         settings.sender_cache_path,
         settings.sender_shadow_path,
@@ -34,6 +32,8 @@ def sender_databases(settings: Settings) -> Iterator[Kept]:
     )
     for path in paths:
         if path.parent == settings.data_path and path.is_file():
+            if not is_part_name(DATA + path.name):
+                raise BackupFault(f"{path} has a name that a backup cannot bring back; call it otherwise")
             yield Kept(DATA + path.name, path, is_sqlite=True)
 
 
@@ -43,7 +43,7 @@ def key_files(settings: Settings) -> Iterator[Kept]:
     Raises BackupFault for a file that would be left out.
     """
     paths = [settings.data_path / name for name in _KEYS]
-    for name in _FOLDERS:
+    for name in FOLDERS:
         folder = settings.data_path / name
         paths += sorted(path for path in folder.iterdir()) if folder.is_dir() else []
     for path in paths:

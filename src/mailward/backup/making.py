@@ -18,6 +18,7 @@ from mailward.backup.archive import opened, write_archive
 from mailward.backup.contents import Kept, absent, key_files, sender_databases
 from mailward.backup.manifest import DUMP, SETTINGS, SQLITE, Manifest, Part
 from mailward.backup.restoring import sync_folder
+from mailward.backup.rotation import remove_partial
 from mailward.backup.sqlitecopy import applied_migrations, copy_sqlite, size_of
 from mailward.config import Settings
 from mailward.net import clock
@@ -56,6 +57,7 @@ def make_backup(settings: Settings, config: Path | None, target: Path, lock: Loc
     if target.exists():
         raise BackupFault(f"{target} is there already; name another file")
     with _gathered(settings, config) as (manifest, files):
+        remove_partial(target.parent, clock.now())
         check_space(target.parent, manifest.size)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
@@ -201,6 +203,6 @@ def working_folder(data: Path, prefix: str = WORKING) -> Iterator[Path]:
 
 
 def _is_running(folder: Path) -> bool:
-    """Whose process its name tells."""
+    """Whose process its name tells. One of ours was another's: in a container each start has the same number."""
     pid = folder.name.removeprefix(".").split("-")[1]
-    return pid.isdigit() and Path(f"/proc/{pid}").exists()
+    return pid.isdigit() and int(pid) != os.getpid() and Path(f"/proc/{pid}").exists()

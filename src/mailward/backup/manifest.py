@@ -14,8 +14,16 @@ MAX_BYTES = 1024 * 1024
 _MAX_PARTS = 2_000
 SQLITE, DUMP, SETTINGS = "database.sqlite3", "database.dump", "settings.toml"
 DATA = "data/"
-_WORD = r"(?!\.\.?(?:/|$))[A-Za-z0-9._@*+-]{1,60}"
-_PART = re.compile(rf"database\.sqlite3|database\.dump|settings\.toml|data/{_WORD}(?:/{_WORD})?", re.ASCII)
+FOLDERS = ("ca", "certs", "tlsrpt-keys")
+"""Of the data folder: the development authority, certificates that the operator keeps, keys that sign report mail."""
+_WORD = r"(?!\.)[A-Za-z0-9._@*+-]{1,60}"
+_INSIDE = "|".join(FOLDERS)
+# what `mailward restore` holds, keeps, or puts there itself
+_TAKEN = rf"(?:lock|backups|restored-settings\.toml|{_INSIDE})$|mailward\.sqlite3|before-restore-"
+_PART = re.compile(
+    rf"database\.sqlite3|database\.dump|settings\.toml|data/(?:(?:{_INSIDE})/{_WORD}|(?!{_TAKEN}){_WORD})",
+    re.ASCII,
+)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -54,7 +62,9 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def is_part_name(text: str) -> bool:
-    """At most two folders deep; no `..`, no absolute path, none of the characters that somebody may stumble over."""
+    """A file of the data folder or of one of FOLDERS; no `..`, no absolute path, none of the characters that somebody
+    may stumble over. Nothing hidden: the data folder is the home of the service's user, and `.ssh` would let people in.
+    """
     return _PART.fullmatch(text) is not None
 
 

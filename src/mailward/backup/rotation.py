@@ -1,10 +1,14 @@
 """Backups in a folder: their names, and how many stay."""
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
-_NAME = re.compile(r"(mailward|before-[0-9A-Za-z_]+)-\d{8}T\d{6}Z(?:-\d+)?\.tar\.gz(?:\.age)?", re.ASCII)
+_FORM = r"(mailward|before-[0-9A-Za-z_]+)-\d{8}T\d{6}Z(?:-\d+)?\.tar\.gz(?:\.age)?"
+_NAME = re.compile(_FORM, re.ASCII)
+_PARTIAL = re.compile(rf"\.{_FORM}\.\d+\.partial", re.ASCII)
+_DEAD_AFTER = timedelta(days=1)
+"""By time, not by process: several machines may put their backups into one folder."""
 DAILY = "mailward"
 
 
@@ -30,3 +34,10 @@ def remove_old(folder: Path, keep: int, *, before_migrations: bool = False) -> l
     for path in old:
         path.unlink()
     return old
+
+
+def remove_partial(folder: Path, now: datetime) -> None:
+    """What a run that was killed has left half written, as large as a backup and hidden. Raises OSError."""
+    for path in folder.iterdir():
+        if _PARTIAL.fullmatch(path.name) and path.lstat().st_mtime < (now - _DEAD_AFTER).timestamp():
+            path.unlink(missing_ok=True)

@@ -34,9 +34,9 @@ def back_up_first(settings: Settings, plan: Plan) -> None:
     if not settings.backup.before_migrations:
         return
     config = os.environ.get("MAILWARD_CONFIG")
-    lock = Lock(settings.backup.recipients)
     folder = settings.backup_path
     try:
+        lock = Lock(settings.backup.recipients)
         make_folder(folder)
         prefix = f"before-{plan[0][0].name}".replace("-", "_").replace("before_", "before-", 1)
         path = new_name(folder, clock.now(), sealed=bool(lock), prefix=prefix)

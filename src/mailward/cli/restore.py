@@ -80,12 +80,13 @@ def _bring_back(settings: Settings, file: Path, opener: Opener) -> Manifest:
         members.check(staging.open)
         if SQLITE in staging.files:
             check_sqlite(staging.files[SQLITE])
+        if DUMP in staging.files:
+            # whole or not at all; what is in the data folder stays where it is if not
+            postgresql.load(settings.database, staging.files[DUMP])
         if aside := move_aside(data, clock.now()):
             typer.echo(f"What was there is now in {aside}.")
         database = staging.files.pop(SQLITE, None)
         put_in_place(staging.files, data)
-        if DUMP in staging.files:
-            postgresql.load(settings.database, staging.files[DUMP])
         if manifest.database:
             _go_on(database)
         if database is not None:
