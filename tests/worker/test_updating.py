@@ -246,6 +246,23 @@ async def test_a_domain_that_is_removed_leaves_nothing_behind(
 
 
 @pytest.mark.usefixtures("written")
+@pytest.mark.parametrize("is_removed", [True, False], ids=["removed", "left"])
+async def test_who_goes_leaves_the_way_to_the_policy_host_to_whoever_has_proved_the_domain_since(
+    settings_here: Settings, domain: Domain, place: Place, *, is_removed: bool
+) -> None:
+    other = await in_store(lambda: Organisation.objects.create(name="Two", report_token="0ther"))
+    proved = {"claim_token": "d", "report_token": "other", "claim_verified_at": clock.now()}
+    await in_store(lambda: Domain.objects.create(organisation=other, name=domain.name, **proved))
+    if is_removed:
+        await in_store(delete_domain, scope_of(domain), domain.pk)
+        await loop.work_once(settings_here, REMOVAL)
+    else:
+        await in_store(leave, domain)
+        assert await update_domain(settings_here, domain.pk) == ""
+    assert await standing(place) == {"mta-sts": True, "_mta-sts": False, "_smtp._tls": not is_removed}
+
+
+@pytest.mark.usefixtures("written")
 async def test_a_domain_that_is_there_again_goes_on_with_its_records(
     settings_here: Settings, domain: Domain, place: Place
 ) -> None:

@@ -135,8 +135,9 @@ async def remove_leftovers(
     if server is None:
         return ""
     failures = []
+    ours = await in_store(_ours_alone, settings, server.organisation_id, name, records)
     for key in (RecordKey.STS, RecordKey.POLICY_HOST, RecordKey.TLSRPT):
-        if attempts := [tuple(each) for each in records.get(key, ())]:
+        if attempts := ours.get(key):
             wanted = Wanted(record_name(key, DomainName(name)), _RDTYPES[key], ())
             try:
                 await server.remove(wanted, attempts)
@@ -239,8 +240,24 @@ def _plan(settings: Settings, domain_id: int) -> _Plan | None:
         _open_server(settings, zone),
         zone.is_forced,
         has_left(domain),
-        dnsupdates.written_of(domain_id),
+        _ours_alone(settings, domain.organisation_id, domain.name, dnsupdates.written_of(domain_id)),
     )
+
+
+def _ours_alone(
+    settings: Settings, organisation_id: int, name: str, records: Mapping[str, Sequence[Sequence[str]]]
+) -> dict[str, list[tuple[str, ...]]]:
+    """What may be removed. The CNAME to the policy host is the same for all: another organisation that has proved the
+    domain since counts on it, whoever wrote it.
+    """
+    written = {key: [tuple(each) for each in attempts] for key, attempts in records.items()}
+    others = Domain.objects.exclude(organisation_id=organisation_id)
+    if others.filter(name=name, claim_verified_at__isnull=False).exists():
+        shared = (settings.policy_host.public_name,)
+        written[RecordKey.POLICY_HOST] = [
+            each for each in written.get(RecordKey.POLICY_HOST, ()) if each != shared
+        ]
+    return written
 
 
 def _server_of_leftovers(
