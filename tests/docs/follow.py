@@ -32,6 +32,7 @@ DOMAIN, POLICY_HOST, REPORTS, ADDRESS = (
 NAMESERVER = "192.0.2.53"  # of the world; the Debian may have a resolver of its own on loopback
 POLICY = f"https://mta-sts.{DOMAIN}/.well-known/mta-sts.txt"
 MAIN = "mailward.service"
+SOCKETS = "mailward-policy-host.socket mailward-smtp.socket"
 WAIT_SECONDS = 240
 DAYS = ("2026-11-23", "2026-11-24", "2026-11-25")
 OLD_SETTINGS = """data = "/var/lib/mailward"
@@ -238,7 +239,7 @@ def back_and_forth(machine: Machine, pages: Documentation) -> None:
         "mv /root/mailward_*.deb /root/before.deb.old && mv /root/next.deb /root/mailward_NEW_amd64.deb"
     )
     pages.follow("upgrade.md", "upgrade")
-    machine.run(f"systemctl start {MAIN}")
+    machine.run(f"systemctl start {SOCKETS} {MAIN}")
 
 
 def _block(step: str) -> str:
