@@ -26,13 +26,17 @@ class CensusTaker:
     def __init__(self, settings: Settings, kinds: Sequence[str]) -> None:
         self._kinds = tuple(kinds)
         self._room = {each.url: each.orders_per_3_hours for each in settings.acme.authorities}
+        self._has_relay = bool(settings.relay.host)
         self._latest: Census | None = None
         self._is_up = True
 
     async def follow(self) -> None:
         """Until cancelled."""
         while True:
-            await self.take()
+            try:
+                await self.take()
+            except Exception:  # noqa: BLE001 - the top of a task: for a number the worker must not end
+                _log.exception("census-trouble")
             await asyncio.sleep(CENSUS_SECONDS)
 
     async def take(self) -> None:
@@ -55,7 +59,8 @@ class CensusTaker:
         yield from _of_domains(found)
         yield from self._certificates(found)
         yield catalogue.MAILS_WAITING.one(found.mails)
-        if found.relay_ok is not None:
+        # what was seen of a relay stays in the database when it goes from the settings
+        if self._has_relay and found.relay_ok is not None:
             yield catalogue.RELAY_UP.one(found.relay_ok)
         yield catalogue.QUARANTINED.one(found.quarantined)
         yield catalogue.MIGRATIONS_MISSING.one(found.migrations_missing)
@@ -71,7 +76,9 @@ class CensusTaker:
         yield catalogue.QUEUE_AGE.of(zero | ages)
 
     def _certificates(self, found: Census) -> Iterator[Family]:
-        yield catalogue.CERTIFICATES.of({(state.value,): found.certificates[state] for state in CareState})
+        yield catalogue.CERTIFICATES.of(
+            {(state.value,): found.certificates[state.value] for state in CareState}
+        )
         yield catalogue.CERTIFICATES_ENDING.one(found.ending)
         if found.next_end is not None:
             yield catalogue.CERTIFICATE_END.one(found.next_end.timestamp())

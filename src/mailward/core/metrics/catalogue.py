@@ -180,7 +180,8 @@ RELAY_UP = _gauge("relay_up", "1 where the mail relay works, as far as was seen.
 QUARANTINED = _gauge("quarantined_messages", "What came in and could not be read.")
 CERTIFICATES = _gauge("certificates", "Names that get certificates by ACME, by how theirs stands.", "state")
 CERTIFICATE_END = _gauge(
-    "certificate_first_end_timestamp_seconds", "When the first of them ends, seconds since 1970."
+    "certificate_first_end_timestamp_seconds",
+    "When the first of those that are renewed ends, seconds since 1970; not of domains that are gone.",
 )
 CERTIFICATES_ENDING = _gauge(
     "certificates_ending", "Those that end within seven days: renewal should have come."

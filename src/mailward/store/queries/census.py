@@ -52,7 +52,8 @@ class Census:
     imports: Mapping[str, int]
     mails: int
     quarantined: int
-    certificates: Mapping[CareState, int]
+    certificates: Mapping[str, int]
+    """By state; a newer node may have written one that this version does not know."""
     next_end: datetime | None
     ending: int
     ordered: Mapping[str, int]
@@ -108,11 +109,11 @@ def _by_state(
     return dict.fromkeys(states, 0) | dict(found.annotate(Count("pk")))
 
 
-def _certificates() -> dict[CareState, int]:
-    found = dict.fromkeys(CareState, 0)
+def _certificates() -> dict[str, int]:
+    found: dict[str, int] = {state.value: 0 for state in CareState}
     for care in (CertificateCare.objects, OwnNameCare.objects):
         for state, count in care.order_by().values_list("state").annotate(Count("pk")):
-            found[CareState(state)] += count
+            found[state] = found.get(state, 0) + count
     return found
 
 

@@ -4,8 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, F, Min, Q
+from django.db.models import Count, F, Min, Q, QuerySet
 
+from mailward.core.acme.state import CareState
 from mailward.store.ids import first_id_at
 from mailward.store.models import (
     CertificateCare,
@@ -99,10 +100,18 @@ class Ending:
     at: datetime
 
 
+def _renewed() -> tuple[QuerySet[CertificateCare], QuerySet[OwnNameCare]]:
+    """Those that we renew. A domain that went elsewhere, or that nobody proves any more, has one that runs out: that is
+    told by its state, and is no failure of ours. A name of our own has to come back.
+    """
+    let_go = (CareState.GONE, CareState.CLAIM)
+    return CertificateCare.objects.exclude(state__in=let_go), OwnNameCare.objects.all()
+
+
 def next_certificate() -> Ending | None:
     """Of those in use, the one that ends first."""
     found = []
-    for care in (CertificateCare.objects, OwnNameCare.objects):
+    for care in _renewed():
         row = (
             care.filter(current__isnull=False)
             .order_by("current__not_after")
@@ -116,10 +125,7 @@ def next_certificate() -> Ending | None:
 
 def certificates_ending(before: datetime) -> int:
     """In use, and not renewed."""
-    return sum(
-        care.filter(current__not_after__lt=before).count()
-        for care in (CertificateCare.objects, OwnNameCare.objects)
-    )
+    return sum(care.filter(current__not_after__lt=before).count() for care in _renewed())
 
 
 def open_problems() -> int:
