@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,24 @@ async def test_a_killed_child_is_started_again_and_the_others_never_notice() -> 
         await until(lambda: supervisor.processes["a"].pid != first)
         assert supervisor.processes["b"].pid == other
         assert supervisor.processes["b"].returncode is None
+
+
+async def test_a_child_that_cannot_be_started_is_tried_again_and_the_others_never_notice(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = tmp_path / "program"
+    supervisor = Supervisor((child("a", STAYS), Child("b", (str(program),))), first_delay_seconds=0.05)
+    running = asyncio.create_task(supervisor.run())
+    try:
+        await until(lambda: running.done() or "child-died" in caplog.text)
+        program.write_text("#!/bin/sh\nexec sleep 60\n")
+        program.chmod(0o700)
+        await until(lambda: running.done() or "b" in supervisor.processes)
+        assert not running.done()
+        assert supervisor.processes["a"].returncode is None
+    finally:
+        supervisor.stop()
+        await running
 
 
 async def test_the_pause_before_a_restart_doubles(caplog: pytest.LogCaptureFixture) -> None:

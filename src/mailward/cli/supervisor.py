@@ -177,14 +177,8 @@ class Supervisor:
         delay = self._first_delay
         while not self._stopping.is_set():
             started = clock.monotonic()
-            process, pipe = await self._start(child)
-            self.processes[child.name] = process
-            self.starts[child.name] += 1
-            exits = await self._exits(process)
-            if not exits:
-                await self._end(child, process)
-            self._forget(child, pipe)
-            if exits:
+            status = await self._live(child)
+            if status is not None:
                 lived = clock.monotonic() - started
                 if lived >= STEADY_SECONDS:
                     delay = self._first_delay
@@ -192,13 +186,27 @@ class Supervisor:
                     "child-died",
                     extra={
                         "child": child.name,
-                        "status": _describe(process.returncode),
+                        "status": status,
                         "after": f"{lived:.1f}s",
                         "again-in": f"{delay:g}s",
                     },
                 )
                 await self._pause(delay)
                 delay = min(delay * 2, MAX_DELAY_SECONDS)
+
+    async def _live(self, child: Child) -> str | None:
+        """From its start to its end: how it ended by itself; None: we stop."""
+        try:
+            process, pipe = await self._start(child)
+        except OSError as error:  # the machine is out of memory, processes or files: not the others' fault
+            return f"not started: {error.strerror or error}"
+        self.processes[child.name] = process
+        self.starts[child.name] += 1
+        exits = await self._exits(process)
+        if not exits:
+            await self._end(child, process)
+        self._forget(child, pipe)
+        return _describe(process.returncode) if exits else None
 
     async def _exits(self, process: asyncio.subprocess.Process) -> bool:
         """Wait for the process to end (True), or for us to stop (False)."""
