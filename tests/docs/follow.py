@@ -32,7 +32,6 @@ DOMAIN, POLICY_HOST, REPORTS, ADDRESS = (
 NAMESERVER = "192.0.2.53"  # of the world; the Debian may have a resolver of its own on loopback
 POLICY = f"https://mta-sts.{DOMAIN}/.well-known/mta-sts.txt"
 MAIN = "mailward.service"
-SOCKETS = "mailward-policy-host.socket mailward-smtp.socket"
 WAIT_SECONDS = 240
 ELSEWHERE = {("migrate-from-parsedmarc.md", "parsedmarc")}  # followed by tests/docs/test_parsedmarc.py
 DAYS = ("2026-11-23", "2026-11-24", "2026-11-25")
@@ -243,7 +242,7 @@ def back_and_forth(machine: Machine, pages: Documentation) -> None:
         "mv /root/mailward_*.deb /root/before.deb.old && mv /root/next.deb /root/mailward_NEW_amd64.deb"
     )
     pages.follow("upgrade.md", "upgrade")
-    machine.run(f"systemctl start {SOCKETS} {MAIN}")
+    pages.follow("upgrade.md", "forward")
 
 
 def _block(step: str) -> str:
