@@ -1,10 +1,13 @@
 """The page Health: what was found, for those who run the installation and nobody else."""
 
+from datetime import timedelta
+
 import pytest
 from django.test import Client
 
 from mailward.net import clock
 from mailward.store.models import HealthLook
+from mailward.store.services import health
 
 pytestmark = pytest.mark.django_db
 
@@ -75,3 +78,39 @@ def test_the_button_asks_once_a_minute(alice: Client) -> None:
     assert row.asked_at is not None
     assert 'http-equiv="refresh"' in page(alice)
     assert "less than a minute ago" in alice.post("/health/", follow=True).content.decode()
+
+
+def test_a_machine_that_stopped_looking_is_told_and_its_old_findings_count_no_more(alice: Client) -> None:
+    look(("problem", "no-address", "policies.example.org has no address", ""))
+    HealthLook.objects.create(machine="old.test", looked_at=clock.now() - timedelta(days=2))
+    shown = page(alice)
+    assert 'title="problems of the installation">1<' in shown
+    assert shown.count("No problems") == 0
+    assert "Has not looked for long" in shown.partition('aria-label="old.test"')[2]
+    HealthLook.objects.update(looked_at=clock.now() - timedelta(days=2))
+    shown = page(alice)
+    assert "problems of the installation" not in shown
+    assert shown.count("Has not looked for long") == 2
+
+
+def test_a_machine_that_is_gone_keeps_nobody_waiting_for_its_look(alice: Client) -> None:
+    asked = clock.now() - timedelta(minutes=6)
+    row = look(("good", "fine", "well", ""))
+    HealthLook.objects.update(asked_at=asked, looked_at=asked + timedelta(minutes=1))
+    HealthLook.objects.create(machine="old.test", asked_at=asked, looked_at=asked - timedelta(days=1))
+    shown = page(alice)
+    assert 'http-equiv="refresh"' not in shown
+    assert "Look now" in shown
+    row.refresh_from_db()
+    assert alice.post("/health/").status_code == 302
+    assert 'http-equiv="refresh"' in page(alice)
+
+
+def test_a_machine_that_ended_before_its_first_look_is_forgotten(alice: Client) -> None:
+    assert health.is_due("old.test", None) is False
+    assert health.is_due("host.test", timedelta(hours=6))
+    health.keep("host.test", [], 1.0)
+    assert "old.test" not in page(alice)
+    # it was only slow
+    health.keep("old.test", [], 1.0)
+    assert "old.test" in page(alice)

@@ -26,7 +26,9 @@ def frame(request: HttpRequest) -> dict[str, object]:
         "relay_trouble": relay_trouble(),
         "clock_trouble": clock_trouble(),
         "own_name_trouble": _own_name_trouble(),
-        "health_problems": problem_count() if runs_installation(scope) else None,
+        "health_problems": problem_count(settings.MAILWARD.doctor.every_hours)
+        if runs_installation(scope)
+        else None,
         "open_problem_count": scope.problems().filter(closed_at=None).count(),
     }
 

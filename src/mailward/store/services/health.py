@@ -51,7 +51,7 @@ def is_due(machine: str, every: timedelta | None) -> bool:
 @transaction.atomic
 def keep(machine: str, sections: Sections, seconds: float) -> list[str]:
     """Remember a look. Returns `check/code` of what people are told of now."""
-    row = HealthLook.objects.select_for_update().get(machine=machine[:64])
+    row, _ = HealthLook.objects.select_for_update().get_or_create(machine=machine[:64])
     problems = {
         f"{section['name']}/{finding['code']}": str(finding["text"])
         for section in sections
@@ -63,7 +63,8 @@ def keep(machine: str, sections: Sections, seconds: float) -> list[str]:
     row.problems, row.told = sorted(problems), sorted(told & (before | set(problems)) | set(new))
     row.sections, row.seconds, row.looked_at = list(sections), seconds, clock.now()
     row.save(update_fields=["problems", "told", "sections", "seconds", "looked_at"])
-    HealthLook.objects.filter(looked_at__lt=clock.now() - _KEEP).delete()
+    # who lives and has not looked yet, such as a container's next one, is there again within seconds
+    HealthLook.objects.filter(Q(looked_at__lt=clock.now() - _KEEP) | Q(looked_at=None)).delete()
     if new:
         _tell(machine, [problems[key] for key in new])
     return new

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -56,7 +57,7 @@ def health(request: ScopedRequest) -> HttpResponse:
         if not service.ask():
             messages.info(request, "It was looked at less than a minute ago, or is being looked at now.")
         return redirect("health")
-    found = [_show(each) for each in machines()]
+    found = [_show(each) for each in machines(settings.MAILWARD.doctor.every_hours)]
     context = {
         "machines": found,
         "is_under_way": any(each.machine.is_asked for each in found),
