@@ -26,6 +26,7 @@ from tests.packaging.booted import permissions, run, seen, show, write
 
 SERVICE = "mailward.service"
 SOCKETS = ("policy-host", "smtp", "nameserver", "console")
+MORE_SOCKETS = ("acme", "reports-https", "front")
 DATA = Path("/var/lib/mailward")
 SETTINGS = Path("/etc/mailward/mailward.toml")
 DNS_PORT = 5355
@@ -48,8 +49,15 @@ allow_private_addresses = true
 listen = ["unix:/var/spool/postfix/mailward/sender.sock"]
 default_level = "may"
 """
+EVERY_SERVICE = (
+    OURS.replace("[policy_host]", '[policy_host]\nfronts = ["127.0.0.1"]')
+    + '[acme]\ndirectories = ["https://127.0.0.1:1/directory"]\n'
+)
 REPORT = Path(__file__).parents[1] / "fixtures/reports/plain.json"
 PATIENCE = 60
+HANGS = 180
+"""Seconds; a child hangs after 24 beats of 5 s."""
+HURRY = Path("/run/systemd/system/mailward.service.d/hurry.conf")
 ASKERS = 4
 
 
@@ -245,6 +253,96 @@ async def sender() -> None:
     seen("the sender answers Postfix's socket", answer.startswith("NOTFOUND"), answer)
 
 
+def unverified() -> ssl.SSLContext:
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    return trust
+
+
+async def http(port: int, host: str, path: str, tls: ssl.SSLContext | None = None) -> str:
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=tls, server_hostname=host if tls else None
+        )
+        head = (
+            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 192.0.2.1\r\nConnection: close\r\n\r\n"
+        )
+        writer.write(head.encode())
+        text = (await reader.read()).decode()
+        writer.close()
+    return text
+
+
+async def greeting() -> str:
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", 25)
+        text = (await reader.readline()).decode()
+        writer.close()
+    return text
+
+
+async def zone_by_udp() -> str:
+    question = dns.message.make_query("sts.test", "SOA")
+    return (await dns.asyncquery.udp(question, "127.0.0.1", timeout=PATIENCE)).to_text()
+
+
+async def sockets() -> None:
+    """Each socket, while nothing runs: whoever asks starts the service and is answered."""
+    await run("systemctl", "stop", SERVICE)
+    write(str(SETTINGS), EVERY_SERVICE)
+    await run("systemctl", "enable", "--now", *(f"mailward-{name}.socket" for name in MORE_SOCKETS))
+    for name in SOCKETS + MORE_SOCKETS:
+        started = await show("Triggers", f"mailward-{name}.socket")
+        seen(f"mailward-{name}.socket starts the service", started == SERVICE, started)
+    seen("and until someone asks, nothing runs", await show("ActiveState", SERVICE) == "inactive")
+    text = "/.well-known/mta-sts.txt"
+    asked: dict[str, tuple[Awaitable[str], str]] = {
+        "port 443, a policy": (policy(), "mode: testing"),
+        "port 80, what a CA asks": (
+            http(80, "mta-sts.example.test", "/.well-known/acme-challenge/none"),
+            "404",
+        ),
+        "port 25, a greeting": (greeting(), "220 "),
+        "port 53 by UDP": (zone_by_udp(), "sts.test."),
+        "port 53 by TCP": (zone_serial(), "sts.test."),
+        "port 8000, a page": (http(8000, "127.0.0.1:8000", "/"), "HTTP/1.1 302"),
+        "port 8444, the door for reports": (http(8444, "reports.test", "/", unverified()), "HTTP/1.1 4"),
+        "port 8081, a policy for a front": (http(8081, "mta-sts.example.test", text), "mode: testing"),
+    }
+    answers = await asyncio.gather(*(each for each, _ in asked.values()), return_exceptions=True)
+    for (what, (_, wanted)), answer in zip(asked.items(), answers, strict=True):
+        seen(f"started by its socket: {what}", wanted in str(answer), repr(answer)[:150])
+    await run("systemctl", "disable", "--now", *(f"mailward-{name}.socket" for name in MORE_SOCKETS))
+    write(str(SETTINGS), OURS)
+    await run("systemctl", "restart", SERVICE)
+
+
+async def watchdog() -> None:
+    """A process that hangs: the supervisor ends a child, systemd the supervisor."""
+    main = await show("MainPID", SERVICE)
+    child = (await run("pgrep", "--parent", main, "--full", "_policy-host")).strip()
+    os.kill(int(child), signal.SIGSTOP)
+    for _ in range(HANGS * 5):
+        after = (await run("pgrep", "--parent", main, "--full", "_policy-host", status=None)).strip()
+        if after not in ("", child):
+            break
+        await asyncio.sleep(0.2)
+    seen("a policy host that hangs is started again", after not in ("", child), f"{child} {after}")
+    seen("and serves", "mode: testing" in await policy())
+    seen("by the supervisor, which stayed", await show("MainPID", SERVICE) == main)
+    HURRY.parent.mkdir(parents=True)
+    write(str(HURRY), "[Service]\nWatchdogSec=15\n")
+    await run("systemctl", "daemon-reload")
+    await run("systemctl", "restart", SERVICE)
+    main = await show("MainPID", SERVICE)
+    os.kill(int(main), signal.SIGSTOP)
+    await started_anew(main)
+    seen("a main process that hangs is started anew by systemd", "mode: testing" in await policy())
+    await run("rm", str(HURRY))
+    await run("systemctl", "daemon-reload")
+    await run("systemctl", "restart", SERVICE)
+
+
 async def postgresql() -> None:
     await run("systemctl", "start", "postgresql")
     await run("runuser", "-u", "postgres", "--", "createuser", "mailward")
@@ -271,7 +369,7 @@ async def postgresql() -> None:
 
 
 def parts() -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
-    for part in (platform, upgrade, sender, postgresql):
+    for part in (platform, upgrade, sockets, watchdog, sender, postgresql):
         yield part.__name__, part
 
 

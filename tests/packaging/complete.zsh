@@ -1,10 +1,16 @@
-# What zsh makes of a line and Tab: `zsh -f complete.zsh "mailward pol"`
+# The line that zsh makes of a line and Tab: `zsh complete.zsh "mailward pol"`. It is the shell of a user with compinit in .zshrc.
+home=$(mktemp -d)
+cat >$home/.zshrc <<'END'
+autoload -Uz compinit
+compinit -u -D
+complete-and-leave() { zle complete-word; print -r -- $BUFFER >$ZDOTDIR/line; exit }
+zle -N complete-and-leave
+bindkey '^I' complete-and-leave
+END
 zmodload zsh/zpty
-zpty shell zsh -f -i
-zpty -w shell 'PS1=; autoload -Uz compinit; compinit -u -D; print READY'
-zpty -r shell seen '*READY*READY*'
+zpty shell "TERM=xterm ZDOTDIR=$home exec zsh -i"
 zpty -n -w shell "$1"$'\t'
-sleep 1
-zpty -r shell seen '*'
-print -r -- "$seen"
+while zpty -r shell; do :; done >/dev/null # until it has left
 zpty -d shell
+cat $home/line
+rm -r $home
