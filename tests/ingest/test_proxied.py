@@ -30,7 +30,9 @@ async def doors(settings_of_doors: Settings, transactional_db: None) -> AsyncIte
     """Doors that take loopback for a proxy."""
     own = settings_of_doors.reports
     proxies = ("127.0.0.1",)
-    reports = msgspec.structs.replace(own, smtp_proxies=proxies, https_proxies=proxies, relays=("192.0.2.7",))
+    reports = msgspec.structs.replace(
+        own, smtp_proxies=proxies, https_proxies=proxies, relays=("192.0.2.7", *proxies)
+    )
     async with FakeDns() as dns:
         settings = msgspec.structs.replace(settings_of_doors, reports=reports)
         async with open_doors(settings, resolver=Resolver([dns.address], timeout_seconds=2)) as opened:
@@ -65,6 +67,19 @@ async def test_a_relay_is_known_by_the_address_in_the_header(doors: Doors) -> No
         assert (await client.command("LHLO relay.test")).startswith("250")
     async with through(doors.smtp_port, V2) as client:
         await client.reply()
+        assert (await client.command("LHLO relay.test")).startswith("500")
+
+
+UNKNOWN = b"PROXY UNKNOWN\r\n"
+LOCAL = bytes.fromhex("0d0a0d0a000d0a515549540a 20 00 0000")
+
+
+@pytest.mark.parametrize("header", [UNKNOWN, LOCAL], ids=["v1", "v2"])
+async def test_whom_the_proxy_does_not_know_is_no_relay_though_the_proxy_s_machine_is_one(
+    doors: Doors, header: bytes
+) -> None:
+    async with through(doors.smtp_port, header) as client:
+        assert (await client.reply()).startswith("220")
         assert (await client.command("LHLO relay.test")).startswith("500")
 
 

@@ -180,10 +180,9 @@ class _Hooks:
             return "421 4.7.0 Too many unknown recipients"
         return reply
 
-    async def store(self, peer: str, envelope: _Envelope) -> list[str]:
+    async def store(self, envelope: _Envelope, *, from_relay: bool) -> list[str]:
         """Store the mail; a reply for each recipient, in their order."""
         received_at = clock.now()
-        from_relay = self._door.is_relay(peer)
         content = cast("bytes", envelope.content)
         # one copy for each of our addresses, however often it was named
         addresses = [
@@ -220,6 +219,8 @@ class _Connection(SMTP):
         self._door = door
         self.peer = ""
         """The client's address; behind a proxy, as the proxy says it."""
+        self._is_known = True
+        """Whether `peer` is the client's, and not that of a proxy which does not say for whom it speaks."""
         self._is_greeted = False
         self._proxied: asyncio.Transport | None = None
         """While a PROXY header is to come, which `_proxy_header` is the beginning of."""
@@ -306,7 +307,7 @@ class _Connection(SMTP):
         self._door.connections.discard(self)
         if self._deadline is not None:
             self._deadline.cancel()
-        self.peer = header.source or self.peer
+        self.peer, self._is_known = header.source or self.peer, header.source is not None
         self._welcome(transport)
         return data[header.size :]
 
@@ -389,7 +390,7 @@ class _Connection(SMTP):
                 envelope.content = content
                 self.storing = True
                 try:
-                    replies = await self._hooks.store(self.peer, envelope)
+                    replies = await self._hooks.store(envelope, from_relay=self._is_relay)
                     told = worst(replies)
                     _log.info("mail", extra={"peer": self.peer, "bytes": len(content), "status": told[:3]})
                 except BaseException:
@@ -431,12 +432,15 @@ class _Connection(SMTP):
     async def smtp_LHLO(self, arg: str) -> None:  # noqa: N802
         """RFC 2033 §4.1: the greeting of LMTP, for relays of ours."""
         own_port = _transport_of(self).get_extra_info("sockname")[1]
-        is_relay = self._door.is_relay(self.peer)
-        if not is_relay or own_port == LMTP_FORBIDDEN_PORT:
+        if not self._is_relay or own_port == LMTP_FORBIDDEN_PORT:
             await self.push("500 5.5.1 LHLO is for relays of ours, and not for port 25")
             return
         self.lmtp = True
         await super().smtp_EHLO(arg)
+
+    @property
+    def _is_relay(self) -> bool:
+        return self._is_known and self._door.is_relay(self.peer)
 
     async def smtp_EHLO(self, arg: str) -> None:  # noqa: N802
         await (self.push(NO_HELLO) if self.lmtp else super().smtp_EHLO(arg))
