@@ -9,8 +9,11 @@ import contextlib
 import json
 import logging
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 
 import msgspec
 
@@ -125,6 +128,8 @@ class Endpoint:
         """`starts`: how often each child was started, counted elsewhere."""
         self._settings, self._lines = settings, lines
         self._names, self._starts = tuple(names), starts
+        self._looking: Future[datetime | None] | None = None
+        """For the newest backup."""
 
     async def answer(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
@@ -143,13 +148,27 @@ class Endpoint:
         families = [build_info()]
         families.append(catalogue.UP.of({(name,): reply is not None for name, reply in replies.items()}))
         families.append(catalogue.STARTS.of({(name,): count for name, count in self._starts.items()}))
-        with contextlib.suppress(OSError):
-            if (backup := newest_backup(self._settings)) is not None:
-                families.append(catalogue.BACKUP.one(backup.timestamp()))
+        if (backup := await self._newest_backup()) is not None:
+            families.append(catalogue.BACKUP.one(backup.timestamp()))
         for reply in replies.values():
             if reply is not None:
                 families += msgspec.msgpack.decode(reply, type=list[Family])
         return render_page(families)
+
+    async def _newest_backup(self) -> datetime | None:
+        """None too where the folder does not answer in time. In a thread, and one at a time: it may be on a network
+        file system whose server is away, and the watchdog is fed by this loop.
+        """
+        if self._looking is None:
+            self._looking = Future()
+            work = (self._looking, self._settings)
+            threading.Thread(target=_look_for_backup, args=work, name="backups", daemon=True).start()
+        try:
+            found = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._looking)), ANSWER_SECONDS)
+        except TimeoutError:
+            return None
+        self._looking = None
+        return found
 
     async def _health(self, names: Sequence[str]) -> Mapping[str, Health]:
         replies = await self._lines.ask(HEALTH, names)
@@ -168,6 +187,13 @@ class Endpoint:
             "services": {name: msgspec.to_builtins(each) for name, each in found.items()},
         }
         return _json(200 if is_ready else 503, body)
+
+
+def _look_for_backup(found: "Future[datetime | None]", settings: Settings) -> None:
+    try:
+        found.set_result(newest_backup(settings))
+    except OSError:
+        found.set_result(None)
 
 
 def _one(health: Health, what: str) -> Response:
