@@ -78,6 +78,13 @@ def test_each_of_several_recipients_opens_it_and_nobody_else() -> None:
         unseal(sealed, Opener(passphrase="secret"))
 
 
+def test_no_backup_is_sealed_for_more_than_can_be_read_again() -> None:
+    secret, recipient = make_identity()
+    assert unseal(seal(b"all", Lock((recipient,) * 99)), Opener((secret,))) == b"all"
+    with pytest.raises(BackupFault, match="99 recipients"):
+        Lock((recipient,) * 100)
+
+
 def test_a_passphrase_opens_it_and_another_does_not() -> None:
     sealed = seal(b"secret", Lock(passphrase="correct horse"))
     assert unseal(sealed, Opener(passphrase="correct horse")) == b"secret"

@@ -41,6 +41,8 @@ _MAX_SCRYPT_LOG_N = 20
 """A forged file may ask for more memory than there is."""
 _MAX_HEADER_LINES = 200
 _MAX_LINE_BYTES = 200
+_MAX_RECIPIENTS = 99
+"""Two lines each, so that we can read what we write."""
 _RECIPIENT, _IDENTITY = "age", "age-secret-key-"
 _STANZA = re.compile(rb"-> ([\x21-\x7e]+(?: [\x21-\x7e]+)*)\n")
 
@@ -60,6 +62,8 @@ class Lock:
         """Raises BackupFault."""
         if self.recipients and self.passphrase:
             raise BackupFault("a backup is for recipients or for a passphrase, not for both")
+        if len(self.recipients) > _MAX_RECIPIENTS:
+            raise BackupFault(f"a backup is for {_MAX_RECIPIENTS} recipients at most")
         for text in self.recipients:
             _public(text)
 
