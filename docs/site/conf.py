@@ -37,8 +37,9 @@ myst_links_external_new_tab = False
 
 html_theme = "furo"
 html_title = "Mailward"
-html_static_path = ["mailward.css"]
+html_static_path = ["mailward.css", "sidebar.js"]
 html_css_files = ["mailward.css"]
+html_js_files = [("sidebar.js", {"defer": "defer"})]
 html_extra_path = ["index.html"]  # the root of the site leads to its front page
 html_copy_source = False
 html_show_sphinx = False

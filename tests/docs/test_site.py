@@ -122,6 +122,14 @@ def test_the_site_is_read_without_scripts(address: str, browser: Browser) -> Non
         expect(page.get_by_role("heading", name="Settings", exact=False).first).to_be_visible()
 
 
+def test_the_page_that_is_open_is_seen_in_the_side_bar(address: str, browser: Browser) -> None:
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        page = context.new_page()
+        page.goto(f"{address}/docs/metrics.html")
+        expect(page.get_by_role("complementary").get_by_role("link", name="Every metric")).to_be_in_viewport()
+        assert page.evaluate("window.scrollY") == 0
+
+
 def too_wide(browser: Browser, address: str, pages: Iterable[str], width: int) -> list[str]:
     with browser.new_context(viewport={"width": width, "height": 900}) as context:
         page = context.new_page()
