@@ -57,6 +57,27 @@ async def test_a_locked_database_gives_451_and_503_and_the_retry_succeeds(
     assert await in_store(Report.objects.count) == 2
 
 
+async def test_a_database_that_is_back_is_said_to_be_before_another_report_comes(
+    impatient: None,
+    house: House,
+    locked: Callable[[], None],
+    domain: Domain,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mailward.ingest.writer.LOOK_AGAIN_SECONDS", 0.05)
+    writer = Writer()
+    with pytest.raises(StoreBusy):
+        await writer.submit(_incoming(domain, 1))
+    told = [writer.database_ok]
+    locked()
+    async with asyncio.timeout(10):
+        while not writer.database_ok:  # noqa: ASYNC110 - a thread's, without an event
+            await asyncio.sleep(0.02)
+    assert told == [False]
+    assert (await writer.submit(_incoming(domain, 1))).quarantine_id
+    await writer.close()
+
+
 def _limit_pages(writable: bool) -> None:
     """max_page_count is what a full disk looks like to SQLite: "database or disk is full"."""
     with connection.cursor() as cursor:

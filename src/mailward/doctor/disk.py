@@ -1,5 +1,6 @@
 """Room for what is kept, and whether there is a second copy of it."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from datetime import timedelta
@@ -21,7 +22,8 @@ _SPARE = 20 * 1024**3
 async def look_at_disk(subject: Subject) -> Findings:
     settings = subject.settings
     try:
-        found = [*_space(settings), *_database(settings), *_backups(settings, is_trial=subject.is_trial)]
+        # in a thread: a network file system whose server is away must not hold the worker's loop
+        found = await asyncio.to_thread(_look, settings, is_trial=subject.is_trial)
     except FileNotFoundError:
         yield unseen(f"{settings.data_path} is not there yet: it is made at the first start")
     except PermissionError:
@@ -29,6 +31,10 @@ async def look_at_disk(subject: Subject) -> Findings:
     else:
         for finding in found:
             yield finding
+
+
+def _look(settings: Settings, *, is_trial: bool) -> list[Finding]:
+    return [*_space(settings), *_database(settings), *_backups(settings, is_trial=is_trial)]
 
 
 def _space(settings: Settings) -> Iterator[Finding]:

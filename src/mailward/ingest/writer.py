@@ -19,6 +19,7 @@ from mailward.ingest.errors import IngestError, StoreBusy
 from mailward.net import clock
 from mailward.store.services.incoming import Incoming, Stored, size_of
 from mailward.store.services.reports import store_batch
+from mailward.store.services.writable import takes_writes
 
 _log = logging.getLogger("mailward.ingest")
 
@@ -26,6 +27,7 @@ MAX_BATCH = 500
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 MAX_WAITING = 2_000
 MAX_WAITING_BYTES = 256 * 1024 * 1024
+LOOK_AGAIN_SECONDS = 15.0
 
 
 class _Waiting(NamedTuple):
@@ -44,7 +46,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="writer")
         self._closed = False
         self.database_ok = True
-        """Whether it took the last batch."""
+        """Whether it took the last batch, or would take another by now."""
         self.commits: Counter[str] = Counter()
         """Batches, by outcome: `done`, `failed`."""
         self.seconds = catalogue.COMMIT_SECONDS.make()
@@ -86,7 +88,7 @@ class Writer:
 
     def _gather(self) -> list[_Waiting]:
         """Whatever waits, within bounds; blocks for the first. Empty: the end."""
-        first = self._queue.get()
+        first = self._next()
         if first is None:
             return []
         batch, size = [first], size_of(first.incoming)
@@ -101,6 +103,15 @@ class Writer:
             batch.append(waiting)
             size += size_of(waiting.incoming)
         return batch
+
+    def _next(self) -> _Waiting | None:
+        """Blocks. A database that failed is tried meanwhile: no report may come that tells that it is back."""
+        while not self.database_ok:
+            try:
+                return self._queue.get(timeout=LOOK_AGAIN_SECONDS)
+            except queue.Empty:
+                self.database_ok = takes_writes()
+        return self._queue.get()
 
     def _write(self, batch: Sequence[_Waiting]) -> None:
         outcomes: Sequence[Stored | IngestError]
