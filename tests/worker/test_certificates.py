@@ -19,6 +19,7 @@ from mailward.store.aio import in_store
 from mailward.store.models import AcmeOrder, Certificate, Domain
 from mailward.store.queries.certificates import Served, certificates_after, key_authorization_of
 from mailward.store.services.resealing import reseal
+from mailward.worker.numbers import COUNTS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,6 +39,12 @@ def pebble_for(bed: Bed, folder: Path, **options: object) -> Pebble:
     return Pebble(folder, dns=bed.dns.address, http_port=bed.http_port, **options)  # type: ignore[arg-type]
 
 
+def orders_issued() -> float:
+    """As /metrics tells it."""
+    [family] = [each for each in COUNTS.families() if each.name == "mailward_certificate_orders_total"]
+    return sum(each.value for each in family.samples if each.labels["outcome"] == "issued")
+
+
 async def test_a_domain_that_leads_to_us_has_a_certificate_and_serves_it(
     bed: Bed, domain: Domain, tmp_path: Path
 ) -> None:
@@ -45,7 +52,9 @@ async def test_a_domain_that_leads_to_us_has_a_certificate_and_serves_it(
         await bed.start([pebble.directory])
         await bed.publish_policy(domain)
         bed.publish(domain)
+        before = orders_issued()
         care = await bed.work(domain)
+        assert orders_issued() == before + 1
         assert (care.state, care.detail) == (CareState.GOOD, "")
         assert care.current is not None
         assert ORDERED in pebble.log
