@@ -22,8 +22,8 @@ PREVIOUS = (ROOT / "packaging" / "previous-release").read_text().split()
 ZONE = "sts.example.net"
 DOMAIN = "example.test"
 TOKEN = "dom-example"
+LABEL = "label"
 ADDRESS = f"{TOKEN}@reports.localhost"
-POLICY = "version: STSv1\r\nmode: testing\r\nmx: mx.example.test\r\nmax_age: 86400\r\n"
 PORTS = ("CONSOLE_PORT", "POLICY_HOST_PORT", "REPORTS_SMTP_PORT", "REPORTS_HTTPS_PORT", "NAMESERVER_PORT")
 SERVICES = {
     "POLICY_HOST_PORT": "policy-host",
@@ -32,18 +32,23 @@ SERVICES = {
     "CONSOLE_PORT": "console",
     "NAMESERVER_PORT": "nameserver",
 }
-# what the console's form does, without a browser
-HOST_A_POLICY = f"""
-import django; django.setup()
+# what the console's form does, without a browser; the worker tells the id once every policy host serves it
+PUBLISH = f"""
+import sys, django; django.setup()
+from django.db import transaction
 from mailward.store.models import *
+from mailward.store.services import outbox
 from mailward.store.services.hosting import bump_generation
-o = Organisation.objects.get()
-d = Domain.objects.create(
-    organisation=o, name={DOMAIN!r}, report_token={TOKEN!r}, claim_token="c", delegation_token="label")
-d.current_version = PolicyVersion.objects.create(
-    organisation=o, domain=d, number=1, policy_id="1", mode="testing", max_age_seconds=86400, text={POLICY!r})
-d.save()
-bump_generation()
+with transaction.atomic():
+    o = Organisation.objects.get()
+    d, _ = Domain.objects.get_or_create(organisation=o, name={DOMAIN!r}, defaults=dict(
+        report_token={TOKEN!r}, claim_token="c", delegation_token={LABEL!r}))
+    d.current_version = PolicyVersion.objects.create(
+        organisation=o, domain=d, number=int(sys.argv[1]), policy_id=f"id{{sys.argv[1]}}", mode="testing",
+        max_age_seconds=86400, text=sys.argv[2])
+    d.save()
+    outbox.put("announce", str(d.pk))
+    bump_generation(d.pk)
 """
 # as systemd hands sockets over: sd_listen_fds(3)
 HAND_OVER = """
@@ -63,6 +68,11 @@ class Migration(migrations.Migration):
     dependencies = [("store", {leaf!r})]
     operations = [migrations.AddField("domain", "of_the_next_release", models.IntegerField(null=True))]
 """
+
+
+def policy(number: int) -> str:
+    """The text of version `number`, each another."""
+    return f"version: STSv1\r\nmode: testing\r\nmx: mx{number}.example.test\r\nmax_age: 86400\r\n"
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,8 @@ def next_release(folder: Path) -> Release:
 @dataclass
 class Installation:
     folder: Path
+    shared: dict[str, str] = field(default_factory=dict)
+    """Settings that it has in common with other nodes, such as the database."""
     ports: dict[str, int] = field(default_factory=lambda: {name: free_port() for name in PORTS})
     held: list[tuple[str, socket.socket]] = field(default_factory=list)
     """Name and socket, as systemd holds them; empty: the program opens its own."""
@@ -109,6 +121,10 @@ class Installation:
     @property
     def data(self) -> Path:
         return self.folder / "data"
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
 
     @property
     def log(self) -> str:
@@ -128,7 +144,7 @@ class Installation:
             "MAILWARD_WATCH_ENABLED": "false",
             "MAILWARD_NAMESERVER_REPLIES_PER_SECOND": "0",
         }
-        return kept | ports | own
+        return kept | ports | own | self.shared
 
     def run(self, release: Release, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -141,9 +157,12 @@ class Installation:
         )
 
     def prepare(self, release: Release) -> None:
-        for command in (("-m", "mailward", "_prepare"), ("-c", HOST_A_POLICY)):
-            done = self.run(release, *command)
-            assert done.returncode == 0, done.stderr
+        done = self.run(release, "-m", "mailward", "_prepare")
+        assert done.returncode == 0, done.stderr
+
+    def publish(self, release: Release, number: int) -> None:
+        done = self.run(release, "-c", PUBLISH, str(number), policy(number))
+        assert done.returncode == 0, done.stderr
 
     @contextmanager
     def holding(self) -> Iterator[None]:

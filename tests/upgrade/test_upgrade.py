@@ -1,5 +1,6 @@
 """A new release takes the place of the one that runs, while the world goes on asking; and the way back."""
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import AsyncIterator
@@ -26,7 +27,8 @@ async def test_with_sockets_that_stay_nobody_notices_the_next_release(
 ) -> None:
     this, following = this_release(), next_release(tmp_path)
     installation.prepare(this)
-    load = Load(installation)
+    installation.publish(this, 1)
+    load = Load([installation])
     with installation.holding():
         await installation.start(this)
         async with load.going_on():
@@ -47,7 +49,8 @@ async def test_from_the_previous_release_and_back_nothing_acknowledged_is_lost(
 ) -> None:
     previous, this = previous_release(tmp_path), this_release()
     installation.prepare(previous)
-    load = Load(installation, udp_seconds=3)
+    installation.publish(previous, 1)
+    load = Load([installation], udp_seconds=3)
     await installation.start(previous)
     async with load.going_on():
         await load.enough()
@@ -59,16 +62,22 @@ async def test_from_the_previous_release_and_back_nothing_acknowledged_is_lost(
             await installation.start(this)
             await load.enough()
             assert load.failures[refused + 5 :] == []  # at most one of each kind was under way
+            _log.info(
+                "%s to this release: %s; refused for %.1f s", previous.name, load.told, load.refused_for
+            )
             await installation.stop()
         assert load.acknowledged - installation.stored() == set()
-        back = installation.run(this, "-m", "mailward", "database", "migrate", "--to", PREVIOUS[0])
+        started = await asyncio.to_thread(installation.run, previous, "-m", "mailward", "_prepare")
+        assert (started.returncode, "was changed by a newer Mailward" in started.stderr) == (2, True)
+        migrate = ("-m", "mailward", "database", "migrate", "--to", PREVIOUS[0])
+        back = await asyncio.to_thread(installation.run, this, *migrate)
         assert back.returncode == 0, back.stderr
         await installation.start(previous)
         gaps = len(load.failures)
         await load.enough()
         assert load.failures[gaps + 5 :] == []
     await installation.stop()
-    _log.info(load.told)
+    _log.info("and back: %s", load.told)
     # 0.1.0 hangs up, or says so (421), on whom it has let in; nobody is answered that something is wrong
     assert [text for text in load.failures if "Failed" in text and "Failed 421" not in text] == []
     assert load.acknowledged - installation.stored() == set()
