@@ -51,7 +51,7 @@ class Load:
     longest: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Seconds that one had to wait for its answer."""
     without: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Seconds in which nobody was answered."""
+    """Seconds from one answer to the next. With one node: in which nobody was answered."""
     refusals: list[Refusal] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     """Refused by every node."""
@@ -176,6 +176,6 @@ class Load:
     def told(self) -> str:
         count = {name: sum(self.done[name, node.name] for node in self.nodes) for name in self.longest}
         return ", ".join(
-            f"{name} {count[name]} (longest {self.longest[name]:.1f} s, nobody for {self.without[name]:.1f} s)"
+            f"{name} {count[name]} (longest {self.longest[name]:.1f} s, between two answers {self.without[name]:.1f} s)"
             for name in self.longest
         )

@@ -43,6 +43,7 @@ async def test_with_sockets_that_stay_nobody_notices_the_next_release(
     assert "of_the_next_release" in columns(installation)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 async def test_from_the_previous_release_and_back_nothing_acknowledged_is_lost(
     installation: Installation, tmp_path: Path
@@ -65,10 +66,10 @@ async def test_from_the_previous_release_and_back_nothing_acknowledged_is_lost(
             _log.info(
                 "%s to this release: %s; refused for %.1f s", previous.name, load.told, load.refused_for
             )
+            started = await asyncio.to_thread(installation.run, previous, "-m", "mailward", "_prepare")
+            assert (started.returncode, "was changed by a newer Mailward" in started.stderr) == (2, True)
             await installation.stop()
         assert load.acknowledged - installation.stored() == set()
-        started = await asyncio.to_thread(installation.run, previous, "-m", "mailward", "_prepare")
-        assert (started.returncode, "was changed by a newer Mailward" in started.stderr) == (2, True)
         migrate = ("-m", "mailward", "database", "migrate", "--to", PREVIOUS[0])
         back = await asyncio.to_thread(installation.run, this, *migrate)
         assert back.returncode == 0, back.stderr
