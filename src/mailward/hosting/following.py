@@ -21,6 +21,8 @@ _log = logging.getLogger("mailward.hosting")
 
 FULL_RELOAD_SECONDS = 30.0
 """Also without a new generation, and over a fresh connection: a restored database is seen."""
+FIRST_LOOK_SECONDS = 10.0
+"""Where nothing was saved, nobody is answered for so long while the database says nothing."""
 
 
 class Generated(Protocol):
@@ -43,6 +45,7 @@ class Keeper(ABC, Generic[Held]):
         self.current: Held = self.load_saved(path)
         self._loaded_at = float("-inf")
         self._seen = self.current.generation
+        self._first: asyncio.Task[None] | None = None
         self.database_ok = True
         """Whether it answered the last time."""
         self.checked_at = 0.0
@@ -71,11 +74,21 @@ class Keeper(ABC, Generic[Held]):
     def replaced(self) -> None:
         """Called on the loop after `current` became another one."""
 
+    async def look_first(self) -> None:
+        """Before anybody is served, where nothing was saved: ask the database. A new or restored node would else say
+        that names are unknown, and resolvers keep that. A database that is away is not waited for.
+        """
+        if not self._path.exists():
+            self._first = asyncio.create_task(self.refresh())
+            await asyncio.wait([self._first], timeout=FIRST_LOOK_SECONDS)
+
     async def follow(self, notices: Notices | None = None) -> None:
         """Ask the database until cancelled. Its errors are logged once; what is held is served on."""
         notices = notices or Notices()
         woken = notices.subscribe()
         try:
+            if self._first is not None:
+                await self._first
             while True:
                 woken.clear()
                 await self.refresh()

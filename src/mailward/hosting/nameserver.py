@@ -231,6 +231,7 @@ async def run(settings: Settings) -> None:
     """Serve until cancelled. Django must be set up."""
     server, secondaries = make_nameserver(settings)
     keeper = ZoneKeeper(settings.data_path / "zone.json", settings, server, secondaries)
+    await keeper.look_first()
     streams, datagrams = inherited("nameserver"), inherited("nameserver", socket.SOCK_DGRAM)
     if streams or datagrams:
         port = await server.serve(streams, datagrams)

@@ -165,6 +165,7 @@ async def run(settings: Settings) -> None:
     keyring = load_keyring(settings)
     issued = IssuedCertificates(settings.data_path / "certificates.sqlite3", keyring)
     # policies are served from the saved snapshot at once: the database may be locked, slow or gone
+    await keeper.look_first()
     counter, notices = FetchCounter(reverse_name=make_reverse_lookup(settings)), Notices()
     chosen: list[Certificates] = []
     policies = await serve_policies(
