@@ -6,7 +6,7 @@ import itertools
 import ssl
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -59,6 +59,8 @@ class Load:
     """Reports that were answered with 250 or 201."""
     served: dict[str, str] = field(default_factory=dict)
     """By node: the policy that it served last."""
+    turns: dict[str, Iterator[int]] = field(default_factory=lambda: defaultdict(itertools.count))
+    """By kind."""
     stopping: bool = False
     udp_seconds: float = PATIENCE_SECONDS
     """A question by UDP that is lost is waited for so long."""
@@ -66,6 +68,7 @@ class Load:
     @asynccontextmanager
     async def going_on(self) -> AsyncIterator[None]:
         """Inside the block; what is under way at its end is waited for."""
+        self.stopping = False
         loops = [asyncio.create_task(self._go_on(kind)) for kind in self.kinds]
         try:
             yield
@@ -73,15 +76,26 @@ class Load:
             self.stopping = True
             await asyncio.gather(*loops)
 
+    async def until_served(self) -> None:
+        """On its first start 0.1.0 opens its ports before it knows what to serve."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while self.served.keys() != {node.name for node in self.nodes}:
+                for node in self.nodes:
+                    with contextlib.suppress(OSError):
+                        await self.fetch(node, 0)
+
+    def forget_waits(self) -> None:
+        self.longest.clear()
+        self.without.clear()
+
     @property
     def kinds(self) -> tuple[Kind, ...]:
         return (self.fetch, self.ask_by_udp, self.ask_by_tcp, self.mail, self.post)
 
     async def _go_on(self, kind: Kind) -> None:
         name, answered = kind.__name__, time.monotonic()
-        for turn in itertools.count():
-            if self.stopping:
-                return
+        while not self.stopping:
+            turn = next(self.turns[name])
             begun = time.monotonic()
             is_done = await self._is_done(kind, turn)
             ended = time.monotonic()

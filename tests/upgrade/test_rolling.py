@@ -13,6 +13,7 @@ import pytest
 from tests.postgresql import Server
 from tests.upgrade.installation import (
     LABEL,
+    PREVIOUS,
     ZONE,
     Installation,
     Release,
@@ -55,7 +56,7 @@ def server() -> Iterator[Server]:
     server.remove()
 
 
-async def test_from_the_previous_release_what_one_node_refuses_the_other_takes(
+async def test_from_the_previous_release_and_back_what_one_node_refuses_the_other_takes(
     nodes: list[Installation], server: Server, tmp_path: Path
 ) -> None:
     old, new = previous_release(tmp_path), this_release()
@@ -63,6 +64,14 @@ async def test_from_the_previous_release_what_one_node_refuses_the_other_takes(
     load = Load(nodes, udp_seconds=3)
     await upgrade_in_turns(nodes, load, old, new)
     _log.info(load.told)
+    assert load.failures == [], load.told
+    assert load.acknowledged - stored(server) == set()
+    back = nodes[0].run(new, "-m", "mailward", "database", "migrate", "--to", PREVIOUS[0])
+    assert back.returncode == 0, back.stderr
+    for node in nodes:
+        await node.start(old)
+    async with load.going_on():
+        await load.enough()
     assert load.failures == [], load.told
     assert load.acknowledged - stored(server) == set()
 
@@ -96,6 +105,7 @@ async def upgrade_in_turns(nodes: Sequence[Installation], load: Load, old: Relea
     first, second = nodes
     for node in nodes:
         await node.start(old)
+    await load.until_served()
     async with load.going_on():
         await load.enough()
         await until_told(load, 1)
