@@ -344,6 +344,7 @@ async def watchdog() -> None:
 
 
 async def postgresql() -> None:
+    os.chdir("/")  # where other users may be
     await run("systemctl", "start", "postgresql")
     await run("runuser", "-u", "postgres", "--", "createuser", "mailward")
     await run("runuser", "-u", "postgres", "--", "createdb", "--owner=mailward", "mailward")
