@@ -26,7 +26,7 @@ from tests.packaging.booted import permissions, run, seen, show, write
 
 SERVICE = "mailward.service"
 SOCKETS = ("policy-host", "smtp", "nameserver", "console")
-MORE_SOCKETS = ("acme", "reports-https", "front")
+MORE_SOCKETS = ("reports-https", "front")
 DATA = Path("/var/lib/mailward")
 SETTINGS = Path("/etc/mailward/mailward.toml")
 DNS_PORT = 5355
@@ -49,10 +49,11 @@ allow_private_addresses = true
 listen = ["unix:/var/spool/postfix/mailward/sender.sock"]
 default_level = "may"
 """
-EVERY_SERVICE = (
-    OURS.replace("[policy_host]", '[policy_host]\nfronts = ["127.0.0.1"]')
-    + '[acme]\ndirectories = ["https://127.0.0.1:1/directory"]\n'
-)
+WITH_FRONTS = OURS.replace("[policy_host]", '[policy_host]\nfronts = ["127.0.0.1"]')
+WITH_A_CA = OURS + '[acme]\ndirectories = ["https://127.0.0.1:1/directory"]\n'
+"""No certificate of the development CA is served then: so that is tried by itself."""
+Asked = dict[str, tuple[Callable[[], Awaitable[str]], str]]
+"""What is asked: how, and what the answer has."""
 REPORT = Path(__file__).parents[1] / "fixtures/reports/plain.json"
 PATIENCE = 60
 HANGS = 180
@@ -286,33 +287,37 @@ async def zone_by_udp() -> str:
     return (await dns.asyncquery.udp(question, "127.0.0.1", timeout=PATIENCE)).to_text()
 
 
-async def sockets() -> None:
-    """Each socket, while nothing runs: whoever asks starts the service and is answered."""
+async def asked_while_stopped(settings: str, more: tuple[str, ...], asked: Asked) -> None:
+    """The sockets stay: whoever asks starts the service, waits, and is answered."""
     await run("systemctl", "stop", SERVICE)
-    write(str(SETTINGS), EVERY_SERVICE)
-    await run("systemctl", "enable", "--now", *(f"mailward-{name}.socket" for name in MORE_SOCKETS))
-    for name in SOCKETS + MORE_SOCKETS:
-        started = await show("Triggers", f"mailward-{name}.socket")
-        seen(f"mailward-{name}.socket starts the service", started == SERVICE, started)
-    seen("and until someone asks, nothing runs", await show("ActiveState", SERVICE) == "inactive")
-    text = "/.well-known/mta-sts.txt"
-    asked: dict[str, tuple[Awaitable[str], str]] = {
-        "port 443, a policy": (policy(), "mode: testing"),
-        "port 80, what a CA asks": (
-            http(80, "mta-sts.example.test", "/.well-known/acme-challenge/none"),
-            "404",
-        ),
-        "port 25, a greeting": (greeting(), "220 "),
-        "port 53 by UDP": (zone_by_udp(), "sts.test."),
-        "port 53 by TCP": (zone_serial(), "sts.test."),
-        "port 8000, a page": (http(8000, "127.0.0.1:8000", "/"), "HTTP/1.1 302"),
-        "port 8444, the door for reports": (http(8444, "reports.test", "/", unverified()), "HTTP/1.1 4"),
-        "port 8081, a policy for a front": (http(8081, "mta-sts.example.test", text), "mode: testing"),
-    }
-    answers = await asyncio.gather(*(each for each, _ in asked.values()), return_exceptions=True)
+    write(str(SETTINGS), settings)
+    await run("systemctl", "enable", "--now", *more)
+    seen("until someone asks, nothing runs", await show("ActiveState", SERVICE) == "inactive")
+    answers = await asyncio.gather(*(question() for question, _ in asked.values()), return_exceptions=True)
     for (what, (_, wanted)), answer in zip(asked.items(), answers, strict=True):
         seen(f"started by its socket: {what}", wanted in str(answer), repr(answer)[:150])
-    await run("systemctl", "disable", "--now", *(f"mailward-{name}.socket" for name in MORE_SOCKETS))
+    await run("systemctl", "disable", "--now", *more)
+
+
+async def sockets() -> None:
+    for name in (*SOCKETS, *MORE_SOCKETS, "acme"):
+        started = await show("Triggers", f"mailward-{name}.socket")
+        seen(f"mailward-{name}.socket starts the service", started == SERVICE, started)
+    host = "mta-sts.example.test"
+    asked: Asked = {
+        "port 443, a policy": (policy, "mode: testing"),
+        "port 25, a greeting": (greeting, "220 "),
+        "port 53 by UDP": (zone_by_udp, "sts.test."),
+        "port 53 by TCP": (zone_serial, "sts.test."),
+        "port 8000, a page": (lambda: http(8000, "127.0.0.1:8000", "/"), "HTTP/1.1 302"),
+        "port 8444, for reports": (lambda: http(8444, "reports.test", "/", unverified()), "HTTP/1.1 4"),
+        "port 8081, for a front": (lambda: http(8081, host, "/.well-known/mta-sts.txt"), "mode: testing"),
+    }
+    more = tuple(f"mailward-{name}.socket" for name in MORE_SOCKETS)
+    await asked_while_stopped(WITH_FRONTS, more, asked)
+    path = "/.well-known/acme-challenge/none"
+    asked = {"port 80, for a CA": (lambda: http(80, host, path), "HTTP/1.1 404")}
+    await asked_while_stopped(WITH_A_CA, ("mailward-acme.socket",), asked)
     write(str(SETTINGS), OURS)
     await run("systemctl", "restart", SERVICE)
 
