@@ -30,6 +30,8 @@ def load_named(config: Path | None, data: Path | None) -> Settings:
 
 def open_installation(config: Path | None, data: Path | None) -> None:
     """Set Django up for that database. Raises Problem where there is none, and SettingsError."""
+    import django  # noqa: F401 - a bare installation is told so first
+
     # before Django's settings, which make a folder and a key where there is none yet
     settings = load_named(config, data)
     if not settings.database.name and not settings.sqlite_path.exists():
