@@ -22,7 +22,6 @@ from mailward.store.models import (
     AcmeAccount,
     AcmeOrder,
     Certificate,
-    CertificateCare,
     Domain,
     OutboxItem,
     Problem,
@@ -240,20 +239,6 @@ async def test_slow_validation_is_waited_for(bed: Bed, domain: Domain, tmp_path:
     with pebble_for(bed, tmp_path / "pebble", sleep_seconds=3) as pebble:
         await bed.start([pebble.directory])
         assert (await bed.work(domain)).state == CareState.GOOD
-
-
-async def test_a_profile_is_asked_for_where_it_is_chosen(bed: Bed, domain: Domain, tmp_path: Path) -> None:
-    """Pebble 2.6 knows no profiles yet, and takes any: what was asked for stands in the order."""
-    with pebble_for(bed, tmp_path / "pebble", version="2.6") as pebble:
-        await bed.start([pebble.directory_with(profile="classic")])
-        await bed.work(domain)
-        now = clock.now()
-        await in_store(lambda: CertificateCare.objects.update(profile="shortlived", renew_at=now, due_at=now))
-        await bed.work(domain)
-    asked = await in_store(
-        lambda: list(AcmeOrder.objects.order_by("placed_at").values_list("profile", flat=True))
-    )
-    assert asked == ["classic", "shortlived"]
 
 
 @pytest.mark.parametrize("lie", ["another key", "another name", "ended"])

@@ -160,7 +160,11 @@ def _family(pid: int) -> list[int]:
 def _replace_by_copy(folder: Path) -> None:
     copy = folder / ".copy"
     copy.mkdir()
-    names = [path.name for path in folder.iterdir() if path.name not in (".copy", "lost+found")]
+    names = [
+        path.name
+        for path in folder.iterdir()
+        if path.name not in (".copy", "lost+found") and not path.is_socket()
+    ]
     for name in names:
         source = folder / name
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, copy / name)
