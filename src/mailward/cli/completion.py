@@ -27,10 +27,11 @@ _mailward() {{
         case "${{COMP_WORDS[1]}}" in
 {groups}
         esac
-        if [ -n "$choices" ]; then
+        if [ -n "$choices" ] && [[ $word != -* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
             return
         fi
+        choices=''
     fi
     case "${{COMP_WORDS[1]}} ${{COMP_WORDS[2]}}" in
 {commands}
@@ -129,7 +130,7 @@ def _bash(commands: tuple[Described, ...]) -> str:
     return _BASH.format(
         words=shlex.quote(" ".join((*_first_words(commands), "--help", "--version"))),
         groups="\n".join(groups),
-        commands="\n".join(line for each in commands for line in _bash_command(each)),
+        commands="\n".join(line for each in _longest_first(commands) for line in _bash_command(each)),
     )
 
 
@@ -156,6 +157,11 @@ def _bash_command(command: Described) -> Iterator[str]:
     yield "            ;;"
 
 
+def _longest_first(commands: tuple[Described, ...]) -> list[Described]:
+    """`backup verify` before `backup`, whose pattern matches both."""
+    return sorted(commands, key=lambda each: -each.name.count(" "))
+
+
 def _pattern(name: str, quote: str) -> str:
     """What matches the first two words of the line."""
     return f"{quote}{name}{quote}" if " " in name else f"{quote}{name} {quote}*"
@@ -169,7 +175,7 @@ def _zsh(commands: tuple[Described, ...]) -> str:
     return _ZSH.format(
         words=" ".join(_zsh_word(word, summary) for word, summary in _first_words(commands).items()),
         groups="\n".join(groups),
-        commands="\n".join(line for each in commands for line in _zsh_command(each)),
+        commands="\n".join(line for each in _longest_first(commands) for line in _zsh_command(each)),
     )
 
 
@@ -211,7 +217,7 @@ def _fish(commands: tuple[Described, ...]) -> str:
             f"complete -c mailward -n '__mailward_at {first}' -a {each.name.split()[1]} -d {_fish_text(each.summary)}"
             for each in members
         ]
-    lines += [line for each in commands for line in _fish_command(each)]
+    lines += [line for each in _longest_first(commands) for line in _fish_command(each)]
     return _FISH + "\n".join(lines) + "\n"
 
 
