@@ -60,7 +60,10 @@ def _obtain(client: AcmeClient, site: Site, host: str, replaces: str = "", profi
     authorization = client.authorization(order.authorizations[0])
     challenge = authorization.challenges["http-01"]
     site.answers[challenge.token] = f"{challenge.token}.{client.read_thumbprint()}".encode()
-    client.answer(challenge)
+    if (
+        authorization.status == "pending"
+    ):  # a CA may go on believing what it has seen (RFC 8555 section 7.1.4)
+        client.answer(challenge)
     while (order := _poll(client, order)).status == "pending":
         pass
     if order.status == "invalid":
