@@ -179,9 +179,10 @@ async def test_a_secondary_takes_up_and_drops_customers_zones_by_itself(
         await ask_until(bed.secondary, "mta-sts.two.example", "192.0.2.80", "A")
         await in_store(delete_domain, Scope(first.organisation_id, 0, Role.OWNER), first.pk)
         await bed.keeper.refresh()
-        while (gone := await ask(bed.secondary, "mta-sts.one.example", "A")) is None or gone.answer:
-            pass
-        assert gone.rcode() == dns.rcode.REFUSED
+        # NSD keeps the zone for a moment after it dropped what is in it
+        gone = None
+        while gone is None or gone.rcode() != dns.rcode.REFUSED:
+            gone = await ask(bed.secondary, "mta-sts.one.example", "A")
         await ask_until(bed.secondary, "mta-sts.two.example", "192.0.2.80", "A")
 
 

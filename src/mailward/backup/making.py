@@ -17,11 +17,11 @@ from mailward.backup.age import Lock, Opener
 from mailward.backup.archive import opened, write_archive
 from mailward.backup.contents import Kept, absent, key_files, sender_databases
 from mailward.backup.manifest import DUMP, SETTINGS, SQLITE, Manifest, Part
-from mailward.backup.restoring import sync_folder
 from mailward.backup.rotation import remove_partial
 from mailward.backup.sqlitecopy import applied_migrations, copy_sqlite, size_of
 from mailward.config import Settings
 from mailward.net import clock
+from mailward.net.durable import sync_folder
 
 _READ_BYTES = 1024 * 1024
 _SPARE_BYTES = 64 * 1024 * 1024

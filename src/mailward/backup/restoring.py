@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from mailward.backup import BackupFault
 from mailward.backup.manifest import DATA, DUMP, SETTINGS, SQLITE, Part
+from mailward.net.durable import sync_folder
 
 RESTORED_SETTINGS = "restored-settings.toml"
 """In the data folder: where the settings file belongs is the operator's to say."""
@@ -64,15 +65,6 @@ def put_in_place(files: dict[str, Path], data: Path) -> None:
             os.fsync(file.fileno())
         path.rename(target)
         sync_folder(target.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Names are on the disk too. Raises OSError."""
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def give_to_owner(data: Path) -> None:

@@ -7,6 +7,7 @@ import typer
 from mailward.cli.installation import ConfigOption, DataOption, open_installation
 from mailward.cli.problem import Problem
 from mailward.config import load_settings
+from mailward.net.durable import sync_folder
 from mailward.net.sealing import KEY_FILE, Unopenable, load_keyring, make_key, write_key_file
 
 app = typer.Typer(
@@ -75,5 +76,6 @@ def _write(path: Path, keys: list[str]) -> None:
     """Whole or not at all: whoever looks finds a key that opens everything."""
     try:
         write_key_file(path.with_name(f".{path.name}.new"), keys).replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise Problem(f"{path} cannot be written: {error.strerror}.") from error

@@ -22,6 +22,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mailward.config import Settings, SettingsError
+from mailward.net.durable import sync_folder
 
 _log = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ def make_key_file(path: Path) -> None:
     partial = write_key_file(path.with_name(f".{path.name}.{os.getpid()}"), [make_key()])
     try:
         os.link(partial, path)
+        sync_folder(path.parent)
     except FileExistsError:
         pass
     finally:

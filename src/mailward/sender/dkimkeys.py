@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mailward.core.dkim import SigningKey
+from mailward.net.durable import sync_folder
 from mailward.sender.ownership import give_away, make_folder
 
 FOLDER = "tlsrpt-keys"
@@ -52,6 +53,7 @@ def make_key(data: Path, selector: str, kind: str) -> SigningKey:
             file.write(pem)
             file.flush()
             os.fsync(file.fileno())
+        sync_folder(path.parent)
     except FileExistsError as error:
         raise KeyFileError(f"{path}: there is a key already; take another selector") from error
     except OSError as error:

@@ -172,6 +172,8 @@ def _replace_by_copy(folder: Path) -> None:
     for name in names:
         (copy / name).rename(folder / name)
     copy.rmdir()
+    # the copy is what was there at the restart: the next failure is not to lose it
+    os.sync()
 
 
 def _fail_at(moments: int) -> None:
