@@ -13,8 +13,18 @@ from mailward.core.mtasts.follow import Follow
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
 from mailward.store.aio import in_store
-from mailward.store.models import Domain, DomainEvent, DomainRecipient, MxChange, Notice, PolicyVersion
-from mailward.store.services import following, leaving, outbox
+from mailward.store.models import (
+    Domain,
+    DomainEvent,
+    DomainRecipient,
+    MxChange,
+    Notice,
+    Notification,
+    OutboxItem,
+    PolicyVersion,
+    Problem,
+)
+from mailward.store.services import following, leaving, notifications, outbox
 from mailward.store.services.policies import publish_policy
 from mailward.worker import loop
 from mailward.worker.handlers import HANDLERS
@@ -195,12 +205,81 @@ async def test_a_bad_host_among_several_is_not_let_in_by_the_others(domain: Doma
         )
         for row in following.open_changes(domain.pk):
             following.announce(row.pk, clock.now(), "", "", "subject", [])
-            following.carry_out(row.pk, facts, lambda reason: ("refused", [reason]))
+            following.carry_out(row.pk, facts, Settings().problems)
         return states(), current()
 
     found, mx = await in_store(go)
-    assert [state for _, _, state in found] == ["refused", "done"]
+    assert [state for _, _, state in found] == ["waiting", "done"]
     assert mx == ("mx1.example.test", "mx3.example.test")
+
+
+def problems() -> list[tuple[str, str, bool]]:
+    rows = Problem.objects.order_by("id").values_list("result_type", "host", "closed_at")
+    return [(cause, host, closed_at is None) for cause, host, closed_at in rows]
+
+
+async def test_what_was_refused_is_tried_again_told_once_and_done_when_it_may_be(
+    settings: Settings, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = ChangeFacts(BOTH, rejected={"mx2.example.test": "the certificate expired on 1 May"})
+
+    async def learnt(*_: object) -> ChangeFacts:
+        return facts
+
+    monkeypatch.setattr("mailward.worker.following.learn_facts", learnt)
+    await in_store(start, domain, Follow.ALL, *BOTH)
+    await work(settings)
+    for hours in (25, 26, 27):
+        with clock.frozen(clock.now() + timedelta(hours=hours)):
+            await in_store(following.consider, domain.pk, BOTH)
+            await work(settings)
+    assert await in_store(states) == [("appeared", "mx2.example.test", "waiting")]
+    assert await in_store(problems) == [("mx-follow-held", "mx2.example.test", True)]
+    told = await in_store(lambda: DomainEvent.objects.filter(kind="mx-held").values_list("reason", flat=True))
+    assert await in_store(lambda: [("expired on 1 May" in each) for each in told]) == [True]
+    [again] = await in_store(lambda: list(OutboxItem.objects.filter(kind="follow")))
+    assert again.attempts == 3
+    assert "expired on 1 May" in again.last_error
+
+    facts = ChangeFacts(BOTH)
+    with clock.frozen(clock.now() + timedelta(hours=28)):
+        await work(settings)
+    assert await in_store(states) == [("appeared", "mx2.example.test", "done")]
+    assert await in_store(problems) == [("mx-follow-held", "mx2.example.test", False)]
+    assert not await in_store(OutboxItem.objects.filter(kind="follow").exists)
+
+
+async def test_servers_that_go_on_disagreeing_are_told_of_until_the_host_is_gone(
+    settings: Settings, domain: Domain, dns: FakeDns
+) -> None:
+    dns.fail(Fault.SERVFAIL, "example.test", "MX")
+    await in_store(start, domain, Follow.ALL, *BOTH)
+    await work(settings)
+    assert await in_store(problems) == [], "one may be slow to learn"
+    with clock.frozen(clock.now() + timedelta(minutes=16)):
+        await work(settings)
+    assert await in_store(problems) == [("mx-follow-held", "mx2.example.test", True)]
+    dns.heal()
+    dns.set("example.test", "MX", "10 mx1.example.test.")
+    with clock.frozen(clock.now() + timedelta(hours=1)):
+        await work(settings)
+    assert await in_store(states) == [("appeared", "mx2.example.test", "withdrawn")]
+    assert await in_store(problems) == [("mx-follow-held", "mx2.example.test", False)]
+
+
+async def test_whoever_is_told_reads_why_it_is_held(settings: Settings, domain: Domain) -> None:
+    def go() -> tuple[str, ...]:
+        start(domain, Follow.ALL, *BOTH)
+        [row] = following.open_changes(domain.pk)
+        following.announce(row.pk, clock.now(), "", "", "subject", [])
+        facts = ChangeFacts(BOTH, rejected={"mx2.example.test": "it names another host"})
+        following.carry_out(row.pk, facts, settings.problems)
+        notifications.queue(Problem.objects.values_list("pk", flat=True), "mailward.test")
+        letter = notifications.letter(Notification.objects.get().message_id)
+        return letter.seen if letter is not None else ()
+
+    [seen] = await in_store(go)
+    assert "Strict senders would refuse mx2.example.test: it names another host" in seen
 
 
 async def test_whoever_follows_less_takes_nothing_more_that_was_noticed_before(

@@ -51,13 +51,3 @@ def never_came(domain: str, subject: str) -> tuple[str, list[str]]:
         ),
     ]
     return title, lines
-
-
-def refused(domain: str, subject: str, reason: str) -> tuple[str, list[str]]:
-    title = f"{domain}: the policy does not follow the MX records"
-    lines = [
-        *wrapped(f"{subject}: {reason}"),
-        "",
-        *wrapped("The policy stays as it is until a person changes it. Senders go by what it says now."),
-    ]
-    return title, lines

@@ -3,13 +3,15 @@
 A look at the DNS only leaves rows (store.services.following.consider). From there on: every authoritative server of the
 domain is asked directly, and the resolver, which refuses what DNSSEC does not prove; only when all say the same is the
 change announced, and only when they all say it still, at the end, is it made - unless it would lock mail out.
+
+Whatever is in the way is returned as a failure of the work, so that the queue tries again, an hour apart at the
+longest, until it is done or the DNS names the host no longer.
 """
 
 import hashlib
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 
 from mailward.config import Settings
 from mailward.core.mtasts.follow import narrow, why_not_agreed, widen
@@ -50,16 +52,17 @@ async def follow_domain(settings: Settings, domain_id: int) -> str:
     agreed = await _ask_all(settings, name)
     if isinstance(agreed, str):
         for row in rows:
-            await in_store(following.explain, row.pk, agreed)
+            await in_store(following.hold, row.pk, agreed, settings.problems)
         return agreed
+    refused = []
     for row in rows:
         if (gone := _why_over(row, agreed.hosts)) is not None:
             await in_store(following.end, row.pk, "withdrawn", gone)
         elif row.state == "noticed":
             await _announce(settings, name, row, agreed)
-        else:
-            await _carry_out(settings, name, row, policy)
-    return ""
+        elif reason := await _carry_out(settings, name, row, policy):
+            refused.append(f"{row.subject}: {reason}")
+    return "; ".join(refused)
 
 
 def _why_over(row: MxChange, hosts: tuple[str, ...]) -> str | None:
@@ -84,15 +87,17 @@ async def _announce(settings: Settings, name: DomainName, row: MxChange, agreed:
         _log.info("mx-change-announced", extra={"domain": name, "subject": row.subject, "due": due_at})
 
 
-async def _carry_out(settings: Settings, name: DomainName, row: MxChange, policy: Policy) -> None:
+async def _carry_out(settings: Settings, name: DomainName, row: MxChange, policy: Policy) -> str:
+    """Returns why it was refused; empty: it was not."""
     change = widen(policy, row.patterns) if row.kind == "appeared" else narrow(policy, row.patterns)
     if change is None:
-        await in_store(following.end, row.pk, "refused", "no mx line would be left")
-        return
+        why = "no mx line would be left"
+        await in_store(following.hold, row.pk, why, settings.problems)
+        return why
     facts = await learn_facts(settings, row.domain_id, change)
-    letter = partial(mxletters.refused, name, row.subject)
-    if refused := await in_store(following.carry_out, row.pk, facts, letter):
+    if refused := await in_store(following.carry_out, row.pk, facts, settings.problems):
         _log.warning("mx-change-refused", extra={"domain": name, "reason": refused})
+    return refused
 
 
 async def _ask_all(settings: Settings, name: DomainName) -> _Agreed | str:
@@ -126,6 +131,10 @@ def _hosts(answer: Answer[str] | Answer[bytes]) -> tuple[str, ...] | None:
 
 def _open(domain_id: int) -> tuple[DomainName, Policy, list[MxChange]] | None:
     domain = Domain.objects.select_related("current_version").filter(pk=domain_id).first()
-    if domain is None or domain.current_version is None:
+    if domain is None:
+        return None
+    if domain.current_version is None:
+        for row in following.open_changes(domain_id):
+            following.end(row.pk, "withdrawn", "there is no policy any more")
         return None
     return DomainName(domain.name), policy_of(domain.current_version), following.open_changes(domain_id)

@@ -6,12 +6,16 @@ here is done at once: who asks, how often, and who may object is the business of
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
 
 from mailward.core.mtasts.change import covers
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.core.mtasts.providers import known_patterns
 from mailward.core.names import InvalidName, matches_mx, parse_domain
+
+HELD_TOLD_AFTER = timedelta(minutes=15)
+"""Servers that do not agree for so long are told of: before that, one may be slow to learn."""
 
 
 class Follow(StrEnum):

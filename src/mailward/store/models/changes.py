@@ -68,7 +68,9 @@ class MxChange(models.Model):
     patterns = models.JSONField(default=list)
     """What the policy gains or loses."""
     state = models.CharField(max_length=10)
-    """`noticed` (to be asked of all servers), `waiting`, then `done`, `vetoed`, `withdrawn` or `refused`."""
+    """`noticed` (to be asked of all servers), `waiting`, then `done`, `vetoed` or `withdrawn` (before 0.2 also
+    `refused`, which ended it).
+    """
     noticed_at = models.DateTimeField()
     due_at = models.DateTimeField(null=True)
     """When the policy changes, unless somebody objects; of planned ones: when the host is to be live."""
@@ -79,6 +81,10 @@ class MxChange(models.Model):
     """SHA-256 of the token in the link by which whoever got the mail may object."""
     detail = models.CharField(max_length=500, blank=True)
     """Why it waits, or how it ended."""
+    held_since = models.DateTimeField(null=True)
+    """When it first could not go on: the servers differ, or the change would lock mail out. None: it can."""
+    is_told = models.BooleanField(default=False, db_default=False)
+    """Whether people were told of that: the problem core.explain.following.FOLLOW_HELD."""
 
     class Meta:
         constraints = [

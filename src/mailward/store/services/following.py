@@ -1,4 +1,7 @@
-"""MX records that differ from the policy: noticed, announced, objected to, carried out; all of it in the history."""
+"""MX records that differ from the policy: noticed, announced, objected to, carried out; all of it in the history.
+
+What cannot be carried out is held, not ended: the queue tries it again, less and less often, and people are told once.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -6,15 +9,19 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from mailward.core.mtasts.change import ChangeFacts
-from mailward.core.mtasts.follow import Follow, compare, narrow, patterns_for, widen
+from mailward.config import Problems as Rules
+from mailward.core.explain.following import FOLLOW_HELD
+from mailward.core.mtasts.change import ChangeFacts, RefusalCode
+from mailward.core.mtasts.follow import HELD_TOLD_AFTER, Follow, compare, narrow, patterns_for, widen
 from mailward.core.mtasts.policy import Mode
 from mailward.core.names import matches_mx
 from mailward.net import clock
 from mailward.store.models import Domain, MxChange, MxFollow, OutboxItem
 from mailward.store.services import history, outbox
+from mailward.store.services.findings import Cause, leave_causes, open_cause
 from mailward.store.services.notices import queue_notice
 from mailward.store.services.policies import ChangeRefused, PolicyUnchanged, change_policy, policy_of
+from mailward.store.services.problems import close_gone
 
 MOST_OPEN = 50
 """Of one domain: whoever forges MX records makes no more rows than that."""
@@ -66,7 +73,7 @@ def consider(domain_id: int, hosts: Sequence[str]) -> None:
     departed = () if found.uncovered else (each for each in found.unused if each not in planned)
     wanted += [("departed", pattern, (pattern,)) for pattern in departed]
     for kind, subject, patterns in wanted[: max(0, MOST_OPEN - len(there))]:
-        if patterns and (kind, subject) not in there and not _was_refused(domain, kind, subject):
+        if patterns and (kind, subject) not in there and not _was_vetoed(domain, kind, subject):
             MxChange.objects.create(
                 organisation_id=domain.organisation_id,
                 domain=domain,
@@ -80,11 +87,11 @@ def consider(domain_id: int, hosts: Sequence[str]) -> None:
         outbox.put("follow", str(domain.pk))
 
 
-def _was_refused(domain: Domain, kind: str, subject: str) -> bool:
-    """Whether a person objected, or it was refused, since the policy last changed: asked once, not every hour."""
+def _was_vetoed(domain: Domain, kind: str, subject: str) -> bool:
+    """Whether a person objected since the policy last changed: asked once, not every hour."""
     since = domain.current_version.created_at if domain.current_version else clock.now()
     rows = MxChange.objects.filter(domain=domain, kind=kind, subject=subject, noticed_at__gte=since)
-    return rows.filter(state__in=("vetoed", "refused")).exists()
+    return rows.filter(state="vetoed").exists()
 
 
 def put_due(limit: int) -> None:
@@ -113,8 +120,14 @@ def announce(
     if row is None:
         return False
     MxChange.objects.filter(pk=row.pk).update(
-        state="waiting", due_at=due_at, detail=why[:_CHARACTERS], veto_hash=veto_hash
+        state="waiting",
+        due_at=due_at,
+        detail=why[:_CHARACTERS],
+        veto_hash=veto_hash,
+        held_since=None,
+        is_told=False,
     )
+    _release(row)
     told = "gains" if row.kind == "appeared" else "loses"
     text = (
         f"The policy {told} {', '.join(row.patterns)} at {due_at:%Y-%m-%d %H:%M} UTC unless somebody objects"
@@ -125,8 +138,8 @@ def announce(
 
 
 @transaction.atomic
-def carry_out(change_id: int, facts: ChangeFacts, letter: Callable[[str], tuple[str, Sequence[str]]]) -> str:
-    """Change the policy. Returns why it was refused, which people are told by `letter`; empty: it is done, or over."""
+def carry_out(change_id: int, facts: ChangeFacts, rules: Rules) -> str:
+    """Change the policy. Returns why it was refused and is held, to be tried again; empty: it is done, or over."""
     row = MxChange.objects.select_for_update().filter(pk=change_id, ended_at=None, state="waiting").first()
     if row is None:
         return ""
@@ -155,23 +168,46 @@ def carry_out(change_id: int, facts: ChangeFacts, letter: Callable[[str], tuple[
     except PolicyUnchanged:
         _end(row, "withdrawn", "the policy says so already")
     except ChangeRefused as error:
-        _end(row, "refused", str(error))
-        queue_notice(row.organisation_id, row.domain_id, *letter(str(error)))
+        is_certain = any(each.code is not RefusalCode.MX_UNKNOWN for each in error.refusals)
+        _hold(row, str(error), rules, at_once=is_certain)
         return str(error)
     else:
         _end(row, "done", "")
     return ""
 
 
+@transaction.atomic
+def hold(change_id: int, why: str, rules: Rules) -> None:
+    """It goes on waiting, and why. People are told once it has waited for long."""
+    row = MxChange.objects.select_for_update().filter(pk=change_id, ended_at=None).first()
+    if row is not None:
+        _hold(row, why, rules, at_once=False)
+
+
+def _hold(row: MxChange, why: str, rules: Rules, *, at_once: bool) -> None:
+    now = clock.now()
+    since = row.held_since or now
+    is_due = at_once or now - since >= HELD_TOLD_AFTER
+    MxChange.objects.filter(pk=row.pk).update(
+        detail=why[:_CHARACTERS], held_since=since, is_told=row.is_told or is_due
+    )
+    if not is_due or row.is_told:
+        return
+    text = f"MX change of {row.subject} ({row.kind}) is held, and tried again by itself"
+    history.note(row.organisation_id, row.domain_id, "mx-held", text, reason=why)
+    open_cause(Cause(row.organisation_id, row.domain_id, FOLLOW_HELD, row.subject), rules)
+
+
+def _release(row: MxChange) -> None:
+    """It is not held any more, or it is over."""
+    if row.is_told:
+        close_gone(leave_causes(row.domain_id, row.subject, [FOLLOW_HELD]))
+
+
 def by_veto_token(token: str) -> MxChange | None:
     """The change that this link is about, whatever has become of it; None: there is none such."""
     found = hashlib.sha256(token.encode()).hexdigest()
     return MxChange.objects.filter(veto_hash=found).select_related("domain").first()
-
-
-def explain(change_id: int, why: str) -> None:
-    """Why it goes on waiting."""
-    MxChange.objects.filter(pk=change_id, ended_at=None).update(detail=why[:_CHARACTERS])
 
 
 @transaction.atomic
@@ -188,6 +224,7 @@ def _end(row: MxChange, state: str, detail: str, *, author_id: int | None = None
     MxChange.objects.filter(pk=row.pk).update(
         state=state, ended_at=clock.now(), detail=detail[:_CHARACTERS], author_id=author_id or row.author_id
     )
+    _release(row)
     text = f"MX change of {row.subject} ({row.kind}): {state}"
     history.note(row.organisation_id, row.domain_id, f"mx-{state}", text, author_id=author_id, reason=detail)
 

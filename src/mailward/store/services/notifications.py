@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import Count, Max, Min, QuerySet, Sum
 from django.db.models.functions import Lower
 
+from mailward.core.explain.following import FOLLOW_HELD
 from mailward.net import clock
 from mailward.store.models import (
     DailyFailures,
@@ -31,6 +32,7 @@ from mailward.store.models import (
     WatchFinding,
 )
 from mailward.store.queries.evidence import chunks
+from mailward.store.queries.problems import held_changes
 from mailward.store.services import outbox
 
 RELAY = "relay"
@@ -259,6 +261,9 @@ def _seen(checked: QuerySet[ProblemDomain], codes: Sequence[str], hosts: Sequenc
         host__in=hosts[:SHOWN],
     )
     evidence = rows.order_by("domain__name").values_list("evidence", flat=True).first()
+    if not evidence and FOLLOW_HELD in codes:
+        held = held_changes(checked.values("domain_id"), hosts[:SHOWN]).values_list("detail", flat=True)
+        evidence = list(held[:1])
     return tuple(str(each) for each in (evidence or ())[:_SHOWN_EVIDENCE])
 
 
