@@ -18,6 +18,7 @@ from mailward.sender.signalnumbers import SignalNumbers
 ROOT = Path(__file__).parents[2]
 BOARDS = sorted((ROOT / "packaging" / "grafana").glob("*.json"))
 RULES = ROOT / "packaging" / "prometheus" / "alerts.yml"
+UNITS = {"none", "s", "bytes", "percentunit", "ops", "reqps"}
 _METRIC = re.compile(r"\b(mailward_\w+)(?:\{([^}]*)\})?")
 _BY = re.compile(r"\bby \(([^)]*)\)")
 
@@ -83,6 +84,33 @@ def assert_known(found: list[str]) -> None:
             assert set(re.findall(r"(\w+)\s*[=!]", matchers)) <= series[name] | {"instance"}, expression
         for group in _BY.findall(expression):
             assert set(group.replace(",", " ").split()) <= labels | {"instance"}, expression
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
+def test_a_board_is_what_grafana_reads(board: Path) -> None:
+    """As @grafana/schema 11.1 to 13.2 declares a dashboard; the units are identifiers of Grafana's."""
+    found = json.loads(board.read_text())
+    variables = {each["name"]: each for each in found["templating"]["list"]}
+    assert variables["datasource"]["current"].keys() == {"text", "value"}
+    panels = found["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24  # Grafana's columns
+        taken = {
+            (place["x"] + across, place["y"] + down)
+            for across in range(place["w"])
+            for down in range(place["h"])
+        }
+        assert not taken & cells, panel["title"]
+        cells |= taken
+        if panel["type"] == "row":
+            continue
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+        sources = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
+        assert {each["uid"] for each in sources} == {"${datasource}"}
 
 
 def test_the_boards_are_current() -> None:
