@@ -159,6 +159,12 @@ MISTAKES = [
         "listen: 'web.example' is nowhere to listen: it must be an IP address, or address:port - at `$.console`",
         "a name to listen on",
     ),
+    (
+        '[backup]\nrecipients = ["age1x"]\n',
+        {"MAILWARD_BACKUP_PASSPHRASE_FILE": "/etc/phrase"},
+        "MAILWARD_BACKUP_PASSPHRASE_FILE: passphrase_file and recipients are both set",
+        "sealed twice",
+    ),
     ("[reports]\nsmtp_listen = []\n", {}, "reports.smtp_listen", "nowhere to listen"),
     ('[reports]\nsmtp_proxies = ["proxy"]\n', {}, "smtp_proxies: 'proxy'", "a proxy by name"),
     ('[relay]\nsecurity = "ssl"\n', {}, "relay.security` (one of starttls, tls, none)", "no way"),

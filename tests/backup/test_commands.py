@@ -21,6 +21,8 @@ from tests.postgresql import Server
 
 from mailward.backup import BackupFault
 from mailward.backup.making import check_space, working_folder
+from mailward.backup.rotation import remove_old
+from mailward.backup.seal import read_passphrase
 
 pytestmark = pytest.mark.timeout(300)  # a process for each command
 
@@ -152,6 +154,43 @@ def test_in_a_folder_the_oldest_go_and_other_files_stay(old: Operator, tmp_path:
     assert "is none" in old.fails("backup", tmp_path / "file", "--keep", "2")
 
 
+def test_a_backup_that_is_old_and_stays_is_named_and_the_new_one_is_said_to_be_made(
+    old: Operator, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    for number in (1, 2, 3):
+        path = folder / f"mailward-2026010{number}T000000Z.tar.gz"
+        path.write_text("old")
+        os.utime(path, (number, number))
+    oldest = folder / "mailward-20260101T000000Z.tar.gz"
+    # the kernel removes no file that something is mounted on
+    script = 'mount --bind "$1" "$1" && exec "$3" -m mailward backup "$2" --keep 2'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", oldest, folder, sys.executable],
+        env=os.environ | {"MAILWARD_DATA": str(old.data)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    said = done.stderr.splitlines()[-1]
+    assert "The backup was made, but" in said
+    assert f"{oldest} is old and cannot be removed: Device or resource busy" in said
+    left = sorted(path.name for path in folder.iterdir())
+    assert left[:2] == [oldest.name, "mailward-20260103T000000Z.tar.gz"]
+    assert len(left) == 3
+
+
+def test_the_one_just_made_stays_where_the_clock_was_put_back(tmp_path: Path) -> None:
+    made, wrong = (tmp_path / f"mailward-{day}T000000Z.tar.gz" for day in ("20260101", "20350101"))
+    for path, when in ((made, 1), (wrong, 2)):
+        path.write_text("a backup")
+        os.utime(path, (when, when))
+    assert remove_old(made, 1) == [wrong]
+    assert made.exists()
+
+
 def test_what_killed_runs_left_goes_and_what_is_being_written_stays(old: Operator, tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     folder.mkdir()
@@ -190,6 +229,27 @@ def test_sealed_for_a_recipient_and_by_a_passphrase(old: Operator, new: Operator
     assert "data/key" in new.does("backup", "verify", tmp_path / "two", "--passphrase-file", phrase)
     new.does("restore", tmp_path / "one", "--identity", identity)
     assert (new.data / "key").read_bytes() == (old.data / "key").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "holds no passphrase"),
+        (b"\nsecond line\n", "holds no passphrase"),
+        (b"\xff\xfe", "no text in UTF-8"),
+        (bytes(5000), "more than 4096 octets"),
+    ],
+    ids=["empty", "first line empty", "no text", "endless"],
+)
+def test_a_file_that_holds_no_passphrase_is_said_to(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "phrase").write_bytes(content)
+    with pytest.raises(BackupFault, match=reason):
+        read_passphrase(tmp_path / "phrase")
+
+
+def test_the_end_of_the_line_is_no_part_of_the_passphrase(tmp_path: Path) -> None:
+    (tmp_path / "phrase").write_bytes("\u00e4 b \r\nsecond".encode())
+    assert read_passphrase(tmp_path / "phrase") == "\u00e4 b "
 
 
 def test_a_folder_in_use_is_refused_or_moved_aside(old: Operator, tmp_path: Path) -> None:

@@ -124,6 +124,20 @@ def test_a_start_that_changes_the_tables_makes_a_backup_of_how_they_were(release
     assert "9999_motto" not in told.stdout
 
 
+def test_the_passphrase_seals_that_backup_too_and_without_it_nothing_changes(release: Release) -> None:
+    release.become_later()
+    phrase = release.folder / "phrase"
+    release.settings["MAILWARD_BACKUP_PASSPHRASE_FILE"] = str(phrase)
+    refused = release.run("_prepare")
+    assert (refused.returncode, release.token()) == (2, "as it was")
+    assert f"{phrase}" in refused.stderr
+    phrase.write_text("correct horse\n")
+    assert release.run("_prepare").returncode == 0
+    [backup] = release.backups()
+    assert backup.read_bytes().startswith(b"age-encryption.org/v1\n-> scrypt ")
+    assert release.run("backup", "verify", str(backup)).returncode == 0
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone can give files away")
 def test_what_root_changes_stays_the_services(release: Release) -> None:
     service = 8461

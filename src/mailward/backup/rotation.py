@@ -4,6 +4,8 @@ import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from mailward.backup import BackupFault
+
 _FORM = r"(mailward|before-[0-9A-Za-z_]+)-\d{8}T\d{6}Z(?:-\d+)?\.tar\.gz(?:\.age)?"
 _NAME = re.compile(_FORM, re.ASCII)
 _PARTIAL = re.compile(rf"\.{_FORM}\.\d+\.partial", re.ASCII)
@@ -23,17 +25,41 @@ def new_name(folder: Path, now: datetime, *, sealed: bool, prefix: str = DAILY) 
     return path
 
 
-def remove_old(folder: Path, keep: int, *, before_migrations: bool = False) -> list[Path]:
-    """All but the newest `keep` of one kind; other files are not ours. Raises OSError."""
+class NotRemoved(BackupFault):
+    """The backup was made, and one that is old stays."""
+
+
+def remove_old(made: Path, keep: int, *, before_migrations: bool = False) -> list[Path]:
+    """Beside the one that was just made, all but the newest of its kind, so that `keep` are left; other files are not
+    ours. The new one stays even where the clock was put back.
+
+    Raises NotRemoved, after each has been tried.
+    """
+    failed = ""
+    try:
+        old = [path for path in _of_one_kind(made.parent, before_migrations) if path != made]
+    except OSError as error:
+        raise NotRemoved(f"which are old in {made.parent} cannot be told: {error.strerror}") from error
+    gone = []
+    for path in old[: max(len(old) - keep + 1, 0)]:
+        try:
+            path.unlink(missing_ok=True)  # another run may do the same
+            gone.append(path)
+        except OSError as error:
+            failed = failed or f"{path} is old and cannot be removed: {error.strerror}"
+    if failed:
+        raise NotRemoved(failed)
+    return gone
+
+
+def _of_one_kind(folder: Path, before_migrations: bool) -> list[Path]:
+    """The oldest first."""
     found = []
     for path in folder.iterdir():
         name = _NAME.fullmatch(path.name)
         if name and (name[1] != DAILY) == before_migrations and path.is_file():
             found.append((path.stat().st_mtime, path.name, path))
-    old = [path for _, _, path in sorted(found)[:-keep]]
-    for path in old:
-        path.unlink()
-    return old
+    return [path for _, _, path in sorted(found)]
 
 
 def remove_partial(folder: Path, now: datetime) -> None:

@@ -10,7 +10,8 @@ from mailward.backup import BackupFault
 from mailward.backup.age import Lock
 from mailward.backup.making import make_backup, stream_backup
 from mailward.backup.manifest import Manifest
-from mailward.backup.rotation import new_name, remove_old
+from mailward.backup.rotation import NotRemoved, new_name, remove_old
+from mailward.backup.seal import chosen_lock
 from mailward.cli.installation import ConfigOption, DataOption, load_named
 from mailward.cli.problem import Problem
 from mailward.config import Settings
@@ -38,7 +39,10 @@ def backup(
     recipient: Annotated[
         list[str] | None, typer.Option(help="Seal it for this key (age1...); several are possible.")
     ] = None,
-    passphrase_file: PassphraseOption = None,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(help="A file whose first line is the passphrase; else backup.passphrase_file."),
+    ] = None,
     keep: Annotated[
         int | None, typer.Option(min=1, help="So many stay in the folder; the oldest go. Else backup.keep.")
     ] = None,
@@ -49,8 +53,7 @@ def backup(
     """
     settings = load_named(config, data)
     try:
-        recipients = tuple(recipient or ()) or (() if passphrase_file else settings.backup.recipients)
-        lock = Lock(recipients, read_passphrase(passphrase_file) if passphrase_file else "")
+        lock = chosen_lock(settings.backup, recipient or (), passphrase_file)
         if file == "-":
             _tell("standard output", stream_backup(settings, config, sys.stdout.buffer, lock), lock)
         else:
@@ -74,8 +77,13 @@ def _into_file(settings: Settings, config: Path | None, file: str, lock: Lock, k
         return
     path = new_name(named, clock.now(), sealed=bool(lock))
     _tell(str(path), make_backup(settings, config, path, lock), lock)
-    for old in remove_old(named, keep) if keep is not None else ():
-        typer.echo(f"Removed: {old.name}", err=True)
+    if keep is None:
+        return
+    try:
+        for old in remove_old(path, keep):
+            typer.echo(f"Removed: {old.name}", err=True)
+    except NotRemoved as error:
+        raise Problem(f"The backup was made, but {error}.") from error
 
 
 def _tell(where: str, manifest: Manifest, lock: Lock) -> None:
@@ -87,10 +95,3 @@ def _tell(where: str, manifest: Manifest, lock: Lock) -> None:
     for sentence in manifest.absent:
         typer.echo(f"Not in it: {sentence}", err=True)
 
-
-def read_passphrase(path: Path) -> str:
-    """Raises BackupFault and OSError."""
-    text = path.read_text(encoding="utf-8").splitlines()
-    if not text or not text[0]:
-        raise BackupFault(f"{path} holds no passphrase in its first line")
-    return text[0]

@@ -13,8 +13,9 @@ from mailward.backup.making import check_space
 from mailward.backup.manifest import DUMP, SQLITE, Manifest
 from mailward.backup.postgresql import check_dump
 from mailward.backup.restoring import Staging
+from mailward.backup.seal import read_passphrase
 from mailward.backup.sqlitecopy import check_sqlite
-from mailward.cli.backup import PassphraseOption, read_passphrase
+from mailward.cli.backup import PassphraseOption
 from mailward.cli.problem import Problem
 
 app = typer.Typer(

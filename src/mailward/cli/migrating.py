@@ -14,9 +14,9 @@ from django.db.migrations.executor import MigrationExecutor
 
 import mailward
 from mailward.backup import BackupFault, postgresql
-from mailward.backup.age import Lock
 from mailward.backup.making import check_space, make_backup, working_folder
-from mailward.backup.rotation import new_name, remove_old
+from mailward.backup.rotation import NotRemoved, new_name, remove_old
+from mailward.backup.seal import chosen_lock
 from mailward.backup.sqlitecopy import copy_sqlite, size_of
 from mailward.cli.problem import Problem
 from mailward.cli.tables import Plan, alone, check_owner, database_errors, in_use
@@ -36,19 +36,23 @@ def back_up_first(settings: Settings, plan: Plan) -> None:
     config = os.environ.get("MAILWARD_CONFIG")
     folder = settings.backup_path
     try:
-        lock = Lock(settings.backup.recipients)
+        lock = chosen_lock(settings.backup)
         make_folder(folder)
         prefix = f"before-{plan[0][0].name}".replace("-", "_").replace("before_", "before-", 1)
         path = new_name(folder, clock.now(), sealed=bool(lock), prefix=prefix)
         make_backup(settings, Path(config) if config else None, path, lock)
         give_file_away(path)
-        remove_old(folder, settings.backup.keep_before_migrations, before_migrations=True)
     except (BackupFault, OSError) as error:
         raise Problem(
             f"The tables must change ({plan[0][0].name}), and the backup before that failed: {error}. If you made one "
             "yourself: MAILWARD_BACKUP_BEFORE_MIGRATIONS=false"
         ) from error
     _log.info("backed-up", extra={"file": path, "before": plan[0][0].name})
+    try:
+        remove_old(path, settings.backup.keep_before_migrations, before_migrations=True)
+    except NotRemoved as error:
+        # the tables may change: there is a way back
+        _log.warning("old-backup-stays", extra={"detail": str(error)})
 
 
 def migrate_now(settings: Settings, to: str | None) -> None:

@@ -64,10 +64,16 @@ class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """So many are kept there; the oldest go."""
     recipients: tuple[str, ...] = ()
     """Keys (`age1...`) that backups are sealed for; empty: they are not sealed."""
+    passphrase_file: str = ""
+    """A file whose first line is the passphrase that seals them, instead of recipients."""
     before_migrations: bool = True
     """Whether a backup is made before a new release changes the tables; off where the operator makes one himself."""
     keep_before_migrations: Positive = 3
     """So many of those are kept."""
+
+    def __post_init__(self) -> None:
+        if self.passphrase_file and self.recipients:
+            raise ValueError("passphrase_file and recipients are both set; a backup is sealed by one of them")
 
 
 class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
