@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,10 @@ import pytest
 from tests.postgresql import Server
 
 import mailward.store.migrations
+from mailward.backup import BackupFault
+from mailward.backup.making import working_folder
+from mailward.backup.scratch import copy_name, drop_left_copy, scratch_copy
+from mailward.config import Database, Settings
 
 # a later release: one migration more, which changes rows through Django's default connection, as ours do
 LATER = """
@@ -190,6 +195,54 @@ def test_a_rehearsal_on_a_copy_of_postgresql(tmp_path: Path, server: Server) -> 
     assert release.run("_prepare").returncode == 0
     assert server.sql(asked, "rehearsed") == "changed"
     assert len(release.backups()) == 1
+
+
+COPIES = "SELECT count(*) FROM pg_database WHERE datname = 'killed_rehearsal'"
+
+
+def test_what_a_killed_rehearsal_left_goes_and_nothing_else_of_that_name(
+    tmp_path: Path, server: Server
+) -> None:
+    server.create("killed")
+    release = Release(tmp_path, server.environment("killed"))
+    assert release.run("_prepare").returncode == 0
+    settings = Settings(
+        database=Database(name="killed", host=str(server.folder), user="mailward"), data=str(release.data)
+    )
+
+    def rehearse_and_be_killed() -> None:
+        pid = os.fork()
+        if not pid:
+            with working_folder(settings.data_path, ".rehearsal-") as folder:
+                copying = scratch_copy(settings.database, folder)
+                copying.__enter__()
+                os.kill(os.getpid(), signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        assert server.sql(COPIES) == "1"
+
+    rehearse_and_be_killed()
+    assert list(release.data.glob(".rehearsal-*"))
+    assert release.run("_prepare").returncode == 0, "a start"
+    assert server.sql(COPIES) == "0"
+    assert not list(release.data.glob(".rehearsal-*"))
+    rehearse_and_be_killed()
+    with scratch_copy(settings.database, tmp_path) as name:
+        assert name == "killed_rehearsal"
+        with pytest.raises(BackupFault, match="is under way"), scratch_copy(settings.database, tmp_path):
+            pass
+    assert server.sql(COPIES) == "0"
+    server.sql("CREATE DATABASE killed_rehearsal OWNER mailward")
+    drop_left_copy(settings.database)
+    with pytest.raises(BackupFault, match="look at it"), scratch_copy(settings.database, tmp_path):
+        pass
+    assert server.sql(COPIES) == "1", "somebody made it, and did not say that it is ours"
+
+
+def test_the_copy_of_a_database_has_a_name_that_postgresql_does_not_cut_off() -> None:
+    assert copy_name("mailward") == "mailward_rehearsal"
+    assert copy_name("é" * 31) == "é" * 26 + "_rehearsal"
+    with pytest.raises(BackupFault, match="its copy"):
+        copy_name("a" * 53 + "_rehearsal")
 
 
 def test_who_may_make_no_database_is_told_so(tmp_path: Path, server: Server) -> None:

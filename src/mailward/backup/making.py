@@ -1,5 +1,6 @@
 """Making a backup while everything runs."""
 
+import fcntl
 import hashlib
 import os
 import platform
@@ -192,17 +193,42 @@ def _take(kept: Kept, gathered: Gathered) -> None:
 @contextmanager
 def working_folder(data: Path, prefix: str = WORKING) -> Iterator[Path]:
     """For us alone, gone afterwards; and so is what a killed run left. Raises OSError."""
-    for left in data.glob(f"{prefix}*"):
-        if not _is_running(left):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=data))
+    remove_left(data, prefix)
+    folder, lock = _locked_folder(data, prefix)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
 
 
-def _is_running(folder: Path) -> bool:
-    """Whose process its name tells. One of ours was another's: in a container each start has the same number."""
-    pid = folder.name.removeprefix(".").split("-")[1]
-    return pid.isdigit() and int(pid) != os.getpid() and Path(f"/proc/{pid}").exists()
+def remove_left(data: Path, prefix: str) -> None:
+    """The working folders whose process has ended. Its lock tells that, not its number: each container counts anew.
+
+    Raises OSError.
+    """
+    for left in data.glob(f"{prefix}*"):
+        try:
+            number = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
+        except BlockingIOError:
+            pass  # somebody works in it
+        finally:
+            os.close(number)
+
+
+def _locked_folder(data: Path, prefix: str) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=data))
+        try:
+            number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(number, fcntl.LOCK_EX)
+        if folder.exists():
+            return folder, number
+        os.close(number)  # somebody swept it away in the moment before it was locked

@@ -3,18 +3,15 @@
 import os
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import msgspec
 
 from mailward.backup import BackupFault
 from mailward.config import Database
 
 _SECONDS = 15
 _SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+PSQL = ("--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--set=ON_ERROR_STOP=1")
+"""Options: what it brings and no more, and an error ends it."""
 _LIST = "SELECT app || '.' || name FROM django_migrations ORDER BY 1"
 
 
@@ -36,60 +33,49 @@ def check_dump(source: Path) -> None:
 
 def applied_migrations(database: Database) -> list[str]:
     """Raises BackupFault."""
-    asked = _query(database, "SELECT to_regclass('django_migrations') IS NOT NULL")
-    return _query(database, _LIST).splitlines() if asked == "t" else []
+    asked = query(database, "SELECT to_regclass('django_migrations') IS NOT NULL")
+    return query(database, _LIST).splitlines() if asked == "t" else []
 
 
 def size_of(database: Database) -> int:
     """Octets on the server. Raises BackupFault."""
-    return int(_query(database, "SELECT pg_database_size(current_database())"))
+    return int(query(database, "SELECT pg_database_size(current_database())"))
 
 
 def is_empty(database: Database) -> bool:
     """Raises BackupFault."""
-    return _query(database, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == "0"
+    return query(database, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == "0"
 
 
-@contextmanager
-def scratch_copy(database: Database, folder: Path) -> Iterator[str]:
-    """The name of a database with the same content, beside it; dropped afterwards. `folder`: for the dump on its way.
-
-    Raises BackupFault, also where we may make no database.
-    """
-    name = f"{database.name}_rehearsal"
-    try:
-        _query(database, f"CREATE DATABASE {_quoted(name)} TEMPLATE template0")
-    except BackupFault as error:
-        raise BackupFault(
-            f"{error}. The user of the database needs the right to make one: ALTER ROLE ... CREATEDB"
-        ) from error
-    try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".rehearsal-dump-") as file:
-            dump(database, Path(file.name))
-            load(msgspec.structs.replace(database, name=name), Path(file.name))
-        yield name
-    finally:
-        _query(database, f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
-
-
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """As an identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def _query(database: Database, statement: str) -> str:
-    return _run(
-        database, "psql", "--no-psqlrc", "--no-align", "--tuples-only", f"--command={statement}"
-    ).strip()
+def literal(text: str) -> str:
+    """As a string of SQL, with standard_conforming_strings, the default since 9.1."""
+    return "'" + text.replace("'", "''") + "'"
 
 
-def _run(database: Database | None, program: str, *arguments: str) -> str:
+def query(database: Database, *statements: str) -> str:
+    """What they bring, each in a transaction of its own. Raises BackupFault."""
+    commands = [f"--command={statement}" for statement in statements]
+    return _run(database, "psql", *PSQL, *commands).strip()
+
+
+def require(program: str) -> None:
+    """Raises BackupFault where it is not installed."""
     if shutil.which(program) is None:
         raise BackupFault(
             f"PostgreSQL's {program} is missing here; install its client, Debian's postgresql-client"
         )
+
+
+def _run(database: Database | None, program: str, *arguments: str) -> str:
+    require(program)
     done = subprocess.run(
         [program, *arguments],
-        env=os.environ | (_environment(database) if database else {}),
+        env=os.environ | (environment(database) if database else {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -102,7 +88,7 @@ def _run(database: Database | None, program: str, *arguments: str) -> str:
     return done.stdout
 
 
-def _environment(database: Database) -> dict[str, str]:
+def environment(database: Database) -> dict[str, str]:
     """A password among the arguments would be seen by everybody."""
     tls = database.tls_options() if database.host and not database.host.startswith("/") else {}
     if tls.get("sslrootcert") == "system":

@@ -94,4 +94,3 @@ def _tell(where: str, manifest: Manifest, lock: Lock) -> None:
     )
     for sentence in manifest.absent:
         typer.echo(f"Not in it: {sentence}", err=True)
-

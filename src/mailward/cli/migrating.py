@@ -8,14 +8,16 @@ from pathlib import Path
 
 import typer
 from django.core.management import call_command
+from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 
 import mailward
 from mailward.backup import BackupFault, postgresql
-from mailward.backup.making import check_space, make_backup, working_folder
+from mailward.backup.making import WORKING, check_space, make_backup, remove_left, working_folder
 from mailward.backup.rotation import NotRemoved, new_name, remove_old
+from mailward.backup.scratch import copy_name, drop_left_copy, scratch_copy
 from mailward.backup.seal import chosen_lock
 from mailward.backup.sqlitecopy import copy_sqlite, size_of
 from mailward.cli.problem import Problem
@@ -137,11 +139,36 @@ def _tell(action: str, migration: Migration | None = None, fake: bool | None = F
         typer.echo(f"{seconds:>9.2f} s  {migration.app_label}.{migration.name}{undone}")
 
 
+def clear_rehearsals(settings: Settings) -> None:
+    """What runs that were killed have left, as large as the database. Nothing of it keeps a start from going on."""
+    try:
+        for prefix in (WORKING, _REHEARSAL):
+            remove_left(settings.data_path, prefix)
+        if settings.database.name and _is_database(copy_name(settings.database.name)):
+            drop_left_copy(settings.database)
+    except (BackupFault, OSError, DatabaseError) as error:
+        _log.warning("rehearsal-stays", extra={"detail": str(error)})
+
+
+def _is_database(name: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+        return cursor.fetchone() is not None
+
+
+@contextmanager
+def _postgresql_copy(settings: Settings) -> Iterator[str]:
+    with working_folder(settings.data_path, _REHEARSAL) as folder:
+        check_space(folder, postgresql.size_of(settings.database))
+        with scratch_copy(settings.database, folder) as name:
+            yield name
+
+
 @contextmanager
 def _copied(settings: Settings) -> Iterator[None]:
     """Django's connection leads to a copy until the end of the block: migrations may use no other."""
     if settings.database.name:
-        with postgresql.scratch_copy(settings.database, settings.data_path) as name:
+        with _postgresql_copy(settings) as name:
             connection.settings_dict["NAME"] = name
             try:
                 yield

@@ -9,7 +9,7 @@ from functools import partial
 
 from django.db import Error as DatabaseError
 
-from mailward.cli.migrating import back_up_first
+from mailward.cli.migrating import back_up_first, clear_rehearsals
 from mailward.cli.problem import Problem
 from mailward.cli.tables import make_tables, unusable
 from mailward.config import Settings
@@ -24,6 +24,7 @@ from mailward.web.console import gather_static
 def prepare(settings: Settings) -> str:
     """Do what is missing; JSON with `start_token` (None once somebody has an account). Raises Problem."""
     make_tables(partial(back_up_first, settings))
+    clear_rehearsals(settings)
     try:
         token = first_administrator_link()
     except DatabaseError as error:
