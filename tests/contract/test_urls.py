@@ -224,6 +224,7 @@ REGISTRY: dict[str, Entry] = {
     "veto": Entry(For.ANYBODY, lambda _: {"token": "made-up"}),
     # the way to enforce
     "rollout-list": Entry(For.READERS),
+    "rollout-choose": Entry(For.WRITERS, post_only=True),
     "domain-rollout": _of_domain(For.READERS),
     "domain-promote": _of_domain(For.WRITERS, post_only=True),
     "domain-rollout-choose": _of_domain(For.WRITERS, post_only=True),
@@ -233,6 +234,7 @@ REGISTRY: dict[str, Entry] = {
     "profile-detail": Entry(For.READERS, _profile, owned=True),
     "profile-members": Entry(For.WRITERS, _profile, owned=True, post_only=True),
     "profile-remove": Entry(For.WRITERS, _profile, owned=True, post_only=True),
+    "profile-automatic": Entry(For.WRITERS, _profile, owned=True, post_only=True),
     "profile-change": Entry(For.WRITERS, _profile, owned=True, post_only=True),
     "change-detail": Entry(For.READERS, _change, owned=True),
     "change-act": Entry(For.WRITERS, _change, owned=True, post_only=True),

@@ -127,3 +127,27 @@ def test_ten_thousand_domains_are_listed_in_a_fixed_number_of_queries(
     with django_assert_max_num_queries(16):  # type: ignore[operator]  # pytest-django's fixture
         shown = rita.get("/rollout/?show=ready&page=40").content.decode()
     assert "Page 40 of 67" in shown
+
+
+def test_many_are_turned_on_by_one_button_and_off_by_another(
+    alice: Client, organisation: Organisation
+) -> None:
+    make_domains(organisation, [f"d{n:02}.test" for n in range(60)])
+    shown = alice.get("/rollout/").content.decode()
+    assert "0 of 60 domains: enforced without a click" in shown
+    url = reverse("rollout-choose")
+    answer = alice.post(url, {"wanted": "on-all", "hold_days": "10", "q": "", "show": ""}, follow=True)
+    assert "after 10 days of readiness: kept for 60 domains." in answer.content.decode()
+    assert "60 of 60 domains" in answer.content.decode()
+    answer = alice.post(url, {"wanted": "off-all", "hold_days": "10", "q": "d1"}, follow=True)
+    assert "0 of 10 domains found" in answer.content.decode()
+    ticked = {"wanted": "off", "hold_days": "10", "domain": ["d20.test", "d21.test", "nobody.test"]}
+    alice.post(url, ticked)
+    assert Rollout.objects.filter(is_automatic=True).count() == 48
+
+
+def test_a_reader_sees_who_is_enforced_by_itself_and_no_button(rita: Client, domain: Domain) -> None:
+    shown = rita.get("/rollout/").content.decode()
+    assert "0 of 1 domain: enforced without a click" in shown
+    assert 'type="checkbox"' not in shown
+    assert rita.post(reverse("rollout-choose"), {"wanted": "on-all", "hold_days": "7"}).status_code == 403

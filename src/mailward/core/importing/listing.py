@@ -23,6 +23,8 @@ class Wish:
     """Its MX hosts or patterns as listed; empty: those in DNS."""
     policy: Policy | None = None
     """What is wanted to be served; None: a testing policy with its MX hosts."""
+    automatic_days: int | None = None
+    """Enforced by itself after so many days of readiness; 0: not; None: the list says nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from mailward.core.importing.listing import MAX_REFUSED, Listing, Refused, Unreadable, Wish
 from mailward.core.mtasts.policy import Mode, Policy, PolicyInvalid, serialise_policy
 from mailward.core.names import Domain, InvalidName, parse_domain, parse_mx_pattern
+from mailward.core.rollout.conditions import DEFAULT_HOLD_DAYS, MAX_HOLD_DAYS
 
 MAX_BYTES = 20 * 1024 * 1024
 MAX_ROWS = 100_000
 DEFAULT_MAX_AGE = 86_400
-_COLUMNS = ("domain", "mx", "mode", "max_age")
+_COLUMNS = ("domain", "mx", "mode", "max_age", "automatic")
 _SHOWN = 100
 Row = Wish | Refused
 
@@ -81,7 +82,8 @@ def _read_row(cells: list[str], columns: dict[str, int], where: str) -> Row:
     try:
         name = parse_domain(text)
         mx = tuple(dict.fromkeys(parse_mx_pattern(each) for each in values.get("mx", "").split()))
-        return Wish(name, where, mx, _wanted_policy(values, mx))
+        policy = _wanted_policy(values, mx)
+        return Wish(name, where, mx, policy, _automatic_days(values.get("automatic", "").lower()))
     except (InvalidName, ValueError) as error:
         return Refused(where, text[:_SHOWN], str(error))
 
@@ -105,6 +107,15 @@ def _wanted_policy(values: dict[str, str], mx: tuple[str, ...]) -> Policy | None
     except PolicyInvalid as error:
         raise ValueError("; ".join(str(problem) for problem in error.problems[:3])) from error
     return policy
+
+
+def _automatic_days(text: str) -> int | None:
+    """Raises ValueError."""
+    if text in ("", "no", "yes"):
+        return {"": None, "no": 0, "yes": DEFAULT_HOLD_DAYS}[text]
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) <= MAX_HOLD_DAYS):
+        raise ValueError(f"automatic {text[:20]!r} is not yes, no or a number of days up to {MAX_HOLD_DAYS}")
+    return int(text)
 
 
 def read_mx(name: str, hosts: Iterable[str], where: str) -> Row:

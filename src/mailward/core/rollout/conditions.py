@@ -4,6 +4,10 @@ from typing import Annotated
 
 import msgspec
 
+DEFAULT_HOLD_DAYS = 7
+MAX_HOLD_DAYS = 365
+"""Of the days for which a domain must have been ready before it is enforced by itself."""
+
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
 

@@ -46,6 +46,8 @@ class ImportRow(models.Model):
     mode = models.CharField(max_length=10, blank=True)
     """Of the policy to serve; empty until it is known."""
     max_age_seconds = models.PositiveIntegerField(null=True)
+    automatic_days = models.PositiveSmallIntegerField(null=True)
+    """Enforced by itself after so many days of readiness; 0: not; None: as the profile has it."""
     verdict = models.CharField(max_length=20, blank=True)
     """A core.importing.verdict.Verdict; empty: not looked at yet."""
     reason = models.CharField(max_length=500, blank=True)

@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from mailward.core.rollout.conditions import DEFAULT_HOLD_DAYS
 from mailward.net import clock
 from mailward.store.ids import new_id
 from mailward.store.models.accounts import Organisation, User
@@ -18,6 +19,9 @@ class PolicyProfile(models.Model):
     max_age_seconds = models.PositiveIntegerField()
     mx = models.JSONField(default=list)
     """Patterns for all domains; empty: each domain keeps its own."""
+    is_automatic = models.BooleanField(default=False, db_default=False)
+    """Whether domains that join it are enforced by themselves once they are ready (store.services.automatic)."""
+    hold_days = models.PositiveSmallIntegerField(default=DEFAULT_HOLD_DAYS, db_default=DEFAULT_HOLD_DAYS)
     created_at = models.DateTimeField(default=clock.now)
 
     class Meta:

@@ -42,17 +42,28 @@ def list_rollouts(
     scope: Scope, *, search: str = "", state: State | None = None, number: int = 1
 ) -> RolloutPage:
     """Page `number` (from 1; beyond the last: the last), by name."""
-    found: QuerySet[Domain] = scope.domains()
-    if state is not None:
-        found = found.filter(rollout__state=state.value)
-    if search:
-        found = found.filter(name__contains=as_stored(search.lower()))
+    found = find_rollouts(scope, search=search, state=state)
     total = found.count()
     pages = max(1, -(-total // PAGE_SIZE))
     number = min(max(number, 1), pages)
     start = (number - 1) * PAGE_SIZE
     rows = found.select_related("current_version", "rollout").order_by("name")[start : start + PAGE_SIZE]
     return RolloutPage(tuple(_row(each) for each in rows), number, pages, total)
+
+
+def find_rollouts(scope: Scope, *, search: str = "", state: State | None = None) -> QuerySet[Domain]:
+    """What the list has on all its pages."""
+    found: QuerySet[Domain] = scope.domains()
+    if state is not None:
+        found = found.filter(rollout__state=state.value)
+    if search:
+        found = found.filter(name__contains=as_stored(search.lower()))
+    return found
+
+
+def count_automatic(found: QuerySet[Domain]) -> int:
+    """How many of them are enforced by themselves once they are ready, or were."""
+    return found.filter(rollout__is_automatic=True).count()
 
 
 def _row(domain: Domain) -> RolloutRow:

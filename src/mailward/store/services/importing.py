@@ -1,5 +1,6 @@
 """Imports of many domains: kept row by row, looked at, and carried out in batches, so that one that dies goes on."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
@@ -14,7 +15,8 @@ from mailward.net import clock
 from mailward.store.models import Domain, DomainImport, ImportRow, ImportState, ProfileMember
 from mailward.store.queries.evidence import chunks
 from mailward.store.scope import Scope
-from mailward.store.services import outbox
+from mailward.store.services import automatic, outbox
+from mailward.store.services.automatic import Choice
 from mailward.store.services.bulk_policies import Wanted, publish_policies
 from mailward.store.services.domains import make_domains
 
@@ -98,6 +100,7 @@ def _row_of(made: DomainImport, number: int, wish: Wish) -> ImportRow:
         mx=list(wish.mx),
         mode=policy.mode.value if policy else "",
         max_age_seconds=policy.max_age_seconds if policy else None,
+        automatic_days=wish.automatic_days,
     )
 
 
@@ -185,7 +188,8 @@ def drop(scope: Scope, import_id: int) -> bool:
 
 def carry_out_some(import_id: int) -> bool:
     """Add the next domains, with their tokens and policies. False: that was all."""
-    made = DomainImport.objects.filter(pk=import_id, state=ImportState.RUNNING).first()
+    running = DomainImport.objects.select_related("profile").filter(state=ImportState.RUNNING)
+    made = running.filter(pk=import_id).first()
     if made is None:
         return False
     left = made.rows.filter(verdict__in=[each.value for each in ADDED], done_at__isnull=True)
@@ -195,6 +199,22 @@ def carry_out_some(import_id: int) -> bool:
         return False
     _add(made, rows)
     return True
+
+
+def _choose(made: DomainImport, rows: Sequence[ImportRow], added: Mapping[str, int]) -> None:
+    """Which of the added domains are enforced by themselves: what the list says goes before the profile."""
+    ids: dict[tuple[Choice, str], list[int]] = defaultdict(list)
+    of_profile = automatic.choice_of(made.profile) if made.profile is not None else None
+    for row in rows:
+        if row.name not in added:
+            continue
+        if row.automatic_days:
+            reason = f"Imported: {made.source}"
+            ids[Choice(True, row.automatic_days), reason].append(added[row.name])
+        elif row.automatic_days is None and of_profile is not None and made.profile is not None:
+            ids[of_profile, automatic.of_profile(made.profile)].append(added[row.name])
+    for (choice, reason), some in ids.items():
+        automatic.keep(made.organisation_id, some, choice, author_id=made.author_id, reason=reason)
 
 
 @transaction.atomic
@@ -232,6 +252,7 @@ def _add(made: DomainImport, rows: Sequence[ImportRow]) -> None:
             ),
             ignore_conflicts=True,
         )
+    _choose(made, rows, {name: domain.pk for name, domain in added.items()})
     now = clock.now()
     for row in rows:
         values: dict[str, object] = {"done_at": now, "domain_id": there.get(row.name)}

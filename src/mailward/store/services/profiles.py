@@ -23,7 +23,7 @@ from mailward.store.models import (
 from mailward.store.queries.evidence import CHUNK, chunks
 from mailward.store.queries.readiness import change_facts_of
 from mailward.store.scope import Scope
-from mailward.store.services import outbox
+from mailward.store.services import automatic, outbox
 from mailward.store.services.policies import policy_of
 
 KIND = "profile"
@@ -59,7 +59,8 @@ def create_profile(scope: Scope, name: str, policy: Policy) -> PolicyProfile:
 @transaction.atomic
 def add_members(scope: Scope, profile_id: int, names: Iterable[Name] | None) -> int:
     """Put these domains (None: all) of the organisation into the profile, out of any other. Their policies stay as they
-    are until the next change. Returns how many are new. Raises PolicyProfile.DoesNotExist.
+    are until the next change; they are enforced by themselves where that was chosen for the profile. Returns how many
+    are new. Raises PolicyProfile.DoesNotExist.
     """
     profile = scope.profiles().get(pk=profile_id)
     domains = scope.domains()
@@ -81,6 +82,9 @@ def add_members(scope: Scope, profile_id: int, names: Iterable[Name] | None) -> 
             unique_fields=["domain"],
             update_fields=["profile"],
         )
+        if choice := automatic.choice_of(profile):
+            reason = automatic.of_profile(profile)
+            automatic.keep(scope.organisation_id, chunk, choice, author_id=scope.user_id, reason=reason)
     return len(new)
 
 

@@ -34,6 +34,7 @@ from mailward.store.queries.evidence import chunks
 from mailward.store.queries.readiness import day_counts, gather
 from mailward.store.scope import Scope
 from mailward.store.services import history, outbox
+from mailward.store.services.automatic import Choice
 from mailward.store.services.findings import Cause, open_cause
 from mailward.store.services.policies import (
     ChangedMeanwhile,
@@ -47,7 +48,6 @@ from mailward.store.services.problems import close_gone
 EVERY = timedelta(hours=1)
 _GAP = timedelta(days=1)
 """Longer without a look, and the time that a domain has been ready begins anew."""
-MAX_HOLD_DAYS = 365
 
 
 class NotReady(Exception):
@@ -328,12 +328,8 @@ def choose(
 
 
 def _say_choice(is_automatic: bool, hold_days: int, steps_back: bool) -> str:
-    first = (
-        f"Enforce automatically after {hold_days} days of readiness"
-        if is_automatic
-        else "Enforce by hand only"
-    )
-    return f"{first}; {'step back' if steps_back else 'never step back'} to testing by itself."
+    back = "step back" if steps_back else "never step back"
+    return f"{Choice(is_automatic, hold_days)}; {back} to testing by itself."
 
 
 def _step_back(judged: Sequence[_Judged]) -> None:

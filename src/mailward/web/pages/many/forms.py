@@ -97,7 +97,10 @@ class MembersForm(forms.Form):
 class ImportForm(forms.Form):
     file = forms.FileField(
         label="CSV or zone file",
-        help_text="CSV: a column “domain”, and if you like “mx”, “mode” and “max_age”; or just names, one a line.",
+        help_text=(
+            "CSV: a column “domain”, and if you like “mx”, “mode”, “max_age” and “automatic”; or just names, one a "
+            "line."
+        ),
     )
     origin = forms.CharField(
         label="Origin", required=False, max_length=253, help_text="Of a zone file that does not name it."

@@ -9,9 +9,12 @@ from django.views.decorators.http import require_POST
 
 from mailward.store.models import PolicyProfile
 from mailward.store.queries.profiles import list_members, list_profiles, missing_names
-from mailward.store.services import profiles
+from mailward.store.queries.rollouts import count_automatic
+from mailward.store.services import automatic, profiles
 from mailward.web.access import ScopedRequest, reader_page, writer_page
 from mailward.web.pages.many.forms import ChangeForm, MembersForm, ProfileForm
+from mailward.web.pages.rollout.forms import ManyForm
+from mailward.web.pages.rollout.views import say_chosen
 
 _CHANGES = 20
 _NAMED = 5
@@ -53,6 +56,7 @@ def _show(
     profile: PolicyProfile,
     change: ChangeForm | None = None,
     members: MembersForm | None = None,
+    many: ManyForm | None = None,
 ) -> HttpResponse:
     number = 1
     with suppress(ValueError):
@@ -72,6 +76,8 @@ def _show(
         "is_under_way": profiles.under_way(profile),
         "form": form,
         "members": members or MembersForm(),
+        "many": many or ManyForm(initial={"hold_days": profile.hold_days}),
+        "automatic": count_automatic(request.scope.domains().filter(profile_member__profile=profile)),
     }
     return render(request, "many/profile.html", context)
 
@@ -91,6 +97,19 @@ def profile_members(request: ScopedRequest, profile_id: int) -> HttpResponse:
     messages.success(
         request, f"{count:,} domain{'' if count == 1 else 's'} added. Their policies are as before."
     )
+    return redirect("profile-detail", profile.pk)
+
+
+@writer_page
+@require_POST
+def profile_automatic(request: ScopedRequest, profile_id: int) -> HttpResponse:
+    profile = _find(request, profile_id)
+    form = ManyForm(request.POST)
+    if not form.is_valid():
+        return _show(request, profile, many=form)
+    count = automatic.choose_for_profile(request.scope, profile.pk, form.choice())
+    total = profile.members.count()
+    messages.success(request, say_chosen(form.choice(), count, total))
     return redirect("profile-detail", profile.pk)
 
 

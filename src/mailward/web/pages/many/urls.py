@@ -8,6 +8,7 @@ urlpatterns: list[URLPattern] = [
     path("profiles/<int:profile_id>/", profiles.profile_detail, name="profile-detail"),
     path("profiles/<int:profile_id>/members/", profiles.profile_members, name="profile-members"),
     path("profiles/<int:profile_id>/members/remove/", profiles.profile_remove, name="profile-remove"),
+    path("profiles/<int:profile_id>/automatic/", profiles.profile_automatic, name="profile-automatic"),
     path("profiles/<int:profile_id>/change/", profiles.profile_change, name="profile-change"),
     path("changes/<int:change_id>/", changes.change_detail, name="change-detail"),
     path("changes/<int:change_id>/act/", changes.change_act, name="change-act"),

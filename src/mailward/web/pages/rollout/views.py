@@ -1,11 +1,13 @@
 """The readiness of one domain, and the list of all."""
 
 from contextlib import suppress
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from mailward.core.explain.catalogue import explain_result
@@ -14,12 +16,20 @@ from mailward.core.rollout.evidence import Evidence
 from mailward.core.rollout.verdict import AGAINST, State, judge
 from mailward.store.models import Rollout
 from mailward.store.queries.readiness import gather
-from mailward.store.queries.rollouts import count_states, history_of, list_rollouts
-from mailward.store.services import rollout
+from mailward.store.queries.rollouts import (
+    PAGE_SIZE,
+    count_automatic,
+    count_states,
+    find_rollouts,
+    history_of,
+    list_rollouts,
+)
+from mailward.store.services import automatic, rollout
+from mailward.store.services.automatic import Choice
 from mailward.store.services.policies import ChangedMeanwhile, ChangeRefused
 from mailward.web.access import ScopedRequest, find_domain, reader_page, writer_page
 from mailward.web.live import change_facts_for
-from mailward.web.pages.rollout.forms import ChoiceForm, PromoteForm
+from mailward.web.pages.rollout.forms import ChoiceForm, ListedForm, PromoteForm
 from mailward.web.querystring import MOST_SEARCHED, read_text
 
 BADGES = {
@@ -52,8 +62,39 @@ def rollout_list(request: ScopedRequest) -> HttpResponse:
         "shown": [(each, STATES[each][0], counts.get(each, 0)) for each in State],
         "total": sum(counts.values()),
         "is_narrowed": bool(search) or state is not None,
+        "automatic": count_automatic(find_rollouts(request.scope, search=search, state=state)),
+        "many": ListedForm(initial={"q": search, "show": state or ""}),
     }
     return render(request, "rollout/list.html", context)
+
+
+@writer_page
+@require_POST
+def rollout_choose(request: ScopedRequest) -> HttpResponse:
+    """For the ticked domains, or all that the list has by its filter."""
+    form = ListedForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, f"Not kept. {next(iter(form.errors.values()))[0]}")
+        return redirect("rollout-list")
+    values = form.cleaned_data
+    state = State(values["show"]) if values["show"] else None
+    found = find_rollouts(request.scope, search=values["q"], state=state)
+    if not form.is_for_all:
+        found = found.filter(name__in=request.POST.getlist("domain")[:PAGE_SIZE])
+    ids = list(found.values_list("pk", flat=True))
+    reason = f"For {len(ids):,} domain{'' if len(ids) == 1 else 's'} at once."
+    count = automatic.choose_for(request.scope, ids, form.choice(), reason=reason)
+    if ids:
+        messages.success(request, say_chosen(form.choice(), count, len(ids)))
+    else:
+        messages.error(request, "No domain is ticked.")
+    chosen = urlencode({key: values[key] for key in ("q", "show") if values[key]})
+    return redirect(f"{reverse('rollout-list')}{'?' if chosen else ''}{chosen}")
+
+
+def say_chosen(choice: Choice, changed: int, total: int) -> str:
+    rest = f"; {total - changed:,} had it already" if changed < total else ""
+    return f"{choice}: kept for {changed:,} domain{'' if changed == 1 else 's'}{rest}."
 
 
 def _label(state: State | None) -> tuple[str, str, str]:
