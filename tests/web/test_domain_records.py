@@ -39,6 +39,14 @@ def test_only_chosen_domains_and_open_records_are_in_the_file(alice: Client, dom
     assert "mta-sts.sub.example.test. 3600 IN CNAME localhost." in chosen
 
 
+def test_who_has_a_dns_server_of_their_own_is_led_to_its_page(
+    alice: Client, rita: Client, domain: Domain
+) -> None:
+    page = reverse("domain-setup", args=[domain.name])
+    leads = f'href="{reverse("dns-servers")}"'
+    assert [leads in each.get(page).content.decode() for each in (alice, rita)] == [True, False]
+
+
 def test_a_file_for_each_zone(alice: Client, domain: Domain) -> None:
     make_domains(domain.organisation, ["sub.example.test", "other.test"])
     archive = zipfile.ZipFile(io.BytesIO(alice.get(PAGE, {"form": "zones"}).content))

@@ -128,6 +128,18 @@ async def test_the_records_follow_the_policy_and_those_of_others_stay(
     assert await update_domain(settings_here, domain.pk) == ""
 
 
+async def test_what_was_written_is_looked_at_soon_after_and_what_stood_there_is_not(
+    settings_here: Settings, domain: Domain, place: Place
+) -> None:
+    """A look that came between the policy's announcement and the update saw the record missing."""
+    await in_store(keep, settings_here, domain, place, is_forced=True)
+    looks = OutboxItem.objects.filter(kind="records", key=str(domain.pk))
+    for is_expected in (True, False):
+        await in_store(looks.delete)
+        assert await update_domain(settings_here, domain.pk) == ""
+        assert await in_store(looks.exists) is is_expected
+
+
 async def test_what_somebody_changed_behind_our_back_is_theirs(
     settings_here: Settings, domain: Domain, place: Place
 ) -> None:

@@ -208,7 +208,8 @@ async def _take(plan: _Plan, key: RecordKey, wanted: Wanted) -> Step:
     if not wanted.values:
         await in_store(dnsupdates.note_removed, plan.domain.pk, key.value)
         return Step(wanted.name, wanted.rdtype, Outcome.REMOVED if is_changed else Outcome.ABSENT)
-    await in_store(dnsupdates.note_written, plan.domain.pk, key.value, wanted.values)
+    written = (plan.domain.pk, key.value, wanted.values)
+    await in_store(dnsupdates.note_written, *written, is_changed=is_changed)
     return Step(wanted.name, wanted.rdtype, Outcome.WRITTEN if is_changed else Outcome.RIGHT)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -16,6 +17,8 @@ REMOVAL = "dns-remove"
 """What a domain that is gone has left there."""
 _MAX_ATTEMPTS_KEPT = 5
 _ERROR_CHARACTERS = 500
+_SECONDARIES_FOLLOW = timedelta(seconds=5)
+"""A look asks every server of the zone, and the others learn by NOTIFY what was written to the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +102,14 @@ def note_attempt(domain: Domain, record: str, values: Sequence[str]) -> list[tup
     return before
 
 
-def note_written(domain_id: int, record: str, values: Sequence[str]) -> None:
-    """It stands there."""
+@transaction.atomic
+def note_written(domain_id: int, record: str, values: Sequence[str], *, is_changed: bool) -> None:
+    """It stands there. `is_changed`: since now; the last look at the records saw something else."""
     DnsWritten.objects.filter(domain_id=domain_id, record=record).update(
         attempts=[list(values)], written_at=clock.now(), error=""
     )
+    if is_changed:
+        outbox.put("records", str(domain_id), available_at=clock.now() + _SECONDARIES_FOLLOW)
 
 
 def note_failure(domain_id: int, record: str, error: str) -> None:
