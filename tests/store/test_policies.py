@@ -158,3 +158,9 @@ def test_a_diff_shows_the_whole_policy() -> None:
         DiffLine("removed", "b"),
         DiffLine("added", "c"),
     )
+
+
+def test_what_goes_back_to_an_older_version_has_the_extension_fields_of_that_one(domain: Domain) -> None:
+    older = publish(domain, replace(TESTING, extensions=(("note", "ours"),)))
+    publish(domain, replace(ENFORCE, extensions=(("note", "theirs"),)))
+    assert publish(domain, service.policy_of(older)).text == older.text

@@ -179,11 +179,11 @@ def test_a_thousand_domains_take_far_less_than_a_second_each(
 async def test_a_policy_in_force_elsewhere_comes_along_as_it_is(
     organisation: Organisation, settings: Settings, dns: FakeDns, tmp_path: Path
 ) -> None:
-    """Mode, max_age and patterns: no sender is served less than it holds."""
+    """Mode, max_age, patterns and extension fields: no sender is served less than it holds."""
     authority = Authority(tmp_path)
     dns.set("_mta-sts.held.test", "TXT", "v=STSv1; id=7;")
     dns.set("mta-sts.held.test", "A", "127.0.0.1")
-    body = b"version: STSv1\r\nmode: enforce\r\nmx: *.held.test\r\nmax_age: 2592000\r\n"
+    body = b"version: STSv1\r\nmode: enforce\r\nmx: *.held.test\r\nmax_age: 2592000\r\nx-note: a;b, c: d\r\n"
     made = await in_store(begin, organisation, "domain,mx\nheld.test,mx.held.test\n")
     async with PolicyHost(authority.issue("mta-sts.held.test"), http(body)).running() as host:
         watch = Watch(https_port=host.port, ca_file=str(authority.file))
@@ -194,6 +194,39 @@ async def test_a_policy_in_force_elsewhere_comes_along_as_it_is(
     version = await in_store(lambda: Domain.objects.select_related("current_version").get().current_version)
     assert version is not None
     assert (version.mode, version.max_age_seconds, version.mx) == ("enforce", 2_592_000, ["*.held.test"])
+    assert version.text.encode() == body
+
+
+def test_a_list_may_have_extension_fields_of_the_policy(
+    organisation: Organisation, settings: Settings
+) -> None:
+    text = 'domain;mx;extensions\nnew.test;mx.new.test;"x-note: a, b: c\nx-two: 2"\n'
+    made = begin(organisation, text)
+    async_to_sync(work)(settings, made.pk)
+    assert importing.start(organisation.pk, made.pk)
+    async_to_sync(work)(settings, made.pk)
+    version = Domain.objects.get(name="new.test").current_version
+    assert version is not None
+    assert version.text.endswith("mx: mx.new.test\r\nmax_age: 86400\r\nx-note: a, b: c\r\nx-two: 2\r\n")
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("x-note", "extensions: 'x-note' is not a name, a colon and a value"),
+        ("mode: none", "extensions: 'mode' is a field of the policy already"),
+        ("x: 1\nx: 2", "extensions: 'x' is a field of the policy already"),
+    ],
+)
+def test_extension_fields_that_are_none_are_told(cell: str, reason: str) -> None:
+    listing = read_listing(f'domain,mx,extensions\nnew.test,mx.test,"{cell}"\n'.encode())
+    assert [each.reason for each in listing.refused] == [reason]
+
+
+def test_extension_fields_that_no_policy_may_have_are_told() -> None:
+    listing = read_listing(b'domain,mx,extensions\nnew.test,mx.test,"no name: 1"\n')
+    assert listing.wishes == ()
+    assert listing.refused
 
 
 def test_two_organisations_keep_apart(

@@ -189,7 +189,9 @@ def _tell(made: "DomainImport", *, add: bool) -> bool:
     counts: Counter[str] = Counter()
     for row in made.rows.order_by("number").iterator(1_000):
         counts[row.verdict] += 1
-        policy = f"{row.mode} {row.max_age_seconds} {' '.join(row.mx)}" if row.mode else ""
+        fields = [row.mode, str(row.max_age_seconds), *row.mx]
+        fields += [f"{name}: {value}" for name, value in row.extensions or ()]
+        policy = " ".join(fields) if row.mode else ""
         typer.echo(
             "\t".join(_plain(each) for each in (row.verdict, row.name or row.where, policy, row.reason))
         )

@@ -7,7 +7,7 @@ from mailward.core.names import Domain
 
 NAME = Domain("example.test")
 HOSTS = ("mx.example.test",)
-LIVE = Policy(Mode.ENFORCE, 604_800, ("*.example.test",))
+LIVE = Policy(Mode.ENFORCE, 604_800, ("*.example.test",), (("x-note", "theirs"),))
 TESTING = Policy(Mode.TESTING, STARTING_MAX_AGE, HOSTS)
 
 

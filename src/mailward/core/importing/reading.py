@@ -12,7 +12,7 @@ from mailward.core.rollout.conditions import DEFAULT_HOLD_DAYS, MAX_HOLD_DAYS
 MAX_BYTES = 20 * 1024 * 1024
 MAX_ROWS = 100_000
 DEFAULT_MAX_AGE = 86_400
-_COLUMNS = ("domain", "mx", "mode", "max_age", "automatic")
+_COLUMNS = ("domain", "mx", "mode", "max_age", "automatic", "extensions")
 _SHOWN = 100
 Row = Wish | Refused
 
@@ -91,22 +91,38 @@ def _read_row(cells: list[str], columns: dict[str, int], where: str) -> Row:
 def _wanted_policy(values: dict[str, str], mx: tuple[str, ...]) -> Policy | None:
     """Raises ValueError. A mode needs the MX hosts beside it: whose policy it is, nobody may guess."""
     mode, max_age = values.get("mode", "").lower(), values.get("max_age", "")
-    if not mode and not max_age:
+    extensions = _read_extensions(values.get("extensions", ""))
+    if not mode and not max_age and not extensions:
         return None
     if mode and mode not in set(Mode):
         raise ValueError(f"mode {mode[:20]!r} is not testing, enforce or none")
     if max_age and not (max_age.isascii() and max_age.isdigit() and len(max_age) < 12):
         raise ValueError(f"max_age {max_age[:20]!r} is not a number of seconds")
     if not mx and mode != Mode.NONE:
-        raise ValueError("a mode or max_age needs the mx column")
-    policy = Policy(
-        Mode(mode or Mode.TESTING), int(max_age or DEFAULT_MAX_AGE), () if mode == Mode.NONE else mx
-    )
+        raise ValueError("a mode, max_age or extensions need the mx column")
+    hosts = () if mode == Mode.NONE else mx
+    policy = Policy(Mode(mode or Mode.TESTING), int(max_age or DEFAULT_MAX_AGE), hosts, extensions)
     try:
         serialise_policy(policy)
     except PolicyInvalid as error:
         raise ValueError("; ".join(str(problem) for problem in error.problems[:3])) from error
     return policy
+
+
+def _read_extensions(text: str) -> tuple[tuple[str, str], ...]:
+    """As in a policy, one field a line, since a value may hold any other separator (RFC 8461 section 3.2).
+
+    Raises ValueError.
+    """
+    found: dict[str, str] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, colon, value = (part.strip() for part in line.partition(":"))
+        if not colon or not name or not value:
+            raise ValueError(f"extensions: {line[:40]!r} is not a name, a colon and a value")
+        if name in ("version", "mode", "max_age", "mx") or name in found:
+            raise ValueError(f"extensions: {name[:40]!r} is a field of the policy already")
+        found[name] = value
+    return tuple(found.items())
 
 
 def _automatic_days(text: str) -> int | None:

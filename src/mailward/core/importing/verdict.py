@@ -1,6 +1,6 @@
 """What becomes of one row of a list: decided from what DNS and the domain's present policy say, without I/O."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mailward.core.importing.listing import Wish
@@ -17,7 +17,7 @@ class Verdict(StrEnum):
     WITHOUT_POLICY = "without-policy"
     """Added; nobody knows its MX hosts, so it waits for a person."""
     TAKEOVER = "takeover"
-    """Added with the policy that is live elsewhere, as it is: same mode, max_age and patterns."""
+    """Added with the policy that is live elsewhere, as it is: same mode, max_age, patterns and extension fields."""
     THERE = "there"
     """The organisation has it already: nothing is done."""
     REFUSED = "refused"
@@ -56,9 +56,9 @@ def decide(wish: Wish, seen: Seen, *, is_there: bool) -> Decision:
         uncovered = [host for host in wish.mx or seen.hosts if not covers(live, host)]
         note = "" if not uncovered else f" It does not cover {', '.join(uncovered[:3])}."
         wanted = wish.policy
-        if wanted is not None and (wanted.mode, set(wanted.mx)) != (live.mode, set(live.mx)):
+        if wanted is not None and _differs(wanted, live):
             note += " The list wants another policy: change it once this one is served from here."
-        policy = Policy(live.mode, live.max_age_seconds, live.mx)
+        policy = replace(live, text="")
         return Decision(
             Verdict.TAKEOVER, policy, f"Its live policy ({live.mode}) is taken over as it is.{note}"
         )
@@ -76,3 +76,10 @@ def decide(wish: Wish, seen: Seen, *, is_there: bool) -> Decision:
     if hosts := wish.mx or seen.hosts:
         return Decision(Verdict.NEW, Policy(Mode.TESTING, STARTING_MAX_AGE, hosts))
     return Decision(Verdict.WITHOUT_POLICY, None, seen.why_no_hosts or "Its MX hosts are not known.")
+
+
+def _differs(wanted: Policy, live: Policy) -> bool:
+    """A list that names no extension fields leaves them as they are."""
+    if wanted.extensions and wanted.extensions != live.extensions:
+        return True
+    return (wanted.mode, set(wanted.mx)) != (live.mode, set(live.mx))

@@ -46,6 +46,8 @@ class ImportRow(models.Model):
     mode = models.CharField(max_length=10, blank=True)
     """Of the policy to serve; empty until it is known."""
     max_age_seconds = models.PositiveIntegerField(null=True)
+    extensions = models.JSONField(null=True)
+    """Fields of the policy that the RFC leaves to others, as pairs of name and value; None: it has none."""
     automatic_days = models.PositiveSmallIntegerField(null=True)
     """Enforced by itself after so many days of readiness; 0: not; None: as the profile has it."""
     verdict = models.CharField(max_length=20, blank=True)

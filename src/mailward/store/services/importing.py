@@ -100,6 +100,7 @@ def _row_of(made: DomainImport, number: int, wish: Wish) -> ImportRow:
         mx=list(wish.mx),
         mode=policy.mode.value if policy else "",
         max_age_seconds=policy.max_age_seconds if policy else None,
+        extensions=_kept_extensions(policy),
         automatic_days=wish.automatic_days,
     )
 
@@ -144,10 +145,20 @@ def next_wishes(import_id: int) -> tuple[dict[int, Wish], frozenset[str]]:
 
 def _wish_of(row: ImportRow) -> Wish:
     mx = tuple(row.mx)
-    policy = None
-    if row.mode and row.max_age_seconds is not None:
-        policy = Policy(Mode(row.mode), row.max_age_seconds, () if row.mode == Mode.NONE else mx)
-    return Wish(Name(row.name), row.where, mx, policy)
+    return Wish(Name(row.name), row.where, mx, _policy_of(row))
+
+
+def _policy_of(row: ImportRow) -> Policy | None:
+    if not row.mode or row.max_age_seconds is None:
+        return None
+    mx = () if row.mode == Mode.NONE else tuple(row.mx)
+    extensions = tuple((name, value) for name, value in row.extensions or ())
+    return Policy(Mode(row.mode), row.max_age_seconds, mx, extensions)
+
+
+def _kept_extensions(policy: Policy | None) -> list[list[str]] | None:
+    pairs = policy.extensions if policy is not None else ()
+    return [list(pair) for pair in pairs] or None
 
 
 @transaction.atomic
@@ -159,6 +170,7 @@ def keep_decisions(import_id: int, decisions: Mapping[int, Decision]) -> None:
                 "mode": each.policy.mode.value,
                 "max_age_seconds": each.policy.max_age_seconds,
                 "mx": list(each.policy.mx),
+                "extensions": _kept_extensions(each.policy),
             }
         ImportRow.objects.filter(batch_id=import_id, number=number).update(**values)
 
@@ -230,8 +242,7 @@ def _add(made: DomainImport, rows: Sequence[ImportRow]) -> None:
     unusable: dict[str, str] = {}
     for row in rows:
         domain = added.get(row.name)
-        if domain is not None and row.mode and row.max_age_seconds is not None:
-            policy = Policy(Mode(row.mode), row.max_age_seconds, tuple(row.mx))
+        if domain is not None and (policy := _policy_of(row)) is not None:
             try:
                 serialise_policy(policy)
             except PolicyInvalid as error:

@@ -24,7 +24,7 @@ from mailward.store.queries.evidence import CHUNK, chunks
 from mailward.store.queries.readiness import change_facts_of
 from mailward.store.scope import Scope
 from mailward.store.services import automatic, outbox
-from mailward.store.services.policies import policy_of
+from mailward.store.services.policies import keep_extensions, policy_of
 
 KIND = "profile"
 """Of the outbox: the keys are ids of changes."""
@@ -190,7 +190,7 @@ def _effect(
     if policy is None:
         return Effect.REFUSED, "The domain has no policy whose MX hosts it could keep."
     try:
-        text = serialise_policy(policy)
+        text = serialise_policy(keep_extensions(policy, current))
     except PolicyInvalid as error:
         return Effect.REFUSED, str(error)
     if current is not None and current.text == text:

@@ -22,6 +22,7 @@ from mailward.store.services.policies import (
     ChangeRefused,
     PolicyUnchanged,
     change_policy,
+    keep_extensions,
     policy_of,
 )
 from mailward.web.access import ScopedRequest, find_domain, reader_page, writer_page
@@ -138,7 +139,7 @@ def _review(
     is_again: bool = False,
 ) -> HttpResponse:
     """`refusals`: where they are known already. `is_again`: the person wanted to publish in spite of them."""
-    policy, current = form.policy(), domain.current_version
+    policy, current = _policy(request, domain, form), domain.current_version
     if refusals is None:
         refusals = _refusals(domain, policy)
     text = serialise_policy(policy)
@@ -179,11 +180,19 @@ def _problems(request: ScopedRequest, domain: Domain) -> tuple[str, ...]:
     return tuple(f"{cause.title}: {host}" if host else cause.title for cause, host in causes)
 
 
+def _policy(request: ScopedRequest, domain: Domain, form: PolicyForm) -> Policy:
+    """What is to be published: with the extension fields of the version that is restored, else of the present one."""
+    policy, number = form.policy(), form.cleaned_data["restored_from"]
+    old = request.scope.policy_versions().filter(domain=domain, number=number or 0).first()
+    kept = policy_of(old).extensions if old is not None else ()
+    return keep_extensions(replace(policy, extensions=kept), domain.current_version)
+
+
 def _publish(
     request: ScopedRequest, domain: Domain, form: PolicyForm, *, is_first_try: bool = False
 ) -> HttpResponse:
     """`is_first_try`: nobody has seen the review yet."""
-    policy = form.policy()
+    policy = _policy(request, domain, form)
     try:
         version = change_policy(
             request.scope.organisation_id,
