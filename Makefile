@@ -3,6 +3,10 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= var
+# where an environment forbids it, each of the thousand short programs of a run compiles all of Mailward anew
+export PYTHONDONTWRITEBYTECODE :=
+# three on two cores: most tests wait for the programs that they start; files in the order of tests/conftest.py
+PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run lab test test-all test-postgresql lint format docs bench deb lock clean
 
@@ -14,12 +18,13 @@ lab: $(VENV)/.run-ready  ## attacks on mail between real servers; ARGS as for `m
 
 test: $(VENV)/.dev-ready $(VENV)-docs/.ready  ## every test but the long ones
 	@scripts/test-needs
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" $(ARGS)
+	@$(PYTEST) -m "not long" $(ARGS)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-postgresql POSTGRESQL="$(POSTGRESQL_DAILY)" ONLY="not ten_thousand")
 
+test-all: export FUZZ_SECONDS ?= 60
 test-all: $(VENV)/.dev-ready $(VENV)-docs/.ready $(VENV)-zoo/.ready  ## every test, the long ones too
 	@scripts/test-needs
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(PYTEST) $(ARGS)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-postgresql)
 
 # the store, and what stands on it: once more, on a PostgreSQL server
@@ -29,7 +34,7 @@ POSTGRESQL := tests/store tests/doctor/test_postgresql.py tests/ingest tests/wor
 ONLY :=
 
 test-postgresql: $(VENV)/.dev-ready  ## the tests that need a database, on PostgreSQL; `make test` runs a part of them
-	@MAILWARD_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" -k "$(ONLY)" $(POSTGRESQL)
+	@MAILWARD_TEST_DATABASE=postgresql $(PYTEST) -m "not long" -k "$(ONLY)" $(POSTGRESQL)
 
 lint: $(VENV)/.dev-ready  ## format, style, types, layers, file sizes
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'"; exit 1; }

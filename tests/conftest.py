@@ -5,6 +5,8 @@ Alice owns the organisation, Bob is its administrator, Rita reads; Charlie owns 
 
 import os
 import secrets
+import signal
+from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -21,12 +23,44 @@ settings.register_profile(
 )
 settings.load_profile("mailward")
 
+# a run in the background ignores it, and each program that a test starts would inherit that; a handler is not inherited
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, lambda *_: None)
+
+TESTS = Path(__file__).parent
+LAST = ("core", "render", "fuzz")
+"""Thousands of short ones: whichever worker is free takes the next file, so that all end at about the same time."""
+FIRST = (
+    "e2e",
+    "upgrade",
+    "zoo",
+    "packaging",
+    "docs",
+    "lab",
+    "cli",
+    "hosting",
+    "sender",
+    "observing",
+    "behind",
+)
+"""Whole installations: such a file may take a minute, and one that began last would let the others wait."""
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that are about the other database have nothing to say."""
+    """Long files first. Tests that are about the other database have nothing to say."""
+    items.sort(key=_rank)
     other = "sqlite" if IS_POSTGRESQL else "postgresql"
     config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(other)])
     items[:] = [item for item in items if not item.get_closest_marker(other)]
+
+
+def _rank(item: pytest.Item) -> int:
+    if TESTS not in item.path.parents:
+        return 0
+    folder = item.path.relative_to(TESTS).parts[0]
+    if folder in FIRST:
+        return FIRST.index(folder)
+    return len(FIRST) + (folder in LAST)
 
 
 @pytest.fixture(scope="session")

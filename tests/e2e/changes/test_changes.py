@@ -17,12 +17,12 @@ pytestmark = [
 ]
 
 
-def watch(folder: Path, changes: int, kills: int) -> dict[str, Any]:
+def watch(folder: Path, changes: int, kills: int, *more: str) -> dict[str, Any]:
     subprocess.run(
         ["make", "-s", "-C", str(ROOT), ".venv-bench-sender/.ready", ".venv-bench-check/.ready"], check=True
     )
     command = ["unshare", "--net", "--mount", "--propagation", "private", sys.executable, "-m"]
-    command += ["tests.e2e.changes.world", str(folder), str(changes), str(kills)]
+    command += ["tests.e2e.changes.world", str(folder), str(changes), str(kills), *more]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     log = (folder / "log").read_text() if (folder / "log").exists() else ""
     assert done.returncode == 0, done.stderr[-3000:] + log[-3000:]
@@ -41,7 +41,7 @@ def _judge(found: dict[str, Any], changes: int) -> None:
 
 
 def test_p12_strangers_see_every_change_whole(tmp_path: Path) -> None:
-    found = watch(tmp_path, 12, 4)
+    found = watch(tmp_path, 12, 4, "hurry")
     assert found["killed"] == ["_worker", "_policy-host", "_nameserver", "second host"]
     _judge(found, 12)
 
