@@ -1,6 +1,7 @@
 """A small mutational fuzzer: seeds, cut and joined and spoilt, for a share of the time that all targets have.
 
-FUZZ_SECONDS is for all targets together (20 in `make test`, 60 in `make test-all`); FUZZ_SEED makes other inputs than the usual ones.
+FUZZ_SECONDS is for all targets together (20 in `make test`, 60 in `make test-all`); FUZZ_SEED makes other inputs than
+the usual ones.
 """
 
 import os
