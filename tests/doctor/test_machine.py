@@ -15,6 +15,7 @@ from mailward.config import Doctor, PolicyHost
 from mailward.core.doctor.finding import Grade
 from mailward.doctor.asking import NotAsked
 from mailward.doctor.disk import look_at_disk
+from mailward.doctor.growth import note_rooms
 from mailward.doctor.host import look_at_host
 from mailward.doctor.process import read_running
 from mailward.doctor.running import look_at_running
@@ -81,6 +82,29 @@ async def test_a_disk_without_room_is_told_and_one_with_room_is_not(small_disk: 
     found = await told(look_at_disk, make_subject(small_disk))
     assert list(found) == ["disk-full"]
     assert "of 1.0 MiB are free" in found["disk-full"]
+
+
+async def test_a_disk_that_is_full_in_some_days_at_the_growth_of_the_last_ones_is_told(
+    small_disk: Path,
+) -> None:
+    subject = make_subject(small_disk, doctor=Doctor(disk_percent=1))
+    for hour in range(0, 73, 3):
+        with clock.stepped(timedelta(hours=hour - 72)):
+            note_rooms(subject.settings)
+            note_rooms(subject.settings)
+        assert await told(look_at_disk, subject) == {}, "nothing has grown"
+    (small_disk / ".disk-room").unlink()
+    for hour in range(0, 73, 3):
+        with clock.stepped(timedelta(hours=hour)):
+            (small_disk / "grows").write_bytes(bytes(8192 * hour))
+            note_rooms(subject.settings)
+    with clock.stepped(timedelta(hours=72)):
+        found = {each.code: each for each in await look(look_at_disk, subject)}
+        # 8 KiB an hour of 1 MiB
+        assert "loses 192 KiB a day (over the last 3.0 days)" in found["disk-fills"].text
+        assert "make the disk larger by" in found["disk-fills"].fix
+        (small_disk / ".disk-room").write_text('{"x": [{"at": "2026-01-01T00:00:00", "free": "much"}]}')
+        assert await told(look_at_disk, subject) == {}, "what cannot be read is gathered anew"
 
 
 async def test_a_disk_without_inodes_is_told(small_disk: Path) -> None:

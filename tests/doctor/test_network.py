@@ -104,6 +104,54 @@ async def test_a_resolver_that_fails_makes_names_unseen_and_not_missing(tmp_path
     assert {each.grade for each in await look(look_at_names, subject)} == {Grade.UNSEEN}
 
 
+async def test_names_are_asked_at_the_resolver_and_at_each_server_of_their_zone(
+    tmp_path: Path, dns: FakeDns
+) -> None:
+    with FakeDns().threaded() as first, FakeDns().threaded() as second:
+        subject = make_subject(
+            tmp_path,
+            dns=Dns(resolvers=(dns.address,), authoritative_override=(first.address, second.address)),
+            policy_host=PolicyHost(public_name=POLICIES),
+            reports=Reports(domain=REPORTS, https_name=POLICIES),
+            watch=Watch(enabled=False),
+        )
+        for each in (dns, first, second):
+            each.set(POLICIES, "A", "9.9.9.9", "149.112.112.112")
+            each.set(REPORTS, "MX", f"10 {POLICIES}.")
+        assert await told(look_at_names, subject) == {}
+        dns.set(POLICIES, "A", "1.1.1.1")
+        found = await told(look_at_names, subject)
+        assert list(found) == ["resolver-differs"]
+        assert "our resolver says 1.1.1.1" in found["resolver-differs"]
+        dns.set(POLICIES, "A", "9.9.9.9")
+        assert await told(look_at_names, subject) == {}, "some of many"
+        second.set(POLICIES, "A", "8.8.4.4")
+        found = await told(look_at_names, subject)
+        assert list(found) == ["zone-servers-differ"]
+        assert f"{second.address}: 8.8.4.4" in found["zone-servers-differ"]
+        for each in (first, second):
+            each.remove(POLICIES, "A")
+        found = await told(look_at_names, subject)
+        assert "though our resolver says 9.9.9.9" in found["no-address"]
+        for each in (dns, first, second):
+            each.remove(POLICIES, "A")
+            each.set(POLICIES, "AAAA", "2620:fe::9")
+        assert list(await told(look_at_names, subject)) == ["no-ipv4"]
+        for each in (dns, first, second):
+            each.set(POLICIES, "A", "9.9.9.9")
+            each.set(REPORTS, "MX", "0 .")
+        assert "takes no mail" in (await told(look_at_names, subject))["no-mx"]
+        for each in (dns, first, second):
+            each.set(REPORTS, "MX", "10 nowhere.example.org.")
+        assert (await told(look_at_names, subject))["no-address"].startswith("nowhere.example.org")
+        for each in (first, second):
+            each.fail(Fault.SERVFAIL)
+        dns.set(REPORTS, "MX", f"10 {POLICIES}.")
+        assert await told(look_at_names, subject) == {}, (
+            "what the resolver says, where nobody else can be asked"
+        )
+
+
 # services and ports
 
 

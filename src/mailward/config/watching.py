@@ -93,6 +93,8 @@ class Doctor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """`name` or `name:port` of a web server that shows whether port 443 goes out; empty: the first CA."""
     disk_percent: Annotated[int, msgspec.Meta(ge=1, le=50)] = 10
     """Less free space than that is told."""
+    disk_days: Annotated[int, msgspec.Meta(ge=0, le=365)] = 14
+    """A disk that is full within so many days, at the growth of the last ones, is told; 0: none is."""
     queue_minutes: Positive = 60
     """Work that is due for longer is told."""
     backup_hours: Positive = 26

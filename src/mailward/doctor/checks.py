@@ -38,7 +38,7 @@ CHECKS = (
     Check("queues", look_at_queues),
     Check("clock", look_at_clock),
     Check("resolver", look_at_resolver),
-    Check("names", look_at_names),
+    Check("names", look_at_names, 30.0),
     Check("inbound", look_at_inbound, 30.0),
     Check("outbound", look_at_outbound, 30.0),
     Check("delegation", look_at_delegation, 30.0),

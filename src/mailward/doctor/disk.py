@@ -4,10 +4,13 @@ import asyncio
 import os
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 from mailward.config import Settings
 from mailward.core.doctor.catalogue import tell
+from mailward.core.doctor.filling import Filling, judge_filling
 from mailward.core.doctor.finding import Finding
+from mailward.doctor import growth
 from mailward.doctor.backups import newest_backup
 from mailward.doctor.subject import Findings, Subject, good, unseen
 from mailward.net import clock
@@ -34,7 +37,12 @@ async def look_at_disk(subject: Subject) -> Findings:
 
 
 def _look(settings: Settings, *, is_trial: bool) -> list[Finding]:
-    return [*_space(settings), *_database(settings), *_backups(settings, is_trial=is_trial)]
+    return [
+        *_space(settings),
+        *_growth(settings),
+        *_database(settings),
+        *_backups(settings, is_trial=is_trial),
+    ]
 
 
 def _space(settings: Settings) -> Iterator[Finding]:
@@ -53,6 +61,31 @@ def _space(settings: Settings) -> Iterator[Finding]:
         yield tell(
             "inodes-full", text, f"find what has many small files: du --inodes -x {folder} | sort -n | tail"
         )
+
+
+def _growth(settings: Settings) -> Iterator[Finding]:
+    now, noted, days = clock.now(), growth.read_rooms(settings.data_path), settings.doctor.disk_days
+    for folder in growth.folders(settings):
+        filling = judge_filling(noted.get(str(folder), ()), growth.room(folder, now))
+        if filling is None or filling.days_left >= days:
+            continue
+        end = now + timedelta(days=filling.days_left)
+        text = (
+            f"the disk of {folder} loses {write_size(round(filling.octets_a_day))} a day (over the last "
+            f"{filling.days_seen:.1f} days): it is full in {filling.days_left:.1f} days, at {end:%Y-%m-%d}"
+        )
+        yield tell("disk-fills", text, _make_room(settings, folder, filling, days))
+
+
+def _make_room(settings: Settings, folder: Path, filling: Filling, days: int) -> str:
+    more = write_size(round(filling.octets_a_day * days * 2))
+    keep, fewer = settings.backup.keep, ""
+    if settings.backup_path.is_relative_to(folder) and keep > 1:
+        fewer = f", or keep fewer backups: [backup] keep = {keep // 2}"
+    return (
+        f"see what grows: du -xh {folder} | sort -h | tail; make the disk larger by {more}, which is enough for "
+        f"{days * 2} days more{fewer}"
+    )
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

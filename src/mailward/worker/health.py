@@ -9,6 +9,7 @@ from typing import Any
 
 from mailward.config import Settings
 from mailward.core.doctor.finding import Section
+from mailward.doctor.growth import EVERY, note_rooms
 from mailward.doctor.look import look
 from mailward.doctor.subject import Subject
 from mailward.net import clock
@@ -39,6 +40,19 @@ async def keep_health(settings: Settings, stopping: asyncio.Event) -> None:
         except Exception:  # noqa: BLE001 - the top of a task; most likely the database is away
             _log.exception("health-trouble")
             pause = FIRST_SECONDS
+
+
+async def keep_rooms(settings: Settings, stopping: asyncio.Event) -> None:
+    """Note once an hour how much is free on the disks, until told to stop: that tells the doctor when they fill."""
+    while not stopping.is_set():
+        try:
+            # in a thread: a network file system whose server is away must not hold the loop
+            await asyncio.to_thread(note_rooms, settings)
+        except OSError as error:
+            _log.warning("disk-room-not-noted", extra={"reason": str(error)})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EVERY.total_seconds()):
+                await stopping.wait()
 
 
 async def look_now(settings: Settings, machine: str) -> None:

@@ -16,7 +16,7 @@ from mailward.store.services.outbox import Claimed
 from mailward.worker.census import CensusTaker
 from mailward.worker.clocks import PAUSE_SECONDS, ClockCheck
 from mailward.worker.handlers import HANDLERS, Failure, Failures, Handler
-from mailward.worker.health import keep_health
+from mailward.worker.health import keep_health, keep_rooms
 from mailward.worker.numbers import COUNTS
 from mailward.worker.timed import Schedule
 
@@ -66,6 +66,7 @@ async def _run_all(settings: Settings, stopping: asyncio.Event) -> None:
         beating = group.create_task(pulse.keep())
         group.create_task(_keep_time(settings, clocks, stopping))
         group.create_task(keep_health(settings, stopping))
+        group.create_task(keep_rooms(settings, stopping))
         if metrics.is_asked():
             taker = CensusTaker(settings, [handler.kind for handler in HANDLERS])
             metrics.tell(taker.families)

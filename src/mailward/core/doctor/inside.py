@@ -92,11 +92,17 @@ _HOST = Topic(
 _DISK = Topic(
     "disk",
     "Disk and backups",
-    "Space and inodes where the data folder is, the size of the database, and the age of the newest backup.",
+    "Space and inodes where the data folder is, when the space ends at the growth of the last days (there, and on the "
+    "disk of the backups), the size of the database, and the age of the newest backup.",
     (
         problem(
             "disk-full",
             "On a full disk reports are answered with 451 and wait at their senders, and certificates are not renewed.",
+        ),
+        problem(
+            "disk-fills",
+            "Free space went down in the last days (two at least; the worker notes it once an hour), and so fast that "
+            "it ends within `doctor.disk_days`. Mends itself where what grows comes to its end, as old reports do.",
         ),
         problem("inodes-full", "No file can be made any more, whatever space there is."),
         advice("log-large", "A reader that never ends keeps SQLite's write-ahead log from being cut back."),

@@ -5,12 +5,23 @@ from mailward.core.doctor.topic import Topic, advice, problem
 _NAMES = Topic(
     "names",
     "Names in DNS",
-    "The addresses of policy host and HTTPS door, the MX of the domain for reports, and our name in "
-    "EHLO with its way back.",
+    "The addresses of policy host and HTTPS door over IPv4 and IPv6, the MX of the domain for reports and its "
+    "addresses: at our resolver, and at each server of their zones, past every cache; and our "
+    "name in EHLO with its way back.",
     (
         problem("no-address", "Customers lead their names here by CNAME, and it ends nowhere."),
         problem("private-address", "The world cannot connect there."),
         problem("no-mx", "Reports by mail cannot be delivered."),
+        problem("no-ipv4", "Most senders have IPv4, and many have nothing else."),
+        advice("no-ipv6", "Senders that have IPv6 alone do not reach it."),
+        problem(
+            "zone-servers-differ",
+            "Whom the world asks is chance: some senders are led elsewhere, or nowhere.",
+        ),
+        advice(
+            "resolver-differs",
+            "Mailward sees its own names otherwise than the world: what it looks at is not what senders meet.",
+        ),
         advice(
             "ehlo-name",
             "Some MX hosts turn away whoever gives a name that does not lead to the address they see, and back.",

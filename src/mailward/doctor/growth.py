@@ -1,0 +1,77 @@
+"""How much was free on the disks in the last days: a small file in the data folder, written once an hour by the worker.
+
+A file and no table: each machine has its own disks, and the doctor is asked while the database is away.
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from mailward.config import Settings
+from mailward.core.doctor.filling import KEPT, Room
+from mailward.net import clock
+
+FILE = ".disk-room"
+EVERY = timedelta(hours=1)
+_MAX_BYTES = 256 * 1024
+
+Rooms = dict[str, tuple[Room, ...]]
+"""By the folder."""
+
+
+def folders(settings: Settings) -> list[Path]:
+    """Of the data, and of backups where they are on another disk. Raises OSError."""
+    data, backups = settings.data_path, settings.backup_path
+    if backups.is_dir() and backups.stat().st_dev != data.stat().st_dev:
+        return [data, backups]
+    return [data]
+
+
+def room(folder: Path, now: datetime) -> Room:
+    """Raises OSError."""
+    held = os.statvfs(folder)
+    return Room(now, held.f_bavail * held.f_frsize, held.f_blocks * held.f_frsize)
+
+
+def read_rooms(data: Path) -> Rooms:
+    """Empty where there are none, or nothing that can be read: then they are gathered anew."""
+    try:
+        with (data / FILE).open("rb") as file:
+            return msgspec.json.decode(file.read(_MAX_BYTES), type=Rooms)
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def note_rooms(settings: Settings) -> None:
+    """If an hour has passed since the last time. Raises OSError."""
+    now, data = clock.now(), settings.data_path
+    before = read_rooms(data)
+    last = max((each.at for rooms in before.values() for each in rooms), default=None)
+    if last is not None and last <= now < last + EVERY:
+        return
+    noted = {
+        str(folder): (*_recent(before.get(str(folder), ()), now), room(folder, now))
+        for folder in folders(settings)
+    }
+    _write(data / FILE, msgspec.json.encode(noted))
+
+
+def _recent(rooms: Sequence[Room], now: datetime) -> list[Room]:
+    return [each for each in rooms if now - KEPT <= each.at <= now]
+
+
+def _write(path: Path, text: bytes) -> None:
+    """Whole or not at all. After a power failure it may be an old one: nobody depends on it."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        number = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(number, "wb") as file:
+            file.write(text)
+        partial.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
