@@ -54,6 +54,26 @@ async def test_two_clients_behind_one_front_do_not_share_the_login_limit(alice_u
     assert status == 302
 
 
+async def guess(peers: list[str]) -> bytes:
+    """What the last of them is answered."""
+    for number, peer in enumerate(peers):
+        _, answer = await log_in(f"{number}@guess.test", peer=peer, forwarded=[])
+    return answer
+
+
+async def test_an_ipv6_network_of_64_bits_is_one_guest_and_the_next_is_another() -> None:
+    first = [f"2001:db8:0:1:{number:x}::1" for number in range(FAILURES)]
+    assert LIMITED not in await guess(first)
+    assert LIMITED in await guess(["2001:db8:0:1:ffff::1"])
+    assert LIMITED not in await guess(["2001:db8:0:2::1"])
+
+
+async def test_mapped_addresses_of_ipv4_are_many_guests_and_a_links_own_has_no_interface() -> None:
+    assert LIMITED not in await guess([f"::ffff:203.0.113.{number}" for number in range(FAILURES + 1)])
+    assert LIMITED in await guess([*["203.0.113.99"] * FAILURES, "::ffff:203.0.113.99"])
+    assert LIMITED in await guess(["fe80::1%eth0"] * (FAILURES + 1))
+
+
 @pytest.mark.parametrize(
     "peer, forwarded",
     [

@@ -1,5 +1,6 @@
 """How allauth behaves here: nobody signs up by themselves, and a forgotten password needs a mail relay."""
 
+import ipaddress
 import logging
 from datetime import timedelta
 from typing import ClassVar
@@ -27,6 +28,14 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no ty
 
     def is_open_for_signup(self, _request: HttpRequest) -> bool:
         return False
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """By what guesses are counted; allauth takes the /64 of an IPv6 address, which one guest has whole. A mapped
+        one is of IPv4: all of these have one /64. Of a link's own address, its interface is no part.
+        """
+        found = ipaddress.ip_address(super().get_client_ip(request).partition("%")[0])
+        mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+        return str(mapped or found)
 
     def get_reset_password_from_key_url(self, key: str) -> str:
         """The link goes to the console's public address, whatever Host the request named."""
