@@ -51,6 +51,13 @@ def numbers(settings: Settings = WITH_RELAY) -> dict[tuple[str, ...], float]:
     }
 
 
+def test_two_authorities_of_one_host_are_told_apart() -> None:
+    urls = ("https://ca.example/one", "https://ca.example/two?key=secret", "https://other.example/directory")
+    found = numbers(Settings(acme=Acme(directories=urls)))
+    labels = {name[1] for name in found if name[0] == "certificate_order_room"}
+    assert labels == {"ca.example/one", "ca.example/two", "other.example"}
+
+
 def certificate(host: str, ends: datetime) -> Certificate:
     began = ends - timedelta(days=90)
     return Certificate.objects.create(

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlsplit
 
 from django.db import Error as DatabaseError
 
@@ -26,6 +25,7 @@ class CensusTaker:
     def __init__(self, settings: Settings, kinds: Sequence[str]) -> None:
         self._kinds = tuple(kinds)
         self._room = {each.url: each.orders_per_3_hours for each in settings.acme.authorities}
+        self._labels = settings.acme.labels
         self._has_relay = bool(settings.relay.host)
         self._latest: Census | None = None
         self._is_up = True
@@ -82,7 +82,9 @@ class CensusTaker:
         yield catalogue.CERTIFICATES_ENDING.one(found.ending)
         if found.next_end is not None:
             yield catalogue.CERTIFICATE_END.one(found.next_end.timestamp())
-        room = {(ca_name(url),): max(0, most - found.ordered.get(url, 0)) for url, most in self._room.items()}
+        room = {
+            (self._labels[url],): max(0, most - found.ordered.get(url, 0)) for url, most in self._room.items()
+        }
         yield catalogue.ORDER_ROOM.of(room)
 
 
@@ -96,8 +98,3 @@ def _of_domains(found: Census) -> Iterator[Family]:
     yield catalogue.WATCHED.one(found.watched)
     yield catalogue.WATCH_OVERDUE.one(found.overdue)
     yield catalogue.IMPORTS.of({(state,): count for state, count in found.imports.items()})
-
-
-def ca_name(directory: str) -> str:
-    """Of a CA in the settings: the host of its directory."""
-    return urlsplit(directory).hostname or ""

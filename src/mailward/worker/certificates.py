@@ -39,7 +39,6 @@ from mailward.store.models import AcmeOrder, Certificate
 from mailward.store.services import certificates
 from mailward.store.services.certificates import Authority, Plan, Subject
 from mailward.store.services.ownnames import was_issued_to
-from mailward.worker.census import ca_name
 from mailward.worker.numbers import COUNTS
 from mailward.worker.ordering import Counter, StillWaiting, open_account, pursue
 from mailward.worker.records import check_domain
@@ -64,6 +63,7 @@ class Carer:
         """Raises SettingsError where the keys that seal cannot be used, and OSError."""
         self.settings = settings
         self._authorities = {each.url: each for each in settings.acme.authorities}
+        self._labels = settings.acme.labels
         self._resolver, self._guard = make_resolver(settings.dns), make_guard(settings.dns)
         self._keyring = load_keyring(settings)
         self._counter = Counter()
@@ -281,13 +281,13 @@ class Carer:
         await in_store(certificates.issued, order, what, renewal)
         extra = {"domain": plan.name, "ca": ca.url, "until": what.not_after.isoformat()}
         _log.info("certificate-issued", extra=extra)
-        COUNTS.orders[ca_name(ca.url), "issued"] += 1
+        COUNTS.orders[self._labels[ca.url], "issued"] += 1
         return False  # when to renew it is the next step
 
     async def _failed(self, plan: Plan, order: AcmeOrder, ca: AcmeDirectory, fault: Fault) -> None:
         extra = {"domain": plan.name, "ca": ca.url, "code": fault.code, "reason": fault.words}
         _log.warning("certificate-not-issued", extra=extra)
-        COUNTS.orders[ca_name(ca.url), "failed"] += 1
+        COUNTS.orders[self._labels[ca.url], "failed"] += 1
         await in_store(certificates.end_order, order, fault.words)
         if fault.scope is Scope.CA:
             await self._ca_failed(ca, fault)

@@ -1,6 +1,8 @@
 """The settings of certificates: which CAs, and how they reach us. Read by mailward.config with all others."""
 
+from collections import Counter
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -9,6 +11,7 @@ from mailward.core.places import parse_listen
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+_MAX_LABEL = 120
 
 
 class AcmeDirectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,6 +55,37 @@ class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     @property
     def authorities(self) -> tuple[AcmeDirectory, ...]:
         return tuple(AcmeDirectory(url=each) if isinstance(each, str) else each for each in self.directories)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """URL of a directory -> what metrics call the CA: its host, with port and path where several have that.
+
+        No more than there are directories, and nothing of a URL that may be secret (user, query).
+        """
+        urls = tuple(dict.fromkeys(each.url for each in self.authorities))
+        hosts = {url: _host(url) for url in urls}
+        shared = {host for host, count in Counter(hosts.values()).items() if count > 1}
+        labels: dict[str, str] = {}
+        for url in urls:
+            label = _place(url)[:_MAX_LABEL] if hosts[url] in shared else hosts[url]
+            # two that differ beyond that, or in their query alone
+            labels[url] = label if label not in labels.values() else f"{label}#{len(labels) + 1}"
+        return labels
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # half an IPv6 address: no order gets there either
+        return ""
+
+
+def _place(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.netloc.rpartition('@')[2].lower()}{parts.path}"
 
 
 def public_names(*texts: str) -> tuple[str, ...]:

@@ -154,7 +154,9 @@ TIMED_DONE = _gauge(
 )
 TIMED_FAILURES = _counter("timed_work_failures_total", "Regular work that failed.", "work")
 
-ORDERS = _counter("certificate_orders_total", "Orders that ended: issued, failed.", "ca", "outcome")
+ORDERS = _counter(
+    "certificate_orders_total", "Orders that ended: issued, failed; `ca` as below.", "ca", "outcome"
+)
 
 _section("What the database says, twice a minute: of the whole installation, the same at each node")
 CENSUS_TAKEN = _gauge("census_timestamp_seconds", "When the numbers below were taken, seconds since 1970.")
@@ -186,7 +188,12 @@ CERTIFICATE_END = _gauge(
 CERTIFICATES_ENDING = _gauge(
     "certificates_ending", "Those that end within seven days: renewal should have come."
 )
-ORDER_ROOM = _gauge("certificate_order_room", "Orders that the CA still takes in these three hours.", "ca")
+ORDER_ROOM = _gauge(
+    "certificate_order_room",
+    "Orders that the CA still takes in these three hours; where two CAs of the settings share a host, `ca` has the "
+    "path of the directory too.",
+    "ca",
+)
 MIGRATIONS_MISSING = _gauge("database_migrations_missing", "Steps of the schema that the database lacks.")
 DATABASE_BYTES = _gauge("database_size_bytes", "Size of the database.")
 
