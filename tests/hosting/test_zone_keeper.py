@@ -8,15 +8,25 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from mailward.config import Nameserver as NameserverSettings
-from mailward.config import Settings
-from mailward.core.dns.wire import Type, encode_name
+from mailward.config import PolicyHost, Settings
+from mailward.core.acme.challenge import own_label
+from mailward.core.dns.wire import Type, decode_name, encode_name
 from mailward.core.dns.zone import Zone
 from mailward.hosting.delegated import CustomerZones, ZoneMaker
 from mailward.hosting.nameserver import ZoneKeeper, make_nameserver
+from mailward.net import clock
 from mailward.store.aio import in_store
-from mailward.store.models import Domain, HostingChange, HostingGeneration, Organisation
+from mailward.store.models import (
+    AcmeAccount,
+    AcmeOrder,
+    Domain,
+    HostingChange,
+    HostingGeneration,
+    Organisation,
+)
 from mailward.store.queries.hosting import Delegation, changed_domains, delegations, hosting_state
 from mailward.store.services import hosting
+from mailward.store.services.certificates import challenged
 from mailward.store.services.hosting import bump_generation, forget_old_changes, raise_serial
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -175,3 +185,47 @@ def test_a_domain_that_changed_hands_is_its_new_holder_s_zone(newer_first: bool)
     assert zones(apex) is not None
     zones.change([(new, new._replace(proved_name=None))])
     assert zones(apex) is None
+
+
+def order_for(host: str) -> AcmeOrder:
+    account, _ = AcmeAccount.objects.get_or_create(directory="https://ca.test/", defaults={"key": b""})
+    order = AcmeOrder.objects.create(
+        account=account, host=host, method="dns-01", key=b"", placed_at=clock.now(), url="https://ca.test/1"
+    )
+    challenged(order, "token", "token.thumbprint")
+    return order
+
+
+async def test_a_challenge_of_our_own_names_is_shown_below_its_label_and_in_our_zone(
+    tmp_path: Path, organisation: Organisation
+) -> None:
+    own = NameserverSettings(zone="sts.test", policy_addresses=("192.0.2.1",))
+    host = PolicyHost(public_name="policies.sts.test")
+    settings = Settings(data=str(tmp_path), nameserver=own, policy_host=host)
+    keeper = ZoneKeeper(tmp_path / "zone.json", settings, *make_nameserver(settings))
+
+    def texts() -> set[str]:
+        nodes = zone_of(keeper).nodes.items()
+        return {decode_name(name).rstrip(".") for name, sets in nodes if Type.TXT in sets}
+
+    await in_store(bump_generation)
+    await keeper.refresh()
+    assert Type.A in zone_of(keeper).nodes[encode_name("policies.sts.test")]
+    before = await in_store(hosting_state)
+    for name in ("policies.sts.test", "reports.test"):
+        await in_store(order_for, name)
+    assert await in_store(changed_domains, before) == frozenset({0}), "no domain is read for it"
+    await keeper.refresh()
+    labels = {f"_acme-challenge.{own_label(name)}.sts.test" for name in ("policies.sts.test", "reports.test")}
+    assert texts() == labels | {"_acme-challenge.policies.sts.test"}
+    serial = zone_of(keeper).serial
+    keeper.close()
+    # one that starts meanwhile shows it too
+    keeper = ZoneKeeper(tmp_path / "zone.json", settings, *make_nameserver(settings))
+    await keeper.refresh()
+    assert (texts(), zone_of(keeper).serial) == (labels | {"_acme-challenge.policies.sts.test"}, serial)
+    await in_store(AcmeOrder.objects.update, ended_at=clock.now())
+    await in_store(bump_generation, hosting.OWN_NAMES)
+    await keeper.refresh()
+    assert texts() == set()
+    keeper.close()

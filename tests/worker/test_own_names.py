@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
+import msgspec
 import pytest
 from cryptography import x509
 from django.db import connections
@@ -17,7 +18,7 @@ from tests.fakes.signer import report_json
 from tests.ingest.conftest import json_body, smtp
 from tests.worker.certificatebed import Bed
 
-from mailward.config import Reports
+from mailward.config import Nameserver, Reports
 from mailward.core.acme.state import CareState
 from mailward.hosting.certificates import IssuedCertificates
 from mailward.ingest.doors import Doors, open_doors
@@ -353,3 +354,22 @@ async def test_silence_is_believed_once_a_ca_has_reached_us(bed: Bed, domain: Do
     assert care.state == CareState.FAILING
     assert "127.0.0.3" in care.detail
     assert pebble.log.count(ORDERED) == 2
+
+
+async def test_who_chose_dns_is_not_asked_at_port_80_and_reads_what_is_missing(
+    bed: Bed, tmp_path: Path
+) -> None:
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await bed.start([pebble.directory], reports=Reports(domain=POLICIES), own_challenge="dns-01")
+        publish_own(bed)
+        care = (await bed.work_on_own())[POLICIES]
+        words = "own_challenge is dns-01 and there is no nameserver.zone"
+        assert (care.state, care.detail) == (CareState.REACH, words)
+        bed.settings = msgspec.structs.replace(bed.settings, nameserver=Nameserver(zone="sts.test"))
+        detail = (await bed.work_on_own())[POLICIES].detail
+        # sha256 of the name
+        target = "_acme-challenge.own-68114e91c6195c15ff9b.sts.test"
+        assert detail == (
+            f"_acme-challenge.{POLICIES} does not lead to our nameserver, as by a CNAME to {target}"
+        )
+        assert ORDERED not in pebble.log

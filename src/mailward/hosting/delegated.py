@@ -4,16 +4,17 @@ _mta-sts.<token>.<zone>     TXT    v=STSv1; id=...;        while a policy is ann
 _tlsrpt.<token>.<zone>      TXT    v=TLSRPTv1; rua=...
 mta-sts.<token>.<zone>      A, AAAA of the policy host, or a CNAME to it
 _acme-challenge.<token>.<zone>  TXT, while a CA wants to see it
+_acme-challenge.own-<label>.<zone>  TXT, the same for names of the installation's own
 
 And the zone `mta-sts.<domain>` itself, for domains that delegate it to us by NS: SOA, NS, A, AAAA of the policy host,
 and `_acme-challenge` below it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_address
 
 from mailward.config import Settings, SettingsError
-from mailward.core.acme.challenge import LABEL
+from mailward.core.acme.challenge import LABEL, own_label
 from mailward.core.dns.wire import Type, encode_label, encode_name, is_below
 from mailward.core.dns.zone import NodeSets, Record, Soa, Zone, make_zone, pack_texts, prepare
 from mailward.core.mtasts import record as sts
@@ -77,6 +78,18 @@ class ZoneMaker:
             sets[_CHALLENGE + below] = pack_texts(min(self._ttl, CHALLENGE_TTL), each.challenge)
         return sets
 
+    def own_sets(self, challenges: Mapping[str, str]) -> dict[bytes, NodeSets]:
+        """The challenges of the installation's own names: below a label of theirs, to which a CNAME leads, and at
+        their own place where that is in our zone.
+        """
+        sets: dict[bytes, NodeSets] = {}
+        for host, text in challenges.items():
+            packed = pack_texts(min(self._ttl, CHALLENGE_TTL), text)
+            sets[_CHALLENGE + encode_label(own_label(host)) + self._apex] = packed
+            if is_below(name := encode_name(host), self._apex):
+                sets[_CHALLENGE + name] = packed
+        return sets
+
     def make_customer_zone(self, each: Delegation, serial: int) -> Zone:
         """`mta-sts.<domain>`, for whoever delegates it by NS. Raises ValueError."""
         apex = f"{POLICY_HOST}.{each.proved_name}"
@@ -100,6 +113,10 @@ class ZoneMaker:
             yield Record(name, Type.CNAME, self._settings.policy_host.public_name, self._ttl)
 
     def _own_records(self) -> Iterator[Record]:
+        own, name = self._settings.nameserver, self._settings.policy_host.public_name
+        if name not in (server for server, _ in self._servers) and is_below(encode_name(name), self._apex):
+            # in our zone nobody else can say where it is
+            yield from (_address(name, address, self._ttl) for address in own.policy_addresses)
         for name, addresses in self._servers:
             yield Record(self._settings.nameserver.zone, Type.NS, name, 3600)
             for address in addresses:

@@ -13,7 +13,7 @@ from django.db import Error as DatabaseError
 from mailward.config import Settings, SettingsError
 from mailward.core.dns.ratelimit import RateLimiter
 from mailward.core.dns.wire import encode_name, is_newer_serial
-from mailward.core.dns.zone import Authority
+from mailward.core.dns.zone import Authority, NodeSets
 from mailward.core.places import parse_place
 from mailward.hosting.authdns import Nameserver, TransferAccess, open_both
 from mailward.hosting.catalog import Catalog
@@ -39,6 +39,7 @@ from mailward.store.queries.hosting import (
     changed_domains,
     delegations,
     hosting_state,
+    own_challenges,
 )
 from mailward.store.services.hosting import raise_serial
 
@@ -52,6 +53,7 @@ _SAVED_AT_ONCE = 1_000
 ASK_AGAIN_SECONDS = 300.0
 CHANGES_AT_ONCE = 100
 """Domains: 2 ms or so, then questions have their turn."""
+_NO_SETS: NodeSets = {}
 _NOTHING_READ = HostingState(generation=-1)
 
 
@@ -67,6 +69,9 @@ class ZoneKeeper(Keeper[HostingState]):
         """Raises SettingsError where the settings make no zone."""
         self._domains: dict[int, Delegation] = {}
         self._changes: list[Change] = []
+        self._challenges: dict[str, str] | None = None
+        self._shown: dict[bytes, NodeSets] = {}
+        """Of the challenges of our own names: what is read, and what the zone says."""
         self._refreshing = asyncio.Lock()
         self._saved_at = float("-inf")
         self._is_saved = True
@@ -97,6 +102,8 @@ class ZoneKeeper(Keeper[HostingState]):
     def read(self) -> HostingState:
         held, fresh = self.current, hosting_state()
         if fresh == held:
+            if self._challenges is None:
+                self._challenges = own_challenges()  # no file has them
             if not self._is_saved:
                 self.save(held, self._path)
             return held
@@ -107,7 +114,8 @@ class ZoneKeeper(Keeper[HostingState]):
             for pk in (self._domains.keys() | domains.keys() if changed is None else changed)
         ]
         different = [(pk, before, after) for pk, before, after in pairs if before != after]
-        if _goes_back(held, fresh, has_changed=bool(different)):
+        own = own_challenges()
+        if _goes_back(held, fresh, has_changed=bool(different) or own != (self._challenges or own)):
             # an older backup was restored; what then has another serial is read in the next round
             _log.warning("serial-raised", extra={"serial": held.serial_generation % SERIAL_RANGE})
             raise_serial(held.serial_generation % SERIAL_RANGE)
@@ -118,6 +126,7 @@ class ZoneKeeper(Keeper[HostingState]):
             else:
                 self._domains[pk] = after
         self._changes += [(before, after) for _, before, after in different]
+        self._challenges = own
         return fresh
 
     def save(self, held: HostingState, path: Path) -> None:
@@ -160,12 +169,19 @@ class ZoneKeeper(Keeper[HostingState]):
                     to_tell = [self._catalog.zone.apex, *to_tell]
                 to_tell += _challenged(some)
             await asyncio.sleep(0)
+        self._show_own()
         if serial % SERIAL_RANGE != self._zone.serial:
             self._zone.set_soa(self._maker.soa(serial))
             if self._catalog is not None:
                 self._catalog.zone.set_soa(self._maker.soa(serial))
             for apex in dict.fromkeys([self._zone.apex, *to_tell]):
                 self._secondaries.tell(apex)
+
+    def _show_own(self) -> None:
+        wanted = self._maker.own_sets(self._challenges or {})
+        if wanted != self._shown:
+            self._zone.put({**dict.fromkeys(self._shown, _NO_SETS), **wanted})
+            self._shown = wanted
 
 
 def _lives(touched: Mapping[bytes, Delegation | None]) -> dict[bytes, str | None]:

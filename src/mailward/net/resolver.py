@@ -185,13 +185,21 @@ class Resolver:
         elsewhere: dict[str, None] = {}
         for server, answer in sorted(zip(servers, answers, strict=True), key=lambda pair: pair[0]):
             last = dns.name.from_text(answer.chain[-1]) if answer.chain else qname
-            if answer.found or zone is None or last.is_subdomain(zone) or not depth:
+            is_last = answer.found or not answer.chain or not depth
+            if is_last or zone is None or await self._is_in(last, zone):
                 found[str(server)] = answer
             else:
                 elsewhere[answer.chain[-1]] = None
         for alias in elsewhere:
             found |= await self._everywhere(alias, rdtype, depth - 1)
         return found
+
+    async def _is_in(self, name: dns.name.Name, zone: dns.name.Name) -> bool:
+        """False below a cut too: servers of the zone say of what they hand on no more than where it is."""
+        try:
+            return name.is_subdomain(zone) and await self._find_zone(name) == zone
+        except _NoAnswer:
+            return True
 
     async def _ask_one(
         self, server: Server, name: dns.name.Name, rdtype: str, zone: dns.name.Name | None

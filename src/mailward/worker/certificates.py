@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 
 from mailward.config import Settings
 from mailward.core.acme.caa import Asked, why_forbidden
-from mailward.core.acme.challenge import DNS_01, HTTP_01, LABEL
+from mailward.core.acme.challenge import DNS_01, HTTP_01, LABEL, own_label
 from mailward.core.acme.faults import (
     Fault,
     Scope,
@@ -108,6 +108,12 @@ class Carer:
                 detail = "no record proves yet that the domain is yours"
                 return await self._wait(plan, CareState.CLAIM, detail)
             plan = proved
+        choice = self.settings.acme.own_challenge if plan.domain_id is None else ""
+        if choice == DNS_01:
+            if await self._is_delegated(plan):
+                return await self._order(plan, DNS_01)
+            state = CareState.REACH if plan.current is None else CareState.GONE
+            return await self._wait(plan, state, self._say_missing(plan))
         seen = await look(
             plan.host,
             resolver=self._resolver,
@@ -118,18 +124,31 @@ class Carer:
         if seen.reach is Reach.OURS:
             return await self._order(plan, HTTP_01)
         # what stands in the DNS is certain; a silent port 80 is not
-        if await self._is_delegated(plan):
+        if choice != HTTP_01 and await self._is_delegated(plan):
             return await self._order(plan, DNS_01)
         if await self._may_lead_to_us(plan, seen):
             return await self._order(plan, HTTP_01)
         state = CareState.REACH if plan.current is None else CareState.GONE
-        return await self._wait(plan, state, seen.detail or "it does not answer")
+        why = seen.detail or "it does not answer"
+        if plan.domain_id is None and self.settings.nameserver.zone and choice != HTTP_01:
+            why += f"; and {self._say_missing(plan)}"
+        return await self._wait(plan, state, why)
+
+    def _say_missing(self, plan: Plan) -> str:
+        """Of a name of our own: what would lead a CA to our nameserver."""
+        zone = self.settings.nameserver.zone
+        if not zone:
+            return "own_challenge is dns-01 and there is no nameserver.zone"
+        target = f"{LABEL}.{own_label(plan.host)}.{zone}"
+        return f"{LABEL}.{plan.host} does not lead to our nameserver, as by a CNAME to {target}"
 
     async def _is_delegated(self, plan: Plan) -> bool:
         """Whether we answer for the challenge's name: by the fourth CNAME, to a label that nobody else knows, so that
         it says who holds the name; or because the host is a zone that is delegated to our servers alone, by NS.
         """
         own = self.settings.nameserver
+        if plan.domain_id is None and own.zone:
+            return await self._is_own_delegated(plan.host, own.zone)
         if not own.zone or not plan.delegation_token:
             return False
         answer = await self._resolver.lookup_authoritative(f"{LABEL}.{plan.host}", "TXT")
@@ -137,9 +156,20 @@ class Carer:
             return True
         if not own.policy_addresses or not plan.is_proved:
             return False
-        servers = await self._resolver.delegation(plan.host)
-        ours = {name.lower().removesuffix(".") for name in own.server_names}
-        return servers.found and {name.lower().removesuffix(".") for name in servers.records} <= ours
+        return await self._is_handed_to_us(plan.host)
+
+    async def _is_own_delegated(self, host: str, zone: str) -> bool:
+        """The same of a name of our own: by a CNAME, or because it is in our zone."""
+        if f".{host}".endswith(f".{zone.lower()}"):
+            return await self._is_handed_to_us(zone)
+        answer = await self._resolver.lookup_authoritative(f"{LABEL}.{host}", "TXT")
+        return f"{LABEL}.{own_label(host)}.{zone}".lower() in answer.chain
+
+    async def _is_handed_to_us(self, name: str) -> bool:
+        """Whether the zone above hands it to our servers alone, by NS."""
+        servers = await self._resolver.delegation(name)
+        ours = {each.lower().removesuffix(".") for each in self.settings.nameserver.server_names}
+        return servers.found and {each.lower().removesuffix(".") for each in servers.records} <= ours
 
     async def _shown(self, name: str, text: str) -> str:
         for server, answer in (await self._resolver.lookup_everywhere(name, "TXT")).items():
@@ -221,7 +251,8 @@ class Carer:
             until = await self._ca_failed(ca, error.fault)
             return until, CareState.QUEUED, f"{ca.url}: {error.fault.words}"
         forbidden = await self._why_forbidden(plan.host, Asked(identities, who.account_url, method))
-        if forbidden and method == HTTP_01 and await self._is_delegated(plan):
+        may_change = plan.domain_id is not None or not self.settings.acme.own_challenge
+        if forbidden and may_change and method == HTTP_01 and await self._is_delegated(plan):
             # RFC 8657 §4: the records may allow the one and not the other
             method = DNS_01
             forbidden = await self._why_forbidden(plan.host, Asked(identities, who.account_url, method))

@@ -46,7 +46,7 @@ https_listen = "0.0.0.0"
 [certificates]
 development_ca = false
 [acme]
-http_listen = "0.0.0.0"
+{acme}
 {directories}
 [dns]
 resolvers = ["127.0.0.1"]
@@ -154,11 +154,14 @@ def running_provider(
     zones: Sequence[str],
     *,
     orders_own: bool = False,
+    acme: str = 'http_listen = "0.0.0.0"',
+    own: Sequence[str] = (),
     disk: Callable[[Path], AbstractContextManager[object]] = nullcontext,
     **pebble: Any,
 ) -> Iterator[Provider]:
     """`zones`: of customers, empty at first. `orders_own`: whether certificates are ordered for the provider's own
-    names too; otherwise it keeps a file for those. `disk`: puts something of its own below the data folder.
+    names too; otherwise it keeps a file for those. `acme`: settings. `own`: records of the provider's zone beside those
+    that it needs. `disk`: puts something of its own below the data folder.
     """
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="certificates-", dir=find_tree("trixie").parent))
@@ -171,7 +174,7 @@ def running_provider(
         here = address(PLATFORM)
         root = Postfix.unpack("trixie", folder / "servers", network, "dns").root
         dns = Dns(root, network, resolvers=("platform", "ca", "client"))
-        provider = [f"policies A {here}", f"reports A {here}", "sts NS ns1.sts", f"ns1.sts A {here}"]
+        provider = [f"policies A {here}", f"reports A {here}", "sts NS ns1.sts", f"ns1.sts A {here}", *own]
         dns.add(Zone("provider.test.", provider), *(Zone(f"{zone}.") for zone in zones))
         for host in hosts:
             resolv = Path("/etc/netns") / network.name(host)
@@ -194,7 +197,7 @@ def running_provider(
             f'[[acme.directories]]\nurl = "{ca.directory.url}"\nca_file = "{ca.directory.ca_file}"\n'
             "orders_per_3_hours = 100000"
         )
-        text = _SETTINGS.format(folder=folder, here=here, directories=directory)
+        text = _SETTINGS.format(folder=folder, here=here, directories=directory, acme=acme)
         (folder / "mailward.toml").write_text(text)
         if not orders_own:
             file = folder / "data" / "certs" / "own.pem"

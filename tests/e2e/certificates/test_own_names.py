@@ -4,10 +4,11 @@ import subprocess
 import time
 
 import pytest
-from tests.e2e.certificates.site import PLATFORM, Provider, running_provider, wait_until
+from tests.e2e.certificates.site import PLATFORM, SERVICE_ZONE, Provider, running_provider, wait_until
 from tests.fakes.signer import report_json
 from tests.ingest.conftest import json_body
 
+from mailward.core.acme.challenge import own_label
 from mailward.lab.network import address
 
 pytestmark = pytest.mark.timeout(300)
@@ -55,7 +56,7 @@ def test_report_doors_show_certificates_that_were_ordered_and_survive_a_restart(
         begun = time.monotonic()
         wait_until(lambda: post(provider, token) == "201", 60)
         print(f"\nthe first report by HTTPS {time.monotonic() - begun:.1f} s later")  # noqa: T201 - a figure
-        wait_until(lambda: "Verification: OK" in starttls(provider), 10)
+        wait_until(lambda: "Verified peername: reports.provider.test" in starttls(provider), 10)
         hosts = {
             row[0] for row in provider.rows("SELECT host FROM store_certificate WHERE domain_id IS NULL")
         }
@@ -64,5 +65,23 @@ def test_report_doors_show_certificates_that_were_ordered_and_survive_a_restart(
         provider.serve.stop()
         provider.start()
         wait_until(lambda: post(provider, token) == "200", 20)
-        assert "Verification: OK" in starttls(provider)
+        assert "Verified peername: reports.provider.test" in starttls(provider)
         assert provider.pebble.log.count("POST /order-plz") == 2
+
+
+@pytest.mark.long
+def test_own_names_are_proved_through_our_nameserver_where_port_80_leads_nowhere() -> None:
+    names = ("policies", "reports")
+    labels = {name: own_label(f"{name}.provider.test") for name in names}
+    own = [f"_acme-challenge.{name} CNAME _acme-challenge.{labels[name]}.{SERVICE_ZONE}." for name in names]
+    # nobody but this machine reaches its port 80
+    closed = 'http_listen = "127.0.0.1"'
+    with running_provider(["customer.test"], orders_own=True, acme=closed, own=own) as provider:
+        begun = time.monotonic()
+        wait_until(lambda: "Verified peername: reports.provider.test" in starttls(provider), 60)
+        print(f"\nSTARTTLS by a certificate {time.monotonic() - begun:.1f} s later")  # noqa: T201 - a figure
+        orders = provider.rows("SELECT host, method, error FROM store_acmeorder ORDER BY host")
+        assert orders == [(f"{name}.provider.test", "dns-01", "") for name in names]
+        # nothing of it is left in the zone
+        label = f"_acme-challenge.{labels['reports']}.{SERVICE_ZONE}"
+        wait_until(lambda: provider.txt(label) == "", 10)

@@ -1,7 +1,7 @@
 """The settings of certificates: which CAs, and how they reach us. Read by mailward.config with all others."""
 
 from collections import Counter
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -42,6 +42,10 @@ class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Where HTTP-01 is answered; empty: where the policy host listens."""
     http_port: Port = 0
     """0 means 80 as root and 8080 otherwise. CAs ask at port 80 alone."""
+    own_challenge: Literal["", "http-01", "dns-01"] = ""
+    """How the installation's own names are proved; empty: by HTTP-01 where they lead to us, else by DNS-01 where our
+    nameserver answers for the challenge.
+    """
     reach_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 80
     """Where we look, as a CA does, whether a name leads to us; another one only in laboratories."""
 

@@ -141,7 +141,14 @@ def leading_domains(domain_ids: Collection[int] | None = None) -> set[int]:
 def _challenges() -> dict[int, str]:
     """Of the orders that are open now: few."""
     rows = AcmeOrder.objects.filter(ended_at=None, method="dns-01").exclude(key_authorization="")
+    rows = rows.filter(domain__isnull=False)
     return {pk: dns_answer(text) for pk, text in rows.values_list("domain_id", "key_authorization")}
+
+
+def own_challenges() -> dict[str, str]:
+    """What a CA wants to see before it issues for a name of the installation's own: host name -> text."""
+    rows = AcmeOrder.objects.filter(ended_at=None, method="dns-01", domain=None).exclude(key_authorization="")
+    return {host: dns_answer(text) for host, text in rows.values_list("host", "key_authorization")}
 
 
 def hosted_policies(domain_ids: Collection[int] | None = None) -> Hosted:

@@ -35,7 +35,7 @@ from mailward.store.queries.evidence import chunks
 from mailward.store.scope import Scope
 from mailward.store.services import outbox
 from mailward.store.services.findings import Cause, leave_causes, open_cause
-from mailward.store.services.hosting import bump_generation, tell_nodes
+from mailward.store.services.hosting import OWN_NAMES, bump_generation, tell_nodes
 from mailward.store.services.problems import close_gone
 
 KIND = "certificate"
@@ -355,8 +355,8 @@ def challenged(order: AcmeOrder, token: str, key_authorization: str) -> None:
 
 
 def _zone_changed(order: AcmeOrder) -> None:
-    if order.method == DNS_01 and order.domain_id is not None:
-        bump_generation(order.domain_id)
+    if order.method == DNS_01:
+        bump_generation(order.domain_id or OWN_NAMES)
 
 
 def answered(order_id: int) -> None:

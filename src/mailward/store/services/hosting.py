@@ -14,6 +14,8 @@ _MARK_BITS = 62
 CHANNEL = "mailward_hosting"
 """Where PostgreSQL tells every node of a commit that changed what is served."""
 _SERIALS = 2**32
+OWN_NAMES = 0
+"""The id of no domain: what we say of the installation's own names has changed, and of no domain."""
 
 
 @transaction.atomic
