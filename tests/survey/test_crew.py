@@ -15,7 +15,7 @@ from mailward.probe.survey import SurveyWays
 from mailward.survey import crew as crews
 from mailward.survey.crew import BATCH, Crew, CrewDied
 from mailward.survey.journal import Journal, read_frames
-from mailward.survey.worker import Task
+from mailward.survey.tasks import Task
 
 COUNT = 600
 
@@ -38,10 +38,10 @@ def test_no_more_is_taken_from_the_list_than_is_under_way(tmp_path: Path) -> Non
     dns = make_dns(COUNT)
     with dns.threaded(), Journal(tmp_path, COUNT) as journal:
         ways = SurveyWays((dns.address,), concurrency=concurrency)
-        Crew(ways, workers, journal).run(counted(), lambda _: None)
+        Crew(ways, workers, journal).run(counted(), COUNT, lambda _: None)
         assert journal.done.count == COUNT
-    # what is under way, what waits at the worker, and a batch that was cut off there
-    assert most <= workers * (2 * concurrency + BATCH)
+    # what is under way, as much that waits, rows that have not come back, and a batch that was cut off there
+    assert most <= workers * (4 * concurrency + BATCH)
 
 
 def test_a_domain_that_workers_die_with_has_a_row_that_says_so(
@@ -51,7 +51,7 @@ def test_a_domain_that_workers_die_with_has_a_row_that_says_so(
     monkeypatch.setattr(crews, "ISOLATED", 1)
     dns = make_dns(5)
     with dns.threaded(), Journal(tmp_path, 5) as journal:
-        Crew(SurveyWays((dns.address,), concurrency=1), 1, journal).run(tasks(5), lambda _: None)
+        Crew(SurveyWays((dns.address,), concurrency=1), 1, journal).run(tasks(5), 5, lambda _: None)
     rows = [row for frame, _ in read_frames(tmp_path) for row in frame.rows()]
     errors = {row[AT["domain"]]: row[AT["error"]] for row in rows}
     assert "worker processes died" in str(errors.pop("d00003.test"))
@@ -61,7 +61,7 @@ def test_a_domain_that_workers_die_with_has_a_row_that_says_so(
 def test_workers_that_never_work_end_the_survey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crews, "work", die)
     with Journal(tmp_path, COUNT) as journal, pytest.raises(CrewDied, match="exit status 3"):
-        Crew(SurveyWays(("127.0.0.1:1",)), 1, journal).run(tasks(COUNT), lambda _: None)
+        Crew(SurveyWays(("127.0.0.1:1",)), 1, journal).run(tasks(COUNT), COUNT, lambda _: None)
 
 
 def die(*_: object) -> None:

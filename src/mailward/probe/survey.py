@@ -17,10 +17,10 @@ from mailward.core.survey.columns import Row
 from mailward.core.survey.listing import Entry
 from mailward.core.survey.parts import Parts, join_row
 from mailward.probe.mxsessions import MxSessions
-from mailward.probe.surveydesk import Desk, read_suffixes
+from mailward.probe.surveydesk import Desk
 from mailward.probe.surveylook import Look
 from mailward.probe.surveysteps import Steps
-from mailward.probe.surveyways import SUFFIX_LIST, SurveyWays
+from mailward.probe.surveyways import SUFFIX_LIST, SurveyWays, read_suffixes
 
 __all__ = ["SUFFIX_LIST", "SurveyWays", "Surveyor", "read_suffixes", "survey_batch"]
 

@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Coroutine, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 from mailward.core.check.facts import Found, Lookup, MxHost
@@ -13,14 +12,13 @@ from mailward.core.dane.tlsa import owner_names
 from mailward.core.names import MAX_NAME_LENGTH, is_address
 from mailward.core.survey.making import Exchange, RowMaker
 from mailward.core.survey.row import write_time
-from mailward.core.survey.suffixes import Suffixes
 from mailward.net import clock, quickdns
 from mailward.net.answers import Answer, Status
 from mailward.net.bulkdns import Attempt, BulkResolver
 from mailward.net.guard import Guard
 from mailward.net.resolver import Server
 from mailward.probe.observe import MAX_RECORDS
-from mailward.probe.surveyways import SurveyWays
+from mailward.probe.surveyways import SurveyWays, read_suffixes
 
 MAX_HOSTS_KNOWN = 20_000  # of one process; about a kilobyte each
 _V4, _V6 = 0, 1
@@ -278,11 +276,3 @@ def make_lookup(name: str, kind: str, answer: Answer[Any]) -> Lookup:
         return Lookup(name, kind, found, records, (), answer.authenticated, answer.chain, answer.reason)
     shown = tuple(text.decode("ascii", "backslashreplace") for text in records)
     return Lookup(name, kind, found, shown, records, answer.authenticated, answer.chain, answer.reason)
-
-
-def read_suffixes(path: Path) -> Suffixes:
-    try:
-        with path.open(encoding="utf-8") as lines:
-            return Suffixes(lines)
-    except (OSError, UnicodeDecodeError):
-        return Suffixes()

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailward.core.survey.suffixes import Suffixes
+
 SUFFIX_LIST = Path("/usr/share/publicsuffix/public_suffix_list.dat")
+SESSIONS = "sessions.sqlite3"  # in the directory of a survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +36,11 @@ class SurveyWays:
     fetch_seconds: float = 30.0
     domain_seconds: float = 120.0
     suffix_list: Path = SUFFIX_LIST
+
+
+def read_suffixes(path: Path) -> Suffixes:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return Suffixes(lines)
+    except (OSError, UnicodeDecodeError):
+        return Suffixes()

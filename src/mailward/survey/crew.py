@@ -7,12 +7,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from mailward.core.survey.parts import split_row
-from mailward.core.survey.row import make_error_row
 from mailward.net import clock
-from mailward.probe.survey import SurveyWays
+from mailward.probe.surveyways import SurveyWays
 from mailward.survey.journal import Journal, encode_frame
-from mailward.survey.processes import prepare_processes
-from mailward.survey.worker import Task, encode_tasks, work
+from mailward.survey.processes import prepare_processes, work
+from mailward.survey.tasks import Task, encode_tasks
 
 BATCH = 100  # names in a message
 SYNC_SECONDS = 0.5
@@ -39,8 +38,12 @@ class _Member:
         self.under_way.update((task[0], task) for task in tasks)
         self.connection.send_bytes(encode_tasks(tasks))
 
-    def end(self) -> None:
+    def dismiss(self) -> None:
+        """It ends as soon as it sees that nobody is there any more."""
         self.connection.close()
+
+    def end(self) -> None:
+        self.dismiss()
         self.process.join(timeout=2)
         if self.process.is_alive():
             self.process.kill()
@@ -58,11 +61,14 @@ class Crew:
         """Without a row yet: that it was the domain's fault is believed once a worker has done better."""
         self._deaths_in_a_row = 0
         self._has_worked = False
+        self._left = 0
+        """Of the tasks, those that nobody was given so far."""
 
-    def run(self, tasks: Iterator[Task], report: Callable[[int], None]) -> None:
-        """Until all have a row in the journal; `report` is told how many more have, some times a second. Raises
-        CrewDied, OSError.
+    def run(self, tasks: Iterator[Task], count: int, report: Callable[[int], None]) -> None:
+        """Until all have a row in the journal; `count`: how many tasks there are; `report` is told how many more are
+        done, some times a second. Raises CrewDied, OSError.
         """
+        self._left = count
         synced_at = clock.monotonic()
         try:
             while self._fill(tasks):
@@ -75,6 +81,8 @@ class Crew:
                 raise CrewDied("no worker has finished any domain")
             report(self._write_given_up())
         finally:
+            for member in self._members:
+                member.dismiss()
             self._journal.sync()
             for member in self._members:
                 member.end()
@@ -90,11 +98,19 @@ class Crew:
                         member, [self._again.popleft() for _ in range(min(ISOLATED, len(self._again)))]
                     )
                 continue
-            while len(member.under_way) < 2 * self._ways.concurrency:
+            while len(member.under_way) < self._ahead():
                 batch = list(islice(tasks, BATCH))
+                self._left -= len(batch)
                 if not batch or not self._give(member, batch):
                     break
         return any(member.under_way for member in self._members)
+
+    def _ahead(self) -> int:
+        """How many one member may have: those that it looks at, as many that wait there, and those whose rows are not
+        here yet. Towards the end fewer, so that none has much left when another has nothing.
+        """
+        concurrency = self._ways.concurrency
+        return max(concurrency, min(4 * concurrency, self._left // (2 * len(self._members))))
 
     def _give(self, member: _Member, batch: list[Task]) -> bool:
         try:
@@ -134,6 +150,9 @@ class Crew:
     def _write_given_up(self) -> int:
         if not self._given_up:
             return 0
+        # with all of the rules, which nothing else here needs
+        from mailward.core.survey.row import make_error_row
+
         error = f"{DEATHS_OF_ONE} worker processes died while this was one of the domains under way"
         rows = [split_row(make_error_row(entry, clock.now(), 0, error)) for _, entry in self._given_up]
         places = self._journal.append(encode_frame([place for place, _ in self._given_up], rows))

@@ -13,17 +13,16 @@ import mailward
 from mailward.core.survey.columns import FORMAT
 from mailward.core.survey.totals import Totals
 from mailward.net import clock
-from mailward.probe.survey import SurveyWays, read_suffixes
+from mailward.probe.surveyways import SurveyWays, read_suffixes
 from mailward.survey.crew import Crew
 from mailward.survey.export import export
 from mailward.survey.journal import FORMAT as JOURNAL_FORMAT
 from mailward.survey.journal import Done, Journal
 from mailward.survey.page import Origin
 from mailward.survey.plan import Plan, hash_list, make_plan, read_names
-from mailward.survey.worker import Task
+from mailward.survey.tasks import Task
 
 MANIFEST = "survey.json"
-SESSIONS = "sessions.sqlite3"
 _BEFORE = ("names", "names.new", "names.sample", "rejected.csv", "survey.json.new")
 """What a kill may leave while the list is read."""
 
@@ -128,7 +127,8 @@ def run_survey(
         done = journal.done
         if done.count < manifest.plan.names:
             progress.begin("Looking", manifest.plan.names, done.count)
-            Crew(ways, workers, journal).run(_tasks(folder, done), progress.advance)
+            left = manifest.plan.names - done.count
+            Crew(ways, workers, journal).run(_tasks(folder, done), left, progress.advance)
         progress.begin("Writing", manifest.plan.names)
         totals = export(folder, _origin(manifest, ways), progress.advance)
         if manifest.finished_at is None:

@@ -6,34 +6,24 @@ from collections import deque
 from functools import partial
 from multiprocessing.connection import Connection
 
-import msgspec
 import uvloop
 
-from mailward.core.survey.listing import Entry
 from mailward.core.survey.parts import Parts
 from mailward.probe.survey import Surveyor, SurveyWays
 from mailward.survey.journal import encode_frame
-from mailward.survey.processes import collect_seldom
+from mailward.survey.processes import collect_seldom, keep_memory
+from mailward.survey.tasks import Task, decode_tasks
 
 FRAME_ROWS = 1000
 FRAME_SECONDS = 0.5
 RAMP, RAMP_SECONDS = 32, 0.005  # domains begun at once: more would overflow the buffer of a resolver's socket
-
-Task = tuple[int, Entry]
-"""A place of the plan, and what stands there."""
-
-
-_decode_tasks = msgspec.msgpack.Decoder(list[Task]).decode
-
-
-def encode_tasks(tasks: list[Task]) -> bytes:
-    return msgspec.msgpack.encode(tasks)
 
 
 def work(connection: "Connection[bytes, bytes]", ways: SurveyWays) -> None:
     """Until the other end sends an empty message, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all: the parent decides
     collect_seldom()
+    keep_memory()
     uvloop.run(_Worker(connection, ways).run())
 
 
@@ -68,7 +58,7 @@ class _Worker:
         if not message:
             self._is_over.set()
             return
-        self._waiting.extend(_decode_tasks(message))
+        self._waiting.extend(decode_tasks(message))
         self._plan_start(0)
 
     def _plan_start(self, seconds: float) -> None:
@@ -93,12 +83,17 @@ class _Worker:
         self._under_way -= 1
         self._places.append(place)
         self._rows.append(row)
-        if len(self._rows) >= FRAME_ROWS:
+        if len(self._rows) >= FRAME_ROWS or self._has_little:
             self._send()
         elif self._timer is None:
             self._timer = self._loop.call_later(FRAME_SECONDS, self._send)
         if not self._is_due:
             self._plan_start(0)
+
+    @property
+    def _has_little(self) -> bool:
+        """Whether more must come soon, or all is done: the crew hears of it, and nobody waits for the timer."""
+        return not self._waiting and self._under_way in (self._ways.concurrency // 2, 0)
 
     def _send(self) -> None:
         if self._timer is not None:

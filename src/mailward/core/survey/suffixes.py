@@ -19,28 +19,40 @@ class Suffixes:
         """
         self._rules: set[str] = set()
         self._exceptions: set[str] = set()
+        self._unread: list[str] = []
+        """Rules that are not ASCII: to make A-labels of them takes longer than all the rest, and few hosts need any."""
         for line in lines:
             rule = line.strip()
             if "BEGIN PRIVATE DOMAINS" in rule:
                 break
             if not rule or rule.startswith("//"):
                 continue
-            name = _to_ascii(rule.split()[0])
-            if name.startswith("!"):
-                self._exceptions.add(name[1:])
+            name = rule.split()[0]
+            if name.isascii():
+                self._add(name.lower())
             else:
-                self._rules.add(name)
+                self._unread.append(name)
+
+    def _add(self, name: str) -> None:
+        if name.startswith("!"):
+            self._exceptions.add(name[1:])
+        else:
+            self._rules.add(name)
 
     @property
     def is_complete(self) -> bool:
-        return bool(self._rules)
+        return bool(self._rules or self._unread)
 
     def registered_domain(self, host: str) -> str:
         """The host itself where nothing is registered: a public suffix, an address."""
         labels = host.split(".")
         if len(labels) < 2 or labels[-1].isdigit():
             return host
-        count = self._suffix_labels(labels) if self._rules else _guess_suffix_labels(labels)
+        if self._unread and "xn--" in host:
+            unread, self._unread = self._unread, []
+            for name in unread:
+                self._add(_to_ascii(name))
+        count = self._suffix_labels(labels) if self.is_complete else _guess_suffix_labels(labels)
         return ".".join(labels[-(count + 1) :])
 
     def _suffix_labels(self, labels: list[str]) -> int:
@@ -60,8 +72,6 @@ def _guess_suffix_labels(labels: list[str]) -> int:
 
 
 def _to_ascii(rule: str) -> str:
-    if rule.isascii():
-        return rule.lower()
     parts = [
         part if part.isascii() else part.encode("idna").decode("ascii") for part in rule.lower().split(".")
     ]
