@@ -1,5 +1,7 @@
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -74,6 +76,15 @@ async def test_a_policy_comes_with_what_was_seen_on_the_way(lab: Lab) -> None:
     request = host.requests[0].split(b"\r\n")
     assert request[0] == b"GET /.well-known/mta-sts.txt HTTP/1.1"
     assert f"Host: {HOST}:{host.port}".encode() in request
+
+
+async def test_a_connection_is_forgotten_with_its_result_and_not_when_garbage_is_collected(lab: Lab) -> None:
+    gc.disable()
+    try:
+        connection = weakref.ref((await lab.fetch(http())).connection)
+        assert connection() is None
+    finally:
+        gc.enable()
 
 
 async def test_s19_the_policy_host_is_named_by_sni(lab: Lab) -> None:

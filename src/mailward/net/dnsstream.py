@@ -56,28 +56,35 @@ class DnsStream:
         return bool(self._pools)
 
     def ask(self, question: bytes, taker: Taker, step: int) -> None:
-        """Ask the next resolver, of which there is one at least. The taker may be called at once where that fails."""
+        self.ask_all(((question, step),), taker)
+
+    def ask_all(self, questions: Sequence[tuple[bytes, int]], taker: Taker) -> None:
+        """Ask the next resolver, of which there is one at least: each question with its step. The taker may be called
+        at once where that fails.
+        """
         pool = self._pools[self._turn]
         self._turn = (self._turn + 1) % len(self._pools)
         try:
-            port = pool.pick()
+            port = pool.pick(len(questions))
         except OSError as error:
-            taker.miss(step, _describe(pool.server, error), is_late=False)
+            for _, step in questions:
+                taker.miss(step, _describe(pool.server, error), is_late=False)
             return
-        number = self._ids.pop() if self._ids else self._draw_id()
-        while number in port.waiting:
-            number = self._draw_id()
-        port.waiting[number] = (self._loop.time() + self._seconds, question, taker, step)
-        port.asked += 1
-        self.under_way += 1
         if self._timer is None:
             self._timer = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
-        try:
-            port.send(quickdns.complete(number, question))
-        except OSError as error:
-            if port.waiting.pop(number, None) is not None:
-                self.under_way -= 1
-                taker.miss(step, _describe(port.server, error), is_late=False)
+        deadline, waiting, send = self._loop.time() + self._seconds, port.waiting, port.send
+        for question, step in questions:
+            number = self._ids.pop() if self._ids else self._draw_id()
+            while number in waiting:
+                number = self._draw_id()
+            waiting[number] = (deadline, question, taker, step)
+            self.under_way += 1
+            try:
+                send(quickdns.complete(number, question))
+            except OSError as error:
+                if waiting.pop(number, None) is not None:
+                    self.under_way -= 1
+                    taker.miss(step, _describe(port.server, error), is_late=False)
 
     def close(self) -> None:
         if self._timer is not None:
@@ -180,12 +187,17 @@ class _Pool:
         self._retired: list[_Port] = []
         self._at = self._in_a_row = 0
 
-    def pick(self) -> _Port:
-        """Raises OSError."""
-        if self._in_a_row and len((port := self._open[self._at]).waiting) < MAX_IN_FLIGHT:
-            self._in_a_row -= 1
+    def pick(self, questions: int) -> _Port:
+        """For so many, some few. Raises OSError."""
+        port = self._find()
+        port.asked += questions
+        self._in_a_row -= questions
+        return port
+
+    def _find(self) -> _Port:
+        if self._in_a_row > 0 and len((port := self._open[self._at]).waiting) < MAX_IN_FLIGHT:
             return port
-        self._in_a_row = _IN_A_ROW - 1
+        self._in_a_row = _IN_A_ROW
         if len(self._open) < SOCKETS:
             return self._add()
         for _ in range(len(self._open)):

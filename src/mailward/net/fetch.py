@@ -59,13 +59,18 @@ class FetchResult:
     connection: ssl.SSLObject
     """It has ended, and still tells of itself."""
     seconds: float
-    served_at: datetime | None = None
-    """What time it is there: the Date of the response, where it has a usable one."""
+    date: str = ""
+    """Of the response's head."""
 
     @property
     def tls(self) -> TlsFacts:
         """Read when asked for: a sender never does."""
         return tls_facts(self.connection)
+
+    @property
+    def served_at(self) -> datetime | None:
+        """What time it is there, where the response has a usable Date."""
+        return _date(self.date)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +236,7 @@ async def _fetch_from(host: str, addresses: list[str], way: _Way, started: float
         response.address,
         response.connection,
         clock.monotonic() - started,
-        _date(response.headers.get("date", "")),
+        response.headers.get("date", ""),
     )
 
 
@@ -275,6 +280,7 @@ async def _ask(host: str, way: _Way, pipe: TlsPipe, response: "_Response") -> No
         try:
             await exchange.done
         finally:
+            response.forget_parser()
             # nothing more is wanted of this peer, not even its goodbye; but it may hear why we refuse it
             transport.abort() if pipe.ready else transport.close()
 
@@ -342,7 +348,7 @@ class _Response:
     def __init__(self, address: str, connection: ssl.SSLObject) -> None:
         self.address = address
         self.connection = connection
-        self.parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = bytearray()
@@ -362,7 +368,8 @@ class _Response:
         self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
     def on_headers_complete(self) -> None:
-        self.status = self.parser.get_status_code()
+        if self._parser is not None:
+            self.status = self._parser.get_status_code()
         self.head_complete = self.status >= 200  # 1xx announces another head
 
     def on_body(self, data: bytes) -> None:
@@ -378,8 +385,10 @@ class _Response:
     def feed(self, data: bytes) -> bool:
         """Whether all is there that counts."""
         self._raw_bytes += len(data)
+        if self._parser is None:
+            return True
         try:
-            self.parser.feed_data(data)
+            self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             if self._complete:
                 return True  # what follows the policy is of no interest
@@ -391,6 +400,10 @@ class _Response:
             message = f"the response is larger than {MAX_POLICY_BYTES} bytes"
             raise FetchError("too-large", message, seen=self.seen)
         return self._complete
+
+    def forget_parser(self) -> None:
+        """It and we know of each other: with it, all that TLS has would wait for the garbage collector."""
+        self._parser = None
 
     def end(self) -> None:
         """No more comes."""

@@ -37,6 +37,14 @@ class Asker(ABC):
     """What stands before the name in each step's question."""
     longest_prefix = 0
     """Characters."""
+    around: tuple[tuple[bytes, bytes], ...]
+    """What stands before and behind the labels in each step's question; follows from the two above."""
+
+    def __init_subclass__(cls) -> None:
+        cls.around = tuple(
+            (quickdns.encode_labels(prefix) or b"", quickdns.end_question(kind))
+            for prefix, kind in zip(cls.prefixes, cls.kinds, strict=True)
+        )
 
     def __init__(self, desk: "Desk", name: str) -> None:
         self.desk, self.name = desk, name
@@ -45,13 +53,15 @@ class Asker(ABC):
         self.missing = 0
         """How many answers, and what else, there must be before it is done."""
 
-    def ask(self, step: int) -> None:
-        self.missing += 1
-        if self.labels is None:
-            self.desk.spawn(self, self._look_up(step))
-        else:
-            question = _PREFIXES[self.prefixes[step]] + self.labels + _ENDS[self.kinds[step]]
-            self.desk.stream.ask(question, self, step)
+    def ask(self, *steps: int) -> None:
+        self.missing += len(steps)
+        labels = self.labels
+        if labels is None:
+            for step in steps:
+                self.desk.spawn(self, self._look_up(step))
+            return
+        around = self.around
+        self.desk.stream.ask_all([(around[step][0] + labels + around[step][1], step) for step in steps], self)
 
     def take(self, step: int, wire: bytes, end: int, server: Server) -> None:
         try:
@@ -87,12 +97,6 @@ class Asker(ABC):
         self.answer(step, await self.desk.resolver.resume(name, self.kinds[step], attempt))
 
 
-_ENDS = {kind: quickdns.end_question(kind) for kind in ("A", "AAAA", "MX", "TXT")}
-_PREFIXES = {
-    prefix: quickdns.encode_labels(prefix) or b"" for prefix in ("", "_mta-sts.", "_smtp._tls.", "mta-sts.")
-}
-
-
 class Waiting(Protocol):
     def found_host(self, host: MxHost) -> None: ...
     def fail(self, error: Exception) -> None: ...
@@ -109,8 +113,7 @@ class HostLook(Asker):
     def __init__(self, desk: "Desk", name: str, first: Waiting) -> None:
         super().__init__(desk, name)
         self.waiting = [first]
-        self.ask(_V4)
-        self.ask(_V6)
+        self.ask(_V4, _V6)
 
     def answer(self, step: int, answer: Answer[Any]) -> None:
         self.answers[step] = answer

@@ -64,9 +64,7 @@ class Look(Asker):
         self._targets: tuple[ReportTarget, ...] = ()
 
     def begin(self) -> None:
-        self.ask(_MX)
-        self.ask(_STS)
-        self.ask(_TLSRPT)
+        self.ask(_MX, _STS, _TLSRPT)
 
     def answer(self, step: int, answer: Answer[Any]) -> None:
         if self._done is None:
@@ -76,8 +74,7 @@ class Look(Asker):
             self._find_hosts(answer)
         elif answer.records:
             if step == _STS and any(_STS_VERSION in text[:200].lower() for text in answer.records):
-                self.ask(_V4)
-                self.ask(_V6)
+                self.ask(_V4, _V6)
             elif step == _TLSRPT:
                 self._find_targets(answer)
         self._advance()

@@ -5,9 +5,9 @@ files.
 """
 
 import contextlib
-import ctypes
 import gc
 import multiprocessing
+import os
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -16,8 +16,6 @@ from mailward.probe.surveyways import SurveyWays
 
 _IMPORTED = ["mailward.survey.worker", "mailward.survey.export"]
 _GC = (50_000, 20, 20)
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-_KEPT_BYTES = 32 * 1024 * 1024
 
 
 def prepare_processes() -> ForkServerContext:
@@ -32,20 +30,19 @@ def work(connection: "Connection[bytes, bytes]", ways: SurveyWays) -> None:
     """What a worker process does."""
     from mailward.survey import worker  # which imports what the crew's own process has no use for
 
+    _step_back()
     worker.work(connection, ways)
+
+
+def _step_back() -> None:
+    """Whoever else has work goes first: a resolver on this machine, above all, is not stopped by each of its answers,
+    and answers are read many at a time.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # a container may forbid it, and only Linux has it
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def collect_seldom() -> None:
     """Rows are many objects, and none of them a cycle: looking for some takes a tenth of the time by the defaults."""
     gc.freeze()
     gc.set_threshold(*_GC)
-
-
-def keep_memory() -> None:
-    """What is freed stays with the process: TLS needs as much again a moment later, and glibc would have the kernel
-    clear the same pages each time.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        glibc = ctypes.CDLL(None)
-        glibc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-        glibc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)

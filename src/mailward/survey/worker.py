@@ -11,7 +11,7 @@ import uvloop
 from mailward.core.survey.parts import Parts
 from mailward.probe.survey import Surveyor, SurveyWays
 from mailward.survey.journal import encode_frame
-from mailward.survey.processes import collect_seldom, keep_memory
+from mailward.survey.processes import collect_seldom
 from mailward.survey.tasks import Task, decode_tasks
 
 FRAME_ROWS = 1000
@@ -23,7 +23,6 @@ def work(connection: "Connection[bytes, bytes]", ways: SurveyWays) -> None:
     """Until the other end sends an empty message, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all: the parent decides
     collect_seldom()
-    keep_memory()
     uvloop.run(_Worker(connection, ways).run())
 
 
