@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,7 +100,9 @@ class Power:
         assert self._editor is not None
         pids = [*_family(serve.pid), self._editor.pid]
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            # one may have ended since, with its parent
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for process in (serve, self._editor):
             process.wait()
         if serve.stdin is not None:
