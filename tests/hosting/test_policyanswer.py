@@ -118,6 +118,9 @@ def test_plain_requests_are_read() -> None:
 NOT_PLAIN = [
     (LINE + b"Host: a.test\r\nHost: a.test\r\n\r\n", "two hosts"),
     (LINE + b"\r\n", "no host"),
+    (LINE + b"\r\nHost: a.test\r\n", "a host after the end"),
+    (LINE + b"\r\nHost: a.test\r\n\r\n", "a host after the end, and an end"),
+    (LINE + b"Host: \r\n\r\n", "an empty host"),
     (LINE + b"Host: a.test\r\n", "not complete"),
     (LINE + b"Host: a.test\r\n\r\nGET", "more than one"),
     (LINE + b"Host: a.test\r\nContent-Length: 3\r\n\r\n", "a body"),

@@ -61,9 +61,16 @@ def hello(request: Request) -> Response:
 async def serving(
     settings: Settings, is_ours: Callable[[str], bool] = lambda name: name == HOST, **limits: float
 ) -> AsyncIterator[Server]:
-    context = Certificates(settings, is_ours=is_ours).server_context()
+    certificates = Certificates(settings, is_ours=is_ours)
     bounds = HttpLimits(linger_seconds=0.2, **limits)  # type: ignore[arg-type]  # the tests pass floats only
-    server = await serve_http(hello, listen="127.0.0.1", port=0, ssl_context=context, limits=bounds)
+    server = await serve_http(
+        hello,
+        listen="127.0.0.1",
+        port=0,
+        ssl_context=certificates.server_context(),
+        context_for=certificates.context_for,
+        limits=bounds,
+    )
     try:
         yield server
     finally:

@@ -67,7 +67,7 @@ class FetchCounter:
 
     def count(self, host: str, user_agent: str, peer: str, status: int) -> None:
         """One answered request; `peer` is the client's address."""
-        now = clock.now().timestamp()
+        now = clock.timestamp()
         day = int(now) // _SECONDS_A_DAY
         network = network_of(peer)
         key = (host, user_agent[:_AGENT], network, status, day)
@@ -177,6 +177,7 @@ def _count(key: _Key, entry: list[float]) -> FetchCount:
     return FetchCount(domain, day_utc, fetcher, agent, network, status, int(entry[0]), first, last)
 
 
+@functools.lru_cache(maxsize=1_000)
 def network_of(address: str) -> str:
     """The IPv4 /24 or the IPv6 /48 of an address as the socket gives it; empty where it is none."""
     address = address.removeprefix("::ffff:").partition("%")[0]

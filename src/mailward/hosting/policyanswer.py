@@ -8,8 +8,9 @@ parser, and gets the same answer there where it deserves it.
 import functools
 import hashlib
 import re
-from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
+
+import msgspec
 
 from mailward.net.httpmessage import Request, Response, Shortcut, date_line
 
@@ -18,8 +19,12 @@ POLICY_PATH = "/.well-known/mta-sts.txt"
 _CACHE = "max-age=60"
 _OK = b"HTTP/1.1 200 OK\r\n"
 _PLAIN = re.compile(
-    rb"(GET|HEAD) /\.well-known/mta-sts\.txt HTTP/1\.1\r\n((?:[A-Za-z-]{1,30}: ?[!-~][ -~]{0,300}\r\n){1,16})\r\n"
+    rb"(GET|HEAD) /\.well-known/mta-sts\.txt HTTP/1\.1\r\n((?:[A-Za-z-]{1,30}: ?[!-~][ -~]{0,300}\r\n){0,15})\r\n"
 )
+_HOST = b"\r\nHost: "
+_NAME = re.compile(rb"[!-~]{1,255}")
+_MAX_PLAIN_BYTES = 1_400
+"""Senders' requests have 100 to 200."""
 _HARMLESS = frozenset(
     (
         b"accept",
@@ -34,8 +39,7 @@ _HARMLESS = frozenset(
 """Fields that change nothing about the answer: their values are not looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlainRequest:
+class PlainRequest(msgspec.Struct, frozen=True):
     """A request that was recognised as it stands."""
 
     host: str
@@ -46,25 +50,36 @@ class PlainRequest:
 
 def read_plain(data: bytes) -> PlainRequest | None:
     """What `data` asks for, where it is one whole request of the plain kind and nothing else."""
+    before, _, after = data.partition(_HOST)
+    host, _, after = after.partition(b"\r\n")
+    # nothing after it: the blank line that ends the head came before it
+    if not after or len(data) > _MAX_PLAIN_BYTES or not _NAME.fullmatch(host):
+        return None
+    others = _read_others(b"%b\r\n%b" % (before, after))
+    return None if others is None else PlainRequest(host.decode("ascii"), *others)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _read_others(data: bytes) -> tuple[str, bool, bool] | None:
+    """User-Agent, whether it is HEAD, and whether to close, of a request without its Host. The requests of a sender
+    differ in nothing else, so that most of them were read before.
+    """
     match = _PLAIN.fullmatch(data)
     if match is None:
         return None
-    host = user_agent = connection = None
+    user_agent = connection = None
     for line in match[2].split(b"\r\n")[:-1]:
         name, _, value = line.partition(b":")
         name = name.lower()
-        if name == b"host" and host is None:
-            host = value.strip()
-        elif name == b"user-agent" and user_agent is None:
+        if name == b"user-agent" and user_agent is None:
             user_agent = value.strip()
         elif name == b"connection" and connection is None:
             connection = value.strip().lower()
-        elif name not in _HARMLESS:
+        elif name not in _HARMLESS:  # a second Host, too
             return None
-    if host is None or connection not in (None, b"close", b"keep-alive"):
+    if connection not in (None, b"close", b"keep-alive"):
         return None
-    agent = (user_agent or b"").decode("ascii")
-    return PlainRequest(host.decode("ascii"), agent, match[1] == b"HEAD", connection == b"close")
+    return (user_agent or b"").decode("ascii"), match[1] == b"HEAD", connection == b"close"
 
 
 def make_shortcut(

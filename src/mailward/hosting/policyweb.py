@@ -107,7 +107,7 @@ class PolicyHost:
             snapshot.modified.get(host),
             head_only=request.head_only,
             close=request.close,
-            timestamp=clock.now().timestamp(),
+            timestamp=clock.timestamp(),
         )
 
     def finished(self, finished: Finished) -> None:
@@ -150,6 +150,7 @@ async def serve_policies(
         host.answer,
         sockets=sockets or open_streams(at_port(settings.policy_places, port)),
         ssl_context=certificates.server_context(),
+        context_for=certificates.context_for,
         limits=LIMITS,
         on_finished=host.finished,
         shortcut=host.shortcut,

@@ -23,6 +23,7 @@ from mailward.config import Settings
 from mailward.net.authority import AuthoritySource, load_authority
 from mailward.net.pemfiles import PemSource
 from mailward.net.tlscontext import make_server_context
+from mailward.net.tlspipe import record_server_names, recording
 
 _log = logging.getLogger("mailward.certificates")
 
@@ -82,6 +83,7 @@ class Certificates:
         self._contexts: OrderedDict[tuple[int, Hashable], ssl.SSLContext | None] = OrderedDict()
         self.made = 0
         """Contexts, since the start."""
+        self._confirm = recording(self._choose)
 
     @property
     def cached(self) -> int:
@@ -89,6 +91,7 @@ class Certificates:
         return len(self._contexts)
 
     def context_for(self, name: str) -> ssl.SSLContext | None:
+        """Of the certificate that `name` gets; None where there is none."""
         name = name.lower().removesuffix(".")
         for number, source in enumerate(self._sources):
             version = source.version_for(name)
@@ -116,6 +119,9 @@ class Certificates:
             context = make_server_context(pem)
         except ssl.SSLError as error:  # such as a key that is too short for OpenSSL's security level
             _log.error("certificate-unusable", extra={"host": name, "reason": error.reason or str(error)})
+        if context is not None:
+            # for who was given this context at once, and for the answer to the extension that RFC 6066 §3 demands
+            record_server_names(context, self._confirm)
         self._contexts[number, version] = context
         if len(self._contexts) > self._max_contexts:
             self._contexts.popitem(last=False)
@@ -128,16 +134,18 @@ class Certificates:
         """
         context = make_server_context()
 
-        def choose(connection: ssl.SSLObject, name: str | None, _first: ssl.SSLContext) -> int | None:
-            wanted = name or default_name
-            chosen = self.context_for(wanted) if wanted else None
-            if chosen is None:
-                return int(ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
-            connection.context = chosen
-            return None
+        def choose(connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> int | None:
+            return self._choose(connection, name or default_name, first)
 
         context.sni_callback = choose
         return context
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, _first: ssl.SSLContext) -> int | None:
+        chosen = self.context_for(name) if name else None
+        if chosen is None:
+            return int(ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
+        connection.context = chosen
+        return None
 
 
 def pem_folders(settings: Settings) -> list[Path]:

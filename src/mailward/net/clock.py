@@ -23,6 +23,13 @@ def now() -> datetime:
     return datetime.fromtimestamp(time.time(), UTC) + _offset + _step  # noqa: TID251 - this is the seam itself
 
 
+def timestamp() -> float:
+    """Seconds since 1970: the same time as `now()` gives, for a tenth of what it costs."""
+    if _frozen is not None:
+        return _frozen.timestamp()
+    return time.time() + _offset.total_seconds() + _step.total_seconds()  # noqa: TID251 - as above
+
+
 def today() -> date:
     """The current UTC day."""
     return now().date()

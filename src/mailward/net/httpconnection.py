@@ -9,9 +9,7 @@ import enum
 import inspect
 import logging
 import ssl
-from collections import deque
 from collections.abc import Awaitable
-from typing import cast
 
 from mailward.core.proxyprotocol import ProxyHeaderInvalid, read_proxy_header
 from mailward.net import clock
@@ -19,7 +17,7 @@ from mailward.net.httpmessage import Finished, Request, Response, refusal, seria
 from mailward.net.httpreader import Arrived, Arriving, Event, Refused, RequestReader
 from mailward.net.httpservice import Service, address_block
 from mailward.net.tlsfaults import LOST, TIMEOUT, name_fault
-from mailward.net.tlspipe import TlsPipe, holds_record
+from mailward.net.tlspipe import TlsPipe, guess_server_name, holds_record
 
 _log = logging.getLogger("mailward.http")
 
@@ -38,14 +36,24 @@ class Wait(enum.Enum):
     CLOSED = enum.auto()
 
 
+# looked up ten times a connection: what an Enum's class gives costs ten times as much as a global
+_HANDSHAKE, _HEAD, _IDLE, _LINGER, _CLOSED = Wait.HANDSHAKE, Wait.HEAD, Wait.IDLE, Wait.LINGER, Wait.CLOSED
+
+
 class HttpConnection(asyncio.Protocol):
+    __slots__ = (
+        "__weakref__", "_deadline", "_early", "_held", "_limits", "_loop", "_peer_done", "_proxy_header", "_queue",
+        "_reader", "_requests", "_service", "_task", "_timer", "_tls", "_transport", "_wait", "_waiting_since",
+        "_working", "_write_blocked", "block", "peer",
+    )  # fmt: skip
+
     def __init__(self, service: Service) -> None:
         self._service, self._limits = service, service.limits
         self._loop = asyncio.get_running_loop()
         self._tls: TlsPipe | None = None
         self._early = b""
         """What there is of the client's hello: OpenSSL, which takes 40 KiB a connection, is given it whole."""
-        self._queue: deque[Event] = deque()
+        self._queue: list[Event] = []
         self._reader: RequestReader | None = None
         self._wait = Wait.HANDSHAKE
         self._deadline = 0.0
@@ -63,27 +71,27 @@ class HttpConnection(asyncio.Protocol):
     # What the transport tells
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # asyncio types the base class; TCP gives this one
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # typed as its base; TCP gives this one
         peername = transport.get_extra_info("peername")
         self.peer = str(peername[0]) if peername else ""
-        if self._service.is_proxy and self._service.is_proxy(self.peer):
+        service = self._service
+        if service.is_proxy and service.is_proxy(self.peer):
             self._proxy_header = b""
         else:
             self.block = address_block(self.peer, count_loopback=self._limits.count_loopback)
-        is_welcome = self._service.may_connect is None or self._service.may_connect(self.peer)
-        if not is_welcome or not self._service.enter(self):
-            self._wait = Wait.CLOSED
+        is_welcome = service.may_connect is None or service.may_connect(self.peer)
+        if not is_welcome or not service.enter(self):
+            self._wait = _CLOSED
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes)
         if self._service.tls or self._proxy_header is not None:
-            self._expect(Wait.HANDSHAKE, self._limits.handshake_seconds)
+            self._expect(_HANDSHAKE, self._limits.handshake_seconds)
         else:
             self._expect(Wait.HEAD, self._limits.head_seconds)
 
     def data_received(self, data: bytes) -> None:
-        if self._wait is Wait.CLOSED or self._wait is Wait.LINGER:
+        if self._wait is _CLOSED or self._wait is _LINGER:
             return
         if self._proxy_header is not None:
             data = self._read_proxy_header(self._proxy_header + data)
@@ -97,7 +105,7 @@ class HttpConnection(asyncio.Protocol):
             if not holds_record(data):
                 self._early = data
                 return
-            self._early, self._tls = b"", TlsPipe(self._service.tls)
+            self._early, self._tls = b"", self._begin_tls(self._service.tls, data)
         try:
             plain = self._tls.receive(data)
         except ssl.SSLError as error:
@@ -110,10 +118,16 @@ class HttpConnection(asyncio.Protocol):
         self._flush()
         self._peer_done = self._peer_done or self._tls.ended
         if self._tls.ready:
-            if self._wait is Wait.HANDSHAKE:
+            if self._wait is _HANDSHAKE:
                 self._service.counts.handshakes += 1
-                self._expect(Wait.HEAD, self._limits.head_seconds)
+                self._expect(_HEAD, self._limits.head_seconds)
             self._take(plain)
+
+    def _begin_tls(self, context: ssl.SSLContext, hello: bytes) -> TlsPipe:
+        choose = self._service.context_for
+        name = guess_server_name(hello) if choose is not None else None
+        chosen = choose(name) if choose is not None and name else None
+        return TlsPipe(context) if chosen is None else TlsPipe(chosen, chosen_for=name)
 
     def _read_proxy_header(self, data: bytes) -> bytes:
         """What follows the header; empty where it is not complete, or the connection has ended."""
@@ -155,16 +169,17 @@ class HttpConnection(asyncio.Protocol):
             self._advance()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        if self._wait is Wait.HANDSHAKE and self._service.tls is not None:
+        if self._wait is _HANDSHAKE and self._service.tls is not None:
             self._service.counts.handshake_failures[LOST] += 1
-        self._wait = Wait.CLOSED
+        self._wait = _CLOSED
         self._queue.clear()
         self._reader = None
         if self._timer:
             self._timer.cancel()
         # a request in work still costs what it costs: the connection counts until it is done
         if self._working is None:
-            self._hold(0)
+            if self._held:
+                self._hold(0)
             self._service.leave(self)
 
     # Requests in, answers out
@@ -187,8 +202,7 @@ class HttpConnection(asyncio.Protocol):
             self._queue.append(Refused(503, "Too many requests at once"))
         if len(self._queue) > self._limits.pipelined:
             # unanswered requests are the peer's to repeat
-            first = list(self._queue)[: self._limits.pipelined]
-            self._queue = deque([*first, Refused(503, "Too many requests at once")])
+            self._queue = [*self._queue[: self._limits.pipelined], Refused(503, "Too many requests at once")]
         self._advance()
 
     def _take_shortcut(self, data: bytes) -> bool:
@@ -204,7 +218,7 @@ class HttpConnection(asyncio.Protocol):
         if answer.close or self._service.closing or self._requests >= self._limits.requests_a_connection:
             # all was read that was sent: no linger, a reset destroys nothing
             self._write(answer.data, end=True)
-            self._expect(Wait.CLOSED, self._limits.write_seconds)
+            self._expect(_CLOSED, self._limits.write_seconds)
             self._transport.close()
         else:
             self._write(answer.data)
@@ -214,7 +228,7 @@ class HttpConnection(asyncio.Protocol):
     def _advance(self) -> None:
         """Work on the queue for as long as nothing has to be waited for, then wait for the right thing."""
         while self._queue and self._working is None and not self._write_blocked and not self._closing:
-            match self._queue.popleft():
+            match self._queue.pop(0):
                 case Arriving(request, wants_continue):
                     self._meet(request, wants_continue=wants_continue)
                 case Arrived(request, keep_alive):
@@ -349,9 +363,9 @@ class HttpConnection(asyncio.Protocol):
     # Waiting and ending
 
     def _expect(self, wait: Wait, seconds: float | None) -> None:
-        if wait is Wait.IDLE:
+        if wait is _IDLE:
             self._service.idle[self] = None
-        elif self._wait is Wait.IDLE:
+        elif self._wait is _IDLE:
             self._service.idle.pop(self, None)
         now = self._loop.time()
         if wait is self._wait and self._deadline:

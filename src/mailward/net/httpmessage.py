@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 
+import msgspec
+
 _NO_CONTROL = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
 
 
@@ -90,8 +92,7 @@ Admit = Callable[[Request], Response | None]
 OnFinished = Callable[[Finished], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Shortcut:
+class Shortcut(msgspec.Struct, frozen=True):
     """An answer that was ready: the octets of the whole response."""
 
     data: bytes

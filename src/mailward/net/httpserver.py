@@ -14,6 +14,7 @@ uvicorn and its like have no deadline for a handshake or a header; here each ste
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -108,6 +109,7 @@ async def serve_http(
     shortcut: TakeShortcut | None = None,
     is_proxy: Callable[[str], bool] | None = None,
     may_connect: Callable[[str], bool] | None = None,
+    context_for: Callable[[str], ssl.SSLContext | None] | None = None,
 ) -> Server:
     """Serve until `Server.close`, on `sockets` that listen already, or else at address and port. Raises OSError where
     those cannot be had.
@@ -116,15 +118,19 @@ async def serve_http(
     handler that raises is answered by a bare 500 and logged; one that takes too long by 503. `on_finished` is
     called once for each answer, after it was written; not for what `shortcut` answered. Connections from addresses
     for which `is_proxy` is true have to begin with a PROXY header, and count for the client that it names. Those from
-    addresses for which `may_connect` is false are cut off.
+    addresses for which `may_connect` is false are cut off. `context_for` says, where `ssl_context` chooses a context by
+    the server name, which one that would be: a connection that begins with it is cheaper.
     """
     limits = limits or HttpLimits()
     if ssl_context is not None:
         record_server_names(ssl_context)
-    service = Service(handler, limits, ssl_context, admit, on_finished, shortcut, is_proxy, may_connect)
+    service = Service(
+        handler, limits, ssl_context, admit, on_finished, shortcut, is_proxy, may_connect, context_for
+    )
+    connect = functools.partial(HttpConnection, service)
     loop = asyncio.get_running_loop()
     listeners = [
-        await loop.create_server(lambda: HttpConnection(service), sock=each, backlog=listening.BACKLOG)
+        await loop.create_server(connect, sock=each, backlog=listening.BACKLOG)
         for each in sockets or [listening.open_stream((listen, port))]
     ]
     return Server(listeners, service)

@@ -56,6 +56,8 @@ class Service:
     """Whether connections from this address begin with a PROXY header, which says who the client is."""
     may_connect: Callable[[str], bool] | None = None
     """Who may; None: everybody. Others are cut off at once."""
+    context_for: Callable[[str], ssl.SSLContext | None] | None = None
+    """What `tls` would choose for a server name in lower case; None: let it choose."""
     connections: dict[Connection, None] = field(default_factory=dict)
     """In the order in which they came."""
     idle: dict[Connection, None] = field(default_factory=dict)
@@ -69,7 +71,13 @@ class Service:
 
     def enter(self, connection: Connection) -> bool:
         """Count a new connection in; False turns it away."""
-        if not self._makes_room(connection.block):
+        block = connection.block
+        held = self.an_address.get(block) if block else None
+        if (
+            held is not None
+            and len(held) >= self.limits.connections_an_address
+            and not self._makes_room(block)
+        ):
             self.counts.turned_away += 1
             return False
         if len(self.connections) >= self.limits.connections:
@@ -78,9 +86,11 @@ class Service:
                 self.counts.turned_away += 1
                 return False
             victim.abort()
+        if not self.connections:
+            self.empty.clear()
         self.connections[connection] = None
-        self.empty.clear()
-        self._count(connection)
+        if block:
+            self._count(connection, block)
         return True
 
     def rename(self, connection: Connection, block: str) -> bool:
@@ -89,12 +99,16 @@ class Service:
             self.counts.turned_away += 1
             return False
         connection.block = block
-        self._count(connection)
+        if block:
+            self._count(connection, block)
         return True
 
-    def _count(self, connection: Connection) -> None:
-        if block := connection.block:
-            self.an_address.setdefault(block, {})[connection] = None
+    def _count(self, connection: Connection, block: str) -> None:
+        held = self.an_address.get(block)
+        if held is None:
+            self.an_address[block] = {connection: None}
+        else:
+            held[connection] = None
 
     def _makes_room(self, block: str) -> bool:
         """Whether one more fits from there. A stalled one of the same address gives way: who holds connections open

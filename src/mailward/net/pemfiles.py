@@ -125,7 +125,7 @@ class PemSource:
         paths = index.by_name.get(name)
         if paths is not None and len(paths) == 1:
             file, stamp = index.files[paths[0]]
-            if file.is_valid(clock.now().timestamp()):  # nothing can be better
+            if file.is_valid(clock.timestamp()):  # nothing can be better
                 return paths[0], stamp
         path = self._best(index, name)
         if path is not None:
@@ -166,7 +166,7 @@ class PemSource:
         paths = index.by_name.get(name, ()) + index.by_name.get(_wildcard(name), ())
         if not paths:
             return None
-        now = clock.now().timestamp()
+        now = clock.timestamp()
 
         def rank(path: str) -> tuple[bool, bool, float]:
             file = index.files[path][0]

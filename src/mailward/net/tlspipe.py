@@ -4,7 +4,7 @@ asyncio's own TLS hides a connection until its handshake is over, so that handsh
 counted, and drops the alert that says why one failed. Here the connection sees both.
 """
 
-import contextlib
+import re
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -15,29 +15,48 @@ _READ = 16 * 1024
 _HANDSHAKE = 22
 _RECORD_HEADER = 5
 
+_SERVER_NAME = re.compile(rb"\0\0\0.\0.\0\0(.)([0-9A-Za-z._-]+)", re.DOTALL)
+"""The extension with one name (RFC 6066 section 3): type, two lengths, type of name, length of the name, the name."""
+
 ServerNameCallback = Callable[[ssl.SSLObject, Any, ssl.SSLContext], int | None]
 """The name is `str | None`; typeshed forgets the None, hence Any."""
 
 
-class _NamedObject(ssl.SSLObject):
+class NamedObject(ssl.SSLObject):
     """Remembers the name in the client's hello, which the ssl module tells to the callback alone."""
 
     server_name: str | None = None
 
 
-def record_server_names(context: ssl.SSLContext) -> None:
-    """Make `TlsPipe.server_name` work for connections of `context`; its own sni_callback goes on deciding."""
-    if context.sslobject_class is _NamedObject:
-        return
-    decide: ServerNameCallback | None = context.sni_callback
-    context.sslobject_class = _NamedObject
+def recording(decide: ServerNameCallback | None) -> ServerNameCallback:
+    """An sni_callback that remembers the name. `decide` is not asked about the name that the context is for already."""
 
     def record(connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> int | None:
-        if isinstance(connection, _NamedObject) and name is not None:
-            connection.server_name = name.lower().removesuffix(".")
+        if isinstance(connection, NamedObject):
+            heard = None if name is None else name.lower().removesuffix(".")
+            if heard is not None and heard == connection.server_name:
+                return None
+            connection.server_name = heard
         return decide(connection, name, first) if decide is not None else None
 
-    context.sni_callback = record
+    return record
+
+
+def record_server_names(context: ssl.SSLContext, record: ServerNameCallback | None = None) -> None:
+    """Make `TlsPipe.server_name` work for connections of `context`, by what `recording` made: one may serve many. None:
+    made here, and the context's own sni_callback goes on deciding.
+    """
+    if context.sslobject_class is not NamedObject:
+        context.sslobject_class = NamedObject
+        context.sni_callback = record or recording(context.sni_callback)
+
+
+def guess_server_name(hello: bytes) -> str | None:
+    """The name that a client's hello seems to have, in lower case. OpenSSL reads it again and has the last word: the
+    guess spares it from changing the context in the middle of the handshake, which costs as much as all that we do.
+    """
+    found = _SERVER_NAME.search(hello)
+    return None if found is None else found[2][: found[1][0]].decode("ascii").lower()
 
 
 def holds_record(data: bytes) -> bool:
@@ -55,13 +74,19 @@ def holds_record(data: bytes) -> bool:
 class TlsPipe:
     """One connection's TLS. After every call, send what `outgoing()` returns."""
 
-    def __init__(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
-        """The client's side where `server_name` says whom it wants; it begins with `receive(b"")`."""
+    def __init__(
+        self, context: ssl.SSLContext, server_name: str | None = None, *, chosen_for: str | None = None
+    ) -> None:
+        """The client's side where `server_name` says whom it wants; it begins with `receive(b"")`. On the server's side
+        `chosen_for` is the name that `context` is for already, if the client asks for it.
+        """
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         is_server = server_name is None
         # as text, the ssl module would make an A-label of it, slowly, which all our names are already
         name = None if server_name is None else server_name.encode("ascii")
         self._tls = context.wrap_bio(self._in, self._out, is_server, name)
+        if chosen_for is not None and isinstance(self._tls, NamedObject):
+            self._tls.server_name = chosen_for
         self.ready = False
         """Whether the handshake is over."""
         self.ended = False
@@ -69,7 +94,7 @@ class TlsPipe:
 
     @property
     def server_name(self) -> str | None:
-        return self._tls.server_name if isinstance(self._tls, _NamedObject) else None
+        return self._tls.server_name if isinstance(self._tls, NamedObject) else None
 
     @property
     def connection(self) -> ssl.SSLObject:
@@ -111,7 +136,7 @@ class TlsPipe:
 
     def end(self) -> None:
         """Say that we send no more (close_notify)."""
-        with contextlib.suppress(
-            ssl.SSLError
-        ):  # it wants the peer's own close_notify, for which nobody waits
+        try:  # noqa: SIM105 - suppress costs a microsecond
             self._tls.unwrap()
+        except ssl.SSLError:  # it wants the peer's own close_notify, for which nobody waits
+            pass

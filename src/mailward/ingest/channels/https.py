@@ -88,6 +88,7 @@ async def serve_https(
         is_proxy=is_proxy,
         # a sender that names no host, or connects by address, gets our own certificate
         ssl_context=certificates.server_context(settings.https_name),
+        context_for=certificates.context_for,
         limits=HttpLimits(body_bytes=settings.reports.max_message_bytes),
         admit=door.admit,
         on_finished=_log_request,
