@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import msgspec
@@ -36,6 +37,18 @@ def test_the_service_is_as_closed_as_the_documentation_says(service: Path, page:
     assert told is not None
     # versions of systemd weigh a little differently
     assert float(score[1]) <= float(told[1]) + 0.3
+
+
+def test_the_source_distribution_has_all_of_the_package_and_nothing_of_the_workshop(tmp_path: Path) -> None:
+    run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path))
+    [file] = tmp_path.iterdir()
+    with tarfile.open(file) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert set(run("git", "-C", str(ROOT), "ls-files", "src").splitlines()) <= names
+    assert {name.partition("/")[0] for name in names} == {
+        *("src", "docs", "packaging", "requirements", "pyproject.toml", "PKG-INFO", ".gitignore"),
+        *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"),
+    }
 
 
 def test_systemd_understands_every_line(tmp_path: Path) -> None:
