@@ -9,7 +9,6 @@ import asyncio
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any, Literal, NamedTuple, cast, overload
 
 import dns.asyncquery
@@ -20,6 +19,7 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
+import msgspec
 
 from mailward import config
 from mailward.core.places import parse_place
@@ -104,10 +104,10 @@ class Resolver:
         )
         hosts = tuple(dict.fromkeys(host for _, host in ordered if host not in (".", "")))
         if answer.found and not hosts:
-            return replace(
+            return msgspec.structs.replace(
                 answer, status=Status.NODATA, records=(), reason="null MX: the domain takes no mail"
             )
-        return replace(answer, records=hosts)
+        return msgspec.structs.replace(answer, records=hosts)
 
     async def addresses(self, name: str) -> Answer[str]:
         """The IPv6 and IPv4 addresses, alternating, so that a broken family costs one attempt only."""
@@ -208,7 +208,7 @@ class Resolver:
             response = await self._ask([server], name, rdtype, recursive=bool(self._override))
         except _NoAnswer as error:
             return Answer(Status.FAILED, reason=str(error))
-        return replace(read_answer(response, name, rdtype, zone), authenticated=False)
+        return msgspec.structs.replace(read_answer(response, name, rdtype, zone), authenticated=False)
 
     async def _lookup(self, name: str, rdtype: str) -> Answer[str] | Answer[bytes]:
         """Within `timeout_seconds`. Raises _NoAnswer."""
@@ -272,7 +272,7 @@ class Resolver:
             zone, servers = await self._find_authorities(qname)
             response = await self._ask(servers, qname, rdtype, recursive=bool(self._override))
             answer = read_answer(response, qname, rdtype, zone)
-            answer = replace(answer, chain=chain + answer.chain, authenticated=False)
+            answer = msgspec.structs.replace(answer, chain=chain + answer.chain, authenticated=False)
             if answer.status in (Status.FOUND, Status.FAILED) or len(answer.chain) == len(chain):
                 return answer
             last = dns.name.from_text(answer.chain[-1])

@@ -3,7 +3,8 @@ have it.
 """
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from mailward.core.names import MAX_NAME_LENGTH, Domain, InvalidName, parse_domain
 
@@ -17,8 +18,7 @@ _PLAIN = re.compile(
 """Most lines: a name in its canonical form, alone or behind a rank."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, array_like=True):
     line: int
     """Its place in the list, from 1."""
     rank: int | None

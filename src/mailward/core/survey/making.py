@@ -6,7 +6,8 @@ judgement does (`judging`): such a part is kept, and met again within a microsec
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from mailward.core.check.facts import Facts, Lookup, MxHost
 from mailward.core.survey.judging import Judge, shape_exchange
@@ -17,8 +18,7 @@ from mailward.core.survey.row import make_row, write_hosts
 MAX_KEPT = 10_000  # about a kilobyte each
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(msgspec.Struct, frozen=True):
     """Where mail goes: MX hosts, of one domain or of the many that have the same MX records."""
 
     hosts: tuple[MxHost, ...]
