@@ -90,13 +90,14 @@ def _run(database: Database | None, program: str, *arguments: str) -> str:
 
 def environment(database: Database) -> dict[str, str]:
     """A password among the arguments would be seen by everybody."""
-    tls = database.tls_options() if database.host and not database.host.startswith("/") else {}
+    host, port = database.server  # pg_dump and pg_restore set what lasts longer than a transaction
+    tls = database.tls_options() if host and not host.startswith("/") else {}
     if tls.get("sslrootcert") == "system":
         tls["sslrootcert"] = _SYSTEM_AUTHORITIES  # libpq of Debian 12 does not know the word
     named = {
         "PGDATABASE": database.name,
-        "PGHOST": database.host,
-        "PGPORT": str(database.port),
+        "PGHOST": host,
+        "PGPORT": str(port),
         "PGUSER": database.user,
         "PGPASSWORD": database.password,
         "PGCONNECT_TIMEOUT": str(_SECONDS),

@@ -65,20 +65,27 @@ def check_owner(executor: MigrationExecutor) -> None:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Nobody else changes the tables meanwhile."""
+    """Nobody else changes the tables meanwhile. Raises Problem where that cannot be held."""
     if connection.vendor != "postgresql":
         yield  # its writers wait for each other, and there is one machine
         return
-    from mailward.store.postgresql import wait_for_ever
+    from mailward.store.postgresql import is_shared, past_pooler, wait_for_ever
 
-    wait_for_ever()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
-    try:
-        yield
-    finally:
-        # ends the lock too, even where the connection has broken
-        disconnect()
+    with past_pooler():
+        if is_shared():
+            raise Problem(
+                f"{_named()} is behind a pooler in transaction mode, through which neither NOTIFY nor the lock for "
+                "changes of the tables works. Set its pool_mode to session, or name the server itself in "
+                "database.direct_host."
+            )
+        wait_for_ever()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+        try:
+            yield
+        finally:
+            # ends the lock too, even where the connection has broken
+            disconnect()
 
 
 @contextmanager

@@ -16,6 +16,11 @@ class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     host: str = ""
     """A host, or the folder of a Unix socket; empty: the machine's own socket."""
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 5432
+    direct_host: str = ""
+    """Where the server itself is, if `host` is a pooler in transaction mode: LISTEN, changes of the tables and
+    backups go there. Empty: `host` is the server, or a pooler in session mode.
+    """
+    direct_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 5432
     user: str = ""
     """Empty: the user that Mailward runs as."""
     password: str = ""
@@ -34,12 +39,17 @@ class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The most connections of each process."""
 
     def __post_init__(self) -> None:
-        if not self.name and (self.host or self.user or self.password):
+        if not self.name and (self.host or self.direct_host or self.user or self.password):
             raise ValueError("a PostgreSQL database needs its name")
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("tls_certificate and tls_key go together")
         if self.tls == "verify-ca" and not self.tls_ca:
             raise ValueError("verify-ca without tls_ca would trust everybody's certificate; name tls_ca")
+
+    @property
+    def server(self) -> tuple[str, int]:
+        """Host and port of the server itself."""
+        return (self.direct_host, self.direct_port) if self.direct_host else (self.host, self.port)
 
     def tls_options(self) -> dict[str, str]:
         """As libpq names them."""

@@ -7,7 +7,7 @@ from mailward.core.doctor.catalogue import tell
 from mailward.core.doctor.finding import Finding
 from mailward.doctor.asking import NotAsked
 from mailward.doctor.subject import Findings, Subject, good, unseen
-from mailward.store.queries.engine import postgresql, sqlite
+from mailward.store.queries.engine import is_shared, postgresql, sqlite
 
 _OLDEST_POSTGRESQL = 14
 _PROCESSES = 6
@@ -65,6 +65,12 @@ async def _postgresql(subject: Subject) -> list[Finding]:
     if seen.is_standby:
         text = "this server is a standby: it takes no writes"
         found.append(tell("standby", text, "[database] host = the primary"))
+    if not settings.database.direct_host and await subject.ask(is_shared):
+        text = (
+            "a pooler in transaction mode stands before the server: NOTIFY and locks do not work through it"
+        )
+        fix = "pgbouncer.ini: pool_mode = session, or [database] direct_host = the server itself"
+        found.append(tell("pooler", text, fix))
     nodes = max(len(settings.policy_host.nodes), 1)
     needed = nodes * _PROCESSES * settings.database.connections + _SPARE_CONNECTIONS
     if seen.max_connections < needed:

@@ -10,6 +10,7 @@ import logging
 import psycopg
 from django.db import connection
 
+from mailward.store.postgresql import server_params
 from mailward.store.services.hosting import CHANNEL
 
 _log = logging.getLogger("mailward.hosting")
@@ -56,9 +57,7 @@ class Notices:
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _listen_once(self) -> None:
-        wanted = connection.get_connection_params()
-        for name in ("cursor_factory", "context"):  # Django's own, for its connections
-            wanted.pop(name, None)
+        wanted = server_params()
         async with await psycopg.AsyncConnection.connect(**wanted, autocommit=True) as listening:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await listening.execute(f"LISTEN {CHANNEL}".encode())

@@ -8,7 +8,9 @@ what is told of them must not fail for that: U+FFFD stands in its place.
 """
 
 import re
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import psycopg
 from django.db import connection
@@ -18,7 +20,10 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb, JsonbDumper
 from psycopg.types.string import StrDumperUnknown
 
+from mailward.store.aio import disconnect
+
 _T = TypeVar("_T")
+_LOOKS = 5
 # as json.dumps writes it, and not a backslash with "u0000" behind
 _JSON_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -69,6 +74,51 @@ def wait_for_ever() -> None:
         cursor.execute("SET lock_timeout = 0")
     if isinstance(connection.connection, Impatient):
         connection.connection.patience_seconds = None
+
+
+def server_params() -> dict[str, Any]:
+    """To connect by psycopg to the server itself, whatever pooler others go through."""
+    wanted = connection.get_connection_params()
+    for name in ("cursor_factory", "context"):  # Django's own, for its connections
+        wanted.pop(name, None)
+    direct = connection.settings_dict["DIRECT"]
+    return {**wanted, "host": direct["HOST"] or None, "port": direct["PORT"]}
+
+
+@contextmanager
+def past_pooler() -> Iterator[None]:
+    """Django's connection leads to the server itself meanwhile: for what lasts longer than a transaction. Only where
+    nothing else of this process uses the database.
+    """
+    kept, direct = connection.settings_dict, connection.settings_dict["DIRECT"]
+    usual = {name: kept[name] for name in direct}
+    if usual == direct:
+        yield
+        return
+    disconnect()
+    kept.update(direct)
+    try:
+        yield
+    finally:
+        disconnect()
+        kept.update(usual)
+
+
+def is_shared() -> bool:
+    """Whether Django's connection leads through a pooler in transaction mode: two connections of ours, both open, get
+    the same process of the server in turn, or one gets several. Raises django.db.OperationalError.
+    """
+    wanted = connection.get_connection_params()
+    with (
+        connection.wrap_database_errors,
+        psycopg.connect(**wanted, autocommit=True) as one,
+        psycopg.connect(**wanted, autocommit=True) as other,
+    ):
+        seen: list[set[int]] = [set(), set()]
+        for _ in range(_LOOKS):
+            for pids, each in zip(seen, (one, other), strict=True):
+                pids.update(row[0] for row in each.execute("SELECT pg_backend_pid()"))
+    return len(seen[0]) > 1 or len(seen[1]) > 1 or bool(seen[0] & seen[1])
 
 
 def reach() -> None:

@@ -49,6 +49,9 @@ def _postgresql(database: Database) -> Description:
         "PASSWORD": database.password,
         # a connection that broke while it lay in the pool is not given out
         "CONN_HEALTH_CHECKS": True,
+        # a cursor of the server's outlives its transaction, which a pooler in transaction mode does not
+        "DISABLE_SERVER_SIDE_CURSORS": bool(database.direct_host),
+        "DIRECT": {"HOST": database.server[0], "PORT": str(database.server[1])},
         "OPTIONS": {
             **database.tls_options(),
             "application_name": "mailward",

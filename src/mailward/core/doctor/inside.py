@@ -138,6 +138,11 @@ _DATABASE = Topic(
             "database-in-clear",
             "Whoever is on the path reads reports and mail addresses, and can change what is written.",
         ),
+        problem(
+            "pooler",
+            "What changes is served up to two seconds later, and two nodes that start at once may both change the "
+            "tables.",
+        ),
         problem("not-durable", "A report counts as taken once it is committed; the sender then forgets it."),
         advice("standby-behind", "What it lacks is lost where it has to take over."),
     ),

@@ -71,6 +71,13 @@ def postgresql() -> Postgresql:
     return Postgresql(*row)
 
 
+def is_shared() -> bool:
+    """Whether a pooler in transaction mode stands before the server."""
+    from mailward.store import postgresql  # psycopg is there only where it is used
+
+    return postgresql.is_shared()
+
+
 _POSTGRESQL = """
 SELECT current_setting('server_version_num')::int, current_setting('max_connections')::int,
     (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'), pg_is_in_recovery(),
