@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 DATA ?= var
 # where an environment forbids it, each of the thousand short programs of a run compiles all of Mailward anew
 export PYTHONDONTWRITEBYTECODE :=
-# three on two cores: most tests wait for the programs that they start; files in the order of tests/conftest.py
-PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# most tests wait for the programs that they start: three may suit two cores; files in the order of tests/conftest.py
+WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: run lab test test-all test-postgresql lint format docs bench deb lock clean
 

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import pytest
 from tests.postgresql import Server
+from tests.prepared import prepare
 
 from mailward.backup import BackupFault
 from mailward.backup.making import check_space, working_folder
@@ -71,7 +72,7 @@ class Operator:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     operator = Operator(tmp_path_factory.mktemp("made"))
-    operator.does("_prepare")
+    prepare(operator.data)
     operator.rows("UPDATE store_hostinggeneration SET value = 41, zone_value = 41")
     operator.rows("INSERT INTO django_session VALUES ('session', 'data', '2099-01-01')")
     (operator.data / "tlsrpt-keys").mkdir()

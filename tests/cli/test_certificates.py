@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.prepared import prepare
 
 _ROWS = """
 from datetime import timedelta
@@ -29,8 +30,7 @@ OwnNameCare.objects.create(host="policies.test", due_at=now, state="reach", deta
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("certificates")
-    assert run(folder, "-m", "mailward", "_prepare").returncode == 0
+    folder = prepare(tmp_path_factory.mktemp("certificates"))
     made = run(folder, "-c", f"import django; django.setup()\n{_ROWS}")
     assert made.returncode == 0, made.stderr
     return folder

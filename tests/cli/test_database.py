@@ -12,6 +12,7 @@ import pytest
 from tests.fakes.signer import report_json
 from tests.ingest.conftest import json_body
 from tests.postgresql import Server
+from tests.prepared import prepare
 
 from mailward.cli.serve import locked
 
@@ -51,13 +52,12 @@ def run(folder: Path, settings: dict[str, str], *command: str) -> "subprocess.Co
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("filled") / "data"
+    folder = prepare(tmp_path_factory.mktemp("filled") / "data")
     inbox = folder.parent / "inbox"
     inbox.mkdir()
     for number in range(45):
         (inbox / f"{number}.json").write_bytes(json_body(report_json(report_id=f"report {number}", failed=3)))
     for command in (
-        ("-m", "mailward", "_prepare"),
         ("-c", FILL),
         ("-m", "mailward", "report", "import", "--domain", "example.test", str(inbox)),
     ):

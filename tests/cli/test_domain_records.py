@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.test_user import _django, _run
+from tests.prepared import prepare
 
 _DOMAINS = """
 from mailward.store.models import Domain, Organisation
@@ -27,8 +28,7 @@ DnsZone.objects.create(
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("records")
-    assert _run(folder, "-m", "mailward", "_prepare").returncode == 0
+    folder = prepare(tmp_path_factory.mktemp("records"))
     assert _django(folder, _DOMAINS) == ""
     return folder
 

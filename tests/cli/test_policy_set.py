@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.dns import FakeDns
+from tests.prepared import prepare
 
 _DOMAIN = """
 from mailward.store.models import Domain, Organisation
@@ -32,8 +33,7 @@ def dns() -> Iterator[FakeDns]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, dns: FakeDns) -> Path:
-    folder = tmp_path_factory.mktemp("policy-set")
-    assert _run(folder, dns, "-m", "mailward", "_prepare").returncode == 0
+    folder = prepare(tmp_path_factory.mktemp("policy-set"))
     _django(folder, dns, _DOMAIN)
     return folder
 

@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 from tests.fakes.signer import google_mail, report_json
 from tests.ingest.conftest import json_body
+from tests.prepared import prepare
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with two domains."""
-    folder = tmp_path_factory.mktemp("import")
-    done = _run(folder, "_prepare")
-    assert done.returncode == 0, done.stderr
+    folder = prepare(tmp_path_factory.mktemp("import"))
     with contextlib.closing(sqlite3.connect(folder / "mailward.sqlite3")) as database, database:
         (organisation,) = database.execute(
             "INSERT INTO store_organisation (name, report_token, created_at)"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.prepared import prepare
 
 _PEOPLE = """
 from mailward.store.models import Membership, Organisation, Role, User
@@ -30,8 +31,7 @@ print(signed_in.status_code, b"no longer works" in Client(headers={"host": "127.
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with Ada, an owner here and a reader there, and Bob, who belongs nowhere."""
-    folder = tmp_path_factory.mktemp("user")
-    assert _run(folder, "-m", "mailward", "_prepare").returncode == 0
+    folder = prepare(tmp_path_factory.mktemp("user"))
     assert _django(folder, _PEOPLE) == ""
     return folder
 
@@ -73,7 +73,7 @@ def test_a_link_sets_a_new_password_once(data: Path) -> None:
 
 
 def test_the_first_person_comes_in_by_a_link_from_the_terminal(tmp_path: Path) -> None:
-    assert _run(tmp_path, "-m", "mailward", "_prepare").returncode == 0
+    prepare(tmp_path)
     done = user(tmp_path, "link")
     found = re.fullmatch(r"https://mailward\.example\.net(/start/\S+/)\n", done.stdout)
     assert found, done.stderr
@@ -109,7 +109,7 @@ def test_an_address_without_an_account_is_said(data: Path) -> None:
 
 
 def test_where_nobody_has_an_account_the_first_link_is_pointed_to(tmp_path: Path) -> None:
-    assert _run(tmp_path, "-m", "mailward", "_prepare").returncode == 0
+    prepare(tmp_path)
     for arguments in (("list",), ("link", "ada@example.test")):
         done = user(tmp_path, *arguments)
         assert done.returncode == 2

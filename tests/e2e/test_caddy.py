@@ -20,6 +20,7 @@ from tests.fakes.dns import FakeDns
 from tests.fakes.pebble import Pebble
 from tests.fakes.ports import free_port
 from tests.postgresql import Server
+from tests.prepared import prepare
 
 pytestmark = [pytest.mark.timeout(180)]
 POLICY = "version: STSv1\r\nmode: testing\r\nmx: mx.{0}\r\nmax_age: {1}\r\n"
@@ -140,7 +141,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             "MAILWARD_WATCH_ENABLED": "false",
             "SSL_CERT_FILE": str(pebble.folder / "roots.pem"),
         }
-        platform = stack.enter_context(Platform(folder / "data", dns, settings=settings).serving())
+        platform = stack.enter_context(Platform(prepare(folder / "data"), dns, settings=settings).serving())
         yield Fleet(platform, (caddies[0], caddies[1]), pebble, server)
 
 

@@ -15,6 +15,7 @@ from tests.e2e.test_report_to_mail import ADA, MAKE_ADA, PASSWORD
 from tests.fakes.certs import Authority
 from tests.fakes.dns import FakeDns
 from tests.fakes.mailserver import FakeMailServer
+from tests.prepared import prepare
 
 pytestmark = [pytest.mark.timeout(240)]
 
@@ -49,7 +50,7 @@ def platform(
         "MAILWARD_WATCH_CA_FILE": str(authority.file),
         "MAILWARD_WATCH_ENABLED": "false",
     }
-    with dns.threaded(), Platform(folder / "data", dns, settings=settings).serving() as platform:
+    with dns.threaded(), Platform(prepare(folder / "data"), dns, settings=settings).serving() as platform:
         environment = platform.environment | {"DJANGO_SETTINGS_MODULE": "mailward.web.settings"}
         subprocess.run([sys.executable, "-c", MAKE_ADA], env=environment, check=True, timeout=60)
         yield platform

@@ -28,6 +28,7 @@ from tests.fakes.relay import FakeRelay
 from tests.fakes.socketmap import Client
 from tests.observing.installation import ZONE, Observed
 from tests.observing.test_boards import BOARDS, RULES, expressions, rule_expressions
+from tests.prepared import prepare
 from tests.sender.lab import DOMAIN, Lab, running_lab
 from tests.sender.signallab import GOOD, Sender, find_collector, socket_path, with_collector
 from tests.sender.signallab import until as until_async
@@ -137,7 +138,7 @@ def whole_house(folder: Path) -> Iterator[Observed]:
             "MAILWARD_RELAY_SECURITY": "none",
             "MAILWARD_RELAY_SENDER": "mailward@example.net",
         }
-        house = Observed(folder / "data", extra=extra)
+        house = Observed(prepare(folder / "data"), extra=extra)
         house.start()
         stack.callback(house.stop)
         house.host_a_policy()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes.pebble import Pebble
+from tests.prepared import prepare
 
 from mailward.lab.mta import Postfix, find_tree
 from mailward.lab.network import Network, address
@@ -199,6 +200,7 @@ def running_provider(
         )
         text = _SETTINGS.format(folder=folder, here=here, directories=directory, acme=acme)
         (folder / "mailward.toml").write_text(text)
+        prepare(folder / "data")
         if not orders_own:
             file = folder / "data" / "certs" / "own.pem"
             file.parent.mkdir(parents=True, exist_ok=True)
