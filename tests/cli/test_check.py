@@ -285,11 +285,13 @@ def test_reported_sessions_are_held_against_a_policy_that_is_supposed(lab: Lab, 
     result = lab.check(*arguments)
     assert result.exit_code == 1
     assert "none.json: " in result.output
-    assert "Of the sessions in 1 report (2026-11-20 to 2026-11-20), 12 would be refused:" in result.output
+    assert "Of the sessions in 1 report (2026-11-20), 12 would be refused:" in result.output
     assert "12  Mail Inc, mx.example.test: Certificate expired [certificate-expired]" in result.output
     assert "Successful under the policy of then: 500" in result.output
     (tmp_path / "reports" / "none.json").unlink()
     assert lab.document(*arguments)["rehearsal"]["refused"][0]["sessions"] == 12
+    result = lab.check(*arguments[:3], "/nowhere")
+    assert (result.exit_code, "--reports: /nowhere: no such file or folder" in result.output) == (3, True)
 
 
 def test_a_test_report_is_sent_only_when_asked_for(lab: Lab, tmp_path: Path) -> None:
@@ -298,8 +300,9 @@ def test_a_test_report_is_sent_only_when_asked_for(lab: Lab, tmp_path: Path) -> 
     with FakeRelay() as relay:
         through = ["--relay", f"127.0.0.1:{relay.port}", "--dkim-selector", "one"]
         through += ["--dkim-key", str(tmp_path / "key.pem"), "--contact", "tls@tester.test"]
-        lab.check(*through)
-        assert relay.mails == []
+        unasked = lab.check(*through)
+        assert (unasked.exit_code, relay.mails) == (3, [])
+        assert "--contact goes with --report-test" in unasked.output
         result = lab.check("--report-test", *through)
         assert [mail.recipients for mail in relay.mails] == [(f"tls@{DOMAIN}",)]
     assert f"test report to mailto:tls@{DOMAIN}: taken; the relay: taken" in result.output
@@ -321,11 +324,11 @@ def test_dead_dns_is_told_and_ends(lab: Lab) -> None:
         (("user@example.test",), "did you mean example.test?"),
         (("example.test", "--resolver", "dns.example"), "is no server"),
         (("example.test", "--ca-file", "/nowhere.pem"), "/nowhere.pem has no usable certificate authorities"),
-        (("example.test", "--ehlo", "a b"), "is no label"),
+        (("example.test", "--ehlo", "a b"), "--ehlo: 'a b' is no label"),
         (("example.test", "--from-policy", "/nowhere"), "/nowhere: No such file or directory"),
         (("example.test", "--from-mx", "a b"), "is no label"),
         (("example.test", "--history", "/"), "/: Is a directory"),
-        (("example.test", "--report-test"), "--contact: a report says who sent it"),
+        (("example.test", "--report-test"), "--report-test needs --contact"),
         (("example.test", "--report-test", "--contact", "a b@c.test"), "is no mail address"),
         ((*TESTED, "--dkim-selector", "one"), "go together"),
         ((*TESTED, "--dkim-selector", "one", "--dkim-key", "/nowhere"), "/nowhere: No such file"),
@@ -334,6 +337,7 @@ def test_dead_dns_is_told_and_ends(lab: Lab) -> None:
         ((*TESTED, "--relay", "a:b"), "is not host, host:port or [address]:port"),
         ((*TESTED, "--relay", "a.test:99999"), "is no port"),
         (("example.test", "--reports", "x"), "--reports goes with --from-policy"),
+        (("example.test", "--relay", "a.test"), "--relay goes with --report-test"),
         (("example.test", "--from-policy", "/dev/null", "--reports", "x"), "senders could not use it"),
     ],
 )

@@ -14,7 +14,7 @@ import typer
 
 from mailward.cli.check_history import Earlier, append_history, read_history
 from mailward.cli.check_reports import rehearse
-from mailward.cli.check_trial import read_sending
+from mailward.cli.check_trial import read_sending, refuse_stray
 from mailward.cli.domain_argument import read_domain
 from mailward.cli.report_target import open_target
 from mailward.core.check.document import build_document
@@ -26,6 +26,7 @@ from mailward.core.check.verdict import Outcome
 from mailward.core.explain.explanation import Severity
 from mailward.core.mtasts.policy import MAX_POLICY_BYTES, Level, Mode, lint_policy
 from mailward.core.names import Domain, InvalidName, check_ldh, parse_domain
+from mailward.net.files import STDIN
 from mailward.net.guard import OWN_ADDRESS, Guard
 from mailward.net.quota import FileQuota, state_file
 from mailward.net.resolver import Resolver
@@ -166,6 +167,8 @@ def check(
                 contact, relay, dkim_key, dkim_selector, ca_file=ca_file, smtp_port=smtp_port
             )
             trial = Trial(sending, resolver, guard)
+        else:
+            refuse_stray(contact, relay, dkim_key, dkim_selector)
         supposed = _read_supposed(from_policy, from_mx or (), from_tlsa or ())
         earlier = _read_earlier(history, names)
         rehearsed = _rehearse(reports or (), names, supposed)
@@ -209,6 +212,9 @@ def _rehearse(paths: Sequence[str], names: Sequence[Domain], supposed: _Supposed
     if policy is None:
         first = next(each for each in problems if each.level is Level.INVALID)
         raise ValueError(f"--from-policy: senders could not use it: {first}")
+    for path in paths:
+        if path != STDIN and not Path(path).exists():
+            raise ValueError(f"--reports: {path}: no such file or folder")
     return rehearse(
         paths, names, policy, lambda text: typer.echo(f"mailward: {make_visible(text)}", err=True)
     )
@@ -225,9 +231,12 @@ def _keep(file: Path | None, reports: Sequence[Report]) -> None:
 
 
 def _make_observer(ways: Ways, guard: Guard, resolver: Resolver, quota: FileQuota) -> Observer:
-    """Raises InvalidName, ValueError, TlsFailed."""
+    """Raises ValueError, TlsFailed."""
     if ways.ehlo_name:
-        check_ldh(ways.ehlo_name)
+        try:
+            check_ldh(ways.ehlo_name)
+        except InvalidName as error:
+            raise ValueError(f"--ehlo: {error}") from error
     check_authorities(ways.ca_file)
     return Observer(resolver, guard, ways, quota=quota)
 

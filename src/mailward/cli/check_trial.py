@@ -30,11 +30,13 @@ def read_sending(
     smtp_port: int,
 ) -> Sending:
     """Raises ValueError with one sentence, OSError."""
+    if not contact:
+        raise ValueError("--report-test needs --contact: a report says who sent it")
     local, _, host = contact.rpartition("@")
     try:
         domain = parse_domain(host, allow_single=True)
     except InvalidName as error:
-        raise ValueError(f"--contact: a report says who sent it: {error}") from error
+        raise ValueError(f"--contact: {error}") from error
     if not _LOCAL_PART.fullmatch(local):
         raise ValueError(f"--contact: {contact[:60]!r} is no mail address")
     if (key_file is None) != (not selector):
@@ -42,6 +44,14 @@ def read_sending(
     signing = None if key_file is None else _read_signing(key_file, selector)
     reporter = Reporter(ORGANIZATION, f"{local}@{domain}")
     return Sending(reporter, signing, _read_relay(relay) if relay else None, smtp_port, ca_file)
+
+
+def refuse_stray(contact: str, relay: str, key_file: Path | None, selector: str) -> None:
+    """Of the options above, without --report-test: who gives one means to send. Raises ValueError with one sentence."""
+    given = {"--contact": contact, "--relay": relay, "--dkim-key": key_file, "--dkim-selector": selector}
+    for option, value in given.items():
+        if value:
+            raise ValueError(f"{option} goes with --report-test, without which no report is sent")
 
 
 def _read_signing(file: Path, selector: str) -> Signing:

@@ -239,7 +239,8 @@ def _translated(step: Callable[[], _T]) -> _T:
         raise MailerError(_clean(f"the relay lacks what is asked of it: {error}"), temporary=False) from error
     except (OSError, smtplib.SMTPException, UnicodeError, ValueError) as error:
         # ValueError: what a command cannot hold, such as a line end in an address
-        reason = f"the relay cannot be used: {_clean(str(error)) or type(error).__name__}"
+        words = (error.strerror if isinstance(error, OSError) else "") or str(error)
+        reason = f"the relay cannot be used: {_clean(words) or type(error).__name__}"
         if isinstance(error, OSError | smtplib.SMTPServerDisconnected):
             raise AnswerMissing(reason, temporary=True) from error
         raise MailerError(reason, temporary=False) from error

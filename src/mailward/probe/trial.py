@@ -91,7 +91,8 @@ class Trial:
             return None, f"not sent: {error}"
         if sending.relay is not None:
             took, text = await self._hand_over(sending.relay, message, target)
-            return took or None, f"the relay: {text}"  # what a relay refuses says nothing of the rua
+            words = text if text.startswith("the relay") else f"the relay: {text}"
+            return took or None, words  # what a relay refuses says nothing of the rua
         return await self._deliver(message, target)
 
     async def _post(self, domain: Domain, target: Target) -> _Outcome:

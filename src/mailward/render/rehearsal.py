@@ -16,7 +16,8 @@ def render_rehearsal(rehearsed: Rehearsed) -> Iterator[str]:
     if not rehearsed.reports:
         yield "  None of the reports is about this domain."
         return
-    span = f"{rehearsed.first} to {rehearsed.last}" if rehearsed.first else "days unknown"
+    days = dict.fromkeys(str(day) for day in (rehearsed.first, rehearsed.last) if day)
+    span = " to ".join(days) or "days unknown"
     number = f"{rehearsed.reports:,} report{'s' if rehearsed.reports > 1 else ''} ({span})"
     if not rehearsed.refused:
         yield f"  Of the sessions in {number}, none that is named would be refused."
