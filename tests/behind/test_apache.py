@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pytest
 from tests.behind.fronts import TREE, is_open, running
 from tests.behind.recipes import FOLDER, read_recipe
 from tests.behind.site import CLIENT, CONFIG, DIRECTORY, PATH
+from tests.cli.test_serve import Platform
 from tests.e2e.conftest import until
 from tests.fakes.dns import FakeDns
 from tests.fakes.pebble import Pebble
@@ -41,6 +43,7 @@ class Site:
     pebble: Pebble
     settings: Settings
     port: int
+    config: Path
 
     async def curl(self, name: str, *options: str, path: str = PATH) -> str:
         command = ["curl", "--silent", "--max-time", "20", "--interface", CLIENT]
@@ -62,6 +65,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         (folder / "roots.pem").write_bytes(pebble.roots())
         config = folder / "mailward.toml"
         places = {"port = 8081": f"port = {front}", "192.0.2.10:443": f"127.0.0.1:{https}"}
+        places |= {"port = 8000": f"port = {console}"}
         config.write_text(read_recipe("apache.md", CONFIG, places))
         prepare(tree, pebble, http=http, https=https, front=front, console=console)
         log = tree.root / "var/log/apache2/error.log"
@@ -75,7 +79,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             until(is_certified)
             apache.process.send_signal(signal.SIGUSR1)  # what `systemctl reload apache2` does
             until(lambda: log.read_text().count("resuming normal operations") == 2)
-            yield Site(tree, pebble, load_settings(config, {"MAILWARD_DATA": str(folder)}), https)
+            yield Site(tree, pebble, load_settings(config, {"MAILWARD_DATA": str(folder)}), https, config)
 
 
 def prepare(tree: Tree, pebble: Pebble, *, http: int, https: int, front: int, console: int) -> None:
@@ -148,3 +152,32 @@ async def test_the_look_before_an_id_is_told_finds_the_policy_through_apache(
 async def test_while_the_policy_host_is_away_clients_are_told_so(site: Site) -> None:
     status = ("--output", "/dev/null", "--write-out", "%{http_code}")
     assert await site.curl("mta-sts.example.com", *status) == "503"
+
+
+class Behind(Platform):
+    @property
+    def environment(self) -> dict[str, str]:
+        return super().environment | {"MAILWARD_CONFIG": str(self.data.with_suffix(".toml"))}
+
+
+@pytest.mark.long
+async def test_failed_log_ins_are_limited_for_who_fails_and_for_nobody_else(
+    site: Site, tmp_path: Path
+) -> None:
+    async def fail(number: int, client: str) -> str:
+        made_up = f"X-Forwarded-For: 203.0.113.{number}"
+        form = f"csrfmiddlewaretoken={'c' * 32}&login={number}@guess.test&password=wrong"
+        options = ["--interface", client, "--cookie", f"csrftoken={'c' * 32}", "--data", form]
+        return await site.curl("mailward.example.org", "--header", made_up, *options, path="/login/")
+
+    shutil.copy(site.config, tmp_path / "data.toml")
+    names = ("POLICY_HOST_PORT", "REPORTS_SMTP_PORT", "REPORTS_HTTPS_PORT")
+    platform = Behind(tmp_path / "data", {name: free_port() for name in names})
+    platform.start()
+    try:
+        assert "password is not right" in await fail(0, "127.0.9.1")
+        pages = [await fail(number, "127.0.9.1") for number in range(1, 11)]
+        assert "Too many attempts" in pages[-1]
+        assert "password is not right" in await fail(0, "127.0.9.2")
+    finally:
+        platform.stop()
