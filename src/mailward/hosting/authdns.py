@@ -4,7 +4,6 @@ RFC 1035 section 4.2, RFC 7766 (TCP), RFC 5936 (transfers), RFC 1996 (NOTIFY).
 """
 
 import asyncio
-import contextlib
 import logging
 import socket
 from collections import Counter
@@ -60,6 +59,9 @@ class TransferAccess:
             return True
         asker = ip_address(address.partition("%")[0])
         return any(asker in network for network in self._networks if network.version == asker.version)
+
+
+_DROP, _SEND = Verdict.DROP, Verdict.SEND  # an Enum's class takes ten times as long to look into as a global
 
 
 class Counts:
@@ -186,11 +188,13 @@ class Nameserver:
             if not isinstance(reply, Reply):
                 continue
             verdict = judge(peer[0], reply.topic)
-            if verdict is Verdict.DROP:
+            if verdict is _DROP:
                 continue
             rcodes[reply.wire[3] & 0x0F] += 1
-            with contextlib.suppress(OSError):  # a full buffer or an unreachable asker: they ask again
-                send(reply.wire if verdict is Verdict.SEND else truncate(reply), peer)
+            try:  # noqa: SIM105 - suppress costs a microsecond
+                send(reply.wire if verdict is _SEND else truncate(reply), peer)
+            except OSError:  # a full buffer or an unreachable asker: they ask again
+                pass
 
     def _answer_unusual(self, query: bytes) -> Reply | None:
         """By UDP: what is signed, and IXFR. A question in earnest costs some 100 us, so that the rate of those

@@ -18,7 +18,7 @@ from mailward.net import clock
 _log = logging.getLogger("mailward.certificates")
 
 RESCAN_SECONDS = 2.0
-_REST_FACTOR = 20
+_REST_FACTOR = 40
 """A look that takes a second is followed by so many seconds of rest."""
 MOST_ON_THE_LOOP = 200
 """Folders of more files are looked into by a thread."""

@@ -14,6 +14,9 @@ class Verdict(Enum):
     DROP = "drop"
 
 
+_SEND = Verdict.SEND  # an Enum's class takes ten times as long to look into as a global
+
+
 class RateLimiter:
     """Counts per second of the clock that the caller has. Bounded in memory by `max_entries` a second."""
 
@@ -54,13 +57,13 @@ class RateLimiter:
     def judge(self, address: str, topic: bytes) -> Verdict:
         """What becomes of a reply to an address that was admitted."""
         if not self._per_topic:
-            return Verdict.SEND
+            return _SEND
         key = network_of(address), topic
         count = self._topics.get(key, 0) + 1
         if count > 1 or len(self._topics) < self._max_entries:
             self._topics[key] = count
         if count <= self._per_topic:
-            return Verdict.SEND
+            return _SEND
         if (count - self._per_topic) % self._slip:
             self.dropped += 1
             return Verdict.DROP
