@@ -23,7 +23,7 @@ from mailward.config import Settings
 from mailward.net.authority import AuthoritySource, load_authority
 from mailward.net.pemfiles import PemSource
 from mailward.net.tlscontext import make_server_context
-from mailward.net.tlspipe import record_server_names, recording
+from mailward.net.tlspipe import NamingContext, recording
 
 _log = logging.getLogger("mailward.certificates")
 
@@ -116,12 +116,12 @@ class Certificates:
         context = None
         self.made += 1
         try:
-            context = make_server_context(pem)
+            context = make_server_context(pem, NamingContext)
         except ssl.SSLError as error:  # such as a key that is too short for OpenSSL's security level
             _log.error("certificate-unusable", extra={"host": name, "reason": error.reason or str(error)})
         if context is not None:
             # for who was given this context at once, and for the answer to the extension that RFC 6066 §3 demands
-            record_server_names(context, self._confirm)
+            context.sni_callback = self._confirm
         self._contexts[number, version] = context
         if len(self._contexts) > self._max_contexts:
             self._contexts.popitem(last=False)

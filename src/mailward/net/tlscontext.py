@@ -4,12 +4,14 @@ import os
 import ssl
 
 
-def make_server_context(pem: bytes | None = None) -> ssl.SSLContext:
+def make_server_context(
+    pem: bytes | None = None, kind: type[ssl.SSLContext] = ssl.SSLContext
+) -> ssl.SSLContext:
     """A context for TLS 1.2 and later; `pem` holds the chain, leaf first, and the key.
 
     Raises ssl.SSLError where the two do not fit each other or cannot be read.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = kind(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     # a sender fetches a policy once a day: tickets cost two packets and are never used

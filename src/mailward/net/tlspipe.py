@@ -28,6 +28,12 @@ class NamedObject(ssl.SSLObject):
     server_name: str | None = None
 
 
+class NamingContext(ssl.SSLContext):
+    """One whose sni_callback `recording` made. As an attribute of ten thousand contexts this would take 6 MiB."""
+
+    sslobject_class = NamedObject
+
+
 def recording(decide: ServerNameCallback | None) -> ServerNameCallback:
     """An sni_callback that remembers the name. `decide` is not asked about the name that the context is for already."""
 
@@ -42,13 +48,11 @@ def recording(decide: ServerNameCallback | None) -> ServerNameCallback:
     return record
 
 
-def record_server_names(context: ssl.SSLContext, record: ServerNameCallback | None = None) -> None:
-    """Make `TlsPipe.server_name` work for connections of `context`, by what `recording` made: one may serve many. None:
-    made here, and the context's own sni_callback goes on deciding.
-    """
+def record_server_names(context: ssl.SSLContext) -> None:
+    """Make `TlsPipe.server_name` work for connections of `context`; its own sni_callback goes on deciding."""
     if context.sslobject_class is not NamedObject:
         context.sslobject_class = NamedObject
-        context.sni_callback = record or recording(context.sni_callback)
+        context.sni_callback = recording(context.sni_callback)
 
 
 def guess_server_name(hello: bytes) -> str | None:
