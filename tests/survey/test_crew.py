@@ -11,6 +11,7 @@ from mailward.core.names import Domain
 from mailward.core.survey.columns import AT
 from mailward.core.survey.listing import Entry
 from mailward.core.survey.parts import Parts
+from mailward.net import clock
 from mailward.probe.survey import SurveyWays
 from mailward.survey import crew as crews
 from mailward.survey.crew import BATCH, Crew, CrewDied
@@ -18,6 +19,7 @@ from mailward.survey.journal import Journal, read_frames
 from mailward.survey.tasks import Task
 
 COUNT = 600
+SLOW_SECONDS = 60.0
 
 
 def tasks(count: int) -> Iterator[Task]:
@@ -44,6 +46,18 @@ def test_no_more_is_taken_from_the_list_than_is_under_way(tmp_path: Path) -> Non
     assert most <= workers * (4 * concurrency + BATCH)
 
 
+def test_rows_do_not_wait_for_the_timer_where_a_worker_has_little_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crews, "work", work_with_a_slow_timer)
+    dns = make_dns(COUNT)
+    started = clock.monotonic()
+    with dns.threaded(), Journal(tmp_path, COUNT) as journal:
+        Crew(SurveyWays((dns.address,), concurrency=20), 2, journal).run(tasks(COUNT), COUNT, lambda _: None)
+        assert journal.done.count == COUNT
+    assert clock.monotonic() - started < SLOW_SECONDS
+
+
 def test_a_domain_that_workers_die_with_has_a_row_that_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +76,13 @@ def test_workers_that_never_work_end_the_survey(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(crews, "work", die)
     with Journal(tmp_path, COUNT) as journal, pytest.raises(CrewDied, match="exit status 3"):
         Crew(SurveyWays(("127.0.0.1:1",)), 1, journal).run(tasks(COUNT), COUNT, lambda _: None)
+
+
+def work_with_a_slow_timer(connection: object, ways: SurveyWays) -> None:
+    from mailward.survey import worker
+
+    worker.FRAME_SECONDS = SLOW_SECONDS
+    worker.work(connection, ways)  # type: ignore[arg-type]
 
 
 def die(*_: object) -> None:
