@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import smtplib
+import socket
 import ssl
 
 import pytest
@@ -127,6 +128,22 @@ async def test_reports_come_by_starttls_too(house: House) -> None:
 
     await asyncio.to_thread(send)
     assert await in_store(Report.objects.count) == 1
+
+
+@pytest.mark.parametrize("named", [None, "127.0.0.1", "mx.example.test"])
+async def test_starttls_works_whatever_name_the_sender_asks_for(house: House, named: str | None) -> None:
+    """RFC 8460 section 3: reports come despite TLS failures. Postfix, where it checks nothing, names nobody."""
+
+    def shake_hands() -> bytes | None:
+        context = ssl._create_unverified_context()
+        with socket.create_connection(("127.0.0.1", house.doors.smtp_port), timeout=20) as plain:
+            plain.recv(512)
+            plain.sendall(b"STARTTLS\r\n")
+            assert plain.recv(512).startswith(b"220")
+            with context.wrap_socket(plain, server_hostname=named) as encrypted:
+                return encrypted.getpeercert(binary_form=True)
+
+    assert await asyncio.to_thread(shake_hands)
 
 
 async def test_guessing_addresses_ends_the_connection(house: House) -> None:

@@ -23,7 +23,7 @@ from mailward.config import Settings
 from mailward.net.authority import AuthoritySource, load_authority
 from mailward.net.pemfiles import PemSource
 from mailward.net.tlscontext import make_server_context
-from mailward.net.tlspipe import NamingContext, recording
+from mailward.net.tlspipe import NamingContext, confirming
 
 _log = logging.getLogger("mailward.certificates")
 
@@ -83,7 +83,7 @@ class Certificates:
         self._contexts: OrderedDict[tuple[int, Hashable], ssl.SSLContext | None] = OrderedDict()
         self.made = 0
         """Contexts, since the start."""
-        self._confirm = recording(self._choose)
+        self._confirm = confirming(self._choose)
 
     @property
     def cached(self) -> int:

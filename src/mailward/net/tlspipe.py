@@ -29,7 +29,9 @@ class NamedObject(ssl.SSLObject):
 
 
 class NamingContext(ssl.SSLContext):
-    """One whose sni_callback `recording` made. As an attribute of ten thousand contexts this would take 6 MiB."""
+    """One whose sni_callback `recording` or `confirming` made. As an attribute of ten thousand contexts this would take
+    6 MiB.
+    """
 
     sslobject_class = NamedObject
 
@@ -46,6 +48,20 @@ def recording(decide: ServerNameCallback | None) -> ServerNameCallback:
         return decide(connection, name, first) if decide is not None else None
 
     return record
+
+
+def confirming(decide: ServerNameCallback) -> ServerNameCallback:
+    """Of a context that is for one name: `decide` corrects who was given it by a wrong guess. Where nobody guessed, as
+    at the mail door, it is for whoever comes, by any name or none.
+    """
+    record = recording(decide)
+
+    def confirm(connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> int | None:
+        if isinstance(connection, NamedObject) and connection.server_name is not None:
+            return record(connection, name, first)
+        return None
+
+    return confirm
 
 
 def record_server_names(context: ssl.SSLContext) -> None:
