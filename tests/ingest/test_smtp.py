@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import smtplib
 import socket
 import ssl
@@ -144,6 +145,19 @@ async def test_starttls_works_whatever_name_the_sender_asks_for(house: House, na
                 return encrypted.getpeercert(binary_form=True)
 
     assert await asyncio.to_thread(shake_hands)
+
+
+async def test_a_handshake_that_fails_is_one_line_in_the_log_and_no_error(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        async with smtp(house.doors.smtp_port) as client:
+            assert (await client.command("STARTTLS")).startswith("220")
+            client.writer.write(b"this is no hello\r\n")
+            await client.reader.read()
+    said = [record for record in caplog.records if record.name.startswith("mailward")]
+    assert [(record.levelname, record.message) for record in said] == [("INFO", "starttls-failed")]
+    assert all(record.exc_info is None for record in said)
 
 
 async def test_guessing_addresses_ends_the_connection(house: House) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, AnyStr, cast
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, Envelope, Session, TLSSetupException
 
 from mailward.core.proxyprotocol import ProxyHeaderInvalid, read_proxy_header
 from mailward.ingest.accept import Arrival
@@ -206,6 +206,9 @@ class _Hooks:
         return "502 5.5.1 VRFY is not offered"
 
     async def handle_exception(self, error: Exception) -> str:
+        if isinstance(error, TLSSetupException):  # what any stranger can do; its connection is closed
+            _log.info("starttls-failed", extra={"reason": error.__cause__})
+            return FAILED
         _log.error("smtp-failed", exc_info=error)
         return FAILED
 
