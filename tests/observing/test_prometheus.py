@@ -145,7 +145,7 @@ def whole_house(folder: Path) -> Iterator[Observed]:
         house.run_in_django(LOOK_AT_RECORDS)
         house.run_in_django(SEND_A_MAIL)
         subprocess.run([sys.executable, "-m", "mailward", "backup"], env=house.environment, check=True)
-        (house.data / "ca").mkdir()
+        (house.data / "ca").mkdir(exist_ok=True)
         (house.data / "ca" / "ca.pem").write_bytes(roots.read_bytes())  # where who asks this house looks
         until(house.fetch_policy, seconds=120)
         yield house
