@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mailward.core.doctor.catalogue import MEANINGS, TOPICS
-from mailward.doctor import presented
+from mailward.doctor import presented, world
 from mailward.doctor.checks import CHECKS, Check
 
 ROOT = Path(__file__).parents[2]
@@ -28,8 +28,9 @@ def codes_told(module: object) -> set[str]:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_each_check_tells_the_codes_of_its_topic_and_no_others(check: Check) -> None:
     told = codes_told(importlib.import_module(check.run.__module__))
-    if check.name == "inbound":
-        told |= codes_told(presented)
+    parts = {"inbound": presented, "names": world}
+    if check.name in parts:
+        told |= codes_told(parts[check.name])
     assert told == {meaning.code for meaning in TOPICS[check.name].meanings}
 
 
