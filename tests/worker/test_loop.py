@@ -9,6 +9,7 @@ from django.db import OperationalError
 from tests.fakes.evidence import make_domains
 
 from mailward.config import Settings, Watch
+from mailward.monitor.records import RecordKey, RecordState, State
 from mailward.net import clock
 from mailward.store.aio import in_store
 from mailward.store.ids import first_id_at
@@ -24,6 +25,7 @@ from mailward.store.models import (
     Trust,
 )
 from mailward.store.services import housekeeping, notifications, outbox
+from mailward.store.services.domains import record_states
 from mailward.store.services.outbox import Claimed
 from mailward.worker import run
 from mailward.worker.handlers import HANDLERS, Failure, Failures, Handler
@@ -162,6 +164,28 @@ class TestTime:
             assert set(waiting()) == {str(domains[2].pk)}
             housekeeping.put_record_checks(10)
             assert set(waiting()) == {str(domains[1].pk), str(domains[2].pk)}
+
+    @pytest.mark.parametrize(
+        ("age", "wait", "is_asked"),
+        [
+            (timedelta(minutes=50), timedelta(minutes=1), True),
+            (timedelta(minutes=70), timedelta(minutes=14), False),
+            (timedelta(hours=20), timedelta(minutes=15), True),
+            (timedelta(days=29), timedelta(minutes=59), False),
+            (timedelta(days=29), timedelta(hours=1), True),
+            (timedelta(days=31), timedelta(hours=5), False),
+        ],
+    )
+    def test_records_that_are_not_right_are_looked_at_more_often_while_the_domain_is_new(
+        self, domains: list[Domain], age: timedelta, wait: timedelta, is_asked: bool
+    ) -> None:
+        set_up, done, _ = domains
+        record_states(set_up.pk, [RecordState(RecordKey.CLAIM, State.MISSING, "")])
+        record_states(done.pk, [RecordState(RecordKey.CLAIM, State.RIGHT, "")])
+        Domain.objects.update(created_at=NOON - age, records_checked_at=NOON - wait)
+        with clock.frozen(NOON):
+            housekeeping.put_record_checks(10)
+        assert set(waiting()) == ({str(set_up.pk)} if is_asked else set())
 
     def test_a_check_that_waits_for_another_attempt_is_not_hastened(self, domains: list[Domain]) -> None:
         later = NOON + timedelta(minutes=30)

@@ -15,6 +15,7 @@ from mailward.store.models import (
     OutboxItem,
     QuarantinedMessage,
     RawMessage,
+    RecordCheck,
     Report,
     Trust,
 )
@@ -24,6 +25,14 @@ from mailward.store.services.hosting import forget_old_changes
 from mailward.store.services.problems import close_gone
 
 RECORDS_EVERY = timedelta(hours=6)
+_SET_UP = (
+    (timedelta(hours=1), timedelta(minutes=1)),
+    (timedelta(days=1), timedelta(minutes=15)),
+    (timedelta(days=30), timedelta(hours=1)),
+)
+"""How old a domain is at most, and how often its records are looked at while one of them is not right: people publish
+them at any time, and the certificate that a front gets waits for that look.
+"""
 _VERIFY_AFTER = timedelta(hours=1)
 _VERIFY_WITHIN = timedelta(days=4)
 _KEEP_INVITATIONS = timedelta(days=30)
@@ -36,8 +45,12 @@ _ORPHANS_A_TRANSACTION = 20
 
 
 def put_record_checks(limit: int) -> int:
-    """Ask for the records of those domains that were not looked at for a day, at most `limit` of them."""
-    overdue = Q(records_checked_at__isnull=True) | Q(records_checked_at__lte=clock.now() - RECORDS_EVERY)
+    """Ask for the records of those domains that were not looked at for long, at most `limit` of them."""
+    now = clock.now()
+    overdue = Q(records_checked_at__isnull=True) | Q(records_checked_at__lte=now - RECORDS_EVERY)
+    is_open = Exists(RecordCheck.objects.filter(domain=OuterRef("pk")).exclude(state="right"))
+    for age, every in _SET_UP:
+        overdue |= Q(is_open, created_at__gt=now - age, records_checked_at__lte=now - every)
     oldest = Domain.objects.filter(overdue).order_by(F("records_checked_at").asc(nulls_first=True), "id")
     return _put_missing("records", oldest.values_list("id", flat=True)[:limit])
 
