@@ -1,9 +1,11 @@
 """`mailward domains import` from end to end, in a process of its own."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,14 @@ def test_what_cannot_be_done_is_one_sentence(environment: dict[str, str], tmp_pa
         answer = run(environment, *arguments)
         assert (answer.returncode, answer.stdout) == (2, "")
         assert words in answer.stderr
+
+
+def test_before_the_service_is_restarted_after_an_upgrade_a_command_says_so(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "data/mailward.sqlite3")) as database, database:
+        last = "(SELECT max(name) FROM django_migrations WHERE app = 'store')"
+        database.execute(f"DELETE FROM django_migrations WHERE app = 'store' AND name = {last}")
+    answer = run(environment, "add", "one.test")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr.endswith("lacks tables of this version. Start mailward serve, or restart it.\n")

@@ -54,7 +54,7 @@ def test_a_database_of_somebody_else(tmp_path: Path, server: Server) -> None:
 def test_a_database_that_nobody_has_started(tmp_path: Path, server: Server) -> None:
     server.create("bare")
     said = prepare(tmp_path, server.environment("bare"), ("report", "import", "--domain", "a.test", "x"))
-    assert said.endswith("lacks tables of this version. Start mailward serve once.")
+    assert said.endswith("lacks tables of this version. Start mailward serve, or restart it.")
 
 
 def test_a_database_of_a_newer_mailward(tmp_path: Path, server: Server) -> None:

@@ -37,7 +37,6 @@ def open_installation(config: Path | None, data: Path | None) -> None:
     if not settings.database.name and not settings.sqlite_path.exists():
         raise Problem(f"{settings.data_path} holds no Mailward database. Start mailward serve once.")
     set_up_django()
-    if settings.database.name:
-        from mailward.cli.tables import require_tables
+    from mailward.cli.tables import require_tables
 
-        require_tables()
+    require_tables()

@@ -45,7 +45,7 @@ def require_tables() -> None:
         executor = MigrationExecutor(connection)
         check_owner(executor)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            raise Problem(f"{_named()} lacks tables of this version. Start mailward serve once.")
+            raise Problem(f"{_named()} lacks tables of this version. Start mailward serve, or restart it.")
 
 
 def check_owner(executor: MigrationExecutor) -> None:

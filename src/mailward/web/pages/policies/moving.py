@@ -11,6 +11,7 @@ from mailward.core.mtasts.change import ChangeFacts
 from mailward.core.mtasts.leaving import Stage
 from mailward.store.models import Domain, Leaving
 from mailward.store.services import leaving
+from mailward.store.services.dnsupdates import zone_of
 from mailward.store.services.policies import ChangedMeanwhile, ChangeRefused, PolicyUnchanged, change_policy
 from mailward.web.access import ScopedRequest, find_domain, reader_page, writer_page
 from mailward.web.live import change_facts_for, look_at_host, look_at_live_policy
@@ -25,7 +26,7 @@ def domain_leave(request: ScopedRequest, name: str) -> HttpResponse:
         request.scope.leavings().filter(domain=domain, ended_at__isnull=False).order_by("-ended_at").first()
     )
     context = {"domain": domain, "tab": "policy", "row": row, "plan": plan, "last": last, "stages": Stage}
-    return render(request, "policies/leave.html", context)
+    return render(request, "policies/leave.html", context | {"is_kept_up": zone_of(domain) is not None})
 
 
 @writer_page
