@@ -180,7 +180,7 @@ def test_a_week_of_testing_is_counted_from_when_it_was_last_begun(
     alice: Client, domain: Domain, served: PolicyVersion
 ) -> None:
     page = alice.get(reverse("domain-policy", args=["example.test"])).content.decode()
-    assert "<dt>By</dt><dd>Mailward, or somebody who has left</dd>" in page
+    assert "<dt>By</dt><dd>Mailward, its command line, or somebody who has left</dd>" in page
     PolicyVersion.objects.filter(pk=served.pk).update(created_at=clock.now() - timedelta(days=300))
     none = Policy(Mode.NONE, 86_400)
     with clock.frozen(clock.now() - timedelta(days=20)):
