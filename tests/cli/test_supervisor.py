@@ -17,10 +17,11 @@ from mailward.net.listening import open_stream, place_of
 
 STAYS = "import time; time.sleep(60)"
 SERVES = """
-import os, socket, time
+import os, select, socket, time
 listener = socket.socket(fileno=int(os.environ["MAILWARD_SOCKETS"].partition("=")[2]))
 os.write(int(os.environ["MAILWARD_PULSE"]), b".")
 while True:
+    select.select([listener], [], [])
     listener.accept()[0].sendall(b"%d" % os.getpid())
 """
 HANGS = "import os, time; os.write(int(os.environ['MAILWARD_PULSE']), b'.'); time.sleep(60)"

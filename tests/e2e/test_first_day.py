@@ -189,6 +189,56 @@ def test_every_area_fits_a_phone(page: Page, platform: Platform, path: str) -> N
     fits_a_phone(page)
 
 
+PICTURES = {
+    "mx": "/domains/example.test/mx/",
+    "leave": "/domains/example.test/policy/leave/",
+    "readiness": "/domains/example.test/rollout/",
+    "rollout": "/rollout/",
+    "dns-servers": "/dns-servers/",
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_documentation_has_a_picture_of_the_page(page: Page, platform: Platform, name: str) -> None:
+    page.goto(platform.url + PICTURES[name])
+    look(page, name)
+    fits_a_phone(page)
+
+
+def test_a_profile_is_changed_in_waves_after_a_look_at_each_effect(page: Page, platform: Platform) -> None:
+    page.goto(f"{platform.url}/profiles/new/")
+    page.get_by_label("Name").fill("Shared platform")
+    page.locator("main button[type=submit]").last.click()
+    page.get_by_label("All domains of the organisation").check()
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_role("link", name="other.test")).to_be_visible()
+    look(page, "profile")
+    reads_well(page)
+    page.get_by_label("max_age").fill("14")
+    page.get_by_role("button", name="Look at the effect").click()
+    expect(page.get_by_text("Being worked out")).to_have_count(0, timeout=60_000)
+    expect(page.get_by_text("max_age 2 weeks")).to_be_visible()
+    look(page, "profile-change")
+    reads_well(page)
+
+
+def test_a_list_of_domains_is_looked_at_before_any_is_added(
+    page: Page, platform: Platform, tmp_path: Path
+) -> None:
+    platform.dns.set("new.test", "MX", "10 mx.new.test.")
+    page.goto(f"{platform.url}/domains/import/")
+    listing = tmp_path / "domains.csv"
+    listing.write_text("domain,mode\nnew.test,\nexample.test,\nno domain,\n")
+    page.get_by_label("CSV or zone file").set_input_files(listing)
+    page.get_by_role("button", name="Look at it").click()
+    expect(page.get_by_text("1 domain would be added.")).to_be_visible(timeout=60_000)
+    look(page, "import")
+    reads_well(page)
+    page.goto(f"{platform.url}/domains/")
+    expect(page.get_by_role("link", name="example.test", exact=True)).to_be_visible()
+    expect(page.get_by_text("new.test")).to_have_count(0)
+
+
 PATHS = [
     "/domains/",
     "/domains/add/",
@@ -204,6 +254,14 @@ PATHS = [
     "/domains/example.test/policy/take-over/",
     "/domains/example.test/reports/",
     "/domains/example.test/remove/",
+    "/domains/example.test/rollout/",
+    "/domains/records/",
+    "/domains/import/",
+    "/dns-servers/",
+    "/profiles/",
+    "/profiles/new/",
+    "/rollout/",
+    "/health/",
     "/reports/",
     "/reports/?show=not-counted",
     "/reports/?show=foreign",

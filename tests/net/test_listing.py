@@ -46,7 +46,7 @@ def test_columns_are_found_by_their_names() -> None:
         ("nodots,,,", "dot"),
         ("a..test,,,", ""),
         ("a.test,*.*.test,,", ""),
-        ("a.test,,enforce,", "needs the mx column"),
+        ("a.test,,enforce,", "need the mx column"),
         ("a.test,mx.test,always,", "is not testing, enforce or none"),
         ("a.test,mx.test,testing,1e3", "is not a number of seconds"),
         ('"=cmd()",,,', ""),

@@ -98,8 +98,8 @@ class ImportForm(forms.Form):
     file = forms.FileField(
         label="CSV or zone file",
         help_text=(
-            "CSV: a column “domain”, and if you like “mx”, “mode”, “max_age” and “automatic”; or just names, one a "
-            "line."
+            "CSV: a column “domain”, and if you like “mx”, “mode”, “max_age”, “automatic” and “extensions”; or "
+            "just names, one a line."
         ),
     )
     origin = forms.CharField(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -168,6 +169,7 @@ def _render(request: ScopedRequest, domain: Domain, form: PlanForm) -> HttpRespo
         "ended": changes.filter(ended_at__isnull=False).order_by("-ended_at")[:_ENDED_SHOWN],
         "follow": follow.mode if follow else Follow.OFF.value,
         "choices": _CHOICES,
+        "wait_hours": settings.MAILWARD.follow.wait_hours,
         "form": form,
     }
     return render(request, "mx/mx.html", context)
