@@ -42,7 +42,8 @@ def survey(
         int, typer.Option(metavar="N", min=1, max=20_000, help="Domains at a time, in all.")
     ] = 1000,
     workers: Annotated[
-        int, typer.Option(metavar="N", min=0, max=_MAX_WORKERS, help="Processes; 0: as many as processors.")
+        int,
+        typer.Option(metavar="N", min=0, max=_MAX_WORKERS, help="Processes; 0: one more than processors."),
     ] = 0,
     per_address: Annotated[
         int,
@@ -88,7 +89,7 @@ def survey(
     stopped or killed. Exit status: 0 all was asked; 2 something must be mended first; 130 stopped by ^C.
     """
     # one process speaks to MX hosts: it knows which of them were spoken to, and keeps the rate
-    count = 1 if smtp else workers or min(os.cpu_count() or 1, _MAX_WORKERS)
+    count = 1 if smtp else workers or min((os.cpu_count() or 1) + 1, _MAX_WORKERS)
     ways = SurveyWays(
         resolvers=tuple(resolvers or ()),
         concurrency=-(-concurrency // count),
