@@ -27,10 +27,14 @@ from mailward.store.queries.certificates import key_authorization_of
 _log = logging.getLogger("mailward.hosting")
 
 LIMITS = HttpLimits(body_bytes=0, handler_seconds=10)
-MAX_WAITING = 64
+MAX_ASKED = 64
 """Questions to the database at once: a CA asks a few times for an order, strangers may ask as often as they like."""
-MAX_WAITING_A_NETWORK = 8
+MAX_ASKED_A_NETWORK = 8
 """Of those (IPv4 /24, IPv6 /56): a flood from one place leaves the others to the CA, which asks from several."""
+MAX_HELD_A_NETWORK = 80
+"""Asked, or waiting for their turn: a CA asks three or four times for each of the orders that are under way at once,
+and one that is refused costs the order.
+"""
 # RFC 8555 §8.1: base64url, at least 128 bits of it
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}", re.ASCII)
 
@@ -41,8 +45,10 @@ class ChallengeHost:
     ) -> None:
         self._keyring, self._find = keyring, find
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="challenges")
-        self._waiting: Counter[str] = Counter()
-        """By network."""
+        self._asked = 0
+        self._held: Counter[str] = Counter()
+        self._turns: dict[str, asyncio.Semaphore] = {}
+        """Both by network, while it has requests here."""
 
     async def answer(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
@@ -56,15 +62,25 @@ class ChallengeHost:
         if not _TOKEN.fullmatch(word):
             return refusal(404)
         asker = network_of(request.peer)
-        if self._waiting.total() >= MAX_WAITING or self._waiting[asker] >= MAX_WAITING_A_NETWORK:
+        if self._held[asker] >= MAX_HELD_A_NETWORK:
             return refusal(503)
-        self._waiting[asker] += 1
+        self._held[asker] += 1
         try:
-            return await self._challenge(word, request.host)
+            async with self._turns.setdefault(asker, asyncio.Semaphore(MAX_ASKED_A_NETWORK)):
+                return await self._ask(word, request.host)
         finally:
-            self._waiting[asker] -= 1
-            if not self._waiting[asker]:
-                del self._waiting[asker]
+            self._held[asker] -= 1
+            if not self._held[asker]:
+                del self._held[asker], self._turns[asker]
+
+    async def _ask(self, token: str, host: str) -> Response:
+        if self._asked >= MAX_ASKED:
+            return refusal(503)
+        self._asked += 1
+        try:
+            return await self._challenge(token, host)
+        finally:
+            self._asked -= 1
 
     async def _challenge(self, token: str, host: str) -> Response:
         try:
