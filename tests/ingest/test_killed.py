@@ -33,6 +33,8 @@ class Installation:
     replies: set[str] = field(default_factory=set)
     statuses: set[int] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1_000_000)))
+    lock_seconds: int = 1
+    """How long PostgreSQL lets a commit wait for a lock."""
 
     def __post_init__(self) -> None:
         self.database = Outside(self.folder)
@@ -47,6 +49,7 @@ class Installation:
                 "MAILWARD_DATA": str(self.folder),
                 "MAILWARD_REPORTS_SMTP_PORT": str(self.smtp_port),
                 "MAILWARD_REPORTS_HTTPS_PORT": str(self.https_port),
+                "MAILWARD_DATABASE_LOCK_SECONDS": str(self.lock_seconds),
             }
         )
 
@@ -195,7 +198,8 @@ async def test_sigterm_under_load_loses_nothing_and_refuses_nothing_for_good(tmp
 
 
 async def test_a_mail_that_is_being_stored_when_we_are_told_to_stop_is_answered(tmp_path: Path) -> None:
-    installation = Installation(tmp_path, free_port(), free_port())
+    # an idle connection is let finish for a second or two; the commit waits for longer
+    installation = Installation(tmp_path, free_port(), free_port(), lock_seconds=30)
     installation.prepare()
     async with (
         installation.doors() as process,
