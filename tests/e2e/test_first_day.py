@@ -213,6 +213,8 @@ def test_a_profile_is_changed_in_waves_after_a_look_at_each_effect(page: Page, p
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_role("link", name="other.test")).to_be_visible()
     look(page, "profile")
+    page.get_by_label("Ready for so many days").press("Enter")
+    expect(page.get_by_text("for those that join")).to_contain_text("off")
     reads_well(page)
     page.get_by_label("max_age").fill("14")
     page.get_by_role("button", name="Look at the effect").click()
