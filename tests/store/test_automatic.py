@@ -10,20 +10,13 @@ from mailward.core.mtasts.policy import Mode, Policy
 from mailward.core.names import Domain as Name
 from mailward.net.listing import read_listing
 from mailward.store.models import Domain, DomainEvent, Organisation, PolicyProfile, Rollout, User
-from mailward.store.scope import Scope, scope_of
+from mailward.store.scope import Scope
 from mailward.store.services import automatic, importing, profiles
 from mailward.store.services.automatic import Choice
 from mailward.store.services.rollout import choose
 
 TESTING = Policy(Mode.TESTING, 86_400, ("mx.test",))
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def scope(alice_user: User) -> Scope:
-    found = scope_of(alice_user)
-    assert found is not None
-    return found
 
 
 @pytest.fixture

@@ -43,13 +43,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def scope(alice_user: User) -> Scope:
-    found = scope_of(alice_user)
-    assert found is not None
-    return found
-
-
-@pytest.fixture
 def profile(scope: Scope) -> PolicyProfile:
     return profiles.create_profile(scope, "Shared platform", TESTING)
 

@@ -67,13 +67,6 @@ def ready(domain: Domain) -> Domain:
     return domain
 
 
-@pytest.fixture
-def scope(alice_user: User) -> Scope:
-    found = scope_of(alice_user)
-    assert found is not None
-    return found
-
-
 def judged(domain: Domain, at: datetime = NOON) -> Rollout:
     with clock.frozen(at):
         service.judge_domains([domain.pk], SETTINGS)

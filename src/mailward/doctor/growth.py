@@ -3,7 +3,6 @@
 A file and no table: each machine has its own disks, and the doctor is asked while the database is away.
 """
 
-import contextlib
 import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ import msgspec
 from mailward.config import Settings
 from mailward.core.doctor.filling import KEPT, Room
 from mailward.net import clock
+from mailward.net.durable import write_whole
 
 FILE = ".disk-room"
 EVERY = timedelta(hours=1)
@@ -57,21 +57,8 @@ def note_rooms(settings: Settings) -> None:
         str(folder): (*_recent(before.get(str(folder), ()), now), room(folder, now))
         for folder in folders(settings)
     }
-    _write(data / FILE, msgspec.json.encode(noted))
+    write_whole(msgspec.json.encode(noted), data / FILE, 0o600)
 
 
 def _recent(rooms: Sequence[Room], now: datetime) -> list[Room]:
     return [each for each in rooms if now - KEPT <= each.at <= now]
-
-
-def _write(path: Path, text: bytes) -> None:
-    """Whole or not at all. After a power failure it may be an old one: nobody depends on it."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        number = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(number, "wb") as file:
-            file.write(text)
-        partial.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)

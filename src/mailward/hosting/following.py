@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -153,16 +152,6 @@ class Keeper(ABC, Generic[Held]):
         except OSError as error:
             _log.error("snapshot-not-saved", extra={"file": self._path, "reason": error.strerror})
         return fresh
-
-
-def write_whole(content: bytes, path: Path) -> None:
-    """Whole or not at all. Raises OSError."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def read_saved(path: Path, kind: type[Saved]) -> Saved | None:

@@ -25,12 +25,13 @@ from mailward.hosting.delegated import (
     ZoneMaker,
     change_zone,
 )
-from mailward.hosting.following import Keeper, read_saved, write_whole
+from mailward.hosting.following import Keeper, read_saved
 from mailward.hosting.notices import Notices
 from mailward.hosting.numbers import nameserver_families, nameserver_health, snapshot_families
 from mailward.hosting.secondaries import Secondaries
 from mailward.hosting.transfer import KeyInvalid, parse_keys
 from mailward.net import clock, metrics, pulse
+from mailward.net.durable import write_whole
 from mailward.net.listening import inherited
 from mailward.store.aio import in_store
 from mailward.store.queries.hosting import (

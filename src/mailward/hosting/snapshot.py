@@ -7,8 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from mailward.hosting.following import Keeper, read_saved, write_whole
+from mailward.hosting.following import Keeper, read_saved
 from mailward.net import clock
+from mailward.net.durable import write_whole
 from mailward.store.queries.hosting import (
     Hosted,
     HostingState,

@@ -4,7 +4,6 @@
 """
 
 import fcntl
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mailward.net import clock
+from mailward.net.durable import write_whole
 
 CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=90)
@@ -65,8 +65,8 @@ def load_authority(folder: Path) -> Authority:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two processes may start at once
         if not certificate_file.exists():
             authority = _make_authority(clock.now())
-            _write(key_file, _key_pem(authority.key), 0o600)
-            _write(certificate_file, _certificate_pem(authority.certificate), 0o644)
+            write_whole(_key_pem(authority.key), key_file, 0o600)
+            write_whole(_certificate_pem(authority.certificate), certificate_file)
             return authority
     try:
         certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
@@ -161,14 +161,3 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Whole or not at all, and never readable by others for a moment."""
-    partial = path.with_name(f".{path.name}.partial")
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

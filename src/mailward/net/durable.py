@@ -1,4 +1,4 @@
-"""That a file's name is on the disk too, and not its content alone."""
+"""Files that outlast a power failure: whole, or as they were before."""
 
 import os
 from pathlib import Path
@@ -11,3 +11,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def write_whole(content: bytes, path: Path, mode: int = 0o644) -> None:
+    """Whole or not at all, and never for others than `mode` says, not for a moment. Raises OSError."""
+    partial = path.with_name(f".{path.name}.partial")
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -4,10 +4,8 @@ Begun anew, each would take a third of a second of a processor for its imports; 
 files.
 """
 
-import contextlib
 import gc
 import multiprocessing
-import os
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -30,16 +28,7 @@ def work(connection: "Connection[bytes, bytes]", ways: SurveyWays) -> None:
     """What a worker process does."""
     from mailward.survey import worker  # which imports what the crew's own process has no use for
 
-    _step_back()
     worker.work(connection, ways)
-
-
-def _step_back() -> None:
-    """Whoever else has work goes first: a resolver on this machine, above all, is not stopped by each of its answers,
-    and answers are read many at a time.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # a container may forbid it, and only Linux has it
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def collect_seldom() -> None:
