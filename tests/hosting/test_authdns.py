@@ -4,6 +4,8 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
+from itertools import pairwise
+from typing import cast
 
 import dns.asyncquery
 import dns.flags
@@ -20,9 +22,11 @@ from mailward.core.dns.ratelimit import RateLimiter
 from mailward.core.dns.wire import Type
 from mailward.core.dns.zone import Authority, Record, Soa, make_zone
 from mailward.hosting.authdns import (
+    BATCH,
     TCP_CONNECTIONS_AN_ADDRESS,
     TCP_WAITING_BYTES,
     Nameserver,
+    TcpConnection,
     TransferAccess,
 )
 from mailward.hosting.transfer import parse_keys
@@ -118,6 +122,21 @@ async def test_who_asks_and_does_not_read_costs_little_and_gets_every_answer(
     writer.close()
 
 
+async def test_who_asks_ahead_without_end_leaves_others_their_turn(server: tuple[Nameserver, int]) -> None:
+    nameserver, port = server
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    wires = [dns.message.make_query("a.sts.example", "A", id=number).to_wire() for number in range(1_000)]
+    writer.write(b"".join(len(wire).to_bytes(2, "big") + wire for wire in wires))
+    turns = [0]
+    while turns[-1] < 1_000:
+        await asyncio.sleep(0)
+        turns.append(sum(nameserver.counts.by_tcp))
+    assert max(after - before for before, after in pairwise(turns)) <= BATCH
+    answers = [await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big")) for _ in wires]
+    assert [answer[:2] for answer in answers] == [wire[:2] for wire in wires]
+    writer.close()
+
+
 async def test_one_address_has_a_bounded_number_of_connections(server: tuple[Nameserver, int]) -> None:
     nameserver, port = server
     writers = []
@@ -132,6 +151,31 @@ async def test_one_address_has_a_bounded_number_of_connections(server: tuple[Nam
         await asyncio.wait_for(reader.readexactly(1), 10)
     for each in (*writers, writer):
         each.close()
+
+
+async def test_the_addresses_of_one_guest_count_as_one(server: tuple[Nameserver, int]) -> None:
+    class Transport:
+        def __init__(self, address: str) -> None:
+            self.address, self.is_open = address, True
+
+        def get_extra_info(self, _name: str) -> tuple[str, int, int, int]:
+            return self.address, 1, 0, 0
+
+        def set_write_buffer_limits(self, high: int) -> None:
+            pass
+
+        def abort(self) -> None:
+            self.is_open = False
+
+    def come(address: str) -> bool:
+        transport = Transport(address)
+        connection = TcpConnection(server[0], asyncio.get_running_loop())
+        connection.connection_made(cast("asyncio.Transport", transport))
+        return transport.is_open
+
+    assert all(come(f"2001:db8::{number:x}") for number in range(1, TCP_CONNECTIONS_AN_ADDRESS + 1))
+    assert not come("2001:db8::ffff")
+    assert come("2001:db8:0:1::1")
 
 
 async def test_a_signed_question_gets_a_signed_answer(server: tuple[Nameserver, int]) -> None:

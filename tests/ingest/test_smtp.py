@@ -190,3 +190,45 @@ async def test_a_line_that_begins_with_a_dot_arrives_whole(house: House) -> None
     assert (await in_store(stored))[0][0] == "verified"
     report = await in_store(Report.objects.select_related("raw").get)
     assert bytes(report.raw.content) == raw
+
+
+@pytest.mark.parametrize(
+    "sent, arrives",
+    [
+        (b".\r\n", b""),
+        (b"\r\n.\r\n", b"\r\n"),
+        (b"..\r\n.\r\n", b".\r\n"),
+        (b"a\n.\n\r.\r\n.\r\n", b"a\n.\n\r.\r\n"),
+        (b"a.\r\n\r\n..\r\n.\r\n", b"a.\r\n\r\n.\r\n"),
+    ],
+)
+async def test_a_mail_ends_at_its_dot_alone(house: House, sent: bytes, arrives: bytes) -> None:
+    async with smtp(house.doors.smtp_port) as client:
+        for cut in range(len(sent)):
+            await client.command("MAIL FROM:<a@b.test>")
+            await client.command(f"RCPT TO:<{ADDRESS}>")
+            await client.command("DATA")
+            client.writer.write(sent[:cut])
+            await asyncio.sleep(0.01)
+            client.writer.write(sent[cut:] + b"NOOP\r\n")
+            assert (await client.reply()).startswith("250 2.0.0")
+            assert (await client.reply()).startswith("250")
+    kept = await in_store(lambda: list(QuarantinedMessage.objects.values_list("raw__content", flat=True)))
+    assert {bytes(each) for each in kept} == {arrives}
+
+
+async def test_lines_that_end_in_dots_cost_no_more_than_others(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = 0
+
+    readuntil = asyncio.StreamReader.readuntil
+
+    async def counting(reader: asyncio.StreamReader, separator: bytes = b"\n") -> bytes:
+        nonlocal pieces
+        pieces += 1
+        return await readuntil(reader, separator)
+
+    monkeypatch.setattr(asyncio.StreamReader, "readuntil", counting)
+    assert (await house.mail(b"x.\r\n" * 30_000)).startswith("250")
+    assert pieces < 100

@@ -27,16 +27,18 @@ from mailward.hosting.transfer import (
     transfer,
 )
 from mailward.net import clock
+from mailward.net.httpservice import address_block
 from mailward.net.listening import BACKLOG, open_datagrams, open_streams, place_of
 
 _log = logging.getLogger("mailward.nameserver")
 
 BATCH = 64
-"""So many datagrams before other work has its turn."""
+"""So many datagrams, or questions of a connection, before other work has its turn."""
 _MAX_QUERY = 4096
 TCP_IDLE_SECONDS = 10.0
 TCP_CONNECTIONS = 500
 TCP_CONNECTIONS_AN_ADDRESS = 20
+"""An IPv6 /64 counts as one: one guest has it whole."""
 TCP_WAITING_BYTES = 64 * 1024
 TRANSFER_SECONDS = 300.0
 TRANSFERS = 4
@@ -149,24 +151,21 @@ class Nameserver:
             return self.authority
         return catalog.authority
 
-    def enter(self, connection: "TcpConnection", address: str) -> bool:
+    def enter(self, connection: "TcpConnection", block: str) -> bool:
         """Whether there is room for another connection."""
-        if (
-            len(self._connections) >= TCP_CONNECTIONS
-            or self.by_address[address] >= TCP_CONNECTIONS_AN_ADDRESS
-        ):
+        if len(self._connections) >= TCP_CONNECTIONS or self.by_address[block] >= TCP_CONNECTIONS_AN_ADDRESS:
             self.counts.connections_refused += 1
             return False
         self._connections.add(connection)
-        self.by_address[address] += 1
+        self.by_address[block] += 1
         return True
 
-    def leave(self, connection: "TcpConnection", address: str) -> None:
+    def leave(self, connection: "TcpConnection", block: str) -> None:
         if connection in self._connections:
             self._connections.remove(connection)
-            self.by_address[address] -= 1
-            if not self.by_address[address]:
-                del self.by_address[address]
+            self.by_address[block] -= 1
+            if not self.by_address[block]:
+                del self.by_address[block]
 
     def _read(self, datagrams: socket.socket) -> None:
         second = int(clock.monotonic())
@@ -223,10 +222,12 @@ class TcpConnection(asyncio.Protocol):
         self._buffer = b""
         self._asked = False
         self._came_at = clock.monotonic()
-        self._address = ""
+        self._address = self._block = ""
         self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
         self._transfer: asyncio.Task[None] | None = None
+        self._turn: asyncio.Handle | None = None
+        """Of ours, while others have theirs."""
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -235,7 +236,8 @@ class TcpConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if peer else ""
-        if not self._server.enter(self, self._address):
+        self._block = address_block(self._address, count_loopback=True)
+        if not self._server.enter(self, self._block):
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=TCP_WAITING_BYTES)
@@ -244,9 +246,11 @@ class TcpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._turn is not None:
+            self._turn.cancel()
         if self._transfer is not None:
             self._transfer.cancel()
-        self._server.leave(self, self._address)
+        self._server.leave(self, self._block)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -254,9 +258,11 @@ class TcpConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable.set()
-        if self._transfer is None:
-            self._transport.resume_reading()
-            self._serve()
+        self._continue()
+
+    def _continue(self) -> None:
+        if self._turn is None and self._may_go_on:
+            self._go_on()
 
     @property
     def is_busy(self) -> bool:
@@ -276,25 +282,49 @@ class TcpConnection(asyncio.Protocol):
         self._serve()
 
     def _serve(self) -> None:
+        if self._turn is None and not self._answer_some():
+            # one wake-up may bring megabytes of questions, and everybody else would wait for the last of them
+            self._transport.pause_reading()
+            self._turn = self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._turn = None
+        self._serve()
+        if self._turn is None and self._may_go_on:
+            self._transport.resume_reading()
+
+    @property
+    def _may_go_on(self) -> bool:
         # who asks and does not read is answered no further
-        while self._transfer is None and self._writable.is_set() and len(self._buffer) >= 2:
-            length = int.from_bytes(self._buffer[:2], "big")
-            if length > _MAX_QUERY:
-                self._transport.abort()
-                return
-            if len(self._buffer) < 2 + length:
-                return
-            query, self._buffer = self._buffer[2 : 2 + length], self._buffer[2 + length :]
-            self._asked = True
-            self._arm()
-            reply = answer(query, self._server.authority, udp=False)
-            if isinstance(reply, Reply):
-                self._write(reply.wire)
-            elif isinstance(reply, Unusual):
-                self._answer_unusual(query)
-            else:
-                self._transport.abort()
-                return
+        return self._transfer is None and self._writable.is_set() and not self._transport.is_closing()
+
+    def _answer_some(self) -> bool:
+        """False: there may be more, when others have had their turn."""
+        buffer, at = self._buffer, 0
+        try:
+            for _ in range(BATCH):
+                length = int.from_bytes(buffer[at : at + 2], "big")
+                if length > _MAX_QUERY:
+                    self._transport.abort()
+                end = at + 2 + length
+                if len(buffer) < max(end, at + 2) or not self._may_go_on:
+                    return True
+                query, at = buffer[at + 2 : end], end
+                self._asked = True
+                self._arm()
+                self._answer(query)
+            return False
+        finally:
+            self._buffer = buffer[at:]
+
+    def _answer(self, query: bytes) -> None:
+        reply = answer(query, self._server.authority, udp=False)
+        if isinstance(reply, Reply):
+            self._write(reply.wire)
+        elif isinstance(reply, Unusual):
+            self._answer_unusual(query)
+        else:
+            self._transport.abort()
 
     def _answer_unusual(self, query: bytes) -> None:
         server, now = self._server, int(clock.now().timestamp())
@@ -339,9 +369,8 @@ class TcpConnection(asyncio.Protocol):
 
     def _finish_transfer(self, task: "asyncio.Task[None]") -> None:
         self._transfer = None
-        if not task.cancelled() and not self._transport.is_closing():
-            self._transport.resume_reading()
-            self._serve()
+        if not task.cancelled():
+            self._continue()
 
     def _write(self, wire: bytes) -> None:
         if wire:

@@ -52,8 +52,11 @@ QUICK_SECONDS = 2.0
 STALLED_SECONDS = 10.0
 """Without a whole command or a piece of a mail; whoever is at work needs less between two."""
 _PLAIN_PATH = re.compile(r"<([A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255})>(?: (.*))?", re.ASCII)
+_LINE_END = b"\r\n"
 _END = b".\r\n"
-_END_OF_DATA = b"\r\n.\r\n"
+_END_OF_DATA = _LINE_END + _END
+_ALL_THERE_IS = 2**31 - 1
+"""More octets than a reader holds."""
 LMTP_FORBIDDEN_PORT = 25
 """RFC 2033 §5: LMTP must not be spoken there, where queueing servers meet."""
 
@@ -411,25 +414,28 @@ class _Connection(SMTP):
 
     async def _read_content(self) -> bytes | None:
         """The mail, its dots restored (RFC 5321 §4.5.2); None: it is too large, and was passed over."""
+        # a mail without a line ends with its first three octets: behind a line end, one way to look for the end serves
+        # all. To look for the dot alone would give a piece for each line that ends in one, which may be all of them
+        self._reader.feed_data(_LINE_END + await self._reader.read(_ALL_THERE_IS))
         pieces: list[bytes] = []
-        size, end = 0, b""
-        while not (end == _END_OF_DATA or (size == len(_END) and end == _END)):
+        size, is_over = -len(_LINE_END) - len(_END), False
+        while not is_over:
             try:
-                piece = await self._reader.readuntil(_END)
+                piece = await self._reader.readuntil(_END_OF_DATA)
+                is_over = True
             except asyncio.LimitOverrunError as error:
                 piece = await self._reader.read(error.consumed)
             except asyncio.IncompleteReadError as error:
                 raise ConnectionResetError from error
             self._reset_timeout()
             size += len(piece)
-            end = (end + piece)[-len(_END_OF_DATA) :]
-            if size <= self._door.limits.message_bytes + len(_END):
+            if size <= self._door.limits.message_bytes:
                 pieces.append(piece)
             else:
                 pieces.clear()
-        if size > self._door.limits.message_bytes + len(_END):
+        if size > self._door.limits.message_bytes:
             return None
-        content = b"".join(pieces)[: -len(_END)]
+        content = b"".join(pieces)[len(_LINE_END) : -len(_END)]
         return content.removeprefix(b".").replace(b"\r\n.", b"\r\n")
 
     async def smtp_LHLO(self, arg: str) -> None:  # noqa: N802
