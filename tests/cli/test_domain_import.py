@@ -46,10 +46,12 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
 
 def test_a_list_is_looked_at_then_added(environment: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
-    file.write_text("one.test\nno name\n")
+    file.write_text("domain,automatic\none.test,21\nno name,\n")
     dry = run(environment, "import", str(file))
     assert dry.returncode == 1, dry.stderr
-    assert dry.stdout.splitlines()[0] == "new\tone.test\ttesting 86400 mx.one.test\t"
+    assert dry.stdout.splitlines()[0] == (
+        "new\tone.test\ttesting 86400 mx.one.test; Enforce automatically after 21 days of readiness\t"
+    )
     assert "A dry run: nothing was added." in dry.stderr
     assert run(environment, "import", str(file), "--add").returncode == 1
     again = run(environment, "import", str(file))

@@ -13,8 +13,8 @@ QUERIES = (
     "certificates", "certificate_cares", "certificate_orders",
     "asked_looks",
     "version_steps", "domain_events", "mx_changes", "leavings", "mx_follows", "notices",
-    "rollouts", "profiles", "profile_members", "profile_changes", "profile_change_domains", "domain_imports",
-    "import_rows", "dns_zones", "dns_written",
+    "rollouts", "automatic_choices", "profiles", "profile_members", "profile_changes", "profile_change_domains",
+    "domain_imports", "import_rows", "dns_zones", "dns_written",
 )  # fmt: skip
 
 

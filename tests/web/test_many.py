@@ -1,5 +1,7 @@
 """Profiles and imports on their pages."""
 
+import re
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -133,6 +135,27 @@ def test_an_import_is_a_dry_run_until_somebody_says_so(alice: Client, organisati
     )
     assert "attachment" in zone.headers["Content-Disposition"]
     assert alice.get(f"/imports/{made.pk}/records.exe").status_code == 404
+
+
+def test_a_dry_run_shows_who_would_be_enforced_by_itself(
+    alice: Client, profile: PolicyProfile, organisation: Organisation
+) -> None:
+    PolicyProfile.objects.update(is_automatic=True, hold_days=30)
+    content = b"domain,automatic\na.test,21\nb.test,no\nc.test,\nd.test,1\n"
+    values = {"file": SimpleUploadedFile("list.csv", content), "profile": str(profile.pk)}
+    alice.post("/domains/import/", values)
+    made = DomainImport.objects.get()
+    ImportRow.objects.update(verdict="new", mode="testing", max_age_seconds=86_400)
+    ImportRow.objects.filter(name="d.test").update(verdict="there")
+    importing.end_looking(made.pk)
+    shown = alice.get(f"/imports/{made.pk}/").content.decode()
+    rows = dict(
+        re.findall(r'<td class="break">(.\.test)<.*?data-label="Policy">(.*?)</td>', shown, re.DOTALL)
+    )
+    assert "Enforce automatically after 21 days of readiness" in rows["a.test"]
+    assert "Enforce by hand only" in rows["b.test"]
+    assert "nforce" not in rows["c.test"] + rows["d.test"], "the profile decides; it is there already"
+    assert "as the profile has it: after 30 days of readiness" in shown
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from tests.fakes.evidence import make_domains, report_failures
 from mailward.config import Problems
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
-from mailward.store.models import Domain, Notification, Organisation, Problem, ProblemDomain
+from mailward.store.models import Domain, MxChange, Notification, Organisation, Problem, ProblemDomain
 from mailward.store.services.policies import publish_policy
 from mailward.store.services.problems import assess
 from mailward.web.pages.problems.cause import explain_cause
@@ -139,3 +139,46 @@ def test_the_overview_says_what_a_problem_does_to_mail(
     policy = Policy(Mode(mode), 86_400, ("mx1.example.net",))
     publish_policy(domain.organisation_id, domain.pk, policy, author_id=None)
     assert f"senders that follow it {words}" in alice.get("/domains/example.test/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("cause", "page_there"),
+    [
+        ("mx-follow-held", "mx"),
+        ("certificate-not-issued", "setup"),
+        ("hosted-policy-id", "setup"),
+        ("refusals-jumped", "rollout"),
+        ("mx-not-in-policy", "checks"),
+    ],
+)
+def test_a_domain_of_a_problem_leads_to_the_page_where_more_of_it_stands(
+    rita: Client, problem: Problem, domain: Domain, cause: str, page_there: str
+) -> None:
+    Problem.objects.filter(pk=problem.pk).update(result_type=cause)
+    ProblemDomain.objects.update(is_checked=True)
+    assert f'class="row-link" href="/domains/{domain.name}/{page_there}/"' in page(
+        rita, f"/problems/{problem.pk}/"
+    )
+
+
+def test_an_mx_change_that_is_held_says_why_and_leads_to_the_page_mx(
+    rita: Client, problem: Problem, domain: Domain
+) -> None:
+    Problem.objects.filter(pk=problem.pk).update(result_type="mx-follow-held", host="mx9.example.net")
+    ProblemDomain.objects.update(is_checked=True)
+    MxChange.objects.create(
+        organisation=domain.organisation,
+        domain=domain,
+        kind="appeared",
+        subject="mx9.example.net",
+        patterns=["mx9.example.net"],
+        state="waiting",
+        noticed_at=clock.now(),
+        held_since=clock.now(),
+        is_told=True,
+        detail="its certificate <b>expired</b>",
+    )
+    shown = page(rita, f"/problems/{problem.pk}/")
+    assert "Why it is held" in shown
+    assert f'On the page MX of <a href="/domains/{domain.name}/mx/">' in shown
+    assert "its certificate &lt;b&gt;expired&lt;/b&gt;" in shown

@@ -16,8 +16,8 @@ from tests.web.pages import with_settings
 from mailward.config import Dns, Settings
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
-from mailward.store.models import Domain, DomainEvent, Organisation, Rollout
-from mailward.store.services import rollout
+from mailward.store.models import AutomaticChoice, Domain, DomainEvent, Organisation, Rollout
+from mailward.store.services import automatic, rollout
 from mailward.store.services.policies import publish_policy
 
 NAME = "example.test"
@@ -144,6 +144,33 @@ def test_many_are_turned_on_by_one_button_and_off_by_another(
     ticked = {"wanted": "off", "hold_days": "10", "domain": ["d20.test", "d21.test", "nobody.test"]}
     alice.post(url, ticked)
     assert Rollout.objects.filter(is_automatic=True).count() == 48
+
+
+def test_more_than_fit_into_one_transaction_show_how_far_it_is(
+    alice: Client, organisation: Organisation
+) -> None:
+    make_domains(organisation, [f"d{n:03}.test" for n in range(501)])
+    values = {"wanted": "on-all", "hold_days": "10"}
+    shown = alice.post(reverse("rollout-choose"), values, follow=True).content.decode()
+    assert "kept for 0 of 501 domains so far. It goes on by itself, after a restart too." in shown
+    assert 'http-equiv="refresh"' in shown
+    while automatic.step(AutomaticChoice.objects.get().pk):
+        pass
+    shown = alice.get("/rollout/").content.decode()
+    assert "after 10 days of readiness: kept for 501 domains." in shown
+    assert 'http-equiv="refresh"' not in shown
+
+
+def test_the_days_that_were_chosen_are_on_the_list_and_on_the_domain(
+    rita: Client, alice: Client, domain: Domain
+) -> None:
+    publish_policy(
+        domain.organisation_id, domain.pk, Policy(Mode.TESTING, 86_400, (made.MX,)), author_id=None
+    )
+    alice.post(reverse("domain-rollout-choose", args=[NAME]), {"is_automatic": "on", "hold_days": "9"})
+    listed = rita.get("/rollout/").content.decode()
+    assert '<td data-label="By itself">after 9 days</td>' in listed
+    assert "once it has been ready for 9 days without a break" in rita.get(PAGE).content.decode()
 
 
 def test_a_reader_sees_who_is_enforced_by_itself_and_no_button(rita: Client, domain: Domain) -> None:

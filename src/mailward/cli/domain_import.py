@@ -186,12 +186,15 @@ def _work(settings: "Settings", made: "DomainImport", total: int, what: str) -> 
 
 def _tell(made: "DomainImport", *, add: bool) -> bool:
     """True: some row is refused, or cannot be read."""
+    from mailward.store.services.importing import say_automatic
+
     counts: Counter[str] = Counter()
     for row in made.rows.order_by("number").iterator(1_000):
         counts[row.verdict] += 1
         fields = [row.mode, str(row.max_age_seconds), *row.mx]
         fields += [f"{name}: {value}" for name, value in row.extensions or ()]
-        policy = " ".join(fields) if row.mode else ""
+        fields = [" ".join(fields)] if row.mode else []
+        policy = "; ".join(filter(None, (*fields, say_automatic(row))))
         typer.echo(
             "\t".join(_plain(each) for each in (row.verdict, row.name or row.where, policy, row.reason))
         )

@@ -14,6 +14,7 @@ from mailward.store.models import (
     AcmeOrder,
     AskedCheck,
     AskedLook,
+    AutomaticChoice,
     Certificate,
     CertificateCare,
     Check,
@@ -158,6 +159,9 @@ class Scope:
 
     def rollouts(self) -> QuerySet[Rollout]:
         return self._of(Rollout)
+
+    def automatic_choices(self) -> QuerySet[AutomaticChoice]:
+        return self._of(AutomaticChoice)
 
     def profiles(self) -> QuerySet[PolicyProfile]:
         return self._of(PolicyProfile)

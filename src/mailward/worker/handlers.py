@@ -12,7 +12,7 @@ from mailward.net import clock, tracing
 from mailward.net.mailer import MailerError, RecipientRefused
 from mailward.notify import deliver
 from mailward.store.aio import in_store
-from mailward.store.services import housekeeping, outbox, problems, waves
+from mailward.store.services import automatic, housekeeping, outbox, problems, waves
 from mailward.store.services.certificates import read_subject
 from mailward.store.services.outbox import Claimed
 from mailward.worker.records import check_domain
@@ -145,6 +145,14 @@ async def profile(_settings: Settings, items: Sequence[Claimed]) -> Failures:
     return {}
 
 
+async def choose(_settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are ids of choices for many domains."""
+    for item in items:
+        while await in_store(automatic.step, int(item.key)):
+            pass
+    return {}
+
+
 async def import_domains(settings: Settings, items: Sequence[Claimed]) -> Failures:
     """Keys are ids of imports."""
     from mailward.worker.importing import take_turn
@@ -243,6 +251,8 @@ HANDLERS = (
     Handler("promote", promote, batch=10, lease=timedelta(minutes=15)),
     # ten thousand domains take some seconds
     Handler("profile", profile, batch=1, lease=timedelta(minutes=15)),
+    # ten thousand domains take a second; whoever takes over from a dead worker should not wait for long
+    Handler("choose", choose, batch=1, lease=timedelta(minutes=1)),
     # a hundred domains take seconds, or a minute each where a server hangs; five hundred a turn
     Handler("import", import_domains, batch=1, lease=timedelta(minutes=30), lanes=2),
     # three records, each asked for and changed within twenty seconds

@@ -10,6 +10,7 @@ from mailward.net import clock
 from mailward.notify import deliver, mxletters, waveletters
 from mailward.store.aio import in_store
 from mailward.store.services import (
+    automatic,
     certificates,
     fetches,
     following,
@@ -112,6 +113,7 @@ async def sweep(_settings: Settings) -> None:
 
 async def sweep_imports(_settings: Settings) -> None:
     await in_store(importing.sweep)
+    await in_store(automatic.sweep)
 
 
 async def sweep_fetches(settings: Settings) -> None:

@@ -41,7 +41,7 @@ from mailward.store.models.reports import (
     Report,
     Trust,
 )
-from mailward.store.models.rollout import Rollout
+from mailward.store.models.rollout import AutomaticChoice, Rollout
 from mailward.store.models.updates import DnsWritten, DnsZone
 from mailward.store.models.watch import (
     AskedCheck,
@@ -59,6 +59,7 @@ __all__ = [
     "AcmeOrder",
     "AskedCheck",
     "AskedLook",
+    "AutomaticChoice",
     "Certificate",
     "CertificateCare",
     "CertificateSequence",

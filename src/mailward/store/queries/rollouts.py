@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Count, Q, QuerySet
 
 from mailward.core.rollout.verdict import State
-from mailward.store.models import Domain, DomainEvent
+from mailward.net import clock
+from mailward.store.models import AutomaticChoice, Domain, DomainEvent
 from mailward.store.queries.domains import as_stored
+from mailward.store.queries.evidence import CHUNK
 from mailward.store.scope import Scope
 
 PAGE_SIZE = 50
 _EVENTS = 50
+_CHOICES = 3
+_SHOWN_FOR = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class RolloutRow:
     others: int
     """How many reasons more."""
     is_automatic: bool
+    hold_days: int
     ready_since: datetime | None
 
 
@@ -66,6 +71,17 @@ def count_automatic(found: QuerySet[Domain]) -> int:
     return found.filter(rollout__is_automatic=True).count()
 
 
+def choices_shown(scope: Scope, profile_id: int | None = None) -> Sequence[AutomaticChoice]:
+    """Those for many domains that are on their way, and the ones that came to their end within the last day; with
+    `profile_id` of that profile alone. The latest first.
+    """
+    fresh = Q(finished_at=None) | Q(finished_at__gte=clock.now() - _SHOWN_FOR)
+    rows = scope.automatic_choices().filter(fresh, total__gt=CHUNK)  # what was done at once is told at once
+    if profile_id is not None:
+        rows = rows.filter(profile_id=profile_id)
+    return list(rows.defer("ids").order_by("-pk")[:_CHOICES])
+
+
 def _row(domain: Domain) -> RolloutRow:
     row = getattr(domain, "rollout", None)
     state = State(row.state) if row is not None and row.state in set(State) else None
@@ -76,6 +92,7 @@ def _row(domain: Domain) -> RolloutRow:
         row.sentence if row else "",
         max(0, len(row.codes) - 1) if row else 0,
         row.is_automatic if row else False,
+        row.hold_days if row else 0,
         row.ready_since if row else None,
     )
 

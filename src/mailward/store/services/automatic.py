@@ -2,20 +2,26 @@
 
 Each domain has its own choice (store.models.Rollout), which a choice for many writes: whoever then decides otherwise
 for one domain is not overruled. A profile remembers its choice for those that join it. Short transactions, each with
-its lines of history: ten thousand domains do not keep others from writing, and what was cut short is done by asking
-again.
+its lines of history: ten thousand domains do not keep others from writing. How far it has come is kept in each, so that
+what was cut short goes on where it was.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
 from mailward.core.rollout.conditions import DEFAULT_HOLD_DAYS
-from mailward.store.models import DomainEvent, PolicyProfile, Rollout
-from mailward.store.queries.evidence import chunks
+from mailward.net import clock
+from mailward.store.models import AutomaticChoice, Domain, DomainEvent, PolicyProfile, Rollout
+from mailward.store.queries.evidence import CHUNK
 from mailward.store.scope import Scope
-from mailward.store.services import history
+from mailward.store.services import history, outbox
+
+KIND = "choose"
+"""Of the outbox: the keys are ids of choices."""
+_KEEP = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +38,78 @@ class Choice:
         )
 
 
-def choose_for(scope: Scope, domain_ids: Iterable[int], choice: Choice, *, reason: str) -> int:
-    """For those of them that are the organisation's. Returns for how many that is new."""
-    changed = 0
-    for chunk in chunks(sorted(set(domain_ids))):
-        with transaction.atomic():
-            there = scope.domains().filter(pk__in=chunk).values_list("pk", flat=True)
-            changed += keep(
-                scope.organisation_id, list(there), choice, author_id=scope.user_id, reason=reason
-            )
-    return changed
-
-
-def choose_for_profile(scope: Scope, profile_id: int, choice: Choice) -> int:
-    """For all of its domains, and for those that join it later. Returns for how many that is new. Raises
-    PolicyProfile.DoesNotExist.
+@transaction.atomic
+def choose_for(
+    scope: Scope,
+    domain_ids: Iterable[int],
+    choice: Choice,
+    *,
+    reason: str,
+    profile: PolicyProfile | None = None,
+) -> AutomaticChoice:
+    """For those of them that are the organisation's: at once where they fit into one transaction, by the worker where
+    they are more. Either way it is kept now, and all of them get it.
     """
-    profile = scope.profiles().get(pk=profile_id)
+    ids = sorted(set(domain_ids))
+    row = AutomaticChoice.objects.create(
+        organisation_id=scope.organisation_id,
+        profile=profile,
+        author_id=scope.user_id,
+        reason=reason[:300],
+        is_automatic=choice.is_automatic,
+        hold_days=choice.hold_days,
+        ids=ids,
+        total=len(ids),
+    )
+    if len(ids) <= CHUNK:
+        step(row.pk)
+        row.refresh_from_db()
+    else:
+        outbox.put(KIND, str(row.pk))
+    return row
+
+
+@transaction.atomic
+def choose_for_profile(scope: Scope, profile_id: int, choice: Choice) -> AutomaticChoice:
+    """For all of its domains, and for those that join it later. Raises PolicyProfile.DoesNotExist."""
+    profile = scope.profiles().select_for_update().get(pk=profile_id)
     scope.profiles().filter(pk=profile_id).update(
         is_automatic=choice.is_automatic, hold_days=choice.hold_days
     )
     members = scope.profile_members().filter(profile_id=profile_id).values_list("domain_id", flat=True)
-    return choose_for(scope, members, choice, reason=of_profile(profile))
+    return choose_for(scope, members, choice, reason=of_profile(profile), profile=profile)
+
+
+@transaction.atomic
+def step(choice_id: int) -> bool:
+    """Give the next of its domains what was chosen. False: all have it. May die anywhere."""
+    row = AutomaticChoice.objects.select_for_update().filter(pk=choice_id, finished_at=None).first()
+    if row is None:
+        return False
+    part = row.ids[row.done : row.done + CHUNK]
+    there = Domain.objects.filter(organisation_id=row.organisation_id, pk__in=part).order_by("pk")
+    row.changed += keep(
+        row.organisation_id,
+        list(there.values_list("pk", flat=True)),
+        chosen(row),
+        author_id=row.author_id,
+        reason=row.reason,
+        chosen_at=row.created_at,
+    )
+    row.done += len(part)
+    if is_last := row.done >= row.total:
+        row.finished_at, row.ids = clock.now(), []
+    row.save(update_fields=["changed", "done", *(("finished_at", "ids") if is_last else ())])
+    return not is_last
+
+
+def sweep() -> None:
+    """Forget what was done long ago: it stands in the history of each domain."""
+    AutomaticChoice.objects.filter(finished_at__lt=clock.now() - _KEEP).delete()
+
+
+def chosen(row: AutomaticChoice) -> Choice:
+    return Choice(row.is_automatic, row.hold_days)
 
 
 def choice_of(profile: PolicyProfile) -> Choice | None:
@@ -66,18 +122,29 @@ def of_profile(profile: PolicyProfile) -> str:
 
 
 def keep(
-    organisation_id: int, domain_ids: Sequence[int], choice: Choice, *, author_id: int | None, reason: str
+    organisation_id: int,
+    domain_ids: Sequence[int],
+    choice: Choice,
+    *,
+    author_id: int | None,
+    reason: str,
+    chosen_at: datetime | None = None,
 ) -> int:
-    """Within the caller's transaction, for domains that are the organisation's: at most CHUNK of them."""
-    rows = Rollout.objects.in_bulk(list(domain_ids))
-    new = [
+    """Within the caller's transaction, for domains that are the organisation's: at most CHUNK of them. For whom
+    something else was chosen after `chosen_at` (None: now) keeps that. Returns for how many it is new.
+    """
+    at = chosen_at or clock.now()
+    rows = Rollout.objects.select_for_update().order_by("pk").in_bulk(list(domain_ids))
+    meant = [
         domain_id
         for domain_id in domain_ids
-        if _differs(rows.get(domain_id) or Rollout(is_automatic=False), choice)
+        if domain_id not in rows or (rows[domain_id].chosen_at or at) <= at
     ]
-    values = {"is_automatic": choice.is_automatic, "hold_days": choice.hold_days}
+    new = [each for each in meant if _differs(rows.get(each) or Rollout(is_automatic=False), choice)]
+    values = {"is_automatic": choice.is_automatic, "hold_days": choice.hold_days, "chosen_at": at}
+    # those too to whom it is not new: an older choice that comes late must not overrule this one
     Rollout.objects.bulk_create(
-        (Rollout(domain_id=domain_id, organisation_id=organisation_id, **values) for domain_id in new),
+        (Rollout(domain_id=domain_id, organisation_id=organisation_id, **values) for domain_id in meant),
         update_conflicts=True,
         unique_fields=["domain"],
         update_fields=list(values),

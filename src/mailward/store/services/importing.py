@@ -213,6 +213,14 @@ def carry_out_some(import_id: int) -> bool:
     return True
 
 
+def say_automatic(row: ImportRow) -> str:
+    """What the list says of enforcing by itself; empty: nothing, so that the profile decides where there is one."""
+    days = row.automatic_days
+    if days is None or row.verdict not in ADDED:
+        return ""
+    return str(Choice(is_automatic=bool(days), hold_days=days))
+
+
 def _choose(made: DomainImport, rows: Sequence[ImportRow], added: Mapping[str, int]) -> None:
     """Which of the added domains are enforced by themselves: what the list says goes before the profile."""
     ids: dict[tuple[Choice, str], list[int]] = defaultdict(list)

@@ -297,7 +297,7 @@ def choose(
     scope: Scope, domain_ids: Iterable[int], *, is_automatic: bool, hold_days: int, steps_back: bool
 ) -> int:
     """What happens by itself to these domains. Returns for how many that is new."""
-    changed = 0
+    changed, now = 0, clock.now()
     wanted = {"is_automatic": is_automatic, "hold_days": hold_days, "steps_back": steps_back}
     for chunk in chunks(sorted(set(domain_ids))):
         domains = scope.domains().in_bulk(list(chunk))
@@ -309,10 +309,13 @@ def choose(
             if any(getattr(rows.get(key) or Rollout(), name) != value for name, value in wanted.items())
         ]
         Rollout.objects.bulk_create(
-            (Rollout(domain=domain, organisation_id=domain.organisation_id, **wanted) for domain in new),
+            (
+                Rollout(domain=domain, organisation_id=domain.organisation_id, chosen_at=now, **wanted)
+                for domain in domains.values()
+            ),
             update_conflicts=True,
             unique_fields=["domain"],
-            update_fields=list(wanted),
+            update_fields=[*wanted, "chosen_at"],
         )
         DomainEvent.objects.bulk_create(
             _event(

@@ -16,6 +16,7 @@ from mailward.net.listing import read_listing
 from mailward.store.models import DomainImport, ImportState
 from mailward.store.queries.imports import count_verdicts, list_imports, list_rows
 from mailward.store.services import importing
+from mailward.store.services.importing import say_automatic
 from mailward.web.access import ScopedRequest, reader_page, writer_page
 from mailward.web.pages.many.forms import ImportForm
 from mailward.worker.publishing import lines_of
@@ -95,7 +96,7 @@ def import_detail(request: ScopedRequest, import_id: int) -> HttpResponse:
         "shown": [(each, label, counts.get(each, 0)) for each, label in LABELS.items()],
         "show": verdict,
         "page": page,
-        "rows": [(row, *_label(row.verdict)) for row in page.rows],
+        "rows": [(row, *_label(row.verdict), say_automatic(row)) for row in page.rows],
         "has_domains": made.rows.filter(domain__isnull=False).exists(),
     }
     return render(request, "many/import.html", context)

@@ -9,12 +9,12 @@ from django.views.decorators.http import require_POST
 
 from mailward.store.models import PolicyProfile
 from mailward.store.queries.profiles import list_members, list_profiles, missing_names
-from mailward.store.queries.rollouts import count_automatic
+from mailward.store.queries.rollouts import choices_shown, count_automatic
 from mailward.store.services import automatic, profiles
 from mailward.web.access import ScopedRequest, reader_page, writer_page
 from mailward.web.pages.many.forms import ChangeForm, MembersForm, ProfileForm
 from mailward.web.pages.rollout.forms import ManyForm
-from mailward.web.pages.rollout.views import say_chosen
+from mailward.web.pages.rollout.views import say_kept
 
 _CHANGES = 20
 _NAMED = 5
@@ -77,6 +77,7 @@ def _show(
         "form": form,
         "members": members or MembersForm(),
         "many": many or ManyForm(initial={"hold_days": profile.hold_days}),
+        "choices": [(each, say_kept(each)) for each in choices_shown(request.scope, profile.pk)],
         "automatic": count_automatic(request.scope.domains().filter(profile_member__profile=profile)),
     }
     return render(request, "many/profile.html", context)
@@ -107,9 +108,9 @@ def profile_automatic(request: ScopedRequest, profile_id: int) -> HttpResponse:
     form = ManyForm(request.POST)
     if not form.is_valid():
         return _show(request, profile, many=form)
-    count = automatic.choose_for_profile(request.scope, profile.pk, form.choice())
-    total = profile.members.count()
-    messages.success(request, say_chosen(form.choice(), count, total))
+    messages.success(
+        request, say_kept(automatic.choose_for_profile(request.scope, profile.pk, form.choice()))
+    )
     return redirect("profile-detail", profile.pk)
 
 

@@ -2,7 +2,11 @@
 
 from mailward.core.check.codes import Code
 from mailward.core.explain.catalogue import Explanation, Severity
+from mailward.core.explain.following import FOLLOW_HELD
+from mailward.core.explain.hosting import HOSTING
 from mailward.core.explain.problem import explain_problem
+from mailward.core.explain.rollout import JUMPED
+from mailward.core.explain.upkeep import UPKEEP
 from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
 
 _POLICY_HOST = "mta-sts."
@@ -30,3 +34,14 @@ def name_kind(cause: str, host: str) -> str:
 def severity_badge(explanation: Explanation) -> str:
     """The badge class."""
     return _BADGES[explanation.severity]
+
+
+def page_of(cause: str, *, is_checked: bool) -> str:
+    """The name of the domain's page where more of it stands, and something can be done about it."""
+    if cause == FOLLOW_HELD:
+        return "domain-mx"
+    if cause in HOSTING or cause in UPKEEP:
+        return "domain-setup"
+    if cause == JUMPED:
+        return "domain-rollout"
+    return "domain-checks" if is_checked else "domain-home"

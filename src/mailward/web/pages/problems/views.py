@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 
 from mailward.core.explain.catalogue import Explanation
+from mailward.core.explain.following import FOLLOW_HELD
 from mailward.render.visible import make_visible
 from mailward.store.queries.problems import (
     ProblemRow,
@@ -16,7 +18,7 @@ from mailward.store.queries.problems import (
     sighting_of_problem,
 )
 from mailward.web.access import ScopedRequest, reader_page
-from mailward.web.pages.problems.cause import explain_cause, name_kind, severity_badge
+from mailward.web.pages.problems.cause import explain_cause, name_kind, page_of, severity_badge
 from mailward.web.querystring import read_number
 
 _MOST_PAGES = 10**9
@@ -55,11 +57,17 @@ def problem_detail(request: ScopedRequest, problem_id: int) -> HttpResponse:
     context = {
         "found": found,
         "row": row,
+        "is_held": row.cause == FOLLOW_HELD,
+        "domains": [
+            (each, reverse(page_of(row.cause, is_checked=each.is_checked), args=[each.name]))
+            for each in found.domains
+        ],
         "page": {"number": found.page, "pages": found.pages},
         "explanation": explanation,
         "badge": severity_badge(explanation),
         "host_kind": name_kind(row.cause, row.host),
         "sighting": sighting,
+        "seen_on": reverse(page_of(row.cause, is_checked=True), args=[sighting.domain]) if sighting else "",
         "evidence": [make_visible(each) for each in sighting.evidence] if sighting else [],
         "is_reported": row.sessions > 0,
         "reporters": reporters_of_problem(request.scope, row),

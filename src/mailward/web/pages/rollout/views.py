@@ -14,10 +14,11 @@ from mailward.core.explain.catalogue import explain_result
 from mailward.core.explain.rollout import STATES, say_reason
 from mailward.core.rollout.evidence import Evidence
 from mailward.core.rollout.verdict import AGAINST, State, judge
-from mailward.store.models import Rollout
+from mailward.store.models import AutomaticChoice, Rollout
 from mailward.store.queries.readiness import gather
 from mailward.store.queries.rollouts import (
     PAGE_SIZE,
+    choices_shown,
     count_automatic,
     count_states,
     find_rollouts,
@@ -25,7 +26,6 @@ from mailward.store.queries.rollouts import (
     list_rollouts,
 )
 from mailward.store.services import automatic, rollout
-from mailward.store.services.automatic import Choice
 from mailward.store.services.policies import ChangedMeanwhile, ChangeRefused
 from mailward.web.access import ScopedRequest, find_domain, reader_page, writer_page
 from mailward.web.live import change_facts_for
@@ -64,6 +64,7 @@ def rollout_list(request: ScopedRequest) -> HttpResponse:
         "is_narrowed": bool(search) or state is not None,
         "automatic": count_automatic(find_rollouts(request.scope, search=search, state=state)),
         "many": ListedForm(initial={"q": search, "show": state or ""}),
+        "choices": [(each, say_kept(each)) for each in choices_shown(request.scope)],
     }
     return render(request, "rollout/list.html", context)
 
@@ -83,18 +84,25 @@ def rollout_choose(request: ScopedRequest) -> HttpResponse:
         found = found.filter(name__in=request.POST.getlist("domain")[:PAGE_SIZE])
     ids = list(found.values_list("pk", flat=True))
     reason = f"For {len(ids):,} domain{'' if len(ids) == 1 else 's'} at once."
-    count = automatic.choose_for(request.scope, ids, form.choice(), reason=reason)
     if ids:
-        messages.success(request, say_chosen(form.choice(), count, len(ids)))
+        kept = automatic.choose_for(request.scope, ids, form.choice(), reason=reason)
+        messages.success(request, say_kept(kept))
     else:
         messages.error(request, "No domain is ticked.")
     chosen = urlencode({key: values[key] for key in ("q", "show") if values[key]})
     return redirect(f"{reverse('rollout-list')}{'?' if chosen else ''}{chosen}")
 
 
-def say_chosen(choice: Choice, changed: int, total: int) -> str:
-    rest = f"; {total - changed:,} had it already" if changed < total else ""
-    return f"{choice}: kept for {changed:,} domain{'' if changed == 1 else 's'}{rest}."
+def say_kept(row: AutomaticChoice) -> str:
+    """How far a choice for many domains has come."""
+    choice = automatic.chosen(row)
+    if row.finished_at is None:
+        return (
+            f"{choice}: kept for {row.done:,} of {row.total:,} domains so far. It goes on by itself, after a restart "
+            "too."
+        )
+    rest = f"; for {row.total - row.changed:,} nothing had to change" if row.changed < row.total else ""
+    return f"{choice}: kept for {row.changed:,} domain{'' if row.changed == 1 else 's'}{rest}."
 
 
 def _label(state: State | None) -> tuple[str, str, str]:
