@@ -1,5 +1,6 @@
 """PostgreSQL over TLS, and behind PgBouncer: Debian's own programs, with what a start of Mailward does there."""
 
+import json
 import os
 import pwd
 import shutil
@@ -50,6 +51,7 @@ with connection.cursor() as cursor:
 _WORK = """
 import asyncio, time
 import django; django.setup()
+import psycopg
 from django.db import connection
 from mailward.hosting.notices import Notices
 from mailward.store.aio import in_store
@@ -76,10 +78,11 @@ Organisation.objects.all().delete()
 for n in range(5):
     Organisation.objects.create(name=f"{n}", report_token=f"o{n}")
 found = []
-for each in Organisation.objects.order_by("pk").iterator(chunk_size=1):
-    # others have the server's process meanwhile
-    Organisation.objects.filter(pk=each.pk).update(name=each.name + "x")
-    found.append(each.name)
+with psycopg.connect(**connection.get_connection_params()) as other:
+    for each in Organisation.objects.order_by("pk").iterator(chunk_size=1):
+        # behind a pooler it takes, and keeps, the server's process that we had
+        other.execute("SELECT 1")
+        found.append(each.name)
 print("read", *found)
 print("shared", is_shared())
 """
@@ -91,6 +94,10 @@ class Site:
 
     def run(self, code: str, **database: object) -> str:
         """What it prints; where it fails, what it says."""
+        done = self._call("-c", code, **database)
+        return " ".join((done.stdout if not done.returncode else done.stderr).split())
+
+    def _call(self, *arguments: str, **database: object) -> subprocess.CompletedProcess[str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("MAILWARD", "PG"))}
         named = {"name": "mailward", "user": "mailward", "host": "localhost", "port": self.port} | database
         named = {"tls_ca": self.folder / "authority.pem"} | named
@@ -99,13 +106,18 @@ class Site:
             "MAILWARD_DATA": str(self.folder / "data"),
             "DJANGO_SETTINGS_MODULE": "mailward.web.settings",
         }
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=kept | ours, capture_output=True, text=True, check=False
+        return subprocess.run(
+            [sys.executable, *arguments], env=kept | ours, capture_output=True, text=True, check=False
         )
-        return " ".join((done.stdout if not done.returncode else done.stderr).split())
 
     def start(self, **database: object) -> str:
         return self.run(_START, **database)
+
+    def doctor(self, **database: object) -> list[dict[str, str]]:
+        """What `mailward doctor` says of the database."""
+        done = self._call("-m", "mailward", "doctor", "--only", "database", "--json", **database)
+        assert not done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
     @contextmanager
     def bouncer(self, mode: str) -> Iterator[int]:
@@ -187,9 +199,16 @@ def test_a_pooler_in_transaction_mode_is_refused_without_the_server_s_own_place(
         direct = {"port": port, "direct_host": "localhost", "direct_port": site.port}
         assert site.start(**direct).startswith("locks 0")
         assert site.run(_WORK, **direct) == "notice within 1 read 0 1 2 3 4 shared True"
+        # the doctor tells it, and what it has to say where the server's own place is named is something else
+        (found,) = [each for each in site.doctor(port=port) if each["code"] == "pooler"]
+        assert found["grade"] == "problem"
+        assert found["text"].startswith("a pooler in transaction mode stands before the server")
+        assert "direct_host" in found["fix"]
+        assert "pooler" not in [each["code"] for each in site.doctor(**direct)]
 
 
 def test_a_pooler_in_session_mode_needs_nothing(site: Site) -> None:
     with site.bouncer("session") as port:
         assert site.start(port=port).startswith("locks 0")
         assert site.run(_WORK, port=port) == "notice within 1 read 0 1 2 3 4 shared False"
+        assert "pooler" not in [each["code"] for each in site.doctor(port=port)]
