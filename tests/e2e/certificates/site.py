@@ -33,7 +33,7 @@ data = "{folder}/data"
 [policy_host]
 listen = "0.0.0.0"
 port = 443
-public_name = "policies.provider.test"
+public_name = "{public_name}"
 [nameserver]
 zone = "sts.provider.test"
 listen = ["{here}"]
@@ -157,6 +157,7 @@ def running_provider(
     orders_own: bool = False,
     acme: str = 'http_listen = "0.0.0.0"',
     own: Sequence[str] = (),
+    public_name: str = "policies.provider.test",
     disk: Callable[[Path], AbstractContextManager[object]] = nullcontext,
     **pebble: Any,
 ) -> Iterator[Provider]:
@@ -198,7 +199,9 @@ def running_provider(
             f'[[acme.directories]]\nurl = "{ca.directory.url}"\nca_file = "{ca.directory.ca_file}"\n'
             "orders_per_3_hours = 100000"
         )
-        text = _SETTINGS.format(folder=folder, here=here, directories=directory, acme=acme)
+        text = _SETTINGS.format(
+            folder=folder, here=here, directories=directory, acme=acme, public_name=public_name
+        )
         (folder / "mailward.toml").write_text(text)
         prepare(folder / "data")
         if not orders_own:

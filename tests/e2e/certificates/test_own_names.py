@@ -40,6 +40,13 @@ def post(provider: Provider, token: str) -> str:
     return inside(provider, *command, *trust, url, text=json_body(report_json()))[:3]
 
 
+def peer(provider: Provider, host: str) -> str:
+    """What is said of the certificate that the policy host shows for a name."""
+    connect = ["openssl", "s_client", "-connect", f"{address(PLATFORM)}:443", "-servername", host]
+    checked = ["-verify_hostname", host, "-CAfile", str(provider.folder / "roots.pem")]
+    return inside(provider, *connect, *checked)
+
+
 def starttls(provider: Provider) -> str:
     roots = str(provider.folder / "roots.pem")
     return inside(
@@ -85,3 +92,16 @@ def test_own_names_are_proved_through_our_nameserver_where_port_80_leads_nowhere
         # nothing of it is left in the zone
         label = f"_acme-challenge.{labels['reports']}.{SERVICE_ZONE}"
         wait_until(lambda: provider.txt(label) == "", 10)
+
+
+@pytest.mark.long
+def test_an_own_name_in_our_own_zone_is_proved_there_and_nobody_publishes_anything() -> None:
+    host = f"policies.{SERVICE_ZONE}"
+    closed = 'http_listen = "127.0.0.1"'
+    with running_provider([], orders_own=True, acme=closed, public_name=host) as provider:
+        begun = time.monotonic()
+        wait_until(lambda: f"Verified peername: {host}" in peer(provider, host), 60)
+        print(f"\na certificate for it {time.monotonic() - begun:.1f} s later")  # noqa: T201 - a figure
+        orders = provider.rows("SELECT host, method, error FROM store_acmeorder")
+        assert (host, "dns-01", "") in orders
+        wait_until(lambda: provider.txt(f"_acme-challenge.{host}") == "", 10)
