@@ -1,17 +1,19 @@
 """The real Knot, BIND and PowerDNS take our zone by AXFR, signed, and follow it by NOTIFY; Knot also signs it."""
 
+import base64
 import os
 import shlex
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import dns.flags
+import dns.rcode
 import msgspec
 import pytest
 from tests.behind.recipes import read_recipe
 from tests.fakes.ports import free_port
-from tests.hosting.daemons import Tree, ask_until, make_tree
+from tests.hosting.daemons import Tree, ask, ask_until, make_tree
 from tests.hosting.test_authdns import KEY_TEXT, KEYS
 from tests.hosting.test_secondaries import APEX, authority
 
@@ -50,18 +52,25 @@ acl:
   - id: notify-of-mailward
     key: {KEY}
     action: notify
-policy:
-  - id: mailward
-    algorithm: ecdsap256sha256
-    nsec3: off
 zone:
   - domain: sts.example
     storage: /own/knot
     master: mailward
     acl: notify-of-mailward
-    {{signing}}
 """
-SIGNING = "dnssec-signing: on\n    dnssec-policy: mailward"
+SIGNER = """\
+server:
+  listen: 127.0.0.1@{port}
+  rundir: /own/knot
+database:
+  storage: /own/knot
+template:
+  - id: default
+    storage: /own/knot
+log:
+  - target: stderr
+    any: info
+"""
 BIND = """\
 options {{
   directory "/own/bind";
@@ -89,7 +98,7 @@ server:
   trust-anchor: "{ds}"
 stub-zone:
   name: "sts.example"
-  stub-addr: 127.0.0.1@{knot}
+  stub-addr: 127.0.0.1@{server}
 remote-control:
   control-enable: no
 """
@@ -111,11 +120,18 @@ async def primary() -> AsyncIterator[tuple[Nameserver, int]]:
     await server.close()
 
 
-def knot(tree: Tree, port: int, primary: int, signing: str = "") -> AbstractAsyncContextManager[None]:
-    config = tree.write("knot.conf", KNOT.format(port=port, primary=primary, signing=signing))
+def knot(tree: Tree, port: int, primary: int) -> AbstractAsyncContextManager[None]:
+    config = tree.write("knot.conf", KNOT.format(port=port, primary=primary))
     return tree.run("knotd", "-c", config)
 
 
+NEGATIVE = (
+    ("nothing.sts.example", "TXT", dns.rcode.NXDOMAIN),
+    ("_mta-sts.nobody.sts.example", "TXT", dns.rcode.NXDOMAIN),
+    (NAME, "A", dns.rcode.NOERROR),
+    # only names below it
+    ("abc.sts.example", "TXT", dns.rcode.NOERROR),
+)
 RECIPE = {"sts.provider.example": "sts.example", "<secret in base64>": SECRET}
 """What stands in docs/behind/nameservers.md -> what it is here."""
 
@@ -179,22 +195,56 @@ async def test_powerdns_takes_the_zone_and_follows_each_change(
         await follow(primary[0], port)
 
 
-async def test_a_zone_that_knot_signs_is_validated(tree: Tree, primary: tuple[Nameserver, int]) -> None:
+@asynccontextmanager
+async def signed(tree: Tree, primary: int) -> AsyncIterator[tuple[int, int]]:
+    """The ports of a Knot that signs, and of a BIND behind it, by the recipes."""
+    knot_port, bind_port = free_port(), free_port()
+    other = {"<another secret in base64>": base64.b64encode(b"another" * 5).decode()}
+    at_knot = {
+        "192.0.2.53": f"127.0.0.1@{primary}",
+        "198.51.100.54": f"127.0.0.1@{bind_port}",
+    }
+    at_bind = {"primaries {": f"primaries port {knot_port} {{", "198.51.100.53": "127.0.0.1"}
+    at_bind |= {'file "': 'file "/own/bind/'}
+    own = read_recipe("../nameserver.md", "/etc/knot/knot.conf", RECIPE | other | {"ns2": KEY} | at_knot)
+    knot_config = tree.write("knot.conf", SIGNER.format(port=knot_port) + own)
+    at_bind["sts.provider.example"] = "sts.example"
+    own = read_recipe("../nameserver.md", "/etc/bind/named.conf.local", other | at_bind)
+    bind_config = tree.write("named.conf", BIND.format(port=bind_port) + own)
+    async with tree.run("knotd", "-c", knot_config):
+        # BIND asks a primary that is not there again only after a minute
+        await ask_until(knot_port, "sts.example", "DNSKEY", "DNSKEY")
+        async with tree.run("named", "-g", "-n", "1", "-c", bind_config):
+            yield knot_port, bind_port
+
+
+async def test_what_bind_has_of_a_knot_that_signs_is_validated(
+    tree: Tree, primary: tuple[Nameserver, int]
+) -> None:
     server, port = primary
-    signer, resolver = free_port(), free_port()
-    secondaries = Secondaries([("127.0.0.1", signer)], KEYS)
-    async with knot(tree, signer, port, SIGNING):
-        await ask_until(signer, NAME, "id=one")
+    resolver = free_port()
+    async with signed(tree, port) as (knot_port, bind_port):
+        secondaries = Secondaries([("127.0.0.1", knot_port)], KEYS)
+        await ask_until(bind_port, NAME, "id=one")
         # what the operator gives to the parent zone; "sts.example. DS 12345 13 2 ..."
         ds = tree.call("keymgr", "-c", "/own/knot.conf", "sts.example", "ds").splitlines()[0]
-        config = tree.write("unbound.conf", UNBOUND.format(port=resolver, knot=signer, ds=ds))
+        config = tree.write("unbound.conf", UNBOUND.format(port=resolver, server=bind_port, ds=ds))
         async with tree.run("unbound", "-d", "-c", config):
             await ask_until(resolver, NAME, "id=one", flags=dns.flags.AD)
-            server.authority = authority(2, "two")
-            secondaries.tell(APEX)
-            response = await ask_until(resolver, NAME, "id=two", flags=dns.flags.AD)
-            assert "RRSIG TXT 13" in "\n".join(map(str, response.answer))
-    secondaries.close()
+            for serial, policy_id in ((2, "two"), (3, "three")):
+                server.authority = authority(serial, policy_id)
+                secondaries.tell(APEX)
+                response = await ask_until(resolver, NAME, f"id={policy_id}", flags=dns.flags.AD)
+                assert "RRSIG TXT 13" in "\n".join(map(str, response.answer))
+            for name, rdtype, rcode in NEGATIVE:
+                answer = await ask(resolver, name, rdtype, dnssec=True)
+                assert answer is not None
+                assert (answer.rcode(), bool(answer.flags & dns.flags.AD)) == (rcode, True)
+                shown = "\n".join(map(str, answer.authority))
+                # nobody learns from it which labels there are
+                assert " NSEC3 1 0 0 - " in shown
+                assert " NSEC " not in shown
+        secondaries.close()
 
 
 @pytest.mark.django_db(transaction=True)
