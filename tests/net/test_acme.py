@@ -18,6 +18,7 @@ from tests.fakes.ports import free_port
 
 from mailward.core.acme.faults import Scope
 from mailward.core.acme.renewal import renewal_id
+from mailward.core.acme.settings import AcmeDirectory
 from mailward.net import acme
 from mailward.net.acme import AcmeClient, AcmeFault, Order, make_key
 from mailward.net.httpserver import Request, Response, serve_http
@@ -196,3 +197,41 @@ def test_a_step_ends_in_time_at_a_ca_that_sends_an_octet_a_second(
         assert ca.sent >= 2  # so that no read ever waited long
     assert caught.value.fault.scope is Scope.CA
     assert caught.value.fault.words == "the CA cannot be reached: no whole answer within 2.5 seconds"
+
+
+class _Said:
+    """A response of a CA that is no RFC 8555."""
+
+    def __init__(self, body: object) -> None:
+        self._body, self.headers = body, {"Location": "https://ca.test/order"}
+
+    def json(self) -> object:
+        return self._body
+
+
+@pytest.mark.parametrize(
+    ("body", "ask"),
+    [
+        ({"status": "pending", "authorizations": ["https://ca.test/a"] * 11}, "order"),
+        (
+            {"challenges": [{"type": "http-01", "url": "https://ca.test/c", "token": "x" * 201}]},
+            "authorization",
+        ),
+        ({"challenges": [{"type": "http-01", "url": "https://ca.test/c", "token": 7}]}, "authorization"),
+    ],
+)
+def test_what_a_ca_may_not_say_is_its_fault(body: object, ask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = AcmeClient(AcmeDirectory(url="https://ca.test/directory"), make_key())
+    monkeypatch.setattr(client, "_post", lambda *_: _Said(body))
+    with pytest.raises(AcmeFault) as caught:
+        getattr(client, ask)("https://ca.test/order")
+    assert caught.value.fault.scope is Scope.CA
+    assert "not ACME" in caught.value.fault.words
+
+
+def test_a_ca_whose_identities_are_none_is_at_fault_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = AcmeClient(AcmeDirectory(url="https://ca.test/directory"), make_key())
+    monkeypatch.setattr(client, "_directory", lambda: {"meta": {"caaIdentities": 7}})
+    with pytest.raises(AcmeFault) as caught:
+        client.read_identities()
+    assert caught.value.fault.scope is Scope.CA

@@ -1,5 +1,6 @@
 """What goes wrong at CAs, in DNS and with us, and what becomes of certificates then."""
 
+import base64
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -241,7 +242,7 @@ async def test_slow_validation_is_waited_for(bed: Bed, domain: Domain, tmp_path:
         assert (await bed.work(domain)).state == CareState.GOOD
 
 
-@pytest.mark.parametrize("lie", ["another key", "another name", "ended"])
+@pytest.mark.parametrize("lie", ["another key", "another name", "ended", "no version", "too many"])
 async def test_what_a_ca_gives_in_place_of_the_certificate_takes_no_good_one_s_place(
     bed: Bed, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: str
 ) -> None:
@@ -284,7 +285,11 @@ def _lie(kind: str) -> str:
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(KEY, hashes.SHA256())
     )
-    return built.public_bytes(serialization.Encoding.PEM).decode()
+    pem = built.public_bytes(serialization.Encoding.PEM).decode()
+    if kind == "no version":  # v3 is 2
+        der = built.public_bytes(serialization.Encoding.DER).replace(b"\xa0\3\2\1\2", b"\xa0\3\2\1\7", 1)
+        pem = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(der).decode()}\n-----END CERTIFICATE-----\n"
+    return pem * 30 if kind == "too many" else pem
 
 
 async def test_who_asks_about_a_good_certificate_is_not_before_everybody_else_from_then_on(

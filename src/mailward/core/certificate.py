@@ -23,7 +23,7 @@ MIN_RSA_BITS = 2048  # RFC 9325 §4.5
 MIN_EC_BITS = 224
 _WEAK_HASHES = ("md2", "md4", "md5", "sha1")
 _MAX_NAMES = 1000
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -31,6 +31,7 @@ _UNREADABLE = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
+"""What cryptography raises for certificates that it does not like."""
 
 
 class CertificateUnreadable(ValueError):
@@ -82,7 +83,7 @@ def read_certificate(der: bytes) -> Certificate:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the certificate's owner did, not of us
             return _read(x509.load_der_x509_certificate(der), der)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise CertificateUnreadable(f"the certificate cannot be read: {error}"[:200]) from error
 
 

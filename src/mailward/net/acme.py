@@ -34,6 +34,10 @@ STEP_SECONDS = 30.0
 MAX_NONCES = 20
 """So often a request is made with another nonce: where every second one is refused, once in a million is not enough."""
 _MAX_WORDS = 1_000
+_MAX_URL = 500
+_MAX_TOKEN = 128
+_MAX_AUTHORIZATIONS = 10
+"""Of an order, which is for one name and has one (RFC 8555 section 7.1.3): each is asked about."""
 
 
 class AcmeFault(Exception):
@@ -130,8 +134,9 @@ class AcmeClient:
 
     def read_identities(self) -> frozenset[str]:
         """The CA's own domains in CAA records."""
-        own = self._ca.caa_identities or self._meta().get("caaIdentities") or ()
-        return frozenset(str(each).lower() for each in own)
+        with _faults(self._net):
+            own = self._ca.caa_identities or self._meta().get("caaIdentities") or ()
+            return frozenset(str(each).lower() for each in own)
 
     def offers_renewal_info(self) -> bool:
         return bool(self._directory().get("renewalInfo"))
@@ -153,6 +158,7 @@ class AcmeClient:
                 url = str(client.new_account(wanted).uri)
             except errors.ConflictError as error:
                 url = str(error.location)
+            _text(url, _MAX_URL)
             self._net.account = _registration(url)
             return url
 
@@ -187,7 +193,8 @@ class AcmeClient:
             found = {}
             for each in body.get("challenges", ()):
                 fault = _read_fault(each["error"]) if each.get("error") else None
-                challenge = Challenge(each["url"], each.get("token", ""), each.get("status", ""), fault)
+                token = _text(each.get("token", ""), _MAX_TOKEN)
+                challenge = Challenge(each["url"], token, each.get("status", ""), fault)
                 found[str(each.get("type"))] = challenge
             return Authorization(str(body.get("status")), found, self._net.retry_after)
 
@@ -214,7 +221,9 @@ class AcmeClient:
             body = self._net.get(f"{base.rstrip('/')}/{renewal_id}").json()
             window = body["suggestedWindow"]
             info = RenewalInfo(
-                _time(window["start"]), _time(window["end"]), str(body.get("explanationURL") or "")
+                _time(window["start"]),
+                _time(window["end"]),
+                _text(body.get("explanationURL") or "", _MAX_URL),
             )
             return info, self._net.retry_after
 
@@ -252,10 +261,13 @@ class AcmeClient:
 
     def _order(self, url: str, response: requests.Response) -> Order:
         body = response.json()
+        authorizations = tuple(body.get("authorizations", ()))
+        if len(authorizations) > _MAX_AUTHORIZATIONS:
+            raise ValueError(f"{len(authorizations)} authorizations for one name")
         return Order(
-            url,
+            _text(url, _MAX_URL),
             str(body.get("status")),
-            tuple(body.get("authorizations", ())),
+            authorizations,
             str(body.get("finalize", "")),
             str(body.get("certificate") or ""),
             _read_fault(body["error"]) if body.get("error") else None,
@@ -314,6 +326,13 @@ def _plain(error: Exception) -> str:
     inner = error.args[0] if error.args else error
     reason = getattr(inner, "reason", None) or inner
     return " ".join(str(reason).split())[:300]
+
+
+def _text(value: object, most: int) -> str:
+    """As it can be kept. Raises ValueError."""
+    if not isinstance(value, str) or len(value) > most or "\0" in value:
+        raise ValueError(f"a text of more than {most} characters, or none")
+    return value
 
 
 def _time(text: str) -> datetime:

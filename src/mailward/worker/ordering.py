@@ -19,6 +19,7 @@ from mailward.core.acme.challenge import DNS_01, LABEL, dns_answer
 from mailward.core.acme.faults import Fault, Scope
 from mailward.core.acme.renewal import renewal_id
 from mailward.core.acme.settings import AcmeDirectory
+from mailward.core.certificate import UNREADABLE
 from mailward.net import acme, clock
 from mailward.net.acme import AcmeClient, AcmeFault, Authorization
 from mailward.net.sealing import Keyring
@@ -34,6 +35,8 @@ LONGEST_POLL_SECONDS = 3.0
 DNS_POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 30.0
 """So long one worker stays with an order; then it is left, and gone on with later. Less than the lease of the work."""
+MAX_CHAIN = 20
+"""Certificates: senders take some 100 KiB of them in a handshake."""
 DIRECTORY_SECONDS = 3600.0
 """A CA's directory is read again after so long."""
 
@@ -175,12 +178,15 @@ def _read(text: str, csr_der: bytes) -> Issued:
     wanted = x509.load_der_x509_csr(csr_der)
     try:
         chain = x509.load_pem_x509_certificates(text.encode())
+        if len(chain) > MAX_CHAIN:
+            raise ValueError(f"it comes with {len(chain) - 1} more")
         leaf = chain[0]
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound) as error:
+        key = leaf.public_key()
+    except (*UNREADABLE, x509.ExtensionNotFound) as error:
         raise AcmeFault(Fault(Scope.NAME, f"the CA's certificate cannot be read: {error}")) from error
     asked = wanted.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    if leaf.public_key() != wanted.public_key() or not set(asked) <= set(names):
+    if key != wanted.public_key() or not set(asked) <= set(names):
         raise AcmeFault(Fault(Scope.NAME, "the CA's certificate is for another key or another name"))
     if leaf.not_valid_after_utc <= clock.now():
         raise AcmeFault(Fault(Scope.NAME, f"the CA's certificate ended at {leaf.not_valid_after_utc}"))

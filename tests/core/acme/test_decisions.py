@@ -1,6 +1,6 @@
 """When, whom and how long: the decisions about certificates, on paper."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from cryptography import x509
@@ -38,6 +38,20 @@ def test_the_ca_s_window_counts_where_it_has_one() -> None:
 def test_a_window_that_ends_before_it_starts_is_none() -> None:
     info = RenewalInfo(NOW + 3 * DAY, NOW + DAY)
     assert plan_renewal(Life(NOW, NOW + 90 * DAY, NOW), info, 0).why is Why.LIFETIME
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "info",
+    [
+        RenewalInfo(NOW + 80 * DAY, NOW + 120 * DAY),
+        RenewalInfo(NOW + 900 * DAY, NOW + 901 * DAY),
+        RenewalInfo(NOW, datetime(9999, 12, 31, 23, 59, tzinfo=timezone(-14 * HOUR))),
+    ],
+)
+def test_a_ca_cannot_have_a_certificate_end_before_it_is_renewed(info: RenewalInfo, chance: float) -> None:
+    renewal = plan_renewal(Life(NOW, NOW + 90 * DAY, NOW), info, chance)
+    assert renewal.at <= NOW + 90 * DAY * 0.95
 
 
 def test_a_certificate_is_left_alone_at_first_whatever_clocks_and_cas_say() -> None:

@@ -61,6 +61,11 @@ class Life:
         rest = (self.not_after - self.not_before) / 20
         return min(rest, _LONGEST_REST_SUGGESTED) if why is Why.SUGGESTED else max(rest, _SHORTEST_REST)
 
+    @property
+    def latest(self) -> datetime:
+        """What a CA suggests beyond it would let the certificate end before it is renewed."""
+        return self.not_after - (self.not_after - self.not_before) / 20
+
 
 def plan_renewal(life: Life, info: RenewalInfo | None, chance: float) -> Renewal:
     """`chance`, between 0 and 1, spreads certificates over the time that is right for them; the same certificate
@@ -68,7 +73,8 @@ def plan_renewal(life: Life, info: RenewalInfo | None, chance: float) -> Renewal
     """
     if info is not None and info.is_usable:
         # RFC 9773 §4.2: a uniformly random time in the window
-        at = info.start + (info.end - info.start) * chance
+        start, end = min(info.start, life.latest), min(info.end, life.latest)
+        at = start + (end - start) * chance
         return Renewal(max(at, life.had_at + life.rest(Why.SUGGESTED)), Why.SUGGESTED, info.explanation_url)
     # the last tenth of the second third: thousands made in one hour are not all renewed in one
     at = life.not_before + (life.not_after - life.not_before) * (0.60 + chance / 15)
