@@ -88,6 +88,17 @@ class FakeDns:
         self.set(apex, "SOA", f"{name_servers[0]} hostmaster.{apex.rstrip('.')}. 1 3600 600 86400 60")
         self.set(apex, "NS", *name_servers)
 
+    def texts(self, name: str, rdtype: str) -> list[str]:
+        """The records at `name`, as `set` takes them (TXT: as one text each)."""
+        found = self._data.get((dns.name.from_text(name), dns.rdatatype.from_text(rdtype)), [])
+        if rdtype == "TXT":
+            return [b"".join(each.strings).decode() for each in found]  # type: ignore[attr-defined]  # of TXT
+        return [each.to_text() for each in found]
+
+    def copy(self, other: "FakeDns", name: str, rdtype: str) -> None:
+        """What the other server says of `name`."""
+        self.set(name, rdtype, *other.texts(name, rdtype))
+
     def fail(self, fault: Fault, name: str | None = None, rdtype: str | None = None) -> None:
         """Answer with `fault` for this name and type; None means any."""
         self._faults[(dns.name.from_text(name) if name else None, rdtype)] = fault

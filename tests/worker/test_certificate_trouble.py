@@ -3,6 +3,8 @@
 import base64
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from email.parser import BytesParser
+from email.policy import default
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,19 @@ from mailward.core.acme.faults import Scope as AcmeScope
 from mailward.core.acme.state import CareState
 from mailward.net import clock
 from mailward.net.acme import AcmeClient, AcmeFault
+from mailward.notify.mails import build_problem_mail
 from mailward.store.aio import in_store
 from mailward.store.models import (
     AcmeAccount,
     AcmeOrder,
     Certificate,
     Domain,
+    DomainRecipient,
+    Notification,
     OutboxItem,
     Problem,
 )
+from mailward.store.services import notifications
 from mailward.store.services.certificates import hasten, put_due
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -88,12 +94,31 @@ async def test_a_name_that_every_ca_refuses_is_told_in_the_ca_s_words(
         problem = await in_store(lambda: Problem.objects.get(closed_at=None))
         assert (problem.code, problem.host) == ("certificate-not-issued", HOST)
         assert "blocked" in care.detail.lower() or "policy" in care.detail.lower()
+        # the alert itself has them, from the first failure on
+        told = await in_store(alert)
+        assert care.detail in " ".join(told.split())
+        assert "Mailward asked for the certificate of 1 domain, and did not get it." in " ".join(told.split())
         # a minute later it is tried again, and after the second time it takes longer
         first = care.due_at
         assert timedelta(seconds=30) < first - clock.now() < timedelta(seconds=90)
         await bed.pass_time(timedelta(minutes=2))
         care = await bed.work(domain)
         assert timedelta(minutes=2) < care.due_at - clock.now() < timedelta(minutes=6)
+
+
+def alert() -> str:
+    """The mail about the open problem, as a mail program shows it to somebody who has no login."""
+    domain = Domain.objects.get()
+    DomainRecipient.objects.create(
+        organisation=domain.organisation, domain=domain, email="postmaster@example.test"
+    )
+    notifications.queue(Problem.objects.filter(closed_at=None).values_list("pk", flat=True), "mailward.test")
+    letter = notifications.letter(Notification.objects.get().message_id)
+    assert letter is not None
+    built = build_problem_mail(letter, sender="mailward@host.test", console_url="https://console.test")
+    body = BytesParser(policy=default).parsebytes(built).get_body()
+    assert body is not None
+    return str(body.get_content())
 
 
 async def test_caa_is_read_before_a_ca_is_asked(bed: Bed, domain: Domain, tmp_path: Path) -> None:

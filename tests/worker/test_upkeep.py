@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from asgiref.sync import async_to_sync
-from tests.fakes.dns import FakeDns
+from tests.fakes.dns import FakeDns, Fault
 
 from mailward.config import Dns, PolicyHost, Settings
 from mailward.core.mtasts.policy import Mode, Policy
@@ -61,7 +61,7 @@ def test_a_cname_that_is_gone_is_told_when_it_was_seen_twice_and_ends_when_it_is
     settings: Settings, served: Domain, dns: FakeDns
 ) -> None:
     assert look(settings, served) == []
-    assert RecordCheck.objects.filter(was_right=True).count() == 3
+    assert RecordCheck.objects.filter(was_right=True).count() == 4, "three records, and that servers agree"
     OutboxItem.objects.all().delete()
     dns.set("mta-sts.example.test", "CNAME", "elsewhere.test.")
     assert look(settings, served) == []
@@ -90,6 +90,56 @@ def test_what_was_never_set_up_is_no_news(settings: Settings, served: Domain, dn
     dns.set("_smtp._tls.example.test", "TXT")
     for minutes in range(0, 30, 5):
         assert look(settings, served, timedelta(minutes=minutes)) == []
+
+
+@pytest.fixture
+def lagging(dns: FakeDns) -> Iterator[FakeDns]:
+    """Another server of the same zone, which says the same at first."""
+    server = FakeDns()
+    with server.threaded():
+        yield server
+
+
+def both(dns: FakeDns, lagging: FakeDns) -> Settings:
+    where = (dns.address, lagging.address)
+    return Settings(
+        dns=Dns(resolvers=(dns.address,), authoritative_override=where),
+        policy_host=PolicyHost(public_name="policies.host.test"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "rdtype", "stale", "words"),
+    [
+        ("example.test", "MX", "20 old.test.", "MX old.test"),
+        ("mta-sts.example.test", "CNAME", "", "no address"),
+    ],
+)
+def test_servers_that_differ_are_told_when_it_was_seen_twice_and_it_ends_when_they_agree(
+    served: Domain, dns: FakeDns, lagging: FakeDns, name: str, rdtype: str, stale: str, words: str
+) -> None:
+    settings = both(dns, lagging)
+    dns.set("policies.host.test", "A", "192.0.2.1")
+    # their order, preferences and addresses are no difference
+    dns.set("example.test", "MX", "10 mx1.test.", "20 mx2.test.")
+    lagging.set("policies.host.test", "A", "192.0.2.2")
+    lagging.set("example.test", "MX", "5 MX2.test.", "10 mx1.test.")
+    for each, kind in (("mta-sts", "CNAME"), ("_mta-sts", "TXT"), ("_smtp._tls", "TXT")):
+        lagging.copy(dns, f"{each}.example.test", kind)
+    assert look(settings, served) == []
+    good = lagging.texts(name, rdtype)
+    lagging.set(name, rdtype, *filter(None, [stale]))
+    assert look(settings, served) == []
+    assert look(settings, served, timedelta(minutes=5)) == ["hosted-servers-differ"]
+    assert Problem.objects.get().host == "example.test"
+    [seen] = RecordCheck.objects.filter(record="servers").values_list("detail", flat=True)
+    assert f"{lagging.address}: {words}" in seen
+    # a server that says nothing costs time, and another one tells
+    lagging.fail(Fault.SERVFAIL)
+    assert look(settings, served, timedelta(minutes=10)) == []
+    lagging.heal()
+    lagging.set(name, rdtype, *good)
+    assert look(settings, served, timedelta(minutes=15)) == []
 
 
 def test_a_domain_whose_policy_we_do_not_serve_is_left_alone(

@@ -16,6 +16,8 @@ class RecordKey(StrEnum):
     POLICY_HOST = "mta-sts"
     STS = "_mta-sts"
     TLSRPT = "_smtp._tls"
+    SERVERS = "servers"
+    """No record: whether every server of the zone says the same (monitor.everyserver)."""
 
 
 class State(StrEnum):

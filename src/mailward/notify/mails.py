@@ -11,13 +11,15 @@ from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 
 from mailward.core.explain.catalogue import Explanation
+from mailward.core.explain.hosting import HOSTING
 from mailward.core.explain.problem import explain_problem
+from mailward.core.explain.rollout import JUMPED
 from mailward.core.names import parse_domain
 from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
 from mailward.store.services.notifications import Letter
 
 _MAX_KINDS = 10
-_NAMES = ("sts-", "policy-", "tlsrpt-", "mx-lookup", "mx-nowhere", "dane-mx")
+_NAMES = ("sts-", "policy-", "tlsrpt-", "mx-lookup", "mx-nowhere", "dane-mx", "hosted-")
 """How codes of findings begin that are about a name, not about an MX host."""
 _MAX_SHOWN = 120
 """Characters of one string of a stranger's: host names may have 253, and nobody reads those."""
@@ -260,9 +262,16 @@ def _what_was_seen(letter: Letter) -> str:
     told = [_what_reports_say(letter)] if letter.sessions else []
     if letter.checked:
         also = "also " if told else ""
-        found = _count(letter.checked, "domain")
-        told.append(f"Mailward {also}saw it itself, looking at {found} from outside.")
+        told.append(_how_seen(letter.result_types[0], also, _count(letter.checked, "domain")))
     return " ".join(told) or _what_reports_say(letter)
+
+
+def _how_seen(cause: str, also: str, found: str) -> str:
+    if cause in HOSTING:
+        return f"Mailward asked for the certificate of {found}, and did not get it."
+    if cause == JUMPED:
+        return f"It shows in the verified reports about {found}, day by day."
+    return f"Mailward {also}saw it itself, looking at {found} from outside."
 
 
 def _evidence(letter: Letter) -> list[str]:

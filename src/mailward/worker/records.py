@@ -1,5 +1,7 @@
 """Checks the records of one domain and keeps what was seen."""
 
+import asyncio
+import itertools
 import logging
 from datetime import timedelta
 
@@ -7,10 +9,11 @@ from django.db.models import QuerySet
 
 from mailward.config import Settings
 from mailward.core.names import Domain as DomainName
+from mailward.monitor.everyserver import check_servers
 from mailward.monitor.records import DomainFacts, RecordKey, RecordState, State, check_records
 from mailward.net import clock
 from mailward.net.guard import make_probe_guard
-from mailward.net.resolver import make_resolver
+from mailward.net.resolver import Resolver, make_resolver
 from mailward.store.aio import in_store
 from mailward.store.models import Domain
 from mailward.store.services import outbox
@@ -30,14 +33,18 @@ async def check_domain(settings: Settings, domain_id: int) -> tuple[RecordState,
     facts = await in_store(facts_of, settings, domain_id)
     if facts is None:
         return ()
-    states = await check_records(
-        facts,
-        resolver=make_resolver(settings.dns),
-        guard=make_probe_guard(settings),
-        quota=FetchQuota(settings.watch.fetches_per_hour),
-    )
-    await in_store(_keep, settings, domain_id, states)
+    resolver, guard = make_resolver(settings.dns), make_probe_guard(settings)
+    quota = FetchQuota(settings.watch.fetches_per_hour)
+    looks = [check_records(facts, resolver=resolver, guard=guard, quota=quota)]
+    if facts.policy_id is not None:
+        looks.append(_look_at_servers(facts, resolver))
+    states, *others = await asyncio.gather(*looks)
+    await in_store(_keep, settings, domain_id, (*states, *itertools.chain(*others)))
     return states
+
+
+async def _look_at_servers(facts: DomainFacts, resolver: Resolver) -> tuple[RecordState, ...]:
+    return (await check_servers(facts, resolver),)
 
 
 def facts_of(settings: Settings, domain_id: int) -> DomainFacts | None:

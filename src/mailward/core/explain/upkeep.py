@@ -5,8 +5,14 @@ from collections.abc import Mapping
 from mailward.core.explain.explanation import Explanation, Severity
 
 POLICY_HOST, POLICY_ID, REPORTS = "hosted-policy-host", "hosted-policy-id", "hosted-reports"
+SERVERS = "hosted-servers-differ"
 
-OF_RECORD: Mapping[str, str] = {"mta-sts": POLICY_HOST, "_mta-sts": POLICY_ID, "_smtp._tls": REPORTS}
+OF_RECORD: Mapping[str, str] = {
+    "mta-sts": POLICY_HOST,
+    "_mta-sts": POLICY_ID,
+    "_smtp._tls": REPORTS,
+    "servers": SERVERS,
+}
 """The cause under which each record is told, by its key (monitor.expected.RecordKey)."""
 
 _PAGE = "See on the domain's page, under Set-up, what should stand there and what does."
@@ -53,6 +59,26 @@ ENTRIES = (
         severity=Severity.WARNING,
         steps=(_PAGE, "Publish the record of the Set-up page again."),
         section="RFC 8460 section 3",
+    ),
+    Explanation(
+        code=SERVERS,
+        title="The name servers of the domain do not tell the same",
+        clause="the name servers of DOMAIN do not tell the same",
+        meaning=(
+            "Some name other MX hosts than the others do, or know no policy host. A sender sees what the server that "
+            "it happens to ask says: an MX host that the policy does not name is refused under enforce."
+        ),
+        severity=Severity.WARNING,
+        steps=(
+            "See on the domain's page, under Set-up, what each server says.",
+            "Ask each: `dig @SERVER DOMAIN MX` and `dig @SERVER mta-sts.DOMAIN`",
+            (
+                "Compare their serials, `dig @SERVER DOMAIN SOA`: one that lags has lost its zone transfer, or its "
+                "notifications. One that is no server of the zone any more leaves its NS records, at the registrar too."
+            ),
+        ),
+        section="RFC 1034 section 4.3.5",
+        attack="One server alone that names an MX host nobody of yours has added may have been taken over.",
     ),
 )
 

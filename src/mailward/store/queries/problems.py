@@ -1,15 +1,14 @@
 """Problems as pages show them: frozen rows, from the scope of the person who asks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
 from django.db.models import Count, F, Max, Q, QuerySet, Sum
 
-from mailward.core.explain.following import FOLLOW_HELD
-from mailward.store.models import MxChange, Problem
+from mailward.store.models import Problem
 from mailward.store.queries.evidence import chunks
+from mailward.store.queries.sightings import Sighting, sighting_of
 from mailward.store.scope import Scope
 
 PAGE_ROWS = 50
@@ -147,36 +146,10 @@ def reporters_of_problem(scope: Scope, row: ProblemRow) -> tuple[ReporterRow, ..
     return tuple(ReporterRow(*each) for each in summed.order_by("-sum", "reporter")[:_MOST_REPORTERS])
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """What a check of ours saw of a problem."""
-
-    domain: str
-    last_at: datetime
-    evidence: tuple[str, ...]
-
-
 def sighting_of_problem(scope: Scope, row: ProblemRow) -> Sighting | None:
-    """Of the first domain by name whose check shows it now; None: none does."""
+    """None: reports alone tell of it, or nothing shows it now."""
     domains = scope.problem_domains().filter(problem_id=row.id, is_checked=True, gone_at__isnull=True)
-    if row.cause == FOLLOW_HELD:
-        held = held_changes(domains.values("domain_id"), [row.host]).select_related("domain").first()
-        if held is None:
-            return None
-        return Sighting(held.domain.name, held.held_since or held.noticed_at, (held.detail,))
-    rows = scope.watch_findings().filter(
-        domain_id__in=domains.values("domain_id"), host=row.host, code=row.cause, is_open=True
-    )
-    found = rows.select_related("domain__watch").order_by("domain__name").first()
-    if found is None:
-        return None
-    return Sighting(found.domain.name, found.last_at, tuple(found.evidence))
-
-
-def held_changes(domains: QuerySet[Any, Any], subjects: Sequence[str]) -> QuerySet[MxChange]:
-    """What cannot follow the MX records at these domains; each says why. `domains`: of ids that may be seen."""
-    rows = MxChange.objects.filter(domain_id__in=domains, subject__in=subjects, ended_at=None, is_told=True)
-    return rows.order_by("domain__name")
+    return sighting_of(row.cause, [row.host], domains.values("domain_id"))
 
 
 def problems_of_domain(scope: Scope, domain_id: int) -> tuple[ProblemRow, ...]:

@@ -19,7 +19,6 @@ from django.db import transaction
 from django.db.models import Count, Max, Min, QuerySet, Sum
 from django.db.models.functions import Lower
 
-from mailward.core.explain.following import FOLLOW_HELD
 from mailward.net import clock
 from mailward.store.models import (
     DailyFailures,
@@ -29,10 +28,9 @@ from mailward.store.models import (
     Problem,
     ProblemDomain,
     ServiceState,
-    WatchFinding,
 )
 from mailward.store.queries.evidence import chunks
-from mailward.store.queries.problems import held_changes
+from mailward.store.queries.sightings import sighting_of
 from mailward.store.services import outbox
 
 RELAY = "relay"
@@ -253,18 +251,11 @@ def letter(message_id: str) -> Letter | None:
 
 
 def _seen(checked: QuerySet[ProblemDomain], codes: Sequence[str], hosts: Sequence[str]) -> tuple[str, ...]:
-    """The evidence of one check: where many domains share the cause, all of them saw the same."""
-    rows = WatchFinding.objects.filter(
-        domain_id__in=checked.values("domain_id"),
-        is_open=True,
-        code__in=codes[:SHOWN],
-        host__in=hosts[:SHOWN],
-    )
-    evidence = rows.order_by("domain__name").values_list("evidence", flat=True).first()
-    if not evidence and FOLLOW_HELD in codes:
-        held = held_changes(checked.values("domain_id"), hosts[:SHOWN]).values_list("detail", flat=True)
-        evidence = list(held[:1])
-    return tuple(str(each) for each in (evidence or ())[:_SHOWN_EVIDENCE])
+    """The evidence of one check, or a CA's own words: where many domains share the cause, all of them saw the same."""
+    for code in codes[:SHOWN]:
+        if found := sighting_of(code, hosts[:SHOWN], checked.values("domain_id")):
+            return tuple(map(str, found.evidence[:_SHOWN_EVIDENCE]))
+    return ()
 
 
 def _domains_of(message_id: str, recipient: str | None) -> QuerySet[ProblemDomain]:

@@ -28,7 +28,7 @@ def name_kind(cause: str, host: str) -> str:
     if cause in POLICY_HOST_RESULTS or host.startswith(_POLICY_HOST):
         return "Policy host"
     is_name = cause in set(Code) and cause.startswith(("sts-", "policy-", "tlsrpt-"))
-    return "Name in the DNS" if is_name or host.startswith("_") else "MX host"
+    return "Name in the DNS" if is_name or cause in UPKEEP or host.startswith("_") else "MX host"
 
 
 def severity_badge(explanation: Explanation) -> str:
@@ -45,3 +45,12 @@ def page_of(cause: str, *, is_checked: bool) -> str:
     if cause == JUMPED:
         return "domain-rollout"
     return "domain-checks" if is_checked else "domain-home"
+
+
+def name_sighting(cause: str) -> str:
+    """The heading above what was seen."""
+    if cause == FOLLOW_HELD:
+        return "Why it is held"
+    if cause in HOSTING:
+        return "What came of asking for the certificate"
+    return "What the reports tell" if cause == JUMPED else "What our check saw"

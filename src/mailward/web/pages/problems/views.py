@@ -18,7 +18,7 @@ from mailward.store.queries.problems import (
     sighting_of_problem,
 )
 from mailward.web.access import ScopedRequest, reader_page
-from mailward.web.pages.problems.cause import explain_cause, name_kind, page_of, severity_badge
+from mailward.web.pages.problems.cause import explain_cause, name_kind, name_sighting, page_of, severity_badge
 from mailward.web.querystring import read_number
 
 _MOST_PAGES = 10**9
@@ -67,6 +67,7 @@ def problem_detail(request: ScopedRequest, problem_id: int) -> HttpResponse:
         "badge": severity_badge(explanation),
         "host_kind": name_kind(row.cause, row.host),
         "sighting": sighting,
+        "seen_title": name_sighting(row.cause),
         "seen_on": reverse(page_of(row.cause, is_checked=True), args=[sighting.domain]) if sighting else "",
         "evidence": [make_visible(each) for each in sighting.evidence] if sighting else [],
         "is_reported": row.sessions > 0,
