@@ -6,6 +6,7 @@ from mailward.core.importing.listing import Listing, Unreadable
 from mailward.core.importing.powerdns import read_zone, read_zones
 from mailward.core.importing.reading import MAX_BYTES
 from mailward.core.mtasts.policy import Mode, Policy
+from mailward.net import listing
 from mailward.net.listing import read_listing
 
 ZONE = b"""$ORIGIN example.test.
@@ -83,6 +84,14 @@ def test_each_name_with_mail_exchangers_in_a_zone_file_is_a_domain() -> None:
 def test_what_cannot_be_read_is_refused_as_a_whole(content: bytes, reason: str) -> None:
     with pytest.raises(Unreadable, match=reason):
         read_listing(content)
+
+
+def test_a_zone_file_has_a_bounded_number_of_records_of_any_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "MAX_RECORDS", 3)
+    zone = b"$ORIGIN a.test.\n$TTL 60\n@ MX 1 mx.test.\n@ TXT a\n@ TXT b\n"
+    assert len(read_listing(zone).wishes) == 1
+    with pytest.raises(Unreadable, match=r"^it has more than 3 records$"):
+        read_listing(zone + b"@ TXT c\n")
 
 
 def test_the_answers_of_powerdns() -> None:
