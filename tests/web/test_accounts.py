@@ -1,4 +1,5 @@
 import re
+from datetime import timedelta
 from email import message_from_bytes, policy
 
 import pytest
@@ -8,6 +9,7 @@ from tests.fakes.relay import FakeRelay
 from tests.web.pages import with_settings
 
 from mailward.config import Relay
+from mailward.net import clock
 from mailward.store.models import Membership, Organisation, Role, User
 from mailward.store.scope import scope_of
 from mailward.store.services import accounts
@@ -243,3 +245,17 @@ def test_a_link_for_a_password_is_no_way_into_another_organisation(
     answer = alice.post(reverse("people-password", args=[membership.pk]), follow=True)
     assert b"/password/reset/" not in answer.content
     assert b"another organisation too" in answer.content
+
+
+def test_a_link_for_a_password_ends_when_its_owner_joins_another_organisation(
+    alice: Client, bob: Client, bob_user: User, charlie_user: User
+) -> None:
+    User.objects.filter(pk=bob_user.pk).update(last_login=clock.now() - timedelta(hours=1))
+    membership = Membership.objects.get(user=bob_user)
+    page = alice.post(reverse("people-password", args=[membership.pk])).content.decode()
+    (link,) = re.findall(r"http://127\.0\.0\.1:8000(/password/[^<]+)", page)
+    theirs = scope_of(charlie_user)
+    assert theirs is not None
+    bob.post(reverse("join", args=[accounts.invite(theirs, bob_user.email, Role.OWNER)]))
+    assert Membership.objects.filter(user=bob_user).count() == 2
+    assert b'name="password1"' not in Client().get(link, follow=True).content

@@ -108,6 +108,8 @@ def join_signed_in(token: str, user: User) -> Membership:
     invitation = _take(token)
     if invitation.email != user.email:
         raise AccountError("The invitation is for another mail address than the one you are signed in with.")
+    # links for a new password end with each log-in: one that an owner elsewhere was given must not lead in here
+    User.objects.filter(pk=user.pk).update(last_login=clock.now())
     return _join(user, invitation)
 
 
