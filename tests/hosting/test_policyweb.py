@@ -1,7 +1,9 @@
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,9 @@ import pytest
 from mailward.config import PolicyHost as PolicyHostSettings
 from mailward.config import Settings
 from mailward.hosting.fetchcounts import FetchCounter
-from mailward.hosting.policyweb import PolicyHost, serve_policies
+from mailward.hosting.policyweb import LIMITS, PolicyHost, serve_policies
 from mailward.hosting.snapshot import Snapshot, SnapshotKeeper, save_snapshot
-from mailward.net.httpserver import Request, Server
+from mailward.net.httpserver import Request, Server, serve_http
 from mailward.store.services.fetches import FetchCount
 
 HOST = "mta-sts.example.test"
@@ -191,3 +193,27 @@ async def test_who_fetches_a_hosted_policy_is_counted(settings: Settings, keeper
         ("example.test", "google", "127.0.0.0/24", 200): 1,
         ("example.test", "curl", "127.0.0.0/24", 404): 1,
     }
+
+
+async def test_ten_thousand_fetches_from_one_address_are_all_answered(
+    settings: Settings, keeper: SnapshotKeeper
+) -> None:
+    """A large sender's fleet after a change of MX. Without TLS: the limits are the same, and it takes seconds."""
+    host = PolicyHost(keeper, settings.policy_host.public_name, log_requests=False)
+    limits = replace(LIMITS, count_loopback=True)
+    server = await serve_http(host.answer, listen="127.0.0.1", limits=limits, shortcut=host.shortcut)
+    request = f"GET {URL_PATH} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
+    whole, begun = 0, time.monotonic()
+    for _ in range(20):
+        # five hundred are open at once
+        opened = [asyncio.open_connection("127.0.0.1", server.port) for _ in range(500)]
+        streams = await asyncio.gather(*opened)
+        for _, writer in streams:
+            writer.write(request)
+        answers = await asyncio.gather(*(reader.read() for reader, _ in streams))
+        whole += sum(answer.endswith(b"\r\n\r\n" + POLICY) for answer in answers)
+        for _, writer in streams:
+            writer.close()
+    await server.close(grace_seconds=0)
+    assert whole == 10_000
+    assert time.monotonic() - begun < 60

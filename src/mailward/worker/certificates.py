@@ -52,6 +52,10 @@ _FORBIDDEN_WAIT = timedelta(hours=1)
 _GO_ON_WAIT = timedelta(seconds=5)
 _KEEP_IN_OUTAGE = timedelta(hours=1)
 """So long an order that is proved waits for a CA that is away; then another CA has its turn."""
+_SHOWN_WITHIN = timedelta(minutes=20)
+"""So long an order waits for every server to show its challenge: one that heard no NOTIFY looks each quarter of an
+hour. Then people are told which one does not.
+"""
 _FAULT_WAIT = timedelta(hours=1)
 _ASK_FAILED_WAIT = timedelta(hours=6)
 
@@ -144,7 +148,8 @@ class Carer:
 
     async def _is_delegated(self, plan: Plan) -> bool:
         """Whether we answer for the challenge's name: by the fourth CNAME, to a label that nobody else knows, so that
-        it says who holds the name; or because the host is a zone that is delegated to our servers alone, by NS.
+        it says who holds the name; because what we show there is seen at the name itself, as where a DNS host flattens
+        CNAMEs; or because the host is a zone that is delegated to our servers alone, by NS.
         """
         own = self.settings.nameserver
         if plan.domain_id is None and own.zone:
@@ -154,9 +159,13 @@ class Carer:
         answer = await self._resolver.lookup_authoritative(f"{LABEL}.{plan.host}", "TXT")
         if f"{LABEL}.{plan.delegation_token}.{own.zone}".lower() in answer.chain:
             return True
-        if not own.policy_addresses or not plan.is_proved:
-            return False
-        return await self._is_handed_to_us(plan.host)
+        if plan.dns_word and plan.dns_word.encode() in answer.records:
+            return True
+        if own.policy_addresses and plan.is_proved and await self._is_handed_to_us(plan.host):
+            return True
+        if plan.domain_id is not None and not plan.dns_word:
+            await in_store(certificates.show_word, plan.domain_id)  # for the next look
+        return False
 
     async def _is_own_delegated(self, host: str, zone: str) -> bool:
         """The same of a name of our own: by a CNAME, or because it is in our zone."""
@@ -298,10 +307,13 @@ class Carer:
                 what = await pursue(self._counter, who, order, self._keyring, self._shown)
         except StillWaiting as error:
             detail = str(error) or "the CA is at it"
-            return await self._wait(plan, CareState.ORDERED, detail, clock.now() + _GO_ON_WAIT)
+            if _is_young(order, _SHOWN_WITHIN if str(error) else _KEEP_IN_OUTAGE):
+                return await self._wait(plan, CareState.ORDERED, detail, clock.now() + _GO_ON_WAIT)
+            await self._failed(plan, order, ca, Fault(Scope.NAME, detail))
+            return False
         except AcmeFault as error:
             fault = narrow(error.fault, plan.name)
-            if order.answered_at is not None and _is_outage(fault) and _is_young(order):
+            if order.answered_at is not None and _is_outage(fault) and _is_young(order, _KEEP_IN_OUTAGE):
                 # the CA is about to give it, or has: another order counts against its limits
                 return await self._wait(
                     plan, CareState.ORDERED, fault.words, await self._ca_failed(ca, fault)
@@ -368,8 +380,8 @@ def _is_outage(fault: Fault) -> bool:
     return fault.scope is Scope.CA and fault.code in ("", "serverInternal")
 
 
-def _is_young(order: AcmeOrder) -> bool:
-    return abs(clock.now() - order.placed_at) < _KEEP_IN_OUTAGE
+def _is_young(order: AcmeOrder, within: timedelta) -> bool:
+    return abs(clock.now() - order.placed_at) < within
 
 
 def _chance(number: int) -> float:

@@ -80,7 +80,9 @@ class Delegation(NamedTuple):
     policy_id: str | None
     """None: no policy is announced."""
     challenge: str | None = None
-    """What a CA wants to see before it issues (DNS-01, RFC 8555 section 8.4); None: none asks."""
+    """What a CA wants to see before it issues (DNS-01, RFC 8555 section 8.4), else the word by which we see ourselves
+    whether the name leads to us; None: nobody wants to see anything.
+    """
     proved_name: str | None = None
     """The domain, once its claim is proved: then `mta-sts.<domain>` may be a zone of ours."""
 
@@ -97,18 +99,21 @@ def delegations(domain_ids: Collection[int] | None = None, *, must_prove: bool) 
     )
     challenges = _challenges()
     columns = (
-        "pk", "delegation_token", "report_token", "announced_version__policy_id", "claim_verified_at", "name"
+        "pk", "delegation_token", "report_token", "announced_version__policy_id", "claim_verified_at", "name",
+        "certificate_care__dns_word",
     )  # fmt: skip
     return {
         pk: Delegation(
             token,
             report_token,
             None if must_prove and proved is None else policy_id,
-            challenges.get(pk),
+            challenges.get(pk) or word or None,
             None if proved is None else name,
         )
         for part in parts
-        for pk, token, report_token, policy_id, proved, name in part.values_list(*columns).iterator(5_000)
+        for pk, token, report_token, policy_id, proved, name, word in part.values_list(*columns).iterator(
+            5_000
+        )
     }
 
 

@@ -37,6 +37,7 @@ from mailward.store.services import outbox
 from mailward.store.services.findings import Cause, leave_causes, open_cause
 from mailward.store.services.hosting import OWN_NAMES, bump_generation, tell_nodes
 from mailward.store.services.problems import close_gone
+from mailward.store.tokens import make_claim_token
 
 KIND = "certificate"
 Subject = int | str
@@ -76,6 +77,8 @@ class Plan:
     troubles: Mapping[str, Trouble]
     current: Certificate | None
     order: AcmeOrder | None
+    dns_word: str = ""
+    """What our nameserver shows for the domain while no CA asks; empty: nothing."""
 
     @property
     def domain_id(self) -> int | None:
@@ -208,6 +211,7 @@ def _plan(whose: _Whose, care: Care, order: AcmeOrder | None, now: datetime) -> 
          for key, (count, until) in care.failures.items()},
         care.current,
         order,
+        care.dns_word if isinstance(care, CertificateCare) else "",
     )  # fmt: skip
 
 
@@ -357,6 +361,13 @@ def challenged(order: AcmeOrder, token: str, key_authorization: str) -> None:
 def _zone_changed(order: AcmeOrder) -> None:
     if order.method == DNS_01:
         bump_generation(order.domain_id or OWN_NAMES)
+
+
+@transaction.atomic
+def show_word(domain_id: int) -> None:
+    """Have our nameserver show a random word for the domain: see `Carer._is_delegated`."""
+    if CertificateCare.objects.filter(domain_id=domain_id).update(dns_word=make_claim_token()):
+        bump_generation(domain_id)
 
 
 def answered(order_id: int) -> None:
