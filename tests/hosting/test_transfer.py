@@ -1,11 +1,14 @@
+import struct
+
 import dns.message
 import dns.rdatatype
 import dns.zone
 import pytest
 from tests.core.dns.zones import sample_zone
 
-from mailward.core.dns.wire import Type
-from mailward.hosting.transfer import KeyInvalid, Question, parse_keys, transfer
+from mailward.core.dns.answer import Reply
+from mailward.core.dns.wire import Rcode, Type
+from mailward.hosting.transfer import KeyInvalid, Question, parse_keys, read_question, transfer
 
 
 def test_a_transfer_holds_each_record_once_between_two_soas() -> None:
@@ -31,3 +34,46 @@ def test_a_bad_key_is_refused_without_its_secret(text: str) -> None:
     with pytest.raises(KeyInvalid) as caught:
         parse_keys([text])
     assert "AAAA" not in str(caught.value)
+
+
+LONG = b"\1a" * 126 + b"\0"
+SHORT = b"\3sts\7example\0"
+TO_QUESTION = b"\xc0\x0c"
+
+
+def record(kind: int, data: bytes, owner: bytes = TO_QUESTION) -> bytes:
+    return owner + struct.pack("!HHIH", kind, 1, 0, len(data)) + data
+
+
+def soa(name: bytes) -> bytes:
+    return record(Type.SOA, name + name + struct.pack("!IIIII", 7, 1, 1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "counts", "records"),
+    [
+        (LONG, (0, 0, 270), [record(Type.CNAME, TO_QUESTION)] * 270),  # 0.7 seconds to read
+        (LONG, (0, 1, 0), [soa(TO_QUESTION)]),
+        (SHORT, (0, 1, 0), [soa(LONG)]),
+        (SHORT, (0, 2, 0), [soa(TO_QUESTION)] * 2),
+        (SHORT, (1, 0, 0), [record(Type.A, bytes(4))]),
+        (SHORT, (0, 0, 1), [record(Type.A, bytes(4))]),
+        (SHORT, (0, 0, 2), [record(Type.OPT, b"", b"\0"), b"\0"]),
+    ],
+)
+def test_a_question_that_is_costly_to_read_is_not_read(
+    name: bytes, counts: tuple[int, int, int], records: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(dns.message, "from_wire")
+    head = struct.pack("!HHHHHH", 1, 0, 1, *counts)
+    reply = read_question(head + name + struct.pack("!HH", Type.IXFR, 1) + b"".join(records), {})
+    assert isinstance(reply, Reply)
+    assert reply.wire[3] & 0x0F == Rcode.FORMERR
+
+
+def test_what_secondaries_ask_is_read() -> None:
+    head = struct.pack("!HHHHHH", 1, 0, 1, 0, 1, 1)
+    opt = record(Type.OPT, b"", b"\0")
+    question = read_question(head + SHORT + struct.pack("!HH", Type.IXFR, 1) + soa(TO_QUESTION) + opt, {})
+    assert isinstance(question, Question)
+    assert (question.type, question.serial) == (Type.IXFR, 7)

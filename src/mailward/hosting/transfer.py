@@ -27,6 +27,9 @@ MIN_SECRET_BYTES = 16  # RFC 8945 §8: as long as the digest is best
 _MAC_ROOM = 400
 _FUDGE_SECONDS = 300
 _MAX_QUERY = 4096
+_MAX_LABELS = 32
+_EXPECTED = ((), (Type.SOA,), (Type.OPT, Type.TSIG))
+"""By section: the asker's SOA is before an IXFR (RFC 1995 section 3)."""
 
 Keys = Mapping[dns.name.Name, dns.tsig.Key]
 
@@ -74,9 +77,13 @@ class Question:
 
 
 def read_question(query: bytes, keys: Keys) -> Question | Reply | None:
-    """A question that the fast path called unusual; a Reply where it must be refused. Signatures are checked."""
+    """A question that the fast path called unusual, with a whole header; a Reply where it must be refused. Signatures
+    are checked.
+    """
     if len(query) > _MAX_QUERY:
         return None
+    if not _is_plain(query):
+        return _refuse(query, Rcode.FORMERR)
     try:
         message = dns.message.from_wire(query, keyring=dict(keys))
     except (dns.tsig.BadSignature, dns.tsig.BadTime, dns.tsig.PeerError, dns.message.UnknownTSIGKey):
@@ -96,6 +103,41 @@ def read_question(query: bytes, keys: Keys) -> Question | Reply | None:
     name = question.name.canonicalize().to_wire()
     assert name is not None  # noqa: S101 - to_wire returns None only where it writes into a file
     return Question(message.id, int(question.rdtype), name, _without_tsig(message), signature, serial)
+
+
+def _is_plain(query: bytes) -> bool:
+    """Whether there is nothing in it but what a secondary sends, with names of few labels: pointers give a record a
+    long name for two octets, and a question of 300 such records takes most of a second to read.
+    """
+    counts = struct.unpack("!HHH", query[6:HEADER])
+    if any(count > len(expected) for count, expected in zip(counts, _EXPECTED, strict=True)):
+        return False
+    try:
+        at = _skip_name(query, HEADER) + 4
+        for count, expected in zip(counts, _EXPECTED, strict=True):
+            for _ in range(count):
+                at = _skip_name(query, at)
+                kind, _, _, length = struct.unpack_from("!HHIH", query, at)
+                at += 10
+                if kind not in expected:
+                    return False
+                if kind == Type.SOA:
+                    _skip_name(query, _skip_name(query, at))
+                at += length
+    except (IndexError, struct.error):
+        return False
+    return True
+
+
+def _skip_name(query: bytes, at: int) -> int:
+    """Where it ends. Raises IndexError, for more labels than any name of ours has too."""
+    for _ in range(_MAX_LABELS):
+        if (length := query[at]) == 0:
+            return at + 1
+        if length >= 0xC0:
+            return at + 2
+        at += length + 1
+    raise IndexError
 
 
 def answer_signed(question: Question, authority: Authority, now: int, *, udp: bool) -> bytes | None:
