@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.fakes.certs import Authority
 from tests.fakes.dns import FakeDns
+from tests.fakes.mailserver import FakeMailServer
 from tests.prepared import prepare
 
 _DOMAIN = """
@@ -38,8 +40,11 @@ def data(tmp_path_factory: pytest.TempPathFactory, dns: FakeDns) -> Path:
     return folder
 
 
-def _run(data: Path, dns: FakeDns, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def _run(
+    data: Path, dns: FakeDns, *arguments: str, watch: dict[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
     environment = os.environ | {"MAILWARD_DATA": str(data), "MAILWARD_DNS_RESOLVERS": dns.address}
+    environment |= watch or {}
     environment.pop("DJANGO_SETTINGS_MODULE", None)
     command = [sys.executable, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
@@ -80,3 +85,31 @@ def test_a_domain_that_is_not_ours_is_said(data: Path, dns: FakeDns) -> None:
     done = _run(data, dns, "-m", "mailward", "policy", "set", "other.test", str(file))
     assert (done.returncode, done.stdout) == (2, "")
     assert "does not have other.test" in done.stderr
+
+
+REFUSED = (
+    ("max_age: 604800", "max_age: 3600", "max-age-short: A max_age of 3600 seconds is under a day"),
+    ("mx: mx.example.test", "mx: mx.other.test", "mx-not-covered: mx.example.test is an MX host and not in"),
+    ("", "", "mx-certificate: Strict senders would refuse mx.example.test: Certificate for another name"),
+)
+
+
+def test_every_other_refusal_is_told_with_its_code(data: Path, dns: FakeDns, tmp_path: Path) -> None:
+    assert _set(data, dns, "testing").returncode == 0
+    dns.set("mx.example.test", "A", "127.0.0.1")
+    authority = Authority(tmp_path)
+    server = FakeMailServer(authority.issue("other.example.net"))
+    file = tmp_path / "policy.txt"
+    with server.running():
+        watch = {
+            "MAILWARD_WATCH_SMTP_PORT": str(server.port),
+            "MAILWARD_WATCH_CA_FILE": str(authority.file),
+            "MAILWARD_DNS_ALLOW_PRIVATE_ADDRESSES": "true",
+        }
+        for old, new, told in REFUSED:
+            file.write_text(POLICY.format("enforce").replace(old, new), newline="")
+            command = ["-m", "mailward", "policy", "set", "example.test", str(file)]
+            done = _run(data, dns, *command, watch=watch)
+            assert (done.returncode, done.stdout) == (3, "")
+            assert told in done.stderr
+    assert "'testing'" in _django(data, dns, _SHOW).splitlines()[0].rpartition("(")[2]
