@@ -1,6 +1,7 @@
 """Profiles and imports on their pages."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -8,6 +9,7 @@ from django.test import Client
 from tests.fakes.evidence import make_domains
 
 from mailward.core.mtasts.policy import Mode, Policy
+from mailward.net import clock
 from mailward.store.models import (
     Domain,
     DomainImport,
@@ -135,6 +137,19 @@ def test_an_import_is_a_dry_run_until_somebody_says_so(alice: Client, organisati
     )
     assert "attachment" in zone.headers["Content-Disposition"]
     assert alice.get(f"/imports/{made.pk}/records.exe").status_code == 404
+
+
+def test_a_dry_run_of_yesterday_is_not_carried_out(alice: Client) -> None:
+    """A policy that it saw in force elsewhere may have left it since."""
+    upload(alice, b"domain,mx\nnew.test,mx.test\n")
+    ImportRow.objects.update(verdict="takeover", mode="enforce", max_age_seconds=86_400)
+    made = DomainImport.objects.get()
+    importing.end_looking(made.pk)
+    DomainImport.objects.update(created_at=clock.now() - timedelta(hours=25))
+    shown = alice.post(f"/imports/{made.pk}/act/", {"act": "start"}, follow=True).content.decode()
+    assert "The dry run is older than a day" in shown
+    assert not importing.carry_out_some(made.pk)
+    assert not Domain.objects.filter(name="new.test").exists()
 
 
 def test_a_dry_run_shows_who_would_be_enforced_by_itself(

@@ -132,6 +132,18 @@ def test_an_added_domain_keeps_the_policy_that_is_live(alice: Client) -> None:
     assert (version.mode, version.reason) == ("enforce", "Taken over from the live policy")
 
 
+def test_an_added_domain_whose_live_policy_locks_mail_out_keeps_it_and_that_is_told(
+    alice: Client, dns: FakeDns
+) -> None:
+    dns.set("new.test", "MX", "10 mx1.example.test.", "20 other.example.net.")
+    shown = alice.post(
+        reverse("domain-add"), {"names": "new.test", "begin": "on"}, follow=True
+    ).content.decode()
+    told = "new.test (other.example.net is an MX host and not in the policy: strict senders refuse to deliver there.)"
+    assert f"Taken over as it is, and to be mended: {told}" in shown
+    assert PolicyVersion.objects.get().mode == "enforce"
+
+
 def test_an_added_domain_whose_live_policy_cannot_be_fetched_gets_no_weaker_one(
     alice: Client, dns: FakeDns
 ) -> None:

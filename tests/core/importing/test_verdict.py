@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from mailward.core.importing.listing import Wish
@@ -38,3 +40,8 @@ def test_what_is_there_already_is_left_alone() -> None:
 def test_a_takeover_names_hosts_that_the_live_policy_leaves_out() -> None:
     decision = decide(Wish(NAME, ""), Seen(("mx.other.test",), live=LIVE), is_there=False)
     assert "does not cover mx.other.test" in decision.reason
+
+
+def test_a_takeover_tells_that_enforce_with_a_short_max_age_protects_hardly_anybody() -> None:
+    decision = decide(Wish(NAME, "", HOSTS), Seen(live=replace(LIVE, max_age_seconds=3_600)), is_there=False)
+    assert "A max_age of 3600 seconds is under a day" in decision.reason

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mailward.core.importing.listing import Wish
-from mailward.core.mtasts.change import covers
+from mailward.core.mtasts.change import ChangeFacts, covers, refuse
 from mailward.core.mtasts.policy import Mode, Policy
 
 STARTING_MAX_AGE = 86_400
@@ -55,6 +55,8 @@ def decide(wish: Wish, seen: Seen, *, is_there: bool) -> Decision:
     if live is not None and live.mode is not Mode.NONE:
         uncovered = [host for host in wish.mx or seen.hosts if not covers(live, host)]
         note = "" if not uncovered else f" It does not cover {', '.join(uncovered[:3])}."
+        # as it is: senders hold it already, so that nobody more is locked out; but people are told
+        note += "".join(f" {each.reason}" for each in refuse(live, ChangeFacts((), current=live)))
         wanted = wish.policy
         if wanted is not None and _differs(wanted, live):
             note += " The list wants another policy: change it once this one is served from here."

@@ -29,6 +29,8 @@ _TAKEN_OVER = timedelta(hours=2)
 """So long a command may take to carry an import out: then it was killed."""
 
 
+DRY_RUN_LASTS = timedelta(days=1)
+"""What was seen to be live elsewhere may be another policy, or none, later: serving the old one would lock mail out."""
 MAX_OPEN = 10
 """Imports of an organisation that are not done or dropped: each may have a row for every domain of a long list."""
 _KEEP = timedelta(days=90)
@@ -181,11 +183,14 @@ def end_looking(import_id: int) -> None:
 
 @transaction.atomic
 def start(organisation_id: int, import_id: int, *, for_worker: bool = True) -> bool:
-    """Carry the dry run out. False: it is in no state for that. Without `for_worker` the caller does it, and a worker
-    what it left undone.
+    """Carry the dry run out. False: it is in no state for that, or too old. Without `for_worker` the caller does it,
+    and a worker what it left undone.
     """
     rows = DomainImport.objects.filter(
-        pk=import_id, organisation_id=organisation_id, state=ImportState.PLANNED
+        pk=import_id,
+        organisation_id=organisation_id,
+        state=ImportState.PLANNED,
+        created_at__gt=clock.now() - DRY_RUN_LASTS,
     )
     if not rows.update(state=ImportState.RUNNING):
         return False

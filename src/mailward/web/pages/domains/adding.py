@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
+from mailward.core.mtasts.change import ChangeFacts, refuse
 from mailward.core.mtasts.policy import Mode, PolicyInvalid
 from mailward.core.names import Domain as Name
 from mailward.monitor.elsewhere import Live
@@ -58,7 +59,7 @@ def _begin(request: ScopedRequest, created: Sequence[Domain]) -> None:
     names = [domain.name for domain in created]
     # one that is live elsewhere is kept: a testing policy in its place would take its protection away
     live, proposals = live_policies_for(names, seconds=LIVE_SECONDS), propose_for(names)
-    waiting = []
+    waiting, hazards = [], []
     for domain in created:
         seen = live.get(domain.name)
         if reason := _why_unknown(seen):
@@ -75,6 +76,10 @@ def _begin(request: ScopedRequest, created: Sequence[Domain]) -> None:
                 )
             except PolicyInvalid as error:  # with our line ends it may be too long
                 waiting.append(f"{domain.name} (its live policy cannot be served as it is: {error})")
+                continue
+            # senders hold it already, so that nobody more is locked out; but people are told
+            facts = ChangeFacts(proposals[domain.name].hosts, current=policy)
+            hazards += [f"{domain.name} ({each.reason})" for each in refuse(policy, facts)]
             continue
         proposal = proposals[domain.name]
         if not proposal.hosts:
@@ -92,6 +97,8 @@ def _begin(request: ScopedRequest, created: Sequence[Domain]) -> None:
             waiting.append(f"{domain.name} ({error})")
     if waiting:
         messages.warning(request, f"No policy yet: {_name_some(waiting)}.")
+    if hazards:
+        messages.warning(request, f"Taken over as it is, and to be mended: {_name_some(hazards)}.")
 
 
 def _why_unknown(seen: Live | None) -> str:

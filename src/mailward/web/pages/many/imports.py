@@ -12,6 +12,7 @@ from mailward.core.importing.listing import Unreadable
 from mailward.core.importing.reading import MAX_BYTES
 from mailward.core.importing.verdict import ADDED, Verdict
 from mailward.monitor.writing import Form, write
+from mailward.net import clock
 from mailward.net.listing import read_listing
 from mailward.store.models import DomainImport, ImportState
 from mailward.store.queries.imports import count_verdicts, list_imports, list_rows
@@ -126,7 +127,12 @@ def import_act(request: ScopedRequest, import_id: int) -> HttpResponse:
             is_done = importing.drop(request.scope, made.pk)
         case _:
             return HttpResponse("Nothing like that can be done.", status=400, content_type="text/plain")
-    if not is_done:
+    if not is_done and made.created_at <= clock.now() - importing.DRY_RUN_LASTS:
+        text = (
+            "The dry run is older than a day, and what is live elsewhere may have changed: upload it again."
+        )
+        messages.error(request, text)
+    elif not is_done:
         messages.warning(request, "That was not possible any more. See how it stands.")
     return redirect("import-detail", made.pk)
 
