@@ -74,6 +74,7 @@ def test_a_change_is_seen_before_it_begins_and_goes_out_wave_by_wave(
     shown = alice.get(address).content.decode()
     assert "Begin with wave 1" in shown
     assert "0 of 18 domains" in shown
+    assert shown.count("max_age 86400 to 604800 seconds") == 20, "each domain's effect"
     assert "&lt;b&gt;Shared&lt;/b&gt;" in shown
     assert PolicyVersion.objects.filter(max_age_seconds=604_800).count() == 0
     for expected in (1, 2, 20):
@@ -85,6 +86,8 @@ def test_a_change_is_seen_before_it_begins_and_goes_out_wave_by_wave(
     work()
     assert Domain.objects.filter(current_version__max_age_seconds=604_800).count() == 0
     assert "Undone" in alice.get(address).content.decode()
+    profile.refresh_from_db()
+    assert profile.max_age_seconds == 86_400, "as its domains"
 
 
 def test_effects_are_filtered_and_a_dropped_preview_changes_nothing(
@@ -94,7 +97,7 @@ def test_effects_are_filtered_and_a_dropped_preview_changes_nothing(
     work()
     address = f"/changes/{ProfileChange.objects.get().pk}/"
     assert "could not be learnt" in alice.get(f"{address}?show=refused").content.decode()
-    assert "No domain" in alice.get(f"{address}?show=changed").content.decode()
+    assert "No domain would change." in alice.get(f"{address}?show=changed").content.decode()
     assert alice.get(f"{address}?show=x&page=9999999999").status_code == 200
     alice.post(f"{address}act/", {"act": "drop"})
     answer = alice.post(f"{address}act/", {"act": "start"}, follow=True).content.decode()
@@ -150,6 +153,25 @@ def test_a_dry_run_of_yesterday_is_not_carried_out(alice: Client) -> None:
     assert "The dry run is older than a day" in shown
     assert not importing.carry_out_some(made.pk)
     assert not Domain.objects.filter(name="new.test").exists()
+
+
+def test_rows_that_dns_did_not_answer_for_are_looked_at_again(
+    alice: Client, organisation: Organisation
+) -> None:
+    upload(alice, b"domain,mx\nnew.test,mx.test\nsilent.test,\n")
+    made = DomainImport.objects.get()
+    page = f"/imports/{made.pk}/"
+    ImportRow.objects.filter(name="new.test").update(verdict="new", mode="testing", max_age_seconds=86_400)
+    importing.end_looking(made.pk)
+    assert "Look again" not in alice.get(page).content.decode()
+    ImportRow.objects.filter(name="silent.test").update(verdict="without-policy", reason="no answer")
+    assert "Look again at 1 without a policy" in alice.get(page).content.decode()
+    OutboxItem.objects.all().delete()
+    shown = alice.post(f"{page}act/", {"act": "again"}, follow=True).content.decode()
+    assert "1 of 2 rows are still to be looked at" in shown
+    assert OutboxItem.objects.filter(kind="import", key=str(made.pk)).exists()
+    rows = ImportRow.objects.order_by("number").values_list("name", "verdict", "reason")
+    assert list(rows) == [("new.test", "new", ""), ("silent.test", "", "")]
 
 
 def test_a_dry_run_shows_who_would_be_enforced_by_itself(

@@ -64,6 +64,8 @@ class ProfileChange(models.Model):
     """The last one that was begun; 0: none."""
     wave_hours = models.PositiveSmallIntegerField(default=24)
     """How long each wave is watched before the next."""
+    profile_before = models.JSONField(null=True)
+    """What the profile said when this began: `mode`, `max_age_seconds` and `mx`; None: it has not begun."""
     began_at = models.DateTimeField(null=True)
     wave_ended_at = models.DateTimeField(null=True)
     stop_reason = models.CharField(max_length=500, blank=True)

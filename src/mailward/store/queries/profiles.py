@@ -83,7 +83,7 @@ def list_effects(change: ProfileChange, effect: str | None, number: int) -> Effe
     if effect is not None:
         found = found.filter(effect=effect)
     total, number, pages = _page(found.count(), number)
-    rows = found.select_related("domain").order_by("domain__name")
+    rows = found.select_related("domain", "before").order_by("domain__name")
     return EffectPage(tuple(rows[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]), number, pages, total)
 
 

@@ -198,6 +198,22 @@ def start(organisation_id: int, import_id: int, *, for_worker: bool = True) -> b
     return True
 
 
+@transaction.atomic
+def look_again(scope: Scope, import_id: int) -> bool:
+    """At the rows that would come in without a policy: what DNS or another server did not say before, it may say now.
+    False: there are none, or the dry run is none any more.
+    """
+    made = scope.domain_imports().select_for_update().filter(pk=import_id, state=ImportState.PLANNED).first()
+    if made is None:
+        return False
+    rows = made.rows.filter(verdict=Verdict.WITHOUT_POLICY)
+    if not rows.update(verdict=_UNLOOKED, reason=""):
+        return False
+    scope.domain_imports().filter(pk=import_id).update(state=ImportState.LOOKING)
+    outbox.put(KIND, str(import_id))
+    return True
+
+
 def drop(scope: Scope, import_id: int) -> bool:
     rows = scope.domain_imports().filter(pk=import_id, state__in=(ImportState.LOOKING, ImportState.PLANNED))
     return bool(rows.update(state=ImportState.DROPPED))

@@ -212,7 +212,8 @@ def start(scope: Scope, change_id: int) -> bool:
         PolicyProfile.objects.filter(pk=profile.pk).update(
             mode=change.mode, max_age_seconds=change.max_age_seconds, mx=change.mx
         )
-        values = {"state": ChangeState.RUNNING, "wave": 1, "began_at": clock.now()}
+        before = {"mode": profile.mode, "max_age_seconds": profile.max_age_seconds, "mx": profile.mx}
+        values = {"state": ChangeState.RUNNING, "wave": 1, "began_at": clock.now(), "profile_before": before}
     elif change.state == ChangeState.STOPPED:
         # a person has looked: what was seen until now stops it no more
         values = {"state": ChangeState.RUNNING, "stop_reason": "", "began_at": clock.now()}

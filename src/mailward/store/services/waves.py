@@ -238,11 +238,8 @@ def _why_not_back(before: Mapping[int, Policy]) -> dict[int, str]:
 
 
 def _put_back(change: ProfileChange) -> None:
-    """The profile says again what its change before said."""
-    earlier = change.profile.changes.filter(pk__lt=change.pk, state=ChangeState.DONE).order_by("-pk").first()
+    """The profile says again what it said before."""
     with transaction.atomic():
         ProfileChange.objects.filter(pk=change.pk).update(state=ChangeState.UNDONE)
-        if earlier is not None:
-            type(change.profile).objects.filter(pk=change.profile_id).update(
-                mode=earlier.mode, max_age_seconds=earlier.max_age_seconds, mx=earlier.mx
-            )
+        if change.profile_before is not None:
+            type(change.profile).objects.filter(pk=change.profile_id).update(**change.profile_before)

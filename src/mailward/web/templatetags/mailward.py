@@ -24,6 +24,15 @@ _STATE_BADGES = {
 }
 
 
+_OF_DOMAINS = frozenset({"domains", "dns-servers", "profiles", "changes", "imports", "rollout"})
+
+
+@register.filter
+def is_of_domains(path: str) -> bool:
+    """Whether a page belongs to the first entry of the navigation."""
+    return path.strip("/").partition("/")[0] in _OF_DOMAINS
+
+
 @register.filter
 def unicode_name(name: str) -> str:
     """An A-label name as its owner writes it; empty where that is the same, or cannot be told."""

@@ -7,9 +7,11 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from mailward.store.models import ChangeState, Effect, ProfileChange
+from mailward.core.mtasts.change import describe
+from mailward.store.models import ChangeState, Effect, ProfileChange, ProfileChangeDomain
 from mailward.store.queries.profiles import count_effects, list_effects
 from mailward.store.services import profiles
+from mailward.store.services.policies import policy_of
 from mailward.web.access import ScopedRequest, reader_page, writer_page
 
 _MOVING = (ChangeState.PREPARING, ChangeState.RUNNING, ChangeState.UNDOING)
@@ -31,20 +33,30 @@ def change_detail(request: ScopedRequest, change_id: int) -> HttpResponse:
     with suppress(ValueError):
         effect = Effect(request.GET.get("show", ""))
     state = ChangeState(change.state)
-    counts = count_effects(change)
+    counts, page = count_effects(change), list_effects(change, effect, number)
     context = {
         "change": change,
         "state": state,
         "badge": _BADGES.get(state, "unknown"),
         "is_moving": state in _MOVING,
         "counts": counts,
-        "page": list_effects(change, effect, number),
+        "changing": counts.of(Effect.CHANGED),
+        "page": page,
+        "rows": [(each, _say_effect(change, each)) for each in page.rows],
         "show": effect,
         "shown": [(each, each.label, counts.of(each)) for each in Effect],
         "may_undo": state
         in (ChangeState.RUNNING, ChangeState.WAITING, ChangeState.STOPPED, ChangeState.DONE),
     }
     return render(request, "many/change.html", context)
+
+
+def _say_effect(change: ProfileChange, row: ProfileChangeDomain) -> str:
+    """What of its policy becomes another; empty: nothing does."""
+    policy = profiles.policy_for(change, row.before)
+    if row.effect != Effect.CHANGED or policy is None:
+        return ""
+    return describe(policy_of(row.before) if row.before is not None else None, policy)
 
 
 def _find(request: ScopedRequest, change_id: int) -> ProfileChange:

@@ -94,6 +94,7 @@ def import_detail(request: ScopedRequest, import_id: int) -> HttpResponse:
         "total": sum(counts.values()),
         "left": counts.get("", 0),
         "adding": sum(counts.get(each, 0) for each in ADDED),
+        "without_policy": counts.get(Verdict.WITHOUT_POLICY, 0),
         "shown": [(each, label, counts.get(each, 0)) for each, label in LABELS.items()],
         "show": verdict,
         "page": page,
@@ -123,6 +124,8 @@ def import_act(request: ScopedRequest, import_id: int) -> HttpResponse:
     match request.POST.get("act", ""):
         case "start":
             is_done = importing.start(request.scope.organisation_id, made.pk)
+        case "again":
+            is_done = importing.look_again(request.scope, made.pk)
         case "drop":
             is_done = importing.drop(request.scope, made.pk)
         case _:

@@ -142,6 +142,6 @@ def profile_change(request: ScopedRequest, profile_id: int) -> HttpResponse:
             wave_hours=form.cleaned_data["wave_hours"],
         )
     except profiles.ChangeUnderWay:
-        messages.error(request, "A change of this profile is under way. End or undo it first.")
+        messages.error(request, "A change of this profile is under way. Let it come to its end, or undo it.")
         return redirect("profile-detail", profile.pk)
     return redirect("change-detail", change.pk)
