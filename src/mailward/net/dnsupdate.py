@@ -8,7 +8,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import dns.asyncquery
 import dns.exception
 import dns.flags
 import dns.message
@@ -21,6 +20,7 @@ import dns.tsig
 import dns.update
 from dns.rdtypes.ANY.TXT import TXT
 
+from mailward.net.dnsexchange import ask_by_tcp
 from mailward.net.guard import AddressRefused, Guard, OwnAddressRefused
 
 SECONDS = 10.0
@@ -164,7 +164,7 @@ def _make_update(
 async def _send(place: Place, message: dns.message.Message, guard: Guard) -> dns.message.Message:
     try:
         guard.check(place.address, place.port)
-        return await dns.asyncquery.tcp(message, place.address, SECONDS, place.port)
+        return await ask_by_tcp(message, place.address, place.port, SECONDS)
     except OwnAddressRefused as error:
         raise UpdateFailed(f"{error}; settings: dns.allow_own_addresses") from error
     except AddressRefused as error:

@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, NamedTuple, cast, overload
 
-import dns.asyncquery
 import dns.exception
 import dns.flags
 import dns.message
@@ -23,7 +22,7 @@ import msgspec
 
 from mailward import config
 from mailward.core.places import parse_place
-from mailward.net import clock, quickdns
+from mailward.net import clock, dnsexchange, quickdns
 from mailward.net.answers import MAX_CHAIN, Answer, Status, merge_addresses, name_text, read_answer, transpose
 from mailward.net.guard import Guard, make_guard
 
@@ -146,7 +145,7 @@ class Resolver:
             query = dns.message.make_query(name, "NS", use_edns=0, payload=_EDNS_PAYLOAD)
             query.flags = dns.flags.RD if self._override else dns.flags.Flag(0)
             try:
-                response = await _exchange(query, server, min(_ATTEMPT_SECONDS, self._timeout_seconds / 2))
+                response = await self._exchange(query, server)
             except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
                 reason = f"{server}: {_describe(error)}"
                 continue
@@ -210,6 +209,10 @@ class Resolver:
             return Answer(Status.FAILED, reason=str(error))
         return msgspec.structs.replace(read_answer(response, name, rdtype, zone), authenticated=False)
 
+    async def _exchange(self, query: dns.message.Message, server: Server) -> dns.message.Message:
+        seconds = min(_ATTEMPT_SECONDS, self._timeout_seconds / 2)
+        return await dnsexchange.ask(query, server.address, server.port, seconds, self._quick)
+
     async def _lookup(self, name: str, rdtype: str) -> Answer[str] | Answer[bytes]:
         """Within `timeout_seconds`. Raises _NoAnswer."""
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds
@@ -239,14 +242,14 @@ class Resolver:
         qname, server = _parse_name(name), server or self._servers[0]
         try:
             # RFC 7672 §2.2: a malformed TLSA record is an unusable one, and no reason to know nothing of the others
-            response = dns.message.from_wire(
+            response = await dnsexchange.read_message(
                 wire, ignore_trailing=True, raise_on_truncation=True, continue_on_error=rdtype == "TLSA"
             )
         except dns.message.Truncated:
             query = dns.message.make_query(qname, rdtype, use_edns=0, payload=_EDNS_PAYLOAD)
             query.flags = dns.flags.RD | dns.flags.AD
             try:
-                response = await dns.asyncquery.tcp(query, server.address, _ATTEMPT_SECONDS, server.port)
+                response = await dnsexchange.ask_by_tcp(query, server.address, server.port, _ATTEMPT_SECONDS)
             except (dns.exception.DNSException, OSError, EOFError, ValueError):
                 return await self._lookup_thoroughly(name, rdtype, tried=1)
         except (dns.exception.DNSException, ValueError):
@@ -338,13 +341,12 @@ class Resolver:
         """
         if not servers:
             raise _NoAnswer("no DNS server is configured")
-        attempt_seconds = min(_ATTEMPT_SECONDS, self._timeout_seconds / 2)
         reason = ""
         for server in [*servers, *servers][tried:]:
             query = dns.message.make_query(name, rdtype, use_edns=0, payload=_EDNS_PAYLOAD)
             query.flags = (dns.flags.RD | dns.flags.AD) if recursive else dns.flags.Flag(0)
             try:
-                response = await _exchange(query, server, attempt_seconds)
+                response = await self._exchange(query, server)
             except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
                 reason = f"{server}: {_describe(error)}"
                 continue
@@ -399,14 +401,6 @@ async def _bounded(
         return Answer(Status.FAILED, reason=f"no answer within {seconds:g} seconds")
     except _NoAnswer as error:
         return Answer(Status.FAILED, reason=str(error))
-
-
-async def _exchange(query: dns.message.Message, server: Server, seconds: float) -> dns.message.Message:
-    # forged or broken packets are passed over until the deadline, not believed and not fatal (RFC 5452)
-    response, _ = await dns.asyncquery.udp_with_fallback(
-        query, server.address, seconds, server.port, ignore_unexpected=True, ignore_errors=True
-    )
-    return response
 
 
 def _parse_name(name: str) -> dns.name.Name:
