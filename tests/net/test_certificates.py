@@ -19,7 +19,7 @@ from mailward.config import Certificates as CertificateSettings
 from mailward.config import Settings
 from mailward.net import clock, pemfiles
 from mailward.net.authority import AuthorityUnusable, load_authority
-from mailward.net.certificates import Certificates
+from mailward.net.certificates import MAX_SESSIONS, Certificates
 from mailward.net.httpmessage import HttpLimits, Request, Response
 from mailward.net.httpserver import Server, serve_http
 
@@ -114,7 +114,10 @@ async def test_tls_1_2_and_1_3_are_spoken(data: Settings, version: ssl.TLSVersio
         context = trusting(data)
         context.minimum_version = context.maximum_version = version
         _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context, server_hostname=HOST)
-        assert writer.get_extra_info("ssl_object").version() == version.name.replace("v1_", "v1.")
+        secured = writer.get_extra_info("ssl_object")
+        assert secured.version() == version.name.replace("v1_", "v1.")
+        # senders do not come back: a ticket would cost and never be used
+        assert secured.session is None or not secured.session.has_ticket
         writer.close()
 
 
@@ -355,6 +358,33 @@ def test_contexts_are_bounded_and_what_was_used_last_stays(data: Settings) -> No
     assert issued.loads == ["a.test", "b.test", "c.test"]
     assert certificates.context_for("b.test") is not None
     assert issued.loads[3:] == ["b.test"]
+
+
+async def test_sessions_that_openssl_keeps_are_bounded(data: Settings) -> None:
+    """Those of TLS 1.2 that are closed in peace."""
+    certificates = Certificates(data, is_ours=lambda name: name == HOST)
+    server = await serve_http(
+        hello,
+        listen="127.0.0.1",
+        ssl_context=certificates.server_context(),
+        context_for=certificates.context_for,
+    )
+    client = trusting(data)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    kept = []
+    for _ in range(3 * MAX_SESSIONS):
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", server.port, ssl=client, server_hostname=HOST
+        )
+        writer.write(f"GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        context = certificates.context_for(HOST)
+        assert context is not None
+        kept.append(context.session_stats()["number"])
+    await server.close(grace_seconds=0)
+    assert 1 < max(kept) <= MAX_SESSIONS
 
 
 def test_an_issued_certificate_that_openssl_refuses_gives_way_to_the_next_source_and_is_tried_once(

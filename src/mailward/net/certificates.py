@@ -29,6 +29,10 @@ _log = logging.getLogger("mailward.certificates")
 
 MAX_CONTEXTS = 10_000
 """About 20 KiB each; making one costs half a millisecond."""
+MAX_SESSIONS = 16
+"""Of TLS 1.2, which OpenSSL keeps for two hours in each context, 1 KiB each, and Python cannot forbid: a context that
+has more is made anew. Otherwise whoever asks for all names again and again fills the memory.
+"""
 
 
 class CertificateSource(Protocol):
@@ -104,6 +108,8 @@ class Certificates:
                 context = self._make(number, name)
             else:
                 context = self._contexts[key]
+                if context is not None and context.session_stats()["number"] > MAX_SESSIONS:
+                    context = self._make(number, name) or context
             if context is not None:
                 return context
         return None
