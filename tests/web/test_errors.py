@@ -10,6 +10,7 @@ from django.views.defaults import server_error
 from tests.databases import held_writes
 from tests.settings import IS_POSTGRESQL
 
+from mailward.net.log import LineFormatter
 from mailward.store.models import Organisation
 
 
@@ -61,3 +62,19 @@ def test_a_view_that_breaks_shows_that_page(alice: Client, monkeypatch: pytest.M
     assert answer.status_code == 500
     assert "Nothing you entered was half saved" in answer.content.decode()
     assert "provoked" not in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/join/{}/", "/join/{}/)", "/start/{}/", "/veto/{}/", "/password/reset/1-{}/"],
+)
+@pytest.mark.django_db
+def test_a_link_that_lets_somebody_in_is_not_logged(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = Client(enforce_csrf_checks=True)
+    with caplog.at_level(logging.WARNING):
+        for ask in (client.get, client.post):
+            ask(path.format("s3cret-of-a-link"))
+    (*_, record) = caplog.records
+    line = LineFormatter("console").format(record)
+    assert "s3cret" not in caplog.text + line
+    assert path.partition("{")[0].rpartition("/")[0] in line
