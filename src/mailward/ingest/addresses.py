@@ -1,5 +1,6 @@
 """Whose report address is it: from the token that we gave out to a domain or an organisation."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ class AddressBook:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, tuple[float, ReportAddress | None]] = OrderedDict()
+        self._asking: dict[str, asyncio.Task[ReportAddress | None]] = {}
+        """One question for all who come with a token meanwhile: the answer may name 100,000 domains."""
 
     async def find(self, token: str) -> ReportAddress | None:
         """None: no such address. Raises StoreBusy where the database cannot say."""
@@ -64,10 +67,23 @@ class AddressBook:
         kept = self._kept.get(token)
         if kept is not None and kept[0] > clock.monotonic():
             return kept[1]
+        asking = self._asking.get(token)
+        if asking is None:
+            asking = self._asking[token] = asyncio.create_task(self._ask(token))
+            asking.add_done_callback(lambda done: self._forget(token, done))
         try:
-            address = await in_store(address_of_token, token)
+            # whoever leaves leaves the others their answer
+            return await asyncio.shield(asking)
         except DatabaseError as error:
             raise StoreBusy(str(error)) from error
+
+    def _forget(self, token: str, done: "asyncio.Task[ReportAddress | None]") -> None:
+        del self._asking[token]
+        if not done.cancelled():
+            done.exception()  # whoever asked may be gone: that an error finds nobody is no mistake
+
+    async def _ask(self, token: str) -> ReportAddress | None:
+        address = await in_store(address_of_token, token)
         seconds = _UNKNOWN_SECONDS if address is None else _KNOWN_SECONDS
         self._kept[token] = (clock.monotonic() + seconds, address)
         self._kept.move_to_end(token)
