@@ -44,6 +44,12 @@ def run(data: Path, *arguments: str, **environment: str) -> "subprocess.Complete
     )
 
 
+def test_the_status_tells_of_the_refused_while_others_wait_for_a_place(data: Path) -> None:
+    done = run(data, "-m", "mailward", "status", MAILWARD_ACME_DIRECTORIES="https://one.test/dir")
+    assert done.returncode == 1, done.stderr  # nothing runs
+    assert "; 1 FAILING" in done.stdout
+
+
 def test_queue_cas_and_what_does_not_go_well(data: Path) -> None:
     done = run(data, "-m", "mailward", "certificates", MAILWARD_ACME_DIRECTORIES="https://one.test/dir")
     assert done.returncode == 0, done.stderr

@@ -9,10 +9,10 @@ from django.urls import reverse
 from tests.web.pages import with_settings
 
 from mailward.config import PolicyHost, Problems
-from mailward.core.acme.settings import Acme
+from mailward.core.acme.settings import Acme, AcmeDirectory
 from mailward.core.acme.state import CareState
 from mailward.net import clock
-from mailward.store.models import Certificate, CertificateCare, Domain, OwnNameCare, Problem
+from mailward.store.models import Certificate, CertificateCare, Domain, Organisation, OwnNameCare, Problem
 from mailward.store.services.certificates import settle
 
 
@@ -41,6 +41,24 @@ def test_what_is_waited_for_is_said(alice: Client, domain: Domain, ordering: Non
     assert "once one of the records proves" in page(alice, domain)
     care(domain, state=CareState.REACH, detail="mta-sts.example.test has no address")
     assert "mta-sts.example.test has no address" in page(alice, domain)
+
+
+def test_who_waits_for_a_place_reads_when_the_last_has_one(
+    alice: Client, domain: Domain, strangers: Organisation
+) -> None:
+    """Whose the others are is nobody's business."""
+    care(domain, state=CareState.QUEUED)
+    for number in range(6):
+        other = Domain.objects.create(
+            organisation=strangers, name=f"d{number}.test", report_token=f"d{number}", claim_token="c"
+        )
+        care(other, state=CareState.QUEUED)
+    now = clock.now()
+    ca = AcmeDirectory(url="https://ca.test/dir", orders_per_3_hours=3)
+    with with_settings(acme=Acme(directories=(ca,))), clock.frozen(now):
+        shown = page(alice, domain)
+    # three now, three in three hours, one in six
+    assert f"about {now + timedelta(hours=6):%-d %b %Y, %H:%M} UTC: the last of all that wait" in shown
 
 
 def test_a_certificate_with_its_issuer_its_end_and_its_renewal(

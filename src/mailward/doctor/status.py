@@ -137,11 +137,7 @@ async def _answers(address: str, port: int) -> bool:
 def _read_figures(directories: list[str]) -> Figures:
     now = clock.now()
     reports, ending = installation.reports(now), installation.next_certificate()
-    failing = 0
-    if directories:
-        seen = certificates.overview([(each, 0) for each in directories])
-        failing = sum(seen.states.get(state, 0) for state in NEEDS_PEOPLE)
-        failing += sum(own.state in NEEDS_PEOPLE for own in seen.own)
+    failing = certificates.count_in(NEEDS_PEOPLE) if directories else 0
     return Figures(
         installation.domain_modes(),
         reports.day,

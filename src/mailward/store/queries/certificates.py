@@ -1,7 +1,7 @@
 """Certificates as they are served and shown."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -118,6 +118,33 @@ class Overview:
     own: tuple[OwnName, ...]
 
 
+def queue_end(limits: Sequence[tuple[str, int]]) -> datetime | None:
+    """When the last of those that wait for a place at a CA is ordered, whoever's it is; None: nobody waits.
+    `limits`: as for `overview`.
+    """
+    now, queued = clock.now(), count_in({CareState.QUEUED})
+    if not queued:
+        return None
+    blocked = dict(AcmeAccount.objects.values_list("directory", "blocked_until"))
+    lasts = []
+    for directory, limit in limits:
+        last = last_order_at(_placed(directory, now), queued, limit, now)
+        lasts.append(max(last, blocked.get(directory) or last))
+    # the queue goes to whichever CA is free first
+    return min(lasts, default=None)
+
+
+def count_in(states: Collection[CareState]) -> int:
+    """How many certificates stand so, those of our own names among them."""
+    return sum(each.objects.filter(state__in=states).count() for each in (CertificateCare, OwnNameCare))
+
+
+def _placed(directory: str, now: datetime) -> list[datetime]:
+    """When orders of the last WINDOW were."""
+    orders = AcmeOrder.objects.filter(account__directory=directory, placed_at__gt=now - WINDOW)
+    return list(orders.values_list("placed_at", flat=True))
+
+
 _MAX_TROUBLED = 50
 _TROUBLED = (CareState.FAILING, CareState.FORBIDDEN, CareState.GONE)
 
@@ -141,33 +168,27 @@ def overview(limits: Sequence[tuple[str, int]]) -> Overview:
     states = Counter(
         CareState(state) for state in CertificateCare.objects.values_list("state", flat=True).iterator()
     )
-    waiting = states[CareState.QUEUED] + sum(each.state is CareState.QUEUED for each in own)
-    authorities, lasts = [], []
+    authorities = []
     for directory, limit in limits:
         account = accounts.get(directory)
-        orders = AcmeOrder.objects.filter(account__directory=directory, placed_at__gt=now - WINDOW)
-        placed = list(orders.values_list("placed_at", flat=True))
         blocked = account.blocked_until if account is not None else None
         authorities.append(
             Authority(
                 directory,
                 account is not None and bool(account.url),
                 in_use[directory],
-                len(placed),
+                len(_placed(directory, now)),
                 limit,
                 blocked if blocked is not None and blocked > now else None,
                 account.last_error if account is not None else "",
             )
         )
-        last = last_order_at(placed, waiting, limit, now)
-        lasts.append(max(last, blocked) if blocked is not None else last)
     rows = CertificateCare.objects.filter(state__in=_TROUBLED).order_by("failed_at")
     troubled = rows.values_list("domain__name", "state", "detail")[:_MAX_TROUBLED]
     return Overview(
         tuple(authorities),
         dict(states),
-        # the queue goes to whichever CA is free first
-        min(lasts) if lasts and waiting else None,
+        queue_end(limits),
         tuple((name, CareState(state), detail) for name, state, detail in troubled),
         own,
     )

@@ -17,7 +17,7 @@ from mailward.core.acme.renewal import Why
 from mailward.core.acme.state import CareState
 from mailward.net import clock
 from mailward.store.models import Domain
-from mailward.store.queries.certificates import care_of
+from mailward.store.queries.certificates import care_of, queue_end
 from mailward.store.scope import Scope
 from mailward.store.services.certificates import choose
 from mailward.web.access import ScopedRequest, find_domain, writer_page
@@ -63,6 +63,8 @@ class Shown:
     explanation_url: str = ""
     again_at: datetime | None = None
     """When it is tried again."""
+    queue_end: datetime | None = None
+    """Where it waits for a place at a CA: when the last of all that wait has one."""
     form: "CertificateForm | None" = None
     challenge_name: str = ""
     challenge_target: str = ""
@@ -138,7 +140,12 @@ def show_certificate(configured: Settings, scope: Scope, domain: Domain) -> Show
         renew_why=_WHY.get(care.renew_why, ""),
         explanation_url=care.explanation_url if care.explanation_url.startswith("https://") else "",
         again_at=None if good else care.due_at,
+        queue_end=_queue_end(configured) if state is CareState.QUEUED else None,
         form=form,
         challenge_name=name,
         challenge_target=target,
     )
+
+
+def _queue_end(configured: Settings) -> datetime | None:
+    return queue_end([(each.url, each.orders_per_3_hours) for each in configured.acme.authorities])
