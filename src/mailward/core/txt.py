@@ -14,7 +14,7 @@ T = TypeVar("T")
 MAX_FAULTS = 20
 MAX_TXT_BYTES = 65_535  # RDLENGTH has 16 bits: more never came out of DNS
 
-DELIMITER = re.compile(r"[ \t]*;[ \t]*")
+_BLANKS = " \t"
 _EXTENSION = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,31})=(?P<value>[\x21-\x3a\x3c\x3e-\x7e]+)", re.ASCII
 )
@@ -114,9 +114,21 @@ def pick_record(txts: Sequence[bytes], version: bytes, section: str) -> str:
         ) from error
 
 
+def split_between(text: str, delimiter: str) -> list[str]:
+    """What is between the delimiters and the white space around each. The ends of the text keep theirs.
+
+    In linear time: a pattern such as `[ \t]*;[ \t]*` takes seconds for 64 KiB of blanks, which is a record's size.
+    """
+    first, *rest = text.split(delimiter)
+    if not rest:
+        return [first]
+    *middle, last = rest
+    return [first.rstrip(_BLANKS), *(part.strip(_BLANKS) for part in middle), last.lstrip(_BLANKS)]
+
+
 def split_fields(record: str, section: str) -> list[str]:
     """The fields after the version, with their white space gone. Raises RecordInvalid when there is none."""
-    fields = DELIMITER.split(record)[1:]
+    fields = split_between(record, ";")[1:]
     if fields and not fields[-1]:
         fields.pop()  # the one optional delimiter at the end
     if not fields:

@@ -15,6 +15,7 @@ from mailward.core.txt import (
     SeveralRecords,
     parse_extension,
     pick_record,
+    split_between,
     split_fields,
 )
 
@@ -33,7 +34,6 @@ __all__ = [
 SECTION = "RFC 8460 section 3"
 VERSION = b"v=TLSRPTv1"
 
-_URI_SPLIT = re.compile(r"[ \t]*,[ \t]*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 # RFC 3986 §2, without what the record reserves: "," "!" ";" must be percent-encoded
 _URI = re.compile(r"(?:[A-Za-z0-9:/?#\[\]@$&'()*+=._~-]|%[0-9A-Fa-f]{2})+", re.ASCII)
@@ -92,7 +92,7 @@ def parse_record(txts: Sequence[bytes]) -> Record:
 def _read_targets(rua: str, faults: Faults) -> tuple[list[Target], list[str]]:
     """The targets, and the URIs of other schemes."""
     targets, skipped, bad = [], [], 0
-    for uri in _URI_SPLIT.split(rua):
+    for uri in split_between(rua, ","):
         try:
             target = _parse_target(uri)
         except RecordInvalid as error:
