@@ -1,3 +1,4 @@
+import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -44,6 +45,18 @@ def test_a_domain_gets_tokens_of_its_own(alice_user: User) -> None:
     one, two = service.create_domains(scope(alice_user), names).created
     assert len({one.report_token, two.report_token, one.claim_token, two.claim_token}) == 4
     assert one.report_token == one.report_token.lower()
+
+
+def test_a_label_of_our_zone_is_not_guessed_and_never_given_again(alice_user: User) -> None:
+    """Who published a CNAME to it years ago must not serve somebody else's domain by it."""
+    given = []
+    for _ in range(50):
+        domain = service.create_domain(scope(alice_user), parse_domain("again.test"))
+        given.append(domain.delegation_token)
+        service.delete_domain(scope(alice_user), domain.pk)
+    assert len(set(given)) == 50
+    # 100 bits, in letters that no resolver and no reader takes for others
+    assert all(re.fullmatch(r"[a-km-z2-9]{20}", label) for label in given)
 
 
 def test_a_domain_that_is_there_is_named_and_not_made_twice(alice_user: User, domain: Domain) -> None:

@@ -31,9 +31,11 @@ from mailward.store.models import (
     Notification,
     OutboxItem,
     Problem,
+    Role,
 )
+from mailward.store.scope import Scope
 from mailward.store.services import notifications
-from mailward.store.services.certificates import hasten, put_due
+from mailward.store.services.certificates import choose, hasten, put_due
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -119,6 +121,30 @@ def alert() -> str:
     body = BytesParser(policy=default).parsebytes(built).get_body()
     assert body is not None
     return str(body.get_content())
+
+
+async def test_a_domain_has_its_certificate_from_the_ca_and_of_the_kind_that_were_chosen(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    profiles = {"shortlived": {"description": "six days", "validityPeriod": 518_400}}
+    chosen = pebble_for(bed, tmp_path / "chosen", version="forky", profiles=profiles)
+    with pebble_for(bed, tmp_path / "first") as first, chosen:
+        await bed.start([first.directory, chosen.directory])
+        scope = Scope(domain.organisation_id, 0, Role.OWNER)
+        await in_store(choose, scope, domain.pk, chosen.directory.url, "shortlived")
+        care = await bed.work(domain)
+        assert (care.state, care.detail) == (CareState.GOOD, "")
+        assert "POST /order-plz" not in first.log
+        (certificate,) = await certificates()
+        assert (certificate.directory, certificate.profile) == (chosen.directory.url, "shortlived")
+        assert certificate.not_after - certificate.not_before < timedelta(days=6.1)
+        # at another CA, while the chosen one is away, the name of the kind means nothing
+        chosen.stop()
+        assert care.renew_at is not None
+        await bed.pass_time(care.renew_at - clock.now() + timedelta(minutes=1))
+        await bed.work(domain)
+    kinds = [(each.directory, each.profile) for each in await certificates()]
+    assert kinds == [(chosen.directory.url, "shortlived"), (first.directory.url, "")]
 
 
 async def test_caa_is_read_before_a_ca_is_asked(bed: Bed, domain: Domain, tmp_path: Path) -> None:
