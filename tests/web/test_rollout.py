@@ -169,7 +169,7 @@ def test_the_days_that_were_chosen_are_on_the_list_and_on_the_domain(
     )
     alice.post(reverse("domain-rollout-choose", args=[NAME]), {"is_automatic": "on", "hold_days": "9"})
     listed = rita.get("/rollout/").content.decode()
-    assert '<td data-label="By itself">after 9 days</td>' in listed
+    assert 'data-label="By itself">after 9 days</td>' in listed
     assert "once it has been ready for 9 days without a break" in rita.get(PAGE).content.decode()
 
 
