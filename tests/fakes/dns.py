@@ -172,6 +172,8 @@ class FakeDns:
             return query.id.to_bytes(2, "big") + b"\xff" * 30
         response = dns.message.make_response(query, recursion_available=True)
         response.flags |= dns.flags.AA
+        if query.ednsflags & dns.flags.DO:
+            response.want_dnssec()
         if fault == Fault.TRUNCATED and transport == "udp":
             response.flags |= dns.flags.TC
         elif fault in (Fault.SERVFAIL, Fault.REFUSED):
@@ -204,6 +206,10 @@ class FakeDns:
                 response.answer.append(self._rrset(name, dns.rdatatype.CNAME))
             if (name, rdtype) in self._data:
                 response.answer.append(self._rrset(name, rdtype))
+                signatures = self._data.get((name, dns.rdatatype.RRSIG), []) if response.ednsflags else []
+                covering = [each for each in signatures if each.covers() == rdtype]
+                if covering:
+                    response.answer.append(dns.rrset.from_rdata_list(name, self.ttl, covering))
                 return
             if not alias or rdtype == dns.rdatatype.CNAME:
                 break

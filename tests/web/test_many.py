@@ -74,6 +74,7 @@ def test_a_change_is_seen_before_it_begins_and_goes_out_wave_by_wave(
     shown = alice.get(address).content.decode()
     assert "Begin with wave 1" in shown
     assert "0 of 18 domains" in shown
+    assert 'data-label="Last change">Preview</td>' in alice.get("/profiles/").content.decode()
     assert shown.count("max_age 86400 to 604800 seconds") == 20, "each domain's effect"
     assert "&lt;b&gt;Shared&lt;/b&gt;" in shown
     assert PolicyVersion.objects.filter(max_age_seconds=604_800).count() == 0

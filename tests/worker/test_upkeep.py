@@ -61,7 +61,9 @@ def test_a_cname_that_is_gone_is_told_when_it_was_seen_twice_and_ends_when_it_is
     settings: Settings, served: Domain, dns: FakeDns
 ) -> None:
     assert look(settings, served) == []
-    assert RecordCheck.objects.filter(was_right=True).count() == 4, "three records, and that servers agree"
+    assert RecordCheck.objects.filter(was_right=True).count() == 5, (
+        "three records, that servers agree, and sign"
+    )
     OutboxItem.objects.all().delete()
     dns.set("mta-sts.example.test", "CNAME", "elsewhere.test.")
     assert look(settings, served) == []
@@ -140,6 +142,34 @@ def test_servers_that_differ_are_told_when_it_was_seen_twice_and_it_ends_when_th
     lagging.heal()
     lagging.set(name, rdtype, *good)
     assert look(settings, served, timedelta(minutes=15)) == []
+
+
+def signature(ends: timedelta, life: timedelta) -> str:
+    """Of MX records, as a signer makes it; nobody here verifies it."""
+    end = NOON + ends
+    return f"MX 13 2 60 {end:%Y%m%d%H%M%S} {end - life:%Y%m%d%H%M%S} 4711 example.test. {'AAAA' * 22}"
+
+
+def test_signatures_that_nobody_renews_are_told_before_they_end(
+    settings: Settings, served: Domain, dns: FakeDns
+) -> None:
+    two_weeks = timedelta(days=14)
+    dns.set("example.test", "MX", "10 mx.test.")
+    # Knot leaves a tenth and some hours; a signer that works has made another with another key
+    dns.set("example.test", "RRSIG", signature(timedelta(days=1.5), two_weeks))
+    assert look(settings, served) == []
+    assert look(settings, served, timedelta(minutes=5)) == []
+    old = signature(timedelta(hours=20), two_weeks)
+    dns.set("example.test", "RRSIG", old, signature(timedelta(days=9), two_weeks))
+    assert look(settings, served, timedelta(minutes=10)) == []
+    dns.set("example.test", "RRSIG", old)
+    assert look(settings, served, timedelta(minutes=15)) == []
+    assert look(settings, served, timedelta(minutes=20)) == ["hosted-signatures-end"]
+    [seen] = RecordCheck.objects.filter(record="signatures").values_list("detail", flat=True)
+    assert f"{dns.address}: until {NOON + timedelta(hours=20):%Y-%m-%d %H:%M} UTC" in seen
+    # made anew with each answer, for a day or two
+    dns.set("example.test", "RRSIG", signature(timedelta(hours=25), timedelta(hours=50)))
+    assert look(settings, served, timedelta(minutes=25)) == []
 
 
 def test_a_domain_whose_policy_we_do_not_serve_is_left_alone(

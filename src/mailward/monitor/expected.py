@@ -18,6 +18,8 @@ class RecordKey(StrEnum):
     TLSRPT = "_smtp._tls"
     SERVERS = "servers"
     """No record: whether every server of the zone says the same (monitor.everyserver)."""
+    SIGNATURES = "signatures"
+    """No record either: whether what DNSSEC proves goes on being proved."""
 
 
 class State(StrEnum):

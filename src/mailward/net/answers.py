@@ -40,6 +40,10 @@ class Answer(msgspec.Struct, Generic[T], frozen=True):
     chain: tuple[str, ...] = ()
     """The names that CNAMEs led to, in order."""
     reason: str = ""
+    signed: tuple[int, int] | None = None
+    """Since when and until when a signature proves it, in seconds since 1970: of several the one that lasts longest.
+    None: there is none, or none was asked for.
+    """
 
     @property
     def found(self) -> bool:
@@ -73,6 +77,21 @@ def read_answer(
         )
     status = Status.NXDOMAIN if response.rcode() == dns.rcode.NXDOMAIN else Status.NODATA
     return Answer(status, (), authenticated, _negative_ttl(response), tuple(chain))
+
+
+def read_signed(response: dns.message.Message, name: dns.name.Name, rdtype: str) -> tuple[int, int] | None:
+    """`Answer.signed`. Any one signature that is valid is enough (RFC 4035 section 5.3.3)."""
+    kind = dns.rdatatype.from_text(rdtype)
+    times = [
+        (rdata.expiration, rdata.inception)
+        for rrset in response.answer
+        if rrset.name == name and rrset.rdtype == dns.rdatatype.RRSIG and rrset.covers == kind
+        for rdata in list(rrset)[:MAX_RECORDS]
+    ]
+    if not times:
+        return None
+    end, since = max(times)
+    return since, end
 
 
 def merge_addresses(four: Answer[str], six: Answer[str]) -> Answer[str]:

@@ -23,7 +23,16 @@ import msgspec
 from mailward import config
 from mailward.core.places import parse_place
 from mailward.net import clock, dnsexchange, quickdns
-from mailward.net.answers import MAX_CHAIN, Answer, Status, merge_addresses, name_text, read_answer, transpose
+from mailward.net.answers import (
+    MAX_CHAIN,
+    Answer,
+    Status,
+    merge_addresses,
+    name_text,
+    read_answer,
+    read_signed,
+    transpose,
+)
 from mailward.net.guard import Guard, make_guard
 
 __all__ = ["Answer", "CachingResolver", "Resolver", "Server", "Status", "make_resolver"]
@@ -159,7 +168,7 @@ class Resolver:
         raise _NoAnswer(reason or "no server of the zone above could be asked")
 
     async def lookup_everywhere(
-        self, name: str, rdtype: Kind | Literal["TXT"]
+        self, name: str, rdtype: Kind | Literal["TXT"], *, with_signatures: bool = False
     ) -> dict[str, Answer[str] | Answer[bytes]]:
         """Ask each server of the name's own zone, past caches: `address:port` -> its answer.
 
@@ -169,17 +178,21 @@ class Resolver:
         deadline = 4 * self._timeout_seconds
         try:
             async with asyncio.timeout(deadline):
-                return await self._everywhere(name, rdtype, MAX_CHAIN)
+                return await self._everywhere(name, rdtype, MAX_CHAIN, with_signatures)
         except TimeoutError:
             return {"": Answer(Status.FAILED, reason=f"no answer within {deadline:g} seconds")}
 
-    async def _everywhere(self, name: str, rdtype: str, depth: int) -> dict[str, Answer[str] | Answer[bytes]]:
+    async def _everywhere(
+        self, name: str, rdtype: str, depth: int, with_signatures: bool
+    ) -> dict[str, Answer[str] | Answer[bytes]]:
         try:
             qname = _parse_name(name)
             zone, servers = await self._find_authorities(qname, _MAX_EVERY)
         except _NoAnswer as error:
             return {"": Answer(Status.FAILED, reason=str(error))}
-        answers = await asyncio.gather(*(self._ask_one(each, qname, rdtype, zone) for each in servers))
+        answers = await asyncio.gather(
+            *(self._ask_one(each, qname, rdtype, zone, with_signatures) for each in servers)
+        )
         found: dict[str, Answer[str] | Answer[bytes]] = {}
         elsewhere: dict[str, None] = {}
         for server, answer in sorted(zip(servers, answers, strict=True), key=lambda pair: pair[0]):
@@ -190,7 +203,7 @@ class Resolver:
             else:
                 elsewhere[answer.chain[-1]] = None
         for alias in elsewhere:
-            found |= await self._everywhere(alias, rdtype, depth - 1)
+            found |= await self._everywhere(alias, rdtype, depth - 1, with_signatures)
         return found
 
     async def _is_in(self, name: dns.name.Name, zone: dns.name.Name) -> bool:
@@ -201,13 +214,24 @@ class Resolver:
             return True
 
     async def _ask_one(
-        self, server: Server, name: dns.name.Name, rdtype: str, zone: dns.name.Name | None
+        self,
+        server: Server,
+        name: dns.name.Name,
+        rdtype: str,
+        zone: dns.name.Name | None,
+        with_signatures: bool,
     ) -> Answer[str] | Answer[bytes]:
         try:
-            response = await self._ask([server], name, rdtype, recursive=bool(self._override))
+            response = await self._ask(
+                [server], name, rdtype, recursive=bool(self._override), with_signatures=with_signatures
+            )
         except _NoAnswer as error:
             return Answer(Status.FAILED, reason=str(error))
-        return msgspec.structs.replace(read_answer(response, name, rdtype, zone), authenticated=False)
+        return msgspec.structs.replace(
+            read_answer(response, name, rdtype, zone),
+            authenticated=False,
+            signed=read_signed(response, name, rdtype) if with_signatures else None,
+        )
 
     async def _exchange(self, query: dns.message.Message, server: Server) -> dns.message.Message:
         seconds = min(_ATTEMPT_SECONDS, self._timeout_seconds / 2)
@@ -335,6 +359,7 @@ class Resolver:
         *,
         recursive: bool,
         tried: int = 0,
+        with_signatures: bool = False,
     ) -> dns.message.Message:
         """The first usable response, two rounds over the servers, of which `tried` have failed already. Raises
         _NoAnswer.
@@ -343,7 +368,9 @@ class Resolver:
             raise _NoAnswer("no DNS server is configured")
         reason = ""
         for server in [*servers, *servers][tried:]:
-            query = dns.message.make_query(name, rdtype, use_edns=0, payload=_EDNS_PAYLOAD)
+            query = dns.message.make_query(
+                name, rdtype, use_edns=0, payload=_EDNS_PAYLOAD, want_dnssec=with_signatures
+            )
             query.flags = (dns.flags.RD | dns.flags.AD) if recursive else dns.flags.Flag(0)
             try:
                 response = await self._exchange(query, server)

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+from collections.abc import Awaitable
 from datetime import timedelta
 
 from django.db.models import QuerySet
@@ -13,7 +14,7 @@ from mailward.monitor.everyserver import check_servers
 from mailward.monitor.records import DomainFacts, RecordKey, RecordState, State, check_records
 from mailward.net import clock
 from mailward.net.guard import make_probe_guard
-from mailward.net.resolver import Resolver, make_resolver
+from mailward.net.resolver import make_resolver
 from mailward.store.aio import in_store
 from mailward.store.models import Domain
 from mailward.store.services import outbox
@@ -35,16 +36,14 @@ async def check_domain(settings: Settings, domain_id: int) -> tuple[RecordState,
         return ()
     resolver, guard = make_resolver(settings.dns), make_probe_guard(settings)
     quota = FetchQuota(settings.watch.fetches_per_hour)
-    looks = [check_records(facts, resolver=resolver, guard=guard, quota=quota)]
+    looks: list[Awaitable[tuple[RecordState, ...]]] = [
+        check_records(facts, resolver=resolver, guard=guard, quota=quota)
+    ]
     if facts.policy_id is not None:
-        looks.append(_look_at_servers(facts, resolver))
+        looks.append(check_servers(facts, resolver, clock.now()))
     states, *others = await asyncio.gather(*looks)
     await in_store(_keep, settings, domain_id, (*states, *itertools.chain(*others)))
     return states
-
-
-async def _look_at_servers(facts: DomainFacts, resolver: Resolver) -> tuple[RecordState, ...]:
-    return (await check_servers(facts, resolver),)
 
 
 def facts_of(settings: Settings, domain_id: int) -> DomainFacts | None:

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from mailward.core.explain.explanation import Explanation, Severity
 
 POLICY_HOST, POLICY_ID, REPORTS = "hosted-policy-host", "hosted-policy-id", "hosted-reports"
-SERVERS = "hosted-servers-differ"
+SERVERS, SIGNATURES = "hosted-servers-differ", "hosted-signatures-end"
 
 OF_RECORD: Mapping[str, str] = {
     "mta-sts": POLICY_HOST,
     "_mta-sts": POLICY_ID,
     "_smtp._tls": REPORTS,
     "servers": SERVERS,
+    "signatures": SIGNATURES,
 }
 """The cause under which each record is told, by its key (monitor.expected.RecordKey)."""
 
@@ -79,6 +80,25 @@ ENTRIES = (
         ),
         section="RFC 1034 section 4.3.5",
         attack="One server alone that names an MX host nobody of yours has added may have been taken over.",
+    ),
+    Explanation(
+        code=SIGNATURES,
+        title="The DNSSEC signatures of the MX records are not renewed",
+        clause="the DNSSEC signatures of DOMAIN are not renewed",
+        meaning=(
+            "They should have been renewed by now. Once they have ended, every sender that validates gets no answer "
+            "about DOMAIN, and keeps all mail back until they are renewed; in the end it returns it."
+        ),
+        severity=Severity.CRITICAL,
+        steps=(
+            "Ask each name server of the zone: `dig @SERVER DOMAIN MX +dnssec`",
+            (
+                "See why the signer does not sign: its log, its disk, its keys, its clock. Where one server shows "
+                "the old signatures, it gets no transfers."
+            ),
+            "Sign by hand: `knotc zone-sign DOMAIN`, `rndc sign DOMAIN`, or `pdnsutil rectify-zone DOMAIN`",
+        ),
+        section="RFC 4035 section 5.3.1",
     ),
 )
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from django.db import transaction
 
 from mailward.config import Problems as Rules
-from mailward.core.explain.upkeep import OF_RECORD, SERVERS, UPKEEP
+from mailward.core.explain.upkeep import OF_RECORD, SERVERS, SIGNATURES, UPKEEP
 from mailward.core.watch.standing import Step
 from mailward.core.watch.upkeep import ID_FOLLOWS, Upkeep, advance
 from mailward.net import clock
@@ -37,7 +37,7 @@ def _settle(domain: Domain, check: RecordCheck, rules: Rules) -> bool:
     before = Upkeep(check.was_right, check.missed, check.is_told)
     after, step = advance(before, check.state, is_settling=_is_settling(domain, check.record))
     cause = OF_RECORD[check.record]
-    host = domain.name if cause == SERVERS else f"{check.record}.{domain.name}"
+    host = domain.name if cause in (SERVERS, SIGNATURES) else f"{check.record}.{domain.name}"
     if step is Step.OPEN and _is_told_otherwise(domain.pk, host):
         return False  # one cause, one message: our probes tell of it already
     if step is Step.OPEN:

@@ -134,6 +134,7 @@ def _render(request: ScopedRequest, domain: Domain, form: RecipientForm) -> Http
         "zone_text": "".join(write(Form.ZONE, lines_of(configured, mine))),
         "rows": rows,
         "servers": checks.get(RecordKey.SERVERS),
+        "signatures": checks.get(RecordKey.SIGNATURES),
         "next": next_step(domain, {row.record.key: row.check.state if row.check else "" for row in rows}),
         "must_prove": domain.claim_verified_at is None and several_organisations(),
         "organisation_address": f"{request.scope.organisation().report_token}@{configured.reports.domain}",

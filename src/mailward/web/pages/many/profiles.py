@@ -7,7 +7,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from mailward.store.models import PolicyProfile
+from mailward.store.models import ChangeState, PolicyProfile
 from mailward.store.queries.profiles import list_members, list_profiles, missing_names
 from mailward.store.queries.rollouts import choices_shown, count_automatic
 from mailward.store.services import automatic, profiles
@@ -23,7 +23,13 @@ _DAY_SECONDS = 86_400
 
 @reader_page
 def profile_list(request: ScopedRequest) -> HttpResponse:
-    return render(request, "many/profiles.html", {"profiles": list_profiles(request.scope)})
+    listed = [(each, _say_state(each)) for each in list_profiles(request.scope)]
+    return render(request, "many/profiles.html", {"profiles": listed})
+
+
+def _say_state(profile: PolicyProfile) -> str:
+    latest: str | None = profile.latest  # type: ignore[attr-defined]  # annotated by list_profiles
+    return str(ChangeState(latest).label) if latest else "none"
 
 
 @writer_page
