@@ -160,6 +160,16 @@ def test_status_tells_what_runs_in_less_than_a_second_of_processor_time(platform
     assert used < 1.5, "most of it is loading Django; elsewhere it is 0.6"
 
 
+def test_a_health_check_without_health_pages_asks_the_supervisor(platform: Platform, data: Path) -> None:
+    done = run(platform.data, "health")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        [name, "ready"] for name in ("policy-host", "doors", "console", "worker")
+    ]
+    done = run(data, "health")
+    assert (done.returncode, done.stderr) == (1, f"mailward: Mailward does not run on {data}\n")
+
+
 def test_a_service_that_is_stopped_is_told_by_both(platform: Platform) -> None:
     child = platform.children()["policy-host"]
     os.kill(child, signal.SIGSTOP)
@@ -189,6 +199,8 @@ def test_status_tells_a_process_that_hangs_and_one_that_is_away_though_all_ports
     try:
         until(lambda: told() == well | {"worker": (True, True)}, 60)
         assert "worker HANGS" in run(platform.data, "status").stdout
+        health = run(platform.data, "health")
+        assert (health.returncode, "worker       NOT READY: no sign of life" in health.stdout) == (1, True)
         assert doctor(platform.data, "running")["service-hangs"].startswith("worker hangs")
     finally:
         os.kill(worker, signal.SIGKILL)

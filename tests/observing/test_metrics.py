@@ -3,9 +3,11 @@
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import urllib.request
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +20,7 @@ import dns.xfr
 import dns.zone
 import pytest
 from tests.cli.test_serve import until
+from tests.fakes.ports import free_port
 from tests.observing.installation import TOKEN, TSIG_SECRET, ZONE, Observed
 
 ROOT = Path(__file__).parents[2]
@@ -125,6 +128,48 @@ def test_every_process_is_live_and_ready(house: Observed) -> None:
     assert house.get("/health/stranger/live")[0] == 404
 
 
+def ask_health(house: Observed, *words: str, **environment: str) -> tuple[int, str]:
+    """What a container's health check does."""
+    command = [sys.executable, "-m", "mailward", "health", *words]
+    done = subprocess.run(
+        command, env=house.environment | environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_health_check_asks_where_the_settings_say(house: Observed) -> None:
+    """The test has a port of its own, so nothing answers at the usual one."""
+    status, said = ask_health(house)
+    assert (status, re.findall(r"(?m)^(\S+) +ready$", said)) == (
+        0,
+        ["policy-host", "doors", "console", "worker", "nameserver"],
+    )
+    status, said = ask_health(house, "stranger")
+    assert (status, "There is no process 'stranger'. There are: policy-host, " in said) == (2, True)
+
+
+def test_a_health_check_whom_nobody_or_somebody_else_answers_fails(house: Observed) -> None:
+    def asked_at(port: int) -> tuple[int, str]:
+        return ask_health(house, MAILWARD_METRICS_LISTEN=f"[::]:{port}")
+
+    port = free_port()
+    status, said = asked_at(port)
+    assert (status, said.startswith(f"mailward: [::1]:{port} does not answer: ")) == (1, True)
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+        port = other.getsockname()[1]
+        answering = threading.Thread(target=answer_once, args=(other,))
+        answering.start()
+        assert asked_at(port) == (1, f"mailward: at [::1]:{port} somebody else answers\n")
+        answering.join()
+
+
+def answer_once(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"status": "ok"}')
+
+
 def test_a_database_that_takes_no_writes_turns_reports_away_and_no_policy(house: Observed) -> None:
     with closing(sqlite3.connect(house.data / "mailward.sqlite3", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -134,6 +179,10 @@ def test_a_database_that_takes_no_writes_turns_reports_away_and_no_policy(house:
         assert house.health("/health/nameserver/ready")[0] == 200
         status, told = house.health("/healthz")
         assert (status, told["status"]) == (503, "failing")
+        status, said = ask_health(house)
+        assert status == 1
+        assert "\ndoors        NOT READY: " in said
+        assert ask_health(house, "policy-host")[0] == 0
         other.execute("ROLLBACK")
     until(lambda: house.health("/healthz")[0] == 200)
 

@@ -111,3 +111,12 @@ def test_the_settings_of_the_package_hold_with_and_without_their_examples(tmp_pa
         file = tmp_path / name
         file.write_text(content)
         assert load_settings(file, {}).data == "/var/lib/mailward"
+
+
+def test_the_container_has_a_health_check_that_is_a_command_and_no_address() -> None:
+    """An address would be another than that of the settings."""
+    text = (ROOT / "packaging" / "container" / "Containerfile").read_text()
+    [checked] = re.findall(r"(?m)^HEALTHCHECK .*\\\n +CMD (\[.*\])$", text)
+    program, name = msgspec.json.decode(checked)
+    assert program == "mailward"
+    assert name in COMMANDS

@@ -53,6 +53,9 @@ COMMANDS = {
     "user list": Command("user", "List who has an account, and with which role.", is_group=True),
     "user link": Command("user", "Print a one-time link to set a new password.", is_group=True),
     "status": Command("status", "Tell at one glance how the installation stands.", is_brief=True),
+    "health": Command(
+        "health", "Tell whether every process is ready: a container's health check.", is_brief=True
+    ),
     "doctor": Command("doctor", "Find what is wrong with the installation, and what exactly to change."),
     "certificates": Command("certificates", "Tell how the certificates of all domains stand."),
     "backup": Command("backup", "Write everything of this installation into one file, while it runs."),

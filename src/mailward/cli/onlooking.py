@@ -12,6 +12,13 @@ _WAIT_SECONDS = 2
 
 def load_for_looking(config: Path | None, data: Path | None) -> Settings:
     """The settings, and Django set up for them, as small as it goes. Raises SettingsError."""
+    settings = read_settings_there(config, data)
+    _set_up(settings)
+    return settings
+
+
+def read_settings_there(config: Path | None, data: Path | None) -> Settings:
+    """As what runs there has them, seen with its eyes. Raises SettingsError."""
     environment = dict(os.environ)
     if data is not None:
         environment["MAILWARD_DATA"] = str(data.absolute())
@@ -21,7 +28,6 @@ def load_for_looking(config: Path | None, data: Path | None) -> Settings:
     config = config or (Path(environment["MAILWARD_CONFIG"]) if "MAILWARD_CONFIG" in environment else None)
     settings = load_settings(config, environment)
     _become_owner(settings.data_path)
-    _set_up(settings)
     return settings
 
 
