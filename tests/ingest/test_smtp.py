@@ -6,11 +6,14 @@ import logging
 import smtplib
 import socket
 import ssl
+import struct
+from typing import Any
 
 import pytest
 from tests.fakes.signer import Signer, google_mail, report_json
 from tests.ingest.conftest import ADDRESS, House, smtp
 
+from mailward.ingest.channels import smtp as channel
 from mailward.store.aio import in_store
 from mailward.store.models import Domain, QuarantinedMessage, Report
 
@@ -145,6 +148,40 @@ async def test_starttls_works_whatever_name_the_sender_asks_for(house: House, na
                 return encrypted.getpeercert(binary_form=True)
 
     assert await asyncio.to_thread(shake_hands)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_a_client_that_resets_the_connection_is_no_error_whatever_is_forgotten_first(
+    house: House, monkeypatch: pytest.MonkeyPatch, encrypted: bool
+) -> None:
+    """Python forgets what refers to itself in no fixed order, and a future whose error nobody read says so."""
+    said: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    gone, lose = asyncio.Event(), channel._Connection.connection_lost
+
+    def lose_and_forget(connection: channel._Connection, error: Exception | None) -> None:
+        lose(connection, error)
+        del connection._closed
+        gone.set()
+
+    monkeypatch.setattr(channel._Connection, "connection_lost", lose_and_forget)
+    await asyncio.to_thread(reset_a_connection, house.doors.smtp_port, encrypted=encrypted)
+    async with asyncio.timeout(20):
+        await gone.wait()
+    assert said == []
+
+
+def reset_a_connection(port: int, *, encrypted: bool) -> None:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connection.recv(512)
+    if encrypted:
+        connection.sendall(b"STARTTLS\r\n")
+        connection.recv(512)
+        connection = ssl._create_unverified_context().wrap_socket(connection)
+    connection.sendall(b"NOOP\r\n")
+    connection.recv(512)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
 
 
 async def test_a_handshake_that_fails_is_one_line_in_the_log_and_no_error(

@@ -351,7 +351,9 @@ class _Connection(SMTP):
                 self._door.by_address[self._counted] -= 1
                 if self._door.by_address[self._counted] <= 0:
                     del self._door.by_address[self._counted]
-        super().connection_lost(error)
+        # without the error, which a future would keep that nobody asks: Python says so in the log where it happens to
+        # forget that one before the connection. What is under way is cancelled either way
+        super().connection_lost(None)
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         self.moved_at = clock.monotonic()
