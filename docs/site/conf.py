@@ -9,11 +9,16 @@ scripts.
 
 import re
 from pathlib import Path
+from typing import Any
 
+from bs4 import BeautifulSoup, Tag  # Furo needs it too
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 FRONT = "docs/index"
+LONGEST_FIGURE = 40
+"""Characters; a table that has a longer cell is one of text."""
 _HEADING = re.compile(r"^## (?P<caption>.+)$")
 _ENTRY = re.compile(r"^(?P<indent> *)- \[(?P<name>[^\]]+)\]\((?P<target>[^)#]+)\.md\)")
 
@@ -90,6 +95,39 @@ def _read_front_again(
     return [FRONT] if added or removed else []
 
 
+def _label_cells(
+    _app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: nodes.document | None
+) -> None:
+    """Each cell of a table with text bears the head of its column: on a phone the cells of a row stand one below the
+    other (mailward.css). Tables of figures stay what they are, for their columns are there to be compared.
+    """
+    if "<table" not in context.get("body", ""):
+        return
+    soup = BeautifulSoup(context["body"], "html.parser")
+    for table in soup.find_all("table"):
+        rows = [row.find_all(["th", "td"]) for row in table.find_all("tr")]
+        if table.thead is None or not any(_is_text(cell) for cells in rows for cell in cells):
+            continue
+        table["class"] = [*table.get("class", []), "stacks"]
+        # a browser forgets that it is a table where its parts are shown as blocks
+        table["role"] = "table"
+        heads = [cell.get_text(" ", strip=True) for cell in rows[0]]
+        for row, cells in zip(table.find_all("tr"), rows, strict=True):
+            row["role"] = "row"
+            for cell, head in zip(cells, heads, strict=False):
+                cell["role"] = "columnheader" if cell.name == "th" else "cell"
+                if not cell.get_text(strip=True) and cell.img is None:
+                    cell["class"] = [*cell.get("class", []), "nothing"]
+                elif head and cell.name == "td" and cell is not cells[0] and len(heads) > 2:
+                    cell["data-label"] = head
+    context["body"] = str(soup)
+
+
+def _is_text(cell: Tag) -> bool:
+    return len(cell.get_text()) > LONGEST_FIGURE
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("html-page-context", _label_cells)
     app.connect("source-read", _give_order)
     app.connect("env-get-outdated", _read_front_again)

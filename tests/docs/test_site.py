@@ -145,6 +145,47 @@ def test_wide_tables_and_lines_move_by_themselves_on_a_phone(address: str, brows
     assert too_wide(browser, address, (f"docs/{name}.html" for name in WIDE), 390) == []
 
 
+# the tables that are wider than their page: how many columns, and how many characters the longest cell has
+MOVED = """() => [...document.querySelectorAll("article table")]
+  .filter(table => table.parentElement.scrollWidth > table.parentElement.clientWidth)
+  .map(table => [table.rows[0].cells.length,
+                 Math.max(...[...table.rows].flatMap(row => [...row.cells].map(cell => cell.textContent.length)))])"""
+
+
+@pytest.mark.long
+def test_on_a_phone_only_figures_in_many_columns_have_to_be_moved(
+    address: str, site: Path, browser: Browser
+) -> None:
+    """Text beside text, of which one half is out of sight, is not read."""
+    found = {}
+    with browser.new_context(viewport={"width": 390, "height": 900}) as context:
+        page = context.new_page()
+        for path in sorted(site.rglob("*.html")):
+            if path.name not in ("index.html", "search.html", "genindex.html"):
+                page.goto(f"{address}/{path.relative_to(site)}", wait_until="domcontentloaded")
+                found[path.name] = [tuple(each) for each in page.evaluate(MOVED)]
+    assert sum(len(each) for each in found.values()) > 0
+    assert {name: each for name, tables in found.items() for each in tables if each[0] < 5 or each[1] > 40} == {}
+
+
+def test_on_a_phone_the_cells_of_a_row_stand_one_below_the_other_with_their_heads(
+    address: str, browser: Browser
+) -> None:
+    with browser.new_context(viewport={"width": 390, "height": 900}) as context:
+        page = context.new_page()
+        page.goto(f"{address}/docs/settings.html")
+        cells = page.get_by_role("row").filter(has_text="direct_host").first.get_by_role("cell")
+        boxes = [cells.nth(at).bounding_box() for at in range(3)]
+        assert all(box is not None for box in boxes)
+        assert len({box["x"] for box in boxes if box}) == 1
+        tops = [box["y"] for box in boxes if box]
+        assert tops == sorted(set(tops))
+        assert cells.nth(2).evaluate("cell => getComputedStyle(cell, '::before').content") == '"meaning: "'
+        page.set_viewport_size({"width": 1280, "height": 900})
+        expect(page.get_by_role("columnheader", name="meaning").first).to_be_visible()
+        assert len({box["y"] for at in range(3) if (box := cells.nth(at).bounding_box())}) == 1
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_page_is_wider_than_the_screen(width: int, address: str, site: Path, browser: Browser) -> None:
