@@ -23,15 +23,16 @@ REPORT = report_json()
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
 
 
-def look(page: Page, name: str) -> None:
-    """The documentation's picture of a page: made where it is missing or asked for."""
+def look(page: Page, name: str, *, height: int = 0) -> None:
+    """The documentation's picture of a page: made where it is missing or asked for. `height`: of its top alone."""
     target = SCREENSHOTS / f"{name}.png"
     if target.exists() and not os.environ.get("MAILWARD_SCREENSHOTS"):
         return
     SCREENSHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=target, full_page=True)
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.screenshot(path=SCREENSHOTS / f"{name}-phone.png", full_page=True)
+    page.set_viewport_size({"width": 1280, "height": height or 900})
+    page.screenshot(path=target, full_page=not height)
+    page.set_viewport_size({"width": 390, "height": height or 844})
+    page.screenshot(path=SCREENSHOTS / f"{name}-phone.png", full_page=not height)
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
@@ -239,6 +240,19 @@ def test_a_list_of_domains_is_looked_at_before_any_is_added(
     page.goto(f"{platform.url}/domains/")
     expect(page.get_by_role("link", name="example.test", exact=True)).to_be_visible()
     expect(page.get_by_text("new.test")).to_have_count(0)
+
+
+def test_whoever_asks_is_told_what_is_wrong_and_what_to_change(page: Page, platform: Platform) -> None:
+    """Nobody made the records of these names, and the doctor goes and sees that."""
+    page.goto(f"{platform.url}/health/")
+    button = page.get_by_role("button", name="Look now")
+    until(lambda: button.count() or page.reload() is None)  # it comes with the worker
+    button.click()
+    expect(page.get_by_text(", looked at")).to_be_visible(timeout=120_000)
+    expect(page.locator("details[open]").get_by_text("What to change").first).to_be_visible()
+    expect(page.get_by_text(REPORT_DOMAIN).first).to_be_visible()
+    look(page, "health", height=1120)
+    reads_well(page)
 
 
 PATHS = [

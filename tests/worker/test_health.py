@@ -1,14 +1,20 @@
 """The installation looked at by its worker: when it is due, who hears of a problem, and how often."""
 
+import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from tests.doctor.looking import NOBODY
 
+from mailward.cli.standing import telling
 from mailward.config import Doctor, Settings
+from mailward.doctor.standing import Standing
 from mailward.net import clock
+from mailward.store.aio import in_store
 from mailward.store.models import HealthLook, Membership, Notice, OutboxItem, User
 from mailward.store.services import health
+from mailward.worker import health as module
 from mailward.worker.health import look_now
 
 HOURS = timedelta(hours=6)
@@ -98,11 +104,37 @@ def test_guests_of_the_installation_hear_nothing(alice_user: User, charlie_user:
 async def test_the_worker_keeps_what_the_doctor_finds(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("health")
     settings = Settings(data=str(folder), dns=NOBODY, doctor=Doctor(every_hours=1))
-    from mailward.store.aio import in_store
-
     assert await in_store(health.is_due, "one", HOURS)
     await look_now(settings, "one")
     row = await HealthLook.objects.aget()
     assert row.problems == ["running/not-running"]
     assert [each["name"] for each in row.sections][:3] == ["running", "settings", "host"]
     assert row.seconds > 0
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_soon_after_the_start_it_looks_for_whoever_asks_once_all_services_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[bool] = []
+    stopping, console = asyncio.Event(), [False]
+
+    async def look(_: Settings, machine: str) -> None:
+        looks.append(console[0])
+        await in_store(health.keep, machine, [], 1.0)
+        stopping.set()
+
+    def standing() -> list[Standing]:
+        return [Standing("worker", serves=True, silent_seconds=0), Standing("console", console[0], 0)]
+
+    monkeypatch.setattr(module, "look_now", look)
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
+    async with asyncio.timeout(20), telling(tmp_path, standing), asyncio.TaskGroup() as tasks:
+        tasks.create_task(module.keep_health(Settings(data=str(tmp_path)), stopping))
+        await asyncio.sleep(0.2)
+        assert looks == []
+        assert await in_store(health.ask)
+        await asyncio.sleep(0.2)
+        assert looks == []
+        console[0] = True
+    assert looks == [True]

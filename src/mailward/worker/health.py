@@ -11,6 +11,7 @@ from mailward.config import Settings
 from mailward.core.doctor.finding import Section
 from mailward.doctor.growth import EVERY, note_rooms
 from mailward.doctor.look import look
+from mailward.doctor.standing import SupervisorSilent, ask_standing
 from mailward.doctor.subject import Subject
 from mailward.net import clock
 from mailward.net.resolver import make_resolver
@@ -19,7 +20,7 @@ from mailward.store.services import health
 
 _log = logging.getLogger(__name__)
 FIRST_SECONDS = 75.0
-"""After the start, until all services have had their time to come."""
+"""After the start, until all services have had their time to come; whoever asks before need not wait once they have."""
 PAUSE_SECONDS = 5.0
 
 
@@ -27,7 +28,8 @@ async def keep_health(settings: Settings, stopping: asyncio.Event) -> None:
     """Look when it is due, until told to stop."""
     hours = settings.doctor.every_hours
     every = timedelta(hours=hours) if hours else None
-    machine, pause = socket.gethostname(), FIRST_SECONDS
+    machine, pause = socket.gethostname(), 0.0
+    first = clock.monotonic() + FIRST_SECONDS
     while not stopping.is_set():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
@@ -35,11 +37,22 @@ async def keep_health(settings: Settings, stopping: asyncio.Event) -> None:
                 return
         pause = PAUSE_SECONDS
         try:
-            if await in_store(health.is_due, machine, every):
+            is_early = clock.monotonic() < first
+            # early too: its row is what people ask at
+            is_due = await in_store(health.is_due, machine, None if is_early else every)
+            if is_due and (not is_early or await _all_serve(settings)):
                 await look_now(settings, machine)
         except Exception:  # noqa: BLE001 - the top of a task; most likely the database is away
             _log.exception("health-trouble")
             pause = FIRST_SECONDS
+
+
+async def _all_serve(settings: Settings) -> bool:
+    try:
+        standing = await ask_standing(settings.data_path)
+    except (SupervisorSilent, PermissionError):
+        return False
+    return bool(standing) and all(each.serves for each in standing)
 
 
 async def keep_rooms(settings: Settings, stopping: asyncio.Event) -> None:
