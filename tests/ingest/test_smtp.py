@@ -161,7 +161,7 @@ async def test_a_client_that_resets_the_connection_is_no_error_whatever_is_forgo
 
     def lose_and_forget(connection: channel._Connection, error: Exception | None) -> None:
         lose(connection, error)
-        del connection._closed
+        del connection._closed  # type: ignore[attr-defined]  # asyncio does not show it
         gone.set()
 
     monkeypatch.setattr(channel._Connection, "connection_lost", lose_and_forget)
