@@ -99,6 +99,22 @@ def test_the_totals_leave_out_tools_and_refusals_and_count_names(hosted: Domain)
     assert (found.fetches, found.senders, found.first_at.hour, found.last_at.hour) == (8, 2, 8, 10)
 
 
+def test_our_own_looks_that_name_no_program_are_no_senders(scope: Scope, hosted: Domain) -> None:
+    """Each look fetches twice: by our name, and without any, as some senders do."""
+    book_fetches(
+        [
+            count(3, fetcher="mailward", agent="mailward", network="203.0.113.0/24"),
+            count(3, fetcher="", agent="", network="203.0.113.0/24"),
+            count(1, fetcher="mailward", agent="", network=""),
+        ]
+    )
+    assert fetch_totals([hosted.pk], DAY) == {}
+    book_fetches([count(1, fetcher="", agent=""), count(1, fetcher="", agent="", network="")])
+    assert fetch_totals([hosted.pk], DAY)[hosted.pk].fetches == 2
+    rows = {(row.fetcher, row.agent): row.week for row in fetchers(scope, hosted.pk, DAY).rows}
+    assert rows == {("mailward", ""): 7, ("", ""): 2}
+
+
 def test_the_rows_are_of_a_week_and_a_month(scope: Scope, hosted: Domain) -> None:
     book_fetches(
         [

@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from django.db.models import Count, Max, Min, Q, QuerySet, Sum
+from django.db.models import (
+    BooleanField,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    Max,
+    Min,
+    OuterRef,
+    Q,
+    QuerySet,
+    Sum,
+)
 
 from mailward.core.fetchers import FETCHERS
 from mailward.store.models import DailyFetches
@@ -15,6 +26,7 @@ FETCHED = (200, 304)
 """The statuses of answers that gave the policy."""
 WEEK, MONTH = timedelta(days=7), timedelta(days=30)
 
+_OURS = "mailward"
 _TOOLS = tuple(fetcher.slug for fetcher in FETCHERS if not fetcher.sends_mail)
 
 
@@ -57,6 +69,7 @@ def fetch_totals(domain_ids: Sequence[int], since: date) -> dict[int, FetchTotal
     rows = DailyFetches.objects.filter(domain_id__in=domain_ids, day__gte=since, status__in=FETCHED)
     found = (
         rows.exclude(fetcher__in=_TOOLS)
+        .exclude(_is_nameless_probe())
         .values("domain_id", "fetcher", "agent")
         .annotate(fetched=Sum("fetches"), first=Min("first_at"), last=Max("last_at"))
         .order_by("domain_id")
@@ -77,12 +90,23 @@ def fetch_totals(domain_ids: Sequence[int], since: date) -> dict[int, FetchTotal
     return totals
 
 
+def _is_nameless_probe() -> Q:
+    """Each of our looks fetches once more without a name (net.fetch.Client.BARE), as some senders do: who names no
+    program in a network where a Mailward looks from is no evidence of a sender.
+    """
+    looks = DailyFetches.objects.filter(
+        domain=OuterRef("domain"), fetcher=_OURS, network=OuterRef("network")
+    ).exclude(network="")
+    return Q(Exists(looks), fetcher="", agent="")
+
+
 def fetchers(scope: Scope, domain_id: int, today: date) -> Top[FetcherRow]:
     """Everybody who asked for the domain's policy in the last 30 days, the most frequent first."""
     rows: QuerySet[DailyFetches] = scope.daily_fetches().filter(domain_id=domain_id, day__gt=today - MONTH)
     given, late = Q(status__in=FETCHED), Q(day__gt=today - WEEK)
     found = (
-        rows.values("fetcher", "agent")
+        rows.annotate(is_ours=ExpressionWrapper(_is_nameless_probe(), BooleanField()))
+        .values("fetcher", "agent", "is_ours")
         .annotate(
             week=Sum("fetches", filter=given & late, default=0),
             month=Sum("fetches", filter=given, default=0),
@@ -95,7 +119,8 @@ def fetchers(scope: Scope, domain_id: int, today: date) -> Top[FetcherRow]:
     )
     merged: dict[tuple[str, str], FetcherRow] = {}
     for row in found:
-        key = (row["fetcher"], "" if row["fetcher"] else row["agent"])
+        fetcher = _OURS if row["is_ours"] else row["fetcher"]
+        key = (fetcher, "" if fetcher else row["agent"])
         held = merged.get(key)
         merged[key] = FetcherRow(
             *key,
