@@ -81,6 +81,9 @@ def test_a_planned_host_is_in_the_policy_before_it_is_live(
     assert (newest.mx, newest.reason) == ([*ENFORCE.mx, "mx2.example.test"], "the move")
     assert MxChange.objects.get().state == "waiting"
     assert "is to be an MX host from" in shown(alice)
+    assert "The policy covers it." in shown(alice)
+    publish_policy(domain.organisation_id, domain.pk, ENFORCE, author_id=None)
+    assert "The policy does not cover it: plan it once more." in shown(alice)
 
 
 @pytest.mark.usefixtures("dns", "served")
@@ -108,6 +111,36 @@ def test_a_plan_takes_nothing_back_that_somebody_publishes_meanwhile(
     assert "Somebody else published another version meanwhile." in page
     assert PolicyVersion.objects.order_by("-number")[0].mode == "testing"
     assert not MxChange.objects.exists()
+
+
+@pytest.mark.usefixtures("served")
+def test_a_host_that_strict_senders_would_refuse_now_is_planned_once_that_was_read(
+    alice: Client, domain: Domain, dns: FakeDns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dns.set("example.test", "MX", "10 mx1.example.test.")
+    monkeypatch.setattr(views, "look_at_planned_host", lambda *_: "Certificate is self-signed")
+    address = reverse("mx-plan", args=["example.test"])
+    values = {"pattern": "mx2.example.test", "expected": clock.today().isoformat()}
+    for said in ({}, {"anyway": "mx3.example.test"}):
+        page = alice.post(address, values | said).content.decode()
+        assert "as it is now:</strong> Certificate is self-signed." in page
+        assert "Plan it all the same" in page
+    assert (PolicyVersion.objects.count(), MxChange.objects.count()) == (1, 0)
+    alice.post(address, values | {"anyway": "mx2.example.test"})
+    assert MxChange.objects.get().subject == "mx2.example.test"
+    newest = PolicyVersion.objects.order_by("-number")[0]
+    assert "planned though strict senders would refuse it now: Certificate is self-signed" in newest.reason
+
+
+def test_in_testing_mode_a_planned_host_is_not_asked_about(
+    alice: Client, domain: Domain, dns: FakeDns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    testing = Policy(Mode.TESTING, 604_800, ("mx1.example.test",))
+    publish_policy(domain.organisation_id, domain.pk, testing, author_id=None)
+    monkeypatch.setattr(views, "look_at_planned_host", lambda *_: "Certificate is self-signed")
+    values = {"pattern": "mx2.example.test", "expected": clock.today().isoformat()}
+    alice.post(reverse("mx-plan", args=["example.test"]), values)
+    assert MxChange.objects.get().subject == "mx2.example.test"
 
 
 @pytest.mark.usefixtures("dns")

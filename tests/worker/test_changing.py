@@ -13,9 +13,10 @@ from tests.fakes.mailserver import FakeMailServer
 from mailward.config import Dns, Settings, Watch
 from mailward.core.mtasts.change import ChangeFacts, refuse
 from mailward.core.mtasts.policy import Mode, Policy
+from mailward.core.names import Domain as Name
 from mailward.net import clock
 from mailward.store.models import Domain, MxLook, MxTarget
-from mailward.worker.changing import learn_facts
+from mailward.worker.changing import learn_facts, look_at_planned
 from mailward.worker.watch import watcher_for
 
 MX = "mx.example.net"
@@ -108,3 +109,31 @@ def test_a_machine_without_a_way_out_asks_no_mx_host(
         facts = learn(here, domain)
     assert (facts.mx, dict(facts.rejected)) == ((MX,), {})
     assert not MxTarget.objects.exists()
+
+
+def planned(settings: Settings, host: str) -> str:
+    policy = Policy(Mode.ENFORCE, 604_800, (MX, host))
+    return async_to_sync(look_at_planned)(settings, Name("example.test"), Name(host), policy)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [(("new.example.net",), ""), (("other.example.net",), "Certificate for another name")]
+)
+def test_a_planned_host_that_is_there_is_looked_at_before_the_dns_names_it(
+    domain: Domain, dns: FakeDns, authority: Authority, names: tuple[str, ...], said: str
+) -> None:
+    dns.set("new.example.net", "A", "127.0.0.1")
+    server = FakeMailServer(authority.issue(*names))
+    with server.running():
+        assert planned(settings(dns, authority, server), "new.example.net") == said
+
+
+@pytest.mark.parametrize("from_here", [True, False])
+def test_a_planned_host_that_is_not_there_yet_has_no_fault(
+    domain: Domain, dns: FakeDns, authority: Authority, from_here: bool
+) -> None:
+    ours = settings(dns, authority, FakeMailServer())
+    ours = msgspec.structs.replace(
+        ours, watch=msgspec.structs.replace(ours.watch, smtp_port=1, from_here=from_here)
+    )
+    assert planned(ours, "new.example.net") == ""

@@ -15,7 +15,7 @@ from mailward.monitor.proposals import MxProposal, propose_mx
 from mailward.monitor.records import RecordState
 from mailward.net.guard import make_guard
 from mailward.net.resolver import Resolver, make_resolver
-from mailward.worker.changing import learn_facts
+from mailward.worker.changing import learn_facts, look_at_planned
 from mailward.worker.records import check_domain
 
 MX_SECONDS = 15.0
@@ -81,6 +81,11 @@ def look_at_host(name: str, host: str, text: str) -> str:
 def change_facts_for(domain_id: int, policy: Policy) -> ChangeFacts:
     """What decides whether the policy may be changed to this one. Raises Domain.DoesNotExist, PolicyInvalid."""
     return async_to_sync(learn_facts)(settings.MAILWARD, domain_id, policy)
+
+
+def look_at_planned_host(name: str, host: str, policy: Policy) -> str:
+    """What strict senders would reject at an MX host that is to come; empty: nothing that is seen."""
+    return async_to_sync(look_at_planned)(settings.MAILWARD, Name(name), Name(host), policy)
 
 
 async def _propose(names: Sequence[str], seconds: float) -> dict[str, MxProposal]:

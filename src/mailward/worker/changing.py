@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from mailward.config import Settings
 from mailward.core.check.facts import Facts, Found, Lookup, MxHost
-from mailward.core.check.rejected import change_facts
+from mailward.core.check.rejected import change_facts, rejected
 from mailward.core.check.view import View
 from mailward.core.mtasts.change import ChangeFacts
 from mailward.core.mtasts.policy import Policy
@@ -35,6 +35,22 @@ async def learn_facts(settings: Settings, domain_id: int, policy: Policy) -> Cha
     watcher = Watcher(settings, make_resolver(settings.dns), Sessions(settings))
     facts = await _see(watcher, name, known)
     return await asyncio.to_thread(change_facts, facts, policy, View(facts).published)
+
+
+async def look_at_planned(settings: Settings, name: DomainName, host: DomainName, policy: Policy) -> str:
+    """What strict senders would reject at an MX host that is to come, in words. Empty: nothing, or it is not there yet,
+    or cannot be looked at from here: it may be planned all the same.
+    """
+    if not settings.watch.from_here:
+        return ""
+    watcher = Watcher(settings, make_resolver(settings.dns), Sessions(settings))
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            facts = await watcher.observe_now(name, supposed_mx=(host,))
+    except TimeoutError:
+        return ""
+    found = await asyncio.to_thread(rejected, facts, policy)
+    return found.get(host, "")
 
 
 async def _see(watcher: Watcher, name: DomainName, known: Facts | None) -> Facts:

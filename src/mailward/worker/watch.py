@@ -77,12 +77,20 @@ class Watcher:
         """The MX records as they are now."""
         return await Observer(self.resolver, make_probe_guard(self.settings)).look_up(name, "MX")
 
-    async def observe_now(self, name: Domain, *, has_smtp: bool = True) -> Facts:
-        """For somebody who waits: what MX hosts showed lately will do. Nothing of it is kept."""
-        facts, _ = await self._observe(name, Wish(ASKED_FRESHNESS), has_smtp=has_smtp)
+    async def observe_now(
+        self, name: Domain, *, has_smtp: bool = True, supposed_mx: tuple[Domain, ...] = ()
+    ) -> Facts:
+        """For somebody who waits: what MX hosts showed lately will do. Nothing of it is kept. `supposed_mx`: as if the
+        MX records named these hosts.
+        """
+        facts, _ = await self._observe(
+            name, Wish(ASKED_FRESHNESS), has_smtp=has_smtp, supposed_mx=supposed_mx
+        )
         return facts
 
-    async def _observe(self, name: Domain, wish: Wish, *, has_smtp: bool = True) -> tuple[Facts, "_Answers"]:
+    async def _observe(
+        self, name: Domain, wish: Wish, *, has_smtp: bool = True, supposed_mx: tuple[Domain, ...] = ()
+    ) -> tuple[Facts, "_Answers"]:
         answers, watch = _Answers(), self.settings.watch
         ways = Ways(
             has_smtp=has_smtp,
@@ -94,7 +102,7 @@ class Watcher:
         look = partial(self._look, answers, wish)
         observer = Observer(self.resolver, make_probe_guard(self.settings), ways, look, self.quota)
         with tracing.span("check.observe", {"mailward.domain": str(name)}):
-            return await observer.observe(name), answers
+            return await observer.observe(name, supposed_mx), answers
 
     async def _look(self, answers: "_Answers", wish: Wish, host: str, address: str, until: float) -> Session:
         answer = await self.sessions.look(host, address, until, wish)

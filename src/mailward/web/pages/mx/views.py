@@ -25,7 +25,7 @@ from mailward.store.services.policies import (
     policy_of,
 )
 from mailward.web.access import ScopedRequest, find_domain, reader_page, writer_page
-from mailward.web.live import change_facts_for, propose_for
+from mailward.web.live import change_facts_for, look_at_planned_host, propose_for
 from mailward.web.pages.mx.forms import PlanForm
 
 _ENDED_SHOWN = 20
@@ -86,8 +86,13 @@ def mx_plan(request: ScopedRequest, name: str) -> HttpResponse:
         return _render(request, domain, form)
     pattern = form.cleaned_data["pattern"]
     policy = widen(policy_of(domain.current_version), [pattern])
+    if (doubt := _doubt(domain, pattern, policy)) and request.POST.get("anyway") != pattern:
+        return _render(request, domain, form, doubt=doubt)
+    reason = form.cleaned_data["reason"] or f"MX host to come: {pattern}"
+    if doubt:
+        reason = f"{reason} (planned though strict senders would refuse it now: {doubt})"[:500]
     try:
-        _widen(request, domain, policy, form.cleaned_data["reason"] or f"MX host to come: {pattern}")
+        _widen(request, domain, policy, reason)
     except ChangeRefused as error:
         form.add_error(None, [str(refusal) for refusal in error.refusals])
         return _render(request, domain, form)
@@ -149,7 +154,16 @@ def _widen(request: ScopedRequest, domain: Domain, policy: Policy, reason: str) 
         return
 
 
-def _render(request: ScopedRequest, domain: Domain, form: PlanForm) -> HttpResponse:
+def _doubt(domain: Domain, pattern: str, policy: Policy) -> str:
+    """What would be rejected at a host that is there already, under enforce: somebody who plans it wants to know now. A
+    host that is not there yet is what plans are for.
+    """
+    if policy.mode is not Mode.ENFORCE or pattern.startswith("*."):
+        return ""
+    return look_at_planned_host(domain.name, pattern, policy)
+
+
+def _render(request: ScopedRequest, domain: Domain, form: PlanForm, *, doubt: str = "") -> HttpResponse:
     live = propose_for([domain.name])[domain.name]
     policy = policy_of(domain.current_version) if domain.current_version else None
     changes = request.scope.mx_changes().filter(domain=domain).select_related("author")
@@ -163,6 +177,7 @@ def _render(request: ScopedRequest, domain: Domain, form: PlanForm) -> HttpRespo
         "rows": _rows(policy, live),
         "has_say": policy is not None and policy.mode is not Mode.NONE,
         "enforces": policy is not None and policy.mode is Mode.ENFORCE,
+        "covered": policy.mx if policy else (),
         "unused": [pattern for pattern in unused if pattern not in planned],
         "trusted_until": _trusted_until(domain),
         "open": [row for row in changes.order_by("due_at", "id") if row.ended_at is None],
@@ -171,6 +186,7 @@ def _render(request: ScopedRequest, domain: Domain, form: PlanForm) -> HttpRespo
         "choices": _CHOICES,
         "wait_hours": settings.MAILWARD.follow.wait_hours,
         "form": form,
+        "doubt": doubt,
     }
     return render(request, "mx/mx.html", context)
 
