@@ -15,10 +15,13 @@ from mailward.core.mtasts.policy import Mode, Policy
 from mailward.core.rollout.conditions import Conditions
 from mailward.core.rollout.verdict import Code, State, judge
 from mailward.net import clock
+from mailward.notify.mails import build_problem_mail
 from mailward.store.models import (
     Check,
     Domain,
     DomainEvent,
+    Notice,
+    Notification,
     Organisation,
     OutboxItem,
     PolicyVersion,
@@ -28,6 +31,7 @@ from mailward.store.models import (
 )
 from mailward.store.queries.readiness import gather
 from mailward.store.scope import Scope, scope_of
+from mailward.store.services import notifications
 from mailward.store.services import rollout as service
 from mailward.store.services.policies import ChangedMeanwhile, publish_policy
 
@@ -273,6 +277,13 @@ def test_failures_that_jump_under_enforce_raise_an_alert_and_change_nothing(
     assert (problem.result_type, problem.host, problem.closed_at) == ("refusals-jumped", made.MX, None)
     assert "may be the attack" in DomainEvent.objects.get(kind="rollout-jump").text
     assert mode_of(enforced) == "enforce"
+    notifications.queue([problem.pk], "mailward.test")
+    letter = notifications.letter(Notification.objects.get().message_id)
+    assert letter is not None
+    told = " ".join(build_problem_mail(letter, sender="m@mailward.test", console_url="").decode().split())
+    assert "It shows in the verified reports about 1 domain" in told
+    assert "Refused sessions jumped: 60 of " in told
+    assert "saw it itself" not in told
     # three later days without them
     for ahead in range(3):
         report_success([enforced], (NOON + timedelta(days=ahead)).date(), "google.com")
@@ -304,3 +315,9 @@ def test_a_fault_of_our_own_host_steps_back_only_where_that_was_chosen_and_seen_
     text = DomainEvent.objects.get(kind="rollout-stepped-back").text
     assert made.MX in text
     assert "for up to 24 hours" in text
+    notice = Notice.objects.get()
+    assert (notice.recipient, notice.page) == ("alice@alice.test", "/domains/example.test/rollout/")
+    assert notice.subject == "example.test: the MTA-STS policy went back to testing"
+    told = " ".join(notice.lines)
+    assert made.MX in told
+    assert "keep enforcing the copy that they hold, for up to 24 hours" in told

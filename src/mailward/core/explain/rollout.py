@@ -1,11 +1,13 @@
 """What the verdict on a rollout says, in sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
 from mailward.core.explain.explanation import Explanation, Severity
 from mailward.core.rollout.verdict import Code, Reason, State, Verdict
 
 _NAMED = 3
+_WIDTH = 76
 STATES: Mapping[State, tuple[str, str]] = {
     State.NO_POLICY: (
         "No policy",
@@ -73,6 +75,23 @@ def say_reason(reason: Reason) -> str:
 def say_verdict(verdict: Verdict) -> str:
     """The whole of it, for the history and for the command line."""
     return " ".join([say_state(verdict.state), *(say_reason(reason) for reason in verdict.reasons)])
+
+
+def say_stepped_back(domain: str, hosts: Sequence[str], old_copies: str) -> tuple[str, list[str]]:
+    """Subject and lines of the mail. `old_copies`: how long some senders enforce all the same."""
+    happened = (
+        f"The MTA-STS policy of {domain} was in mode enforce, and is in mode testing now: people of yours chose that "
+        "for this case. Our own probes showed, twice in a row, that strict senders refuse every MX host: "
+        f"{_name(tuple(hosts))}. Each has a fault of its own: no STARTTLS, or a certificate that is not valid."
+    )
+    means = f"From now on mail to {domain} is not protected. {old_copies}"
+    mend = (
+        "Mend the MX hosts first: the domain's page Checks says what is wrong with each. Then enforce again, on its "
+        "page Rollout. It is not enforced again by itself, unless that was chosen there too."
+    )
+    paragraphs = (happened, means, mend)
+    lines = [line for each in paragraphs for line in (*wrap(each, _WIDTH, break_long_words=False), "")]
+    return f"{domain}: the MTA-STS policy went back to testing", lines[:-1]
 
 
 def _days(count: int) -> str:

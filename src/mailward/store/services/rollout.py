@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from mailward.config import Settings
-from mailward.core.explain.rollout import JUMPED, say_reason, say_verdict
+from mailward.core.explain.rollout import JUMPED, say_reason, say_stepped_back, say_verdict
 from mailward.core.mtasts.change import ChangeFacts
 from mailward.core.mtasts.policy import Mode, Policy, PolicyInvalid
 from mailward.core.rollout.conditions import Conditions
@@ -36,6 +36,7 @@ from mailward.store.scope import Scope
 from mailward.store.services import history, outbox
 from mailward.store.services.automatic import Choice
 from mailward.store.services.findings import Cause, open_cause
+from mailward.store.services.notices import queue_notice
 from mailward.store.services.policies import (
     ChangedMeanwhile,
     ChangeRefused,
@@ -346,11 +347,11 @@ def _step_back(judged: Sequence[_Judged]) -> None:
                 f"Back to testing by itself: our own probes show that strict senders refuse {', '.join(hosts)}. "
                 f"{say_old_copies(each.evidence.max_age_seconds)}"
             )
-            _go_back(each.domain, text)
+            _go_back(each.domain, text, hosts)
 
 
 @transaction.atomic
-def _go_back(domain: Domain, text: str) -> None:
+def _go_back(domain: Domain, text: str, hosts: tuple[str, ...]) -> None:
     current = domain.current_version
     if current is None:
         return
@@ -367,6 +368,12 @@ def _go_back(domain: Domain, text: str) -> None:
         return
     _event(domain, history.Kind.ROLLOUT_STEPPED_BACK, text).save()
     Rollout.objects.filter(domain=domain).update(judged_at=None, ready_since=None)
+    queue_notice(
+        domain.organisation_id,
+        domain.pk,
+        *say_stepped_back(domain.name, hosts, say_old_copies(current.max_age_seconds)),
+        page=f"/domains/{domain.name}/rollout/",
+    )
 
 
 def say_old_copies(max_age_seconds: int) -> str:
