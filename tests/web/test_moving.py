@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from mailward.core.mtasts.policy import Mode, Policy
 from mailward.hosting.policyweb import serve_policies
 from mailward.hosting.snapshot import Snapshot, SnapshotKeeper, save_snapshot
 from mailward.monitor.elsewhere import Live
+from mailward.net import clock
 from mailward.store.models import Domain, DomainEvent, Leaving, PolicyVersion
-from mailward.store.services.policies import publish_policy
+from mailward.store.services import leaving
+from mailward.store.services.policies import announce_version, publish_policy
 from mailward.web import live
 from mailward.web.pages.policies import moving
 
@@ -203,3 +206,29 @@ def test_leaving_begins_with_the_domains_name_typed_and_can_be_broken_off(
     alice.post(reverse("domain-leave-end", args=["example.test"]))
     assert Leaving.objects.get().outcome == "broken-off"
     assert "Begin to leave" in page(alice, "domain-leave")
+
+
+@pytest.mark.usefixtures("dns")
+def test_after_the_wait_the_page_says_what_to_remove_and_at_the_end_that_it_has_left(
+    alice: Client, domain: Domain
+) -> None:
+    version = publish_policy(domain.organisation_id, domain.pk, SAME, author_id=None)
+    announce_version(domain.pk, version.pk)
+    row = leaving.begin(domain.organisation_id, domain.pk, author_id=None)
+    announce_version(domain.pk, row.version_id)
+    leaving.advance(domain.pk)
+    assert "a sender may hold a policy that was served here" in page(alice, "domain-leave")
+    with clock.frozen(clock.now() + timedelta(days=15)):
+        found = leaving.advance(domain.pk)
+        assert found is not None
+        ended = found[0].wait_until
+        assert ended is not None
+        told = page(alice, "domain-leave")
+        said = f"Every policy that was ever served has ended, the last on {ended:%-d %b %Y, %H:%M} UTC."
+        assert said in told
+        assert "Leave records and names as they are" not in told
+        assert "Not yet" not in told
+        leaving.note_records(row.pk, "ns1 has _mta-sts.example.test TXT")
+        assert "ns1 has _mta-sts.example.test TXT" in page(alice, "domain-leave")
+        leaving.note_records(row.pk, "")
+        assert f"example.test has left MTA-STS on {clock.now():%-d %b %Y}." in page(alice, "domain-leave")

@@ -56,6 +56,10 @@ def start(domain: Domain, mode: Follow, *hosts: str) -> None:
     following.consider(domain.pk, hosts)
 
 
+def publish(domain: Domain, mx: tuple[str, ...]) -> None:
+    publish_policy(domain.organisation_id, domain.pk, Policy(Mode.ENFORCE, 604_800, mx), author_id=None)
+
+
 async def work(settings: Settings) -> None:
     await in_store(following.put_due, 100)
     await in_store(outbox.hasten, "follow")
@@ -116,6 +120,55 @@ async def test_an_objection_by_the_link_in_the_mail_holds(settings: Settings, do
     assert await in_store(states) == [("appeared", "mx2.example.test", "vetoed")]
 
 
+async def test_an_objection_outlasts_what_following_itself_changes(
+    settings: Settings, domain: Domain, dns: FakeDns
+) -> None:
+    """Whoever forges two hosts must not get the one that somebody objected to announced again for the other."""
+    hosts = ("mx1.example.test", "mx2.example.test", "mx3.example.test")
+    dns.set("example.test", "MX", *(f"10 {host}." for host in hosts))
+    await in_store(start, domain, Follow.ALL, *hosts)
+    await work(settings)
+    row = await in_store(lambda: MxChange.objects.get(subject="mx3.example.test"))
+    await in_store(following.end, row.pk, "vetoed", "")
+    with clock.frozen(clock.now() + timedelta(hours=25)):
+        await work(settings)
+        assert await in_store(current) == BOTH
+        await in_store(following.consider, domain.pk, BOTH)  # it vanishes, and is back
+        await in_store(following.consider, domain.pk, hosts)
+        await work(settings)
+    assert ("appeared", "mx3.example.test", "waiting") not in await in_store(states)
+    assert await in_store(Notice.objects.count) == 2
+
+
+async def test_an_objection_is_settled_once_a_person_takes_the_host_in(
+    settings: Settings, domain: Domain
+) -> None:
+    await in_store(start, domain, Follow.ALL, *BOTH)
+    [row] = await in_store(following.open_changes, domain.pk)
+    await in_store(following.end, row.pk, "vetoed", "")
+    for mx in (BOTH, POLICY.mx):
+        await in_store(publish, domain, mx)
+        await in_store(following.consider, domain.pk, BOTH)
+    found = await in_store(states)
+    assert [state for _, subject, state in found if subject == "mx2.example.test"] == ["lifted", "noticed"]
+
+
+async def test_a_departure_is_asked_about_again_when_the_host_was_live_in_between(
+    settings: Settings, domain: Domain
+) -> None:
+    wide = Policy(Mode.ENFORCE, 604_800, BOTH)
+    await in_store(start, domain, Follow.ALL, "mx1.example.test")
+    await in_store(lambda: publish_policy(domain.organisation_id, domain.pk, wide, author_id=None))
+    await in_store(following.consider, domain.pk, ("mx1.example.test",))
+    [row] = await in_store(following.open_changes, domain.pk)
+    await in_store(following.end, row.pk, "vetoed", "")
+    await in_store(following.consider, domain.pk, ("mx1.example.test",))
+    assert await in_store(states) == [("departed", "mx2.example.test", "vetoed")]
+    await in_store(following.consider, domain.pk, BOTH)
+    await in_store(following.consider, domain.pk, ("mx1.example.test",))
+    assert [state for _, _, state in await in_store(states)] == ["lifted", "noticed"]
+
+
 async def test_a_forged_answer_goes_nowhere(settings: Settings, domain: Domain, dns: FakeDns) -> None:
     await in_store(start, domain, Follow.ALL, "mx1.example.test", "evil.example")
     await work(settings)
@@ -157,12 +210,20 @@ async def test_a_host_that_left_leaves_the_policy_after_its_ttl(
     await in_store(following.consider, domain.pk, ("mx1.example.test",))
     await work(settings)
     assert await in_store(states) == [("departed", "mx2.example.test", "waiting")]
+    notice = await in_store(Notice.objects.get)
+    due = (await in_store(MxChange.objects.get)).due_at
+    assert due
+    trusted = f"until {due + timedelta(days=7):%d %B %Y, %H:%M} UTC: do not give the name up before that"
+    assert trusted in " ".join(" ".join(notice.lines).split())
     with clock.frozen(clock.now() + timedelta(hours=47)):
         await work(settings)
         assert await in_store(current) == BOTH
     with clock.frozen(clock.now() + timedelta(hours=49)):
         await work(settings)
         assert await in_store(current) == ("mx1.example.test",)
+        until = clock.now() + timedelta(days=7)
+    row = await in_store(MxChange.objects.get)
+    assert f"trust it until {until:%Y-%m-%d %H:%M} UTC: do not give the name up before" in row.detail
 
 
 async def test_what_was_planned_is_not_taken_out_and_ends_when_it_is_live(

@@ -6,9 +6,18 @@ from mailward.notify.mails import wrapped
 
 
 def announced(
-    domain: str, kind: str, subject: str, patterns: tuple[str, ...], why: str, due_at: datetime, link: str
+    domain: str,
+    kind: str,
+    subject: str,
+    patterns: tuple[str, ...],
+    why: str,
+    due_at: datetime,
+    trusted_until: datetime,
+    link: str,
 ) -> tuple[str, list[str]]:
-    """Subject and lines. `subject`: the MX host, or the pattern that covers none."""
+    """Subject and lines. `subject`: the MX host, or the pattern that covers none. `trusted_until`: how long senders may
+    hold the policy that is in force up to `due_at`.
+    """
     listed = ", ".join(patterns)
     when = f"{due_at:%d %B %Y, %H:%M} UTC"
     if kind == "appeared":
@@ -32,7 +41,9 @@ def announced(
             *wrapped(f"No MX host of {domain} is covered by {subject} any more. {why}"),
             "",
             *wrapped(
-                f"On {when} the policy loses: {listed}. Senders that hold an older copy trust it for longer."
+                f"On {when} the policy loses: {listed}. Senders that hold an older copy trust it for longer, until "
+                f"{trusted_until:%d %B %Y, %H:%M} UTC: do not give the name up before that, or whoever gets hold of it "
+                "can take mail."
             ),
         ]
     return title, [*lines, "", "To object, so that the policy stays as it is:", link]

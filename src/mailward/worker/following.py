@@ -59,7 +59,7 @@ async def follow_domain(settings: Settings, domain_id: int) -> str:
         if (gone := _why_over(row, agreed.hosts)) is not None:
             await in_store(following.end, row.pk, "withdrawn", gone)
         elif row.state == "noticed":
-            await _announce(settings, name, row, agreed)
+            await _announce(settings, name, row, agreed, policy)
         elif reason := await _carry_out(settings, name, row, policy):
             refused.append(f"{row.subject}: {reason}")
     return "; ".join(refused)
@@ -72,7 +72,9 @@ def _why_over(row: MxChange, hosts: tuple[str, ...]) -> str | None:
     return "the authoritative servers name it" if covered else None
 
 
-async def _announce(settings: Settings, name: DomainName, row: MxChange, agreed: _Agreed) -> None:
+async def _announce(
+    settings: Settings, name: DomainName, row: MxChange, agreed: _Agreed, policy: Policy
+) -> None:
     wait = timedelta(hours=settings.follow.wait_hours)
     due_at = clock.now() + wait
     if row.kind == "departed":
@@ -80,7 +82,14 @@ async def _announce(settings: Settings, name: DomainName, row: MxChange, agreed:
     token = make_veto_token()
     link = f"{settings.console_url}/veto/{token}/"
     title, lines = mxletters.announced(
-        name, row.kind, row.subject, tuple(row.patterns), agreed.why, due_at, link
+        name,
+        row.kind,
+        row.subject,
+        tuple(row.patterns),
+        agreed.why,
+        due_at,
+        due_at + timedelta(seconds=policy.max_age_seconds),
+        link,
     )
     veto_hash = hashlib.sha256(token.encode()).hexdigest()
     if await in_store(following.announce, row.pk, due_at, agreed.why, veto_hash, title, lines):

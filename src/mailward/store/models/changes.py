@@ -69,7 +69,7 @@ class MxChange(models.Model):
     """What the policy gains or loses."""
     state = models.CharField(max_length=10)
     """`noticed` (to be asked of all servers), `waiting`, then `done`, `vetoed` or `withdrawn` (before 0.2 also
-    `refused`, which ended it).
+    `refused`, which ended it); `lifted`: vetoed, and settled otherwise since.
     """
     noticed_at = models.DateTimeField()
     due_at = models.DateTimeField(null=True)

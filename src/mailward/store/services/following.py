@@ -12,7 +12,15 @@ from django.db import transaction
 from mailward.config import Problems as Rules
 from mailward.core.explain.following import FOLLOW_HELD
 from mailward.core.mtasts.change import ChangeFacts, RefusalCode
-from mailward.core.mtasts.follow import HELD_TOLD_AFTER, Follow, compare, narrow, patterns_for, widen
+from mailward.core.mtasts.follow import (
+    HELD_TOLD_AFTER,
+    Comparison,
+    Follow,
+    compare,
+    narrow,
+    patterns_for,
+    widen,
+)
 from mailward.core.mtasts.policy import Mode
 from mailward.core.names import matches_mx
 from mailward.net import clock
@@ -67,6 +75,7 @@ def consider(domain_id: int, hosts: Sequence[str]) -> None:
     follow = Follow(domain.mx_follow.mode) if hasattr(domain, "mx_follow") else Follow.OFF
     if follow is Follow.OFF:
         return
+    _lift(domain, found, hosts)
     wanted = [("appeared", host, patterns_for(host, follow)) for host in found.uncovered]
     planned = {subject for kind, subject in there if kind == "planned"}
     # while a live host is refused, what covers nothing is part of that change
@@ -88,10 +97,23 @@ def consider(domain_id: int, hosts: Sequence[str]) -> None:
 
 
 def _was_vetoed(domain: Domain, kind: str, subject: str) -> bool:
-    """Whether a person objected since the policy last changed: asked once, not every hour."""
-    since = domain.current_version.created_at if domain.current_version else clock.now()
-    rows = MxChange.objects.filter(domain=domain, kind=kind, subject=subject, noticed_at__gte=since)
-    return rows.filter(state="vetoed").exists()
+    """Whether a person objected: nobody is asked again while that holds, whatever else following changes."""
+    return MxChange.objects.filter(domain=domain, kind=kind, subject=subject, state="vetoed").exists()
+
+
+def _lift(domain: Domain, found: Comparison, hosts: Sequence[str]) -> None:
+    """Objections hold until what they were about is settled otherwise: a person has taken the host into the policy, the
+    DNS names the departed one again, or the policy does not any more. A host that vanishes and comes back is the same
+    one: whoever forges it would only have to wait.
+    """
+    for row in MxChange.objects.filter(domain=domain, state="vetoed"):
+        is_in = row.kind == "appeared" and row.subject in hosts and row.subject not in found.uncovered
+        is_back = row.kind == "departed" and row.subject not in found.unused
+        if is_in or is_back:
+            MxChange.objects.filter(pk=row.pk).update(state="lifted")
+            text = f"MX change of {row.subject} ({row.kind}): the objection is settled"
+            reason = "the policy covers it" if is_in else "DNS names it again, or the policy does not"
+            history.note(row.organisation_id, row.domain_id, "mx-lifted", text, reason=reason)
 
 
 def put_due(limit: int) -> None:
@@ -172,8 +194,17 @@ def carry_out(change_id: int, facts: ChangeFacts, rules: Rules) -> str:
         _hold(row, str(error), rules, at_once=is_certain)
         return str(error)
     else:
-        _end(row, "done", "")
+        _end(row, "done", _say_trusted(before.max_age_seconds) if row.kind == "departed" else "")
     return ""
+
+
+def _say_trusted(max_age_seconds: int) -> str:
+    """Of a host name that has just left the policy (RFC 8461 section 10.2)."""
+    until = clock.now() + timedelta(seconds=max_age_seconds)
+    return (
+        f"Senders that hold the policy of before trust it until {until:%Y-%m-%d %H:%M} UTC: "
+        "do not give the name up before."
+    )
 
 
 @transaction.atomic
@@ -218,6 +249,12 @@ def end(change_id: int, state: str, detail: str, *, author_id: int | None = None
         return False
     _end(row, state, detail, author_id=author_id)
     return True
+
+
+def end_all(domain_id: int, detail: str) -> None:
+    """Planned ones too. Within the caller's transaction."""
+    for row in MxChange.objects.filter(domain_id=domain_id, ended_at=None):
+        _end(row, "withdrawn", detail)
 
 
 def _end(row: MxChange, state: str, detail: str, *, author_id: int | None = None) -> None:

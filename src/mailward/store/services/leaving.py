@@ -8,7 +8,7 @@ from mailward.core.mtasts.leaving import NONE_MAX_AGE_SECONDS, Plan, Served, Sta
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
 from mailward.store.models import Domain, Leaving, OutboxItem, PolicyVersion, VersionStep
-from mailward.store.services import dnsupdates, history, outbox
+from mailward.store.services import dnsupdates, following, history, outbox
 from mailward.store.services.hosting import bump_generation
 from mailward.store.services.notices import queue_notice
 from mailward.store.services.policies import PolicyUnchanged, publish_policy
@@ -153,4 +153,5 @@ def note_records(leaving_id: int, still_there: str) -> None:
         Leaving.objects.filter(pk=row.pk).update(ended_at=clock.now(), outcome="done")
         text = "Left MTA-STS: the records are gone, and no policy is served any more"
         history.note(row.organisation_id, row.domain_id, "leaving-done", text)
+        following.end_all(row.domain_id, "there is no policy any more")
         bump_generation(row.domain_id)

@@ -12,8 +12,11 @@ from mailward.net import clock
 from mailward.store.models import Domain, ProblemDomain, RecordCheck
 from mailward.store.queries.domains import is_served
 from mailward.store.services.findings import Cause, leave_causes, open_cause
+from mailward.store.services.leaving import has_left
 from mailward.store.services.policies import ANNOUNCEMENT
 from mailward.store.services.problems import close_gone
+
+_OF_POLICY = (ANNOUNCEMENT, "mta-sts")
 
 
 @transaction.atomic
@@ -25,10 +28,21 @@ def settle_records(domain_id: int, asked: Iterable[str], rules: Rules) -> bool:
         "announced_version", "current_version"
     )
     domain = rows.filter(pk=domain_id).first()
-    if domain is None or not is_served(domain):
+    if domain is None:
+        return False
+    watched = set(asked) & set(OF_RECORD)
+    if has_left(domain):
+        # whoever was told to remove them hears nothing of their absence
+        for record in _OF_POLICY:
+            close_gone(leave_causes(domain.pk, f"{record}.{domain.name}", [OF_RECORD[record]]))
+        RecordCheck.objects.filter(domain=domain, record__in=_OF_POLICY).update(
+            was_right=False, missed=0, is_told=False
+        )
+        watched -= set(_OF_POLICY)
+    if not is_served(domain):
         return False
     is_pending = False
-    for check in RecordCheck.objects.filter(domain=domain, record__in=set(asked) & set(OF_RECORD)):
+    for check in RecordCheck.objects.filter(domain=domain, record__in=watched):
         is_pending |= _settle(domain, check, rules)
     return is_pending
 

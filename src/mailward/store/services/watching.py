@@ -12,6 +12,7 @@ from mailward.config import Settings
 from mailward.core.check.facts import Facts
 from mailward.core.check.run import Report, run
 from mailward.core.watch import changes
+from mailward.core.watch.chosen import OF_LEAVING, mark_left
 from mailward.core.watch.keeping import has_ciphers, pack_facts, unpack_facts, with_looks, without_looks
 from mailward.core.watch.sameness import digest
 from mailward.net import clock
@@ -30,6 +31,7 @@ from mailward.store.queries.checks import facts_of, moments_of, report_of, sessi
 from mailward.store.queries.evidence import chunks
 from mailward.store.services import mxlooks, outbox
 from mailward.store.services.findings import Basis, Moved, note_seen, settle
+from mailward.store.services.leaving import has_left
 
 ASK_PAUSE = timedelta(minutes=2)
 """Between two checks of a domain that people ask for."""
@@ -140,7 +142,15 @@ def keep(domain_id: int, seen: Seen, settings: Settings) -> Moved | None:
 def _judge(domain_id: int, facts: Facts, settings: Settings) -> Report:
     checked_at = Watch.objects.filter(pk=domain_id).values_list("checked_at", flat=True).first()
     earlier = moments_of(domain_id, seen_at=checked_at)
-    return run(facts, earlier, lead_days=settings.watch.certificate_days)
+    return as_chosen(domain_id, run(facts, earlier, lead_days=settings.watch.certificate_days))
+
+
+def as_chosen(domain_id: int, report: Report) -> Report:
+    """What the domain's people chose is marked, so that it is no problem."""
+    if not any(each.code in OF_LEAVING for each in report.findings):
+        return report
+    domain = Domain.objects.filter(pk=domain_id).first()
+    return mark_left(report) if domain is not None and has_left(domain) else report
 
 
 def _keep(
@@ -182,7 +192,8 @@ def _add(domain: Domain, watch: Watch, report: Report, found: bytes, seen: Seen,
     now, before = clock.now(), watch.current
     told: Sequence[str] = ()
     if before is not None:
-        told = changes.describe(report_of(before, report.facts.at, settings.watch.certificate_days), report)
+        then = report_of(before, report.facts.at, settings.watch.certificate_days)
+        told = changes.describe(as_chosen(domain.pk, then), report)
         Check.objects.filter(pk=before.pk).update(last_at=now)
     check = Check.objects.create(
         id=new_id(),
