@@ -43,6 +43,12 @@ def test_a_policy_that_fits_needs_no_remark() -> None:
     assert remarks(policy(Mode.ENFORCE, "*.a.test"), testing_since=LONG_AGO) == []
 
 
+def test_what_is_refused_is_not_remarked_on_as_well() -> None:
+    assert remarks(Policy(Mode.ENFORCE, 3_600, ALL), testing_since=LONG_AGO) == []
+    ((weight, text),) = remarks(Policy(Mode.TESTING, 3_600, ALL))
+    assert (weight, "under a day protects hardly anybody" in text) == (Weight.CARE, True)
+
+
 TOLD = [
     # a live host is not covered (under enforce that is refused: core.mtasts.change)
     (policy(Mode.TESTING, "mx1.a.test"), None, None, Weight.CARE, "report them as failures"),

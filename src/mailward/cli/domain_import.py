@@ -186,6 +186,7 @@ def _work(settings: "Settings", made: "DomainImport", total: int, what: str) -> 
 
 def _tell(made: "DomainImport", *, add: bool) -> bool:
     """True: some row is refused, or cannot be read."""
+    from mailward.core.importing.verdict import ADDED
     from mailward.store.services.importing import say_automatic
 
     counts: Counter[str] = Counter()
@@ -199,7 +200,9 @@ def _tell(made: "DomainImport", *, add: bool) -> bool:
             "\t".join(_plain(each) for each in (row.verdict, row.name or row.where, policy, row.reason))
         )
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-    typer.echo(f"{said}. {'Added.' if add else 'A dry run: nothing was added. See --add.'}", err=True)
+    added = sum(counts[each] for each in ADDED)
+    done = f"{added:,} added." if add else "A dry run: nothing was added. See --add."
+    typer.echo(f"{said}. {done}", err=True)
     return bool(counts["refused"] or counts["unreadable"])
 
 

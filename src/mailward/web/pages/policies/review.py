@@ -112,5 +112,7 @@ def _on_evidence(situation: Situation) -> Iterator[Remark]:
 def _on_text(policy: Policy) -> Iterator[Remark]:
     _, problems = lint_policy(serialise_policy(policy).encode())
     for problem in problems:
+        if problem.code == "max-age-short" and policy.mode is Mode.ENFORCE:
+            continue  # that is refused, with the same words
         weight = Weight.CARE if problem.level is Level.WARNING else Weight.KNOW
         yield Remark(weight, f"{problem.message[0].upper()}{problem.message[1:]} ({problem.section}).")
