@@ -21,6 +21,7 @@ import dns.zone
 import pytest
 from tests.cli.test_serve import until
 from tests.fakes.ports import free_port
+from tests.net.test_tracing import Collector
 from tests.observing.installation import TOKEN, TSIG_SECRET, ZONE, Observed
 
 ROOT = Path(__file__).parents[2]
@@ -204,6 +205,22 @@ def test_a_process_that_died_is_counted_and_asked_again(house: Observed) -> None
     os.kill(house.children()["worker"], signal.SIGKILL)
     until(lambda: house.value("mailward_process_starts_total", process="worker") == before + 1)
     until(lambda: house.value("mailward_up", process="worker") == 1)
+
+
+def test_spans_of_reports_work_and_pages_reach_the_collector(house: Observed, spans: Collector) -> None:
+    report = (Path(__file__).parent / "report.json").read_bytes()
+    assert house.post_report(report.replace(b'"report-id": "', b'"report-id": "traced-')) == 201
+    assert house.get("/login/", house.ports["CONSOLE_PORT"])[0] == 200
+    wanted = {"report", "report.accept", "report.store", "console request"}
+    until(lambda: wanted <= {each.name for each in spans.spans}, seconds=60)
+    until(lambda: any(each.name.startswith("work ") for each in spans.spans), seconds=60)
+    assert {"mailward-doors", "mailward-console", "mailward-worker"} <= spans.services
+    store = next(each for each in spans.spans if each.name == "report.store")
+    above = {each.span_id: each.name for each in spans.spans if each.trace_id == store.trace_id}
+    assert above.keys() >= {store.parent_span_id}
+    assert sorted(above.values()) == ["report", "report.accept", "report.store"]
+    told = (ROOT / "docs" / "observing.md").read_text()
+    assert [each.name for each in spans.spans if f"`{each.name.split()[0]}" not in told] == []
 
 
 def test_the_log_has_no_secret_even_where_it_tells_all(house: Observed) -> None:
