@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from mailward.core.certificate import Certificate, read_chain
 from mailward.core.check.facts import UNOBSERVED, Facts, MxHost, Session, Tls
@@ -12,7 +12,7 @@ from mailward.core.dane.verify import Verdict, verify
 from mailward.core.explain.explanation import Severity
 from mailward.core.mtasts.policy import Mode, Policy, Problem, lint_policy
 from mailward.core.mtasts.record import Record, RecordError, parse_record
-from mailward.core.names import matches_mx
+from mailward.core.names import is_address, matches_mx
 
 EXPIRED, NOT_YET_VALID = 10, 9
 """X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_NOT_YET_VALID"""
@@ -68,7 +68,7 @@ class Look:
     def names_pattern(self) -> bool:
         """Postfix's way: whether a name of the certificate is among the patterns, `*.` standing for any depth."""
         names = self.certificate.names if self.certificate else ()
-        return any(_postfix_matches(pattern, name) for pattern in self.patterns for name in names)
+        return any(matches_any(pattern, names) for pattern in self.patterns)
 
     @cached_property
     def dane(self) -> Verdict:
@@ -208,9 +208,27 @@ def explain_trust(tls: Tls) -> str:
     )
 
 
-def _postfix_matches(pattern: str, name: str) -> bool:
-    """`secure match=`: `mx.example.com` as it is, `*.example.com` as `.example.com`, which is every name below."""
+@lru_cache(maxsize=32)
+def _index(names: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Of a certificate's names: the plain ones, what is below `*.`, and each end of any of them from a dot on.
+
+    A policy may have 4,000 lines and a certificate 1,000 names, at 300 addresses: nobody compares each with each.
+    """
+    plain = frozenset(name for name in names if name and not name.startswith("*."))
+    wild = frozenset(name[2:] for name in names if name.startswith("*."))
+    ends = frozenset(name[at:] for name in names for at, letter in enumerate(name) if letter == ".")
+    return plain, wild, ends
+
+
+def matches_any(pattern: str, names: tuple[str, ...]) -> bool:
+    """`secure match=`: `mx.example.com` as it is, `*.example.com` as `.example.com`, which is every name below.
+
+    `names`: in lower case.
+    """
+    plain, wild, ends = _index(names)
     pattern = pattern.lower()
     if pattern.startswith("*."):
-        return name.endswith(pattern[1:])
-    return matches_mx(name, pattern)
+        return pattern[1:] in ends
+    pattern = pattern.removesuffix(".")
+    first, _, rest = pattern.partition(".")
+    return not is_address(pattern) and (pattern in plain or (first not in ("", "*") and rest in wild))
