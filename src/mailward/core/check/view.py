@@ -1,5 +1,6 @@
 """The facts, read once: what senders make of record and policy, of each MX host, and of each session with it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
@@ -68,7 +69,7 @@ class Look:
     def names_pattern(self) -> bool:
         """Postfix's way: whether a name of the certificate is among the patterns, `*.` standing for any depth."""
         names = self.certificate.names if self.certificate else ()
-        return any(matches_any(pattern, names) for pattern in self.patterns)
+        return matches_any(self.patterns, names)
 
     @cached_property
     def dane(self) -> Verdict:
@@ -220,15 +221,19 @@ def _index(names: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str], froz
     return plain, wild, ends
 
 
-def matches_any(pattern: str, names: tuple[str, ...]) -> bool:
+def matches_any(patterns: Iterable[str], names: tuple[str, ...]) -> bool:
     """`secure match=`: `mx.example.com` as it is, `*.example.com` as `.example.com`, which is every name below.
 
     `names`: in lower case.
     """
     plain, wild, ends = _index(names)
-    pattern = pattern.lower()
-    if pattern.startswith("*."):
-        return pattern[1:] in ends
-    pattern = pattern.removesuffix(".")
-    first, _, rest = pattern.partition(".")
-    return not is_address(pattern) and (pattern in plain or (first not in ("", "*") and rest in wild))
+    for pattern in map(str.lower, patterns):
+        if pattern.startswith("*."):
+            if pattern[1:] in ends:
+                return True
+            continue
+        host = pattern.removesuffix(".")
+        first, _, rest = host.partition(".")
+        if (host in plain or (first not in ("", "*") and rest in wild)) and not is_address(host):
+            return True
+    return False
