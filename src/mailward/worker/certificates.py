@@ -40,7 +40,7 @@ from mailward.store.services import certificates
 from mailward.store.services.certificates import Authority, Plan, Subject
 from mailward.store.services.ownnames import was_issued_to
 from mailward.worker.numbers import COUNTS
-from mailward.worker.ordering import Counter, StillWaiting, open_account, pursue
+from mailward.worker.ordering import Counter, Showing, StillWaiting, open_account, pursue
 from mailward.worker.records import check_domain
 
 _log = logging.getLogger(__name__)
@@ -180,11 +180,14 @@ class Carer:
         ours = {each.lower().removesuffix(".") for each in self.settings.nameserver.server_names}
         return servers.found and {each.lower().removesuffix(".") for each in servers.records} <= ours
 
-    async def _shown(self, name: str, text: str) -> str:
-        for server, answer in (await self._resolver.lookup_everywhere(name, "TXT")).items():
-            if text.encode() not in answer.records:
-                return f"{server or 'no server'} does not show the challenge yet"
-        return ""
+    async def _shown(self, name: str, text: str) -> Showing:
+        answers = await self._resolver.lookup_everywhere(name, "TXT")
+        not_yet = {at: each for at, each in answers.items() if text.encode() not in each.records}
+        silent = [at for at, each in not_yet.items() if each.status is Status.FAILED]
+        if len(silent) == len(answers):
+            return Showing(missing="no name server shows the challenge yet")
+        missing = next((f"{at} does not show the challenge yet" for at in not_yet if at not in silent), "")
+        return Showing(missing, f"{silent[0]} does not answer" if silent else "")
 
     async def _may_lead_to_us(self, plan: Plan, seen: Seen) -> bool:
         if seen.reach is not Reach.SILENT:

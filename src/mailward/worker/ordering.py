@@ -33,6 +33,8 @@ AT_ONCE = 16
 FIRST_POLL_SECONDS = 0.1
 LONGEST_POLL_SECONDS = 3.0
 DNS_POLL_SECONDS = 0.5
+SILENCE_SECONDS = 10.0
+"""So long a name server that does not answer is waited for, as one that is being started again."""
 PATIENCE_SECONDS = 30.0
 """So long one worker stays with an order; then it is left, and gone on with later. Less than the lease of the work."""
 MAX_CHAIN = 20
@@ -88,8 +90,17 @@ class Counter:
         return client
 
 
-Shown = Callable[[str, str], Awaitable[str]]
-"""Whether every server of a name shows a text: empty, or which does not."""
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """What keeps a text from being shown by every server of a name; two empty ones: nothing."""
+
+    missing: str = ""
+    """A server that says something else, or that nobody shows it."""
+    silent: str = ""
+    """A server that does not answer: whoever asks goes on to the next one."""
+
+
+Shown = Callable[[str, str], Awaitable[Showing]]
 
 
 async def pursue(
@@ -136,18 +147,24 @@ async def _prove(
         text = f"{challenge.token}.{thumbprint}"
         await in_store(certificates.challenged, order, challenge.token, text)
         if order.method == DNS_01:
-            await _wait_for_dns(order.host, dns_answer(text), shown)
+            await wait_for_dns(order.host, dns_answer(text), shown)
         await counter.call(who, AcmeClient.answer, challenge)
     await in_store(certificates.answered, order.pk)
     order.answered_at = clock.now()
 
 
-async def _wait_for_dns(host: str, text: str, shown: Shown) -> None:
-    """Until each server has it, secondaries too: a CA may ask any of them, and asks once."""
-    ends = clock.monotonic() + PATIENCE_SECONDS
-    while reason := await shown(f"{LABEL}.{host}", text):
-        if clock.monotonic() > ends:
-            raise StillWaiting(reason)
+async def wait_for_dns(host: str, text: str, shown: Shown) -> None:
+    """Until each server has it, secondaries too: a CA may ask any of them, and asks once. One that is dead may stay so,
+    and the others prove as much without it.
+    """
+    begun = clock.monotonic()
+    while True:
+        showing = await shown(f"{LABEL}.{host}", text)
+        waited = clock.monotonic() - begun
+        if not showing.missing and (not showing.silent or waited > SILENCE_SECONDS):
+            return
+        if waited > PATIENCE_SECONDS:
+            raise StillWaiting(showing.missing or showing.silent)
         await asyncio.sleep(DNS_POLL_SECONDS)
 
 
