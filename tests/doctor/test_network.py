@@ -287,6 +287,27 @@ async def test_an_address_of_ours_where_nobody_answers_is_a_problem_and_one_else
     assert "not-reached" not in await told(look_at_inbound, subject)
 
 
+async def test_a_node_that_does_not_answer_is_a_problem_that_says_where_to_take_it_out(
+    tmp_path: Path, authority: Authority
+) -> None:
+    host, port = TlsHost(authority.issue(POLICIES), http()), free_port()
+    async with host.running():
+        subject = make_subject(
+            tmp_path / "open",
+            policy_host=PolicyHost(
+                public_name=POLICIES, port=host.port, nodes=(f"127.0.0.1:{host.port}", f"127.0.0.2:{port}")
+            ),
+            nameserver=Nameserver(zone="sts.test", policy_addresses=("127.0.0.1", "127.0.0.2")),
+            reports=Reports(smtp_port=free_port(), https_port=free_port()),
+        )
+        found = [each for each in await look(look_at_inbound, subject) if "node " in each.text]
+    assert [each.code for each in found if each.grade is Grade.PROBLEM] == ["node-away"]
+    assert f"node 127.0.0.1:{host.port}: answers" in [each.text for each in found]
+    [away] = [each for each in found if each.code == "node-away"]
+    assert f"node 127.0.0.2:{port}: " in away.text
+    assert "take 127.0.0.2 out of policy_host.nodes and nameserver.policy_addresses on" in away.fix
+
+
 async def test_a_port_that_another_program_has_is_told_while_we_are_down(
     tmp_path: Path, authority: Authority
 ) -> None:

@@ -50,6 +50,8 @@ async def look_at_inbound(subject: Subject) -> Findings:
     for service in services(settings, mx_hosts):
         works += [_look_here(subject, service, place, state) for place in service.listen]
         works += [_look_from_outside(subject, service, name) for name in service.names]
+        if service.setting == "policy_host.listen":
+            works += [_look_at_node(subject, service, place, state) for place in settings.policy_nodes]
     for finding in _merge([each for found in await asyncio.gather(*works) for each in found]):
         yield finding
     if not subject.is_trial:
@@ -97,6 +99,31 @@ async def _look_here(
     if is_proxied:
         return [good(f"{where}: answers; a proxy on this machine is in front, and brings the PROXY header")]
     return [*_tell_tls(subject, service, f"{service.name}, {shown(address, port)}", heard)]
+
+
+async def _look_at_node(
+    subject: Subject, service: Service, place: tuple[str, int], state: _State
+) -> list[Finding]:
+    """Whether a node of `policy_host.nodes` answers: ids wait for each of them."""
+    address, port = place
+    if not subject.settings.policy_host.nodes or (_OURS.is_own(address) and state is not _State.UP):
+        return []
+    heard = await knock(subject, service, address, port, only_tcp=bool(service.proxies))
+    where = f"node {shown(address, port)}"
+    if heard.reach is Reach.SPOKE:
+        return [good(f"{where}: answers")]
+    own = subject.settings.nameserver
+    settings = ["policy_host.nodes"] + [
+        name
+        for name, named in (("policy_addresses", own.policy_addresses), ("servers", own.servers))
+        if any(address in each for each in named)
+    ]
+    text = f"{where}: {heard.detail}; no new policy is announced before it serves it"
+    fix = (
+        f"start it; if it does not come back, take {address} out of {' and nameserver.'.join(settings)} on each "
+        f"other node, and out of the DNS of {service.host}, then restart them (docs/database.md)"
+    )
+    return [tell("node-away", text, fix)]
 
 
 def _tell_tls(subject: Subject, service: Service, where: str, heard: Heard) -> Iterator[Finding]:

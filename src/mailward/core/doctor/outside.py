@@ -48,6 +48,11 @@ _INBOUND = Topic(
             "The name leads to this machine, and at that address and port nobody answers for Mailward.",
         ),
         problem(
+            "node-away",
+            "A host of `policy_host.nodes` does not answer: every change of a policy waits for it, and a CA that asks "
+            "its address gives no certificate.",
+        ),
+        problem(
             "no-starttls", "Report mail comes in the clear, and senders that insist on TLS do not deliver."
         ),
         problem("certificate-missing", "Senders get no policy from this host under its own name."),
