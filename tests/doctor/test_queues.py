@@ -1,17 +1,20 @@
 """Work that is late, or fails again and again; certificates that are refused, in the CA's own words."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.doctor.looking import grades, make_subject, told
+from tests.doctor.looking import NOBODY, grades, make_subject, told
 
-from mailward.config import Doctor, Nameserver, Relay
-from mailward.core.acme.settings import Acme
+from mailward.config import Doctor, Nameserver, Relay, Settings
+from mailward.core.acme.settings import Acme, AcmeDirectory
+from mailward.core.acme.state import CareState
 from mailward.core.doctor.finding import Grade
 from mailward.doctor.asking import NotAsked
 from mailward.doctor.certificates import look_at_certificates
 from mailward.doctor.queues import look_at_queues
+from mailward.doctor.status import read_status
 from mailward.net import clock
 from mailward.store.models import (
     AcmeAccount,
@@ -136,3 +139,25 @@ async def test_a_certificate_that_should_have_been_renewed_is_told(tmp_path: Pat
         found = await told(look_at_certificates, subject)
     assert list(found) == ["certificates-ending"]
     assert "the first that of policies.test" in found["certificates-ending"]
+
+
+def test_the_glance_counts_certificates_that_no_ca_gives_while_others_wait_for_a_place(
+    tmp_path: Path, domain: Domain
+) -> None:
+    """More wait than the CA takes: that was a division by zero."""
+    now = clock.now()
+    for number, state in enumerate((CareState.QUEUED, CareState.AWAY)):
+        other = Domain.objects.create(
+            organisation=domain.organisation,
+            name=f"d{number}.test",
+            report_token=f"r{number}",
+            claim_token=f"c{number}",
+            delegation_token=f"d{number}",
+        )
+        CertificateCare.objects.create(
+            domain=other, organisation=domain.organisation, state=state, due_at=now, waiting_since=now
+        )
+    acme = Acme(directories=(AcmeDirectory(url="https://ca.test/dir"),))
+    status = asyncio.run(read_status(Settings(data=str(tmp_path / "data"), dns=NOBODY, acme=acme), ""))
+    assert status.figures is not None
+    assert status.figures.certificates_failing == 1

@@ -127,6 +127,18 @@ async def test_external_account_binding(site: Site, tmp_path: Path) -> None:
     assert caught.value.fault.code == "externalAccountRequired"
 
 
+async def test_a_predecessor_that_the_ca_does_not_know_is_no_reason_to_go_without(
+    site: Site, tmp_path: Path
+) -> None:
+    """Its issuer is another one since, or the account is."""
+    # RFC 9773 §4.1's example
+    unknown = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
+    with Pebble(tmp_path, dns=site.dns.address, http_port=site.port, version="2.6") as pebble:
+        client = AcmeClient(pebble.directory, make_key())
+        await asyncio.to_thread(client.register)
+        assert "BEGIN CERTIFICATE" in await asyncio.to_thread(_obtain, client, site, HOST, unknown)
+
+
 async def test_renewal_information_and_what_a_new_certificate_replaces(site: Site, tmp_path: Path) -> None:
     with Pebble(tmp_path, dns=site.dns.address, http_port=site.port, version="2.6") as pebble:
         client = AcmeClient(pebble.directory, make_key())

@@ -75,6 +75,41 @@ async def test_the_next_ca_is_asked_at_once_when_the_first_is_away(
     assert (account.blocked_until or clock.now()) > clock.now()
 
 
+async def test_a_renewal_that_no_ca_can_be_asked_for_is_told_at_once_and_done_when_one_is_back(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    first, second = (pebble_for(bed, tmp_path / name) for name in ("first", "second"))
+    with first, second:
+        await bed.start([first.directory, second.directory])
+        care = await bed.work(domain)
+        assert care.renew_at is not None
+        first.stop()
+        second.stop()
+        await bed.pass_time(care.renew_at - clock.now() + timedelta(minutes=1))
+        care = await bed.work(domain)
+        assert care.state == CareState.AWAY
+        assert care.detail.count("the CA cannot be reached: ") == 2
+        problem = await in_store(lambda: Problem.objects.get(closed_at=None))
+        assert (problem.code, problem.host) == ("certificate-authorities-away", HOST)
+        assert care.detail in " ".join((await in_store(alert)).split())
+        second.start()
+        await bed.pass_time(timedelta(minutes=5))
+        assert (await bed.work(domain)).state == CareState.GOOD
+    assert not await in_store(Problem.objects.filter(closed_at=None).exists)
+
+
+async def test_a_new_domain_waits_an_hour_for_its_first_ca_before_people_hear_of_it(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    await bed.start([pebble_for(bed, tmp_path / "away").directory])
+    assert (await bed.work(domain)).state == CareState.AWAY
+    assert not await in_store(Problem.objects.exists)
+    await bed.pass_time(timedelta(hours=1.1))
+    assert (await bed.work(domain)).state == CareState.AWAY
+    problem = await in_store(lambda: Problem.objects.get(closed_at=None))
+    assert problem.code == "certificate-authorities-away"
+
+
 async def test_a_name_that_one_ca_refuses_is_had_from_another(
     bed: Bed, domain: Domain, tmp_path: Path
 ) -> None:
@@ -361,7 +396,7 @@ async def test_what_a_wrong_clock_wrote_down_holds_nothing_up(
     pebble = pebble_for(bed, tmp_path / "pebble")
     await bed.start([pebble.directory])
     care = await bed.work(domain)
-    assert care.state == CareState.QUEUED
+    assert care.state == CareState.AWAY
     # all of that was by a clock a year ahead
     await bed.pass_time(timedelta(days=-365))
     await in_store(lambda: OutboxItem.objects.update(available_at=clock.now() + timedelta(days=365)))

@@ -10,6 +10,7 @@ Every method raises AcmeFault. A client belongs to one thread at a time.
 """
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -176,9 +177,10 @@ class AcmeClient:
             )
             try:
                 response = self._post(self._connect().directory["newOrder"], wanted)
-            except errors.ConflictError:
-                # RFC 9773 §5: it was replaced already; that is no reason to go without
-                if not replaces:
+            except (errors.ConflictError, messages.Error) as error:
+                # RFC 9773 §5: it was replaced already, or by another account, or the CA does not know its issuer any
+                # more; that is no reason to go without
+                if not replaces or _is_of_the_ca(error):
                     raise
                 return self.new_order(host, profile)
             return self._order(response.headers.get("Location", ""), response)
@@ -314,7 +316,7 @@ def _read_fault(problem: Mapping[str, Any]) -> Fault:
 
 
 def _fault_of(error: messages.Error, status: int | None, retry_after: timedelta | None) -> Fault:
-    code = str(error.typ).rpartition(":")[2]
+    code = _code(error)
     words = [str(error.detail or error.title or error.typ)]
     words += [str(each.detail or each.typ) for each in error.subproblems or ()]
     # a database takes no NUL
@@ -322,10 +324,22 @@ def _fault_of(error: messages.Error, status: int | None, retry_after: timedelta 
     return Fault(scope_of(code, status), text, code, retry_after)
 
 
+def _is_of_the_ca(error: Exception) -> bool:
+    return isinstance(error, messages.Error) and scope_of(_code(error)) is Scope.CA
+
+
+def _code(error: messages.Error) -> str:
+    return str(error.typ).rpartition(":")[2]
+
+
+_CONNECTION = re.compile(r"^\w*(?:Connection|Pool)\(host='[^']*', port=[^)]*\): ")
+"""How urllib3 begins: whoever reads it knows which CA was asked."""
+
+
 def _plain(error: Exception) -> str:
     inner = error.args[0] if error.args else error
     reason = getattr(inner, "reason", None) or inner
-    return " ".join(str(reason).split())[:300]
+    return _CONNECTION.sub("", " ".join(str(reason).split()))[:300]
 
 
 def _text(value: object, most: int) -> str:

@@ -226,7 +226,7 @@ class Carer:
         if not reasons:
             return True
         # what people can mend is told before what time mends
-        state = next((each[0] for each in reasons if each[0] is not CareState.QUEUED), CareState.QUEUED)
+        state = min((each[0] for each in reasons), key=_rank)
         why = "; ".join(dict.fromkeys(reason for kept, _, reason in reasons if kept is state and reason))
         return await self._wait(plan, state, why, min(until for _, until, _ in reasons))
 
@@ -241,7 +241,7 @@ class Carer:
         account = authority.account
         blocked_until = account.blocked_until if account is not None else None
         if account is not None and blocked_until is not None and still_waits(blocked_until, now):
-            return blocked_until, CareState.QUEUED, f"{ca.url}: {account.last_error}"
+            return blocked_until, CareState.AWAY, f"{ca.url}: {account.last_error}"
         trouble = plan.troubles.get(ca.url)
         if trouble is not None and trouble.until is not None and still_waits(trouble.until, now):
             return trouble.until, CareState.FAILING, plan.detail
@@ -261,7 +261,7 @@ class Carer:
             identities = await self._counter.call(who, AcmeClient.read_identities)
         except AcmeFault as error:
             until = await self._ca_failed(ca, error.fault)
-            return until, CareState.QUEUED, f"{ca.url}: {error.fault.words}"
+            return until, CareState.AWAY, f"{ca.url}: {error.fault.words}"
         forbidden = await self._why_forbidden(plan.host, Asked(identities, who.account_url, method))
         may_change = plan.domain_id is not None or not self.settings.acme.own_challenge
         if forbidden and may_change and method == HTTP_01 and await self._is_delegated(plan):
@@ -377,6 +377,11 @@ class Carer:
         ask_at = now + ask_again(current.not_before, current.not_after, wanted)
         await in_store(certificates.keep_renewal, plan.subject, renewal, ask_at)
         return renewal.at > now
+
+
+def _rank(state: CareState) -> int:
+    """A CA that is full takes the name later; one that is away says nothing of it."""
+    return {CareState.QUEUED: 1, CareState.AWAY: 2}.get(state, 0)
 
 
 def _is_outage(fault: Fault) -> bool:

@@ -9,7 +9,9 @@ class CareState(StrEnum):
     REACH = "reach"
     """The name does not lead to us (yet): nothing is ordered."""
     QUEUED = "queued"
-    """Every CA has had as many orders as it takes, or is left alone for now."""
+    """Every CA has had as many orders as it takes for now."""
+    AWAY = "away"
+    """No CA can be asked: each is down, or has had enough of us and said so."""
     ORDERED = "ordered"
     """An order is under way."""
     GOOD = "good"
@@ -22,5 +24,5 @@ class CareState(StrEnum):
     """The name led to us and does so no more: what there is runs out."""
 
 
-NEEDS_PEOPLE = frozenset({CareState.FAILING, CareState.FORBIDDEN, CareState.GONE})
+NEEDS_PEOPLE = frozenset({CareState.AWAY, CareState.FAILING, CareState.FORBIDDEN, CareState.GONE})
 """Told as a problem from the first time on."""

@@ -8,11 +8,13 @@ from mailward.core.explain.explanation import Explanation, Severity
 CERTIFICATE_FAILING = "certificate-not-issued"
 CERTIFICATE_FORBIDDEN = "certificate-forbidden"
 CERTIFICATE_GONE = "certificate-not-renewed"
+CERTIFICATE_AWAY = "certificate-authorities-away"
 
 OF_STATE: Mapping[CareState, str] = {
     CareState.FAILING: CERTIFICATE_FAILING,
     CareState.FORBIDDEN: CERTIFICATE_FORBIDDEN,
     CareState.GONE: CERTIFICATE_GONE,
+    CareState.AWAY: CERTIFICATE_AWAY,
 }
 """The cause under which a state is told."""
 
@@ -80,6 +82,30 @@ ENTRIES = (
             "Whoever can change the name's records can get certificates for it too. If you changed nothing, look who "
             "did, before anything else."
         ),
+    ),
+    Explanation(
+        code=CERTIFICATE_AWAY,
+        title="No certificate authority can be asked for the certificate of the policy host",
+        clause="no certificate authority answers, or takes an order for MX_HOST",
+        meaning=(
+            "It is time for a certificate, and each authority in the settings is down or takes no orders of this "
+            "installation now. They are asked again by themselves, once an hour at least. Once the present "
+            "certificate has ended, senders that do not know the policy yet get none, and others go on with the "
+            "copy they have."
+        ),
+        severity=Severity.WARNING,
+        steps=(
+            (
+                "Whoever runs this installation sees what each authority said, and until when it is left alone: "
+                "`mailward certificates`."
+            ),
+            "Look whether this machine reaches the Internet by HTTPS: `mailward doctor --only outbound`.",
+            (
+                "If an authority is down for long, put another one into the settings (`acme.directories`): it is "
+                "asked at once."
+            ),
+        ),
+        section=_SECTION,
     ),
 )
 

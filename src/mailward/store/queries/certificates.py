@@ -57,7 +57,9 @@ def own_sequences() -> dict[str, int]:
     return dict(Certificate.objects.filter(domain=None).order_by("sequence").values_list("host", "sequence"))
 
 
-_WORTH_TELLING = (CareState.REACH, CareState.FAILING, CareState.FORBIDDEN, CareState.GONE)
+_WORTH_TELLING = (
+    CareState.REACH, CareState.AWAY, CareState.FAILING, CareState.FORBIDDEN, CareState.GONE
+)  # fmt: skip
 
 
 def own_name_trouble(names: Sequence[str]) -> tuple[str, str]:

@@ -44,6 +44,7 @@ Subject = int | str
 """Whose certificate: a domain's, by its id, or that of a name of the installation's own. In the queue, as text."""
 _SOON = timedelta(minutes=2)
 """What is due so soon waits in the queue itself; all else in the table, where the timer finds it."""
+_NEW_WAITS = timedelta(hours=1)
 _KEEP_ORDERS = timedelta(days=30)
 _KEEP_CERTIFICATES = timedelta(days=30)
 """After their end."""
@@ -265,7 +266,7 @@ def _put_soon(subject: Subject, due_at: datetime) -> None:
 @transaction.atomic
 def settle(domain_id: int, rules: Rules) -> None:
     """People hear of a certificate that is not had, from the first time on, and the problem ends when it is there."""
-    care = CertificateCare.objects.select_related("domain").filter(domain_id=domain_id).first()
+    care = CertificateCare.objects.select_related("domain", "current").filter(domain_id=domain_id).first()
     if care is None:
         return
     host, state = f"mta-sts.{care.domain.name}", CareState(care.state)
@@ -273,11 +274,19 @@ def settle(domain_id: int, rules: Rules) -> None:
     if state not in _UNDECIDED:
         causes = [cause for kept, cause in OF_STATE.items() if kept is not state]
         close_gone(leave_causes(domain_id, host, causes))
-    if state in OF_STATE:
+    if state in OF_STATE and _is_news(state, care):
         open_cause(Cause(care.organisation_id, domain_id, OF_STATE[state], host), rules)
 
 
-_UNDECIDED = frozenset({CareState.ORDERED, CareState.QUEUED})
+_UNDECIDED = frozenset({CareState.ORDERED, CareState.QUEUED, CareState.AWAY})
+
+
+def _is_news(state: CareState, care: CertificateCare) -> bool:
+    """A renewal that is due has failed when nobody can be asked; a new domain waits for a while before people hear."""
+    since = care.waiting_since
+    if state is not CareState.AWAY:
+        return True
+    return care.current is not None or (since is not None and clock.now() - since > _NEW_WAITS)
 
 
 def authorities(directories: Sequence[str]) -> list[Authority]:
