@@ -9,9 +9,11 @@ from tests.fakes.dns import FakeDns, Fault
 
 from mailward.config import Dns, PolicyHost, Settings
 from mailward.core.mtasts.policy import Mode, Policy
+from mailward.core.watch.upkeep import IN_FRONT
 from mailward.net import clock
 from mailward.store.models import Domain, OutboxItem, Problem, RecordCheck
 from mailward.store.services.policies import announce_version, publish_policy
+from mailward.store.services.upkeep import settle_records
 from mailward.worker.records import check_domain
 
 pytestmark = pytest.mark.django_db
@@ -180,3 +182,28 @@ def test_a_domain_whose_policy_we_do_not_serve_is_left_alone(
     dns.set("mta-sts.example.test", "CNAME", "elsewhere.test.")
     for minutes in range(0, 30, 5):
         assert look(settings, served, timedelta(minutes=minutes)) == []
+
+
+@pytest.mark.parametrize(
+    ("detail", "foreign", "told"),
+    [
+        (IN_FRONT, True, []),
+        ("", True, ["hosted-policy-id"]),  # the host is ours: nobody follows that id
+        (IN_FRONT, False, ["hosted-policy-id"]),  # a host in front of ours, and an old id
+    ],
+)
+def test_an_id_of_the_provider_that_the_domain_moves_to_is_no_problem(
+    settings: Settings, served: Domain, detail: str, foreign: bool, told: list[str]
+) -> None:
+    look(settings, served)
+    old = served.versions.get().policy_id
+    with clock.frozen(NOON - timedelta(days=1, hours=12)):
+        version = publish_policy(served.organisation_id, served.pk, Policy(Mode.NONE, 86_400), author_id=None)
+        announce_version(served.pk, version.pk)
+    RecordCheck.objects.filter(record="mta-sts").update(detail=detail)
+    text = f"TXT v=STSv1; id={'theirs1' if foreign else old};"
+    RecordCheck.objects.filter(record="_mta-sts").update(state="wrong", observed=[text], was_right=True)
+    for minutes in (0, 5):
+        with clock.frozen(NOON + timedelta(minutes=minutes)):
+            settle_records(served.pk, ["_mta-sts"], settings.problems)
+    assert list(Problem.objects.values_list("result_type", flat=True)) == told

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mailward.core.mtasts import record as sts
 from mailward.core.tlsrpt import record as tlsrpt
 from mailward.core.txt import NoRecord, RecordError, SeveralRecords
+from mailward.core.watch.upkeep import IN_FRONT
 from mailward.monitor.expected import CLAIM_PREFIX, DomainFacts, RecordKey, RecordState, State, delegation_of
 from mailward.net.resolver import Answer, Status
 
@@ -113,7 +114,7 @@ def judge_policy_host(
     if set(answer.records) & set(ours.records):
         return RecordState(key, State.RIGHT, "", seen)
     if served == "":
-        return RecordState(key, State.RIGHT, "another server is in front, and serves this policy", seen)
+        return RecordState(key, State.RIGHT, IN_FRONT, seen)
     if ours.status is Status.FAILED and served is None:
         return RecordState(key, State.UNKNOWN, f"{target} could not be compared: {ours.reason}", seen)
     detail = (

@@ -11,6 +11,8 @@ from datetime import timedelta
 from mailward.core.watch.standing import ENOUGH, Step
 
 ID_FOLLOWS = timedelta(days=1)
+IN_FRONT = "another server is in front, and serves this policy"
+"""What is said of a policy host that is right and leads elsewhere."""
 _RIGHT, _UNKNOWN = "right", "unknown"
 
 

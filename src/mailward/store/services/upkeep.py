@@ -1,5 +1,6 @@
 """Records that were right once and are not any more become problems, and end them."""
 
+import re
 from collections.abc import Iterable
 
 from django.db import transaction
@@ -7,15 +8,16 @@ from django.db import transaction
 from mailward.config import Problems as Rules
 from mailward.core.explain.upkeep import OF_RECORD, SERVERS, SIGNATURES, UPKEEP
 from mailward.core.watch.standing import Step
-from mailward.core.watch.upkeep import ID_FOLLOWS, Upkeep, advance
+from mailward.core.watch.upkeep import ID_FOLLOWS, IN_FRONT, Upkeep, advance
 from mailward.net import clock
-from mailward.store.models import Domain, ProblemDomain, RecordCheck
+from mailward.store.models import Domain, PolicyVersion, ProblemDomain, RecordCheck
 from mailward.store.queries.domains import is_served
 from mailward.store.services.findings import Cause, leave_causes, open_cause
 from mailward.store.services.leaving import has_left
 from mailward.store.services.policies import ANNOUNCEMENT
 from mailward.store.services.problems import close_gone
 
+_ID = re.compile(r"\bid=([A-Za-z0-9]{1,32})")  # RFC 8461 section 3.1
 _OF_POLICY = (ANNOUNCEMENT, "mta-sts")
 
 
@@ -49,7 +51,8 @@ def settle_records(domain_id: int, asked: Iterable[str], rules: Rules) -> bool:
 
 def _settle(domain: Domain, check: RecordCheck, rules: Rules) -> bool:
     before = Upkeep(check.was_right, check.missed, check.is_told)
-    after, step = advance(before, check.state, is_settling=_is_settling(domain, check.record))
+    state = "right" if _has_moved(domain, check) else check.state
+    after, step = advance(before, state, is_settling=_is_settling(domain, check.record))
     cause = OF_RECORD[check.record]
     host = domain.name if cause in (SERVERS, SIGNATURES) else f"{check.record}.{domain.name}"
     if step is Step.OPEN and _is_told_otherwise(domain.pk, host):
@@ -70,6 +73,20 @@ def _is_settling(domain: Domain, record: str) -> bool:
         return False
     version = domain.announced_version
     return version is None or clock.now() - version.created_at < ID_FOLLOWS
+
+
+def _has_moved(domain: Domain, check: RecordCheck) -> bool:
+    """To another provider, step by step (docs/leaving.md): their host serves this very policy, and the record has an id
+    that never was one of ours. A host in front of ours has an id of ours, though perhaps an old one.
+    """
+    if check.record != ANNOUNCEMENT or check.state != "wrong":
+        return False
+    ids = {each for text in check.observed for each in _ID.findall(str(text))}
+    if not ids or PolicyVersion.objects.filter(domain=domain, policy_id__in=ids).exists():
+        return False
+    return RecordCheck.objects.filter(
+        domain=domain, record="mta-sts", state="right", detail=IN_FRONT
+    ).exists()
 
 
 def _is_told_otherwise(domain_id: int, host: str) -> bool:
