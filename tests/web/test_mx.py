@@ -174,6 +174,8 @@ def test_looking_at_the_link_changes_nothing_and_its_button_objects(client: Clie
 
 @pytest.mark.usefixtures("dns")
 def test_whoever_may_write_objects_on_the_page(bob: Client, waiting: MxChange) -> None:
+    assert "Somebody objected" not in shown(bob)
     bob.post(reverse("mx-end", args=["example.test", waiting.pk]))
     waiting.refresh_from_db()
     assert (waiting.state, waiting.author and waiting.author.name) == ("vetoed", "Bob")
+    assert "Somebody objected: it is not followed." in shown(bob)

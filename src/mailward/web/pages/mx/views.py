@@ -175,6 +175,7 @@ def _render(request: ScopedRequest, domain: Domain, form: PlanForm, *, doubt: st
         "tab": "mx",
         "live": live,
         "rows": _rows(policy, live),
+        "objected": {row.subject for row in changes if row.kind == "appeared" and row.state == "vetoed"},
         "has_say": policy is not None and policy.mode is not Mode.NONE,
         "enforces": policy is not None and policy.mode is Mode.ENFORCE,
         "covered": policy.mx if policy else (),
