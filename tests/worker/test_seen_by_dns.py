@@ -1,7 +1,7 @@
 """Whether a name leads to our nameserver is seen by what we show there, and told where it is not shown."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -42,24 +42,26 @@ async def start(bed: Bed, pebble: Pebble) -> None:
 
 
 @asynccontextmanager
-async def flattening(bed: Bed, domain: Domain) -> AsyncIterator[None]:
-    """A DNS host that shows what our nameserver says in place of the CNAME that its customer has entered."""
+async def flattening(bed: Bed, domain: Domain) -> AsyncIterator[list[bytes]]:
+    """A DNS host that shows what our nameserver says in place of the CNAME that its customer has entered: its texts."""
     server, secondaries = make_nameserver(bed.settings)
     keeper = ZoneKeeper(bed.folder / "zone.json", bed.settings, server, secondaries)
     port = await server.listen(["127.0.0.1"], 0)
     query = dns.message.make_query(f"_acme-challenge.{domain.delegation_token}.sts.test", "TXT")
 
+    shown: list[bytes] = []
+
     async def copy() -> None:
         while True:
             await keeper.refresh()
             answer = await dns.asyncquery.udp(query, "127.0.0.1", 5, port)
-            texts = [rdata.strings[0] for rrset in answer.answer for rdata in rrset]
-            bed.dns.set(CHALLENGE, "TXT", *texts)
+            shown[:] = [rdata.strings[0] for rrset in answer.answer for rdata in rrset]
+            bed.dns.set(CHALLENGE, "TXT", *shown)
             await asyncio.sleep(0.05)
 
     copying = asyncio.create_task(copy())
     try:
-        yield
+        yield shown
     finally:
         copying.cancel()
         await asyncio.wait([copying])
@@ -68,15 +70,24 @@ async def flattening(bed: Bed, domain: Domain) -> AsyncIterator[None]:
         await server.close()
 
 
+async def until(so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            if so():
+                return
+            await asyncio.sleep(0.05)
+
+
 async def test_where_cnames_are_flattened_a_word_of_ours_is_seen_and_a_copy_of_it_brings_nothing(
     bed: Bed, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Pebble(tmp_path / "pebble", dns=bed.dns.address, http_port=bed.http_port) as pebble:
         await start(bed, pebble)
-        async with flattening(bed, domain):
+        async with flattening(bed, domain) as shown:
             await bed.work(domain)  # the first look finds nothing there, and has the word shown
-            await asyncio.sleep(0.5)
+            await until(lambda: bool(shown))
             care = await bed.work(domain)
+            await until(lambda: shown == [care.dns_word.encode()])
         assert (care.state, care.detail) == (CareState.GOOD, "")
         assert "POST /chalZ" in pebble.log
         order = await in_store(AcmeOrder.objects.get)
