@@ -145,6 +145,7 @@ def test_the_overview_says_what_a_problem_does_to_mail(
     ("cause", "page_there"),
     [
         ("mx-follow-held", "mx"),
+        ("mx-host-left", "mx"),
         ("certificate-not-issued", "setup"),
         ("hosted-policy-id", "setup"),
         ("refusals-jumped", "rollout"),

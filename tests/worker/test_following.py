@@ -53,7 +53,7 @@ def start(domain: Domain, mode: Follow, *hosts: str) -> None:
         domain=domain, organisation_id=domain.organisation_id, email="ops@example.test"
     )
     following.set_follow(domain.organisation_id, domain.pk, mode, author_id=None)
-    following.consider(domain.pk, hosts)
+    following.consider(domain.pk, hosts, Settings())
 
 
 def publish(domain: Domain, mx: tuple[str, ...]) -> None:
@@ -114,7 +114,7 @@ async def test_an_objection_by_the_link_in_the_mail_holds(settings: Settings, do
     assert row is not None
     assert await in_store(following.end, row.pk, "vetoed", "by the link")
     with clock.frozen(clock.now() + timedelta(hours=25)):
-        await in_store(following.consider, domain.pk, BOTH)
+        await in_store(following.consider, domain.pk, BOTH, Settings())
         await work(settings)
     assert await in_store(current) == ("mx1.example.test",)
     assert await in_store(states) == [("appeared", "mx2.example.test", "vetoed")]
@@ -133,8 +133,8 @@ async def test_an_objection_outlasts_what_following_itself_changes(
     with clock.frozen(clock.now() + timedelta(hours=25)):
         await work(settings)
         assert await in_store(current) == BOTH
-        await in_store(following.consider, domain.pk, BOTH)  # it vanishes, and is back
-        await in_store(following.consider, domain.pk, hosts)
+        await in_store(following.consider, domain.pk, BOTH, Settings())  # it vanishes, and is back
+        await in_store(following.consider, domain.pk, hosts, Settings())
         await work(settings)
     assert ("appeared", "mx3.example.test", "waiting") not in await in_store(states)
     assert await in_store(Notice.objects.count) == 2
@@ -148,7 +148,7 @@ async def test_an_objection_is_settled_once_a_person_takes_the_host_in(
     await in_store(following.end, row.pk, "vetoed", "")
     for mx in (BOTH, POLICY.mx):
         await in_store(publish, domain, mx)
-        await in_store(following.consider, domain.pk, BOTH)
+        await in_store(following.consider, domain.pk, BOTH, Settings())
     found = await in_store(states)
     assert [state for _, subject, state in found if subject == "mx2.example.test"] == ["lifted", "noticed"]
 
@@ -159,13 +159,13 @@ async def test_a_departure_is_asked_about_again_when_the_host_was_live_in_betwee
     wide = Policy(Mode.ENFORCE, 604_800, BOTH)
     await in_store(start, domain, Follow.ALL, "mx1.example.test")
     await in_store(lambda: publish_policy(domain.organisation_id, domain.pk, wide, author_id=None))
-    await in_store(following.consider, domain.pk, ("mx1.example.test",))
+    await in_store(following.consider, domain.pk, ("mx1.example.test",), Settings())
     [row] = await in_store(following.open_changes, domain.pk)
     await in_store(following.end, row.pk, "vetoed", "")
-    await in_store(following.consider, domain.pk, ("mx1.example.test",))
+    await in_store(following.consider, domain.pk, ("mx1.example.test",), Settings())
     assert await in_store(states) == [("departed", "mx2.example.test", "vetoed")]
-    await in_store(following.consider, domain.pk, BOTH)
-    await in_store(following.consider, domain.pk, ("mx1.example.test",))
+    await in_store(following.consider, domain.pk, BOTH, Settings())
+    await in_store(following.consider, domain.pk, ("mx1.example.test",), Settings())
     assert [state for _, _, state in await in_store(states)] == ["lifted", "noticed"]
 
 
@@ -207,7 +207,7 @@ async def test_a_host_that_left_leaves_the_policy_after_its_ttl(
     await in_store(start, domain, Follow.ALL, "mx1.example.test")
     wide = Policy(Mode.ENFORCE, 604_800, BOTH)
     await in_store(lambda: publish_policy(domain.organisation_id, domain.pk, wide, author_id=None))
-    await in_store(following.consider, domain.pk, ("mx1.example.test",))
+    await in_store(following.consider, domain.pk, ("mx1.example.test",), Settings())
     await work(settings)
     assert await in_store(states) == [("departed", "mx2.example.test", "waiting")]
     notice = await in_store(Notice.objects.get)
@@ -226,6 +226,64 @@ async def test_a_host_that_left_leaves_the_policy_after_its_ttl(
     assert f"trust it until {until:%Y-%m-%d %H:%M} UTC: do not give the name up before" in row.detail
 
 
+async def look(domain: Domain, hours: int, *hosts: str) -> None:
+    with clock.frozen(clock.now() + timedelta(hours=hours)):
+        await in_store(following.consider, domain.pk, hosts, Settings())
+
+
+async def test_where_nothing_follows_a_host_that_left_is_told_once_until_it_is_out_of_the_policy(
+    settings: Settings, domain: Domain
+) -> None:
+    await in_store(start, domain, Follow.OFF, "mx1.example.test")
+    await in_store(publish, domain, BOTH)
+    for hours in (0, 23):
+        await look(domain, hours, "mx1.example.test")
+        await work(settings)
+    assert await in_store(problems) == [], "it may come back"
+    for hours in (25, 26):
+        await look(domain, hours, "mx1.example.test")
+        await work(settings)
+    assert await in_store(states) == [("departed", "mx2.example.test", "left")]
+    assert await in_store(problems) == [("mx-host-left", "mx2.example.test", True)]
+    assert await in_store(DomainEvent.objects.filter(kind="mx-left").count) == 1
+    assert await in_store(current) == BOTH, "nobody asked for it to be changed"
+
+    await in_store(publish, domain, ("mx1.example.test",))
+    await look(domain, 27, "mx1.example.test")
+    assert await in_store(states) == [("departed", "mx2.example.test", "withdrawn")]
+    assert await in_store(problems) == [("mx-host-left", "mx2.example.test", False)]
+
+
+async def test_what_the_policy_is_to_keep_is_told_no_more(domain: Domain) -> None:
+    await in_store(start, domain, Follow.OFF, "mx1.example.test")
+    await in_store(publish, domain, BOTH)
+    for hours in (0, 25):
+        await look(domain, hours, "mx1.example.test")
+    await in_store(lambda: following.end(MxChange.objects.get().pk, "vetoed", ""))
+    for hours in (26, 80):
+        await look(domain, hours, "mx1.example.test")
+    assert await in_store(states) == [("departed", "mx2.example.test", "vetoed")]
+    assert await in_store(problems) == [("mx-host-left", "mx2.example.test", False)]
+
+
+async def test_what_has_left_is_followed_once_that_is_switched_on(
+    settings: Settings, domain: Domain, dns: FakeDns
+) -> None:
+    dns.set("example.test", "MX", "10 mx1.example.test.")
+    await in_store(start, domain, Follow.OFF, "mx1.example.test")
+    await in_store(publish, domain, BOTH)
+    for hours in (0, 25):
+        await look(domain, hours, "mx1.example.test")
+    with clock.frozen(clock.now() + timedelta(hours=26)):
+        await in_store(
+            lambda: following.set_follow(domain.organisation_id, domain.pk, Follow.ALL, author_id=None)
+        )
+        await in_store(following.consider, domain.pk, ("mx1.example.test",), Settings())
+        await work(settings)
+    assert [state for *_, state in await in_store(states)] == ["withdrawn", "waiting"]
+    assert await in_store(problems) == [("mx-host-left", "mx2.example.test", False)]
+
+
 async def test_what_was_planned_is_not_taken_out_and_ends_when_it_is_live(
     settings: Settings, domain: Domain
 ) -> None:
@@ -236,9 +294,9 @@ async def test_what_was_planned_is_not_taken_out_and_ends_when_it_is_live(
     await in_store(
         lambda: following.plan(domain.organisation_id, domain.pk, "mx2.example.test", soon, author_id=None)
     )
-    await in_store(following.consider, domain.pk, ("mx1.example.test",))
+    await in_store(following.consider, domain.pk, ("mx1.example.test",), Settings())
     assert await in_store(states) == [("planned", "mx2.example.test", "waiting")]
-    await in_store(following.consider, domain.pk, BOTH)
+    await in_store(following.consider, domain.pk, BOTH, Settings())
     assert await in_store(states) == [("planned", "mx2.example.test", "done")]
 
 
@@ -292,7 +350,7 @@ async def test_what_was_refused_is_tried_again_told_once_and_done_when_it_may_be
     await work(settings)
     for hours in (25, 26, 27):
         with clock.frozen(clock.now() + timedelta(hours=hours)):
-            await in_store(following.consider, domain.pk, BOTH)
+            await in_store(following.consider, domain.pk, BOTH, Settings())
             await work(settings)
     assert await in_store(states) == [("appeared", "mx2.example.test", "waiting")]
     assert await in_store(problems) == [("mx-follow-held", "mx2.example.test", True)]

@@ -55,7 +55,9 @@ class Watcher:
         seen = replace(seen, unobserved=(*seen.unobserved, *unobserved))
         moved = await in_store(watching.keep, domain_id, seen, self.settings)
         if facts.mx.was_found:
-            await in_store(following.consider, domain_id, mx_names(Domain(plan.name), facts.mx))
+            await in_store(
+                following.consider, domain_id, mx_names(Domain(plan.name), facts.mx), self.settings
+            )
         if moved is not None and (moved.opened or moved.closed):
             extra = {"domain": plan.name, "opened": len(moved.opened), "closed": len(moved.closed)}
             _log.info("watch-moved", extra=extra)

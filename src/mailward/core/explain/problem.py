@@ -6,7 +6,7 @@ from mailward.core.check.codes import Code
 from mailward.core.explain.catalogue import explain_result
 from mailward.core.explain.checks import explain_finding
 from mailward.core.explain.explanation import Explanation
-from mailward.core.explain.following import FOLLOW_HELD, HELD
+from mailward.core.explain.following import FOLLOWING
 from mailward.core.explain.hosting import HOSTING
 from mailward.core.explain.rollout import JUMP, JUMPED
 from mailward.core.explain.upkeep import UPKEEP
@@ -20,6 +20,6 @@ def explain_problem(cause: str) -> Explanation:
         return UPKEEP[cause]
     if cause == JUMPED:
         return JUMP
-    if cause == FOLLOW_HELD:
-        return HELD
+    if cause in FOLLOWING:
+        return FOLLOWING[cause]
     return explain_finding(Code(cause)) if cause in set(Code) else explain_result(cause)

@@ -68,8 +68,8 @@ class MxChange(models.Model):
     patterns = models.JSONField(default=list)
     """What the policy gains or loses."""
     state = models.CharField(max_length=10)
-    """`noticed` (to be asked of all servers), `waiting`, then `done`, `vetoed` or `withdrawn` (before 0.2 also
-    `refused`, which ended it); `lifted`: vetoed, and settled otherwise since.
+    """`noticed` (to be asked of all servers), `waiting`, or `left` (departed, and following is off), then `done`,
+    `vetoed` or `withdrawn` (before 0.2 also `refused`, which ended it); `lifted`: vetoed, and settled otherwise since.
     """
     noticed_at = models.DateTimeField()
     due_at = models.DateTimeField(null=True)
@@ -84,7 +84,7 @@ class MxChange(models.Model):
     held_since = models.DateTimeField(null=True)
     """When it first could not go on: the servers differ, or the change would lock mail out. None: it can."""
     is_told = models.BooleanField(default=False, db_default=False)
-    """Whether people were told of that: the problem core.explain.following.FOLLOW_HELD."""
+    """Whether people were told of that, or of what has left: a problem of core.explain.following."""
 
     class Meta:
         constraints = [

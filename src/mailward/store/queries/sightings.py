@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from mailward.core.explain.following import FOLLOW_HELD
+from mailward.core.explain.following import FOLLOWING
 from mailward.core.explain.hosting import HOSTING
 from mailward.core.explain.rollout import JUMPED
 from mailward.core.explain.upkeep import OF_RECORD
@@ -30,7 +30,7 @@ class Sighting:
 
 def sighting_of(cause: str, hosts: Sequence[str], domains: Domains) -> Sighting | None:
     """At the first domain by name where it is seen now; None: at none."""
-    if cause == FOLLOW_HELD:
+    if cause in FOLLOWING:
         return _of_held(hosts, domains)
     if cause in HOSTING:
         return _of_certificate(domains)
@@ -44,7 +44,7 @@ def sighting_of(cause: str, hosts: Sequence[str], domains: Domains) -> Sighting 
 
 
 def held_changes(domains: Domains, subjects: Sequence[str]) -> QuerySet[MxChange]:
-    """What cannot follow the MX records at these domains; each says why."""
+    """What does not follow the MX records at these domains; each says why."""
     rows = MxChange.objects.filter(domain_id__in=domains, subject__in=subjects, ended_at=None, is_told=True)
     return rows.order_by("domain__name")
 

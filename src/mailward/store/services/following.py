@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from mailward.config import Problems as Rules
-from mailward.core.explain.following import FOLLOW_HELD
+from mailward.config import Settings
+from mailward.core.explain.following import FOLLOW_HELD, FOLLOW_LEFT
 from mailward.core.mtasts.change import ChangeFacts, RefusalCode
 from mailward.core.mtasts.follow import (
     HELD_TOLD_AFTER,
@@ -51,6 +52,8 @@ def set_follow(organisation_id: int, domain_id: int, mode: Follow, *, author_id:
     for each in MxChange.objects.filter(domain=domain, ended_at=None).exclude(kind="planned"):
         if mode is Follow.OFF:
             _end(each, "withdrawn", "following the MX records was switched off")
+        elif each.state == "left":
+            _end(each, "withdrawn", "following the MX records was switched on")
         elif each.kind == "appeared" and patterns_for(each.subject, mode) != tuple(each.patterns):
             # a look at the DNS notices it again, with what may be taken now
             _end(each, "withdrawn", f"what may be followed was changed: {mode}")
@@ -58,8 +61,10 @@ def set_follow(organisation_id: int, domain_id: int, mode: Follow, *, author_id:
 
 
 @transaction.atomic
-def consider(domain_id: int, hosts: Sequence[str]) -> None:
-    """Compare what a look at the DNS has found with the policy. Nothing follows here but rows and questions to ask."""
+def consider(domain_id: int, hosts: Sequence[str], settings: Settings) -> None:
+    """Compare what a look at the DNS has found with the policy. Nothing follows here but rows, questions to ask and,
+    where the policy does not follow by itself, that people are told of a host that has left.
+    """
     domain = Domain.objects.select_related("current_version", "mx_follow").filter(pk=domain_id).first()
     if domain is None or domain.current_version is None or not hosts:
         return
@@ -73,8 +78,6 @@ def consider(domain_id: int, hosts: Sequence[str]) -> None:
         elif kind == "departed" and subject not in found.unused:
             _end(row, "withdrawn", "DNS names it again, or the policy does not")
     follow = Follow(domain.mx_follow.mode) if hasattr(domain, "mx_follow") else Follow.OFF
-    if follow is Follow.OFF:
-        return
     _lift(domain, found, hosts)
     wanted = [("appeared", host, patterns_for(host, follow)) for host in found.uncovered]
     planned = {subject for kind, subject in there if kind == "planned"}
@@ -89,11 +92,24 @@ def consider(domain_id: int, hosts: Sequence[str]) -> None:
                 kind=kind,
                 subject=subject,
                 patterns=list(patterns),
-                state="noticed",
+                state="left" if follow is Follow.OFF else "noticed",
                 noticed_at=clock.now(),
             )
+    _tell_left(domain, settings)
     if MxChange.objects.filter(domain=domain, ended_at=None, state="noticed").exists():
         outbox.put("follow", str(domain.pk))
+
+
+def _tell_left(domain: Domain, settings: Settings) -> None:
+    """A name that is given up must not stay trusted (RFC 8461 section 10.2). Not before the wait: hosts come back."""
+    before = clock.now() - timedelta(hours=settings.follow.wait_hours)
+    rows = MxChange.objects.filter(domain=domain, ended_at=None, state="left", is_told=False)
+    for row in rows.filter(noticed_at__lte=before).order_by("pk"):
+        why = f"no MX record has named a host that it covers since {row.noticed_at:%Y-%m-%d %H:%M} UTC"
+        MxChange.objects.filter(pk=row.pk).update(is_told=True, detail=why)
+        text = f"The policy still trusts {row.subject}, which has left the MX records"
+        history.note(row.organisation_id, row.domain_id, "mx-left", text, reason=why)
+        open_cause(Cause(row.organisation_id, row.domain_id, FOLLOW_LEFT, row.subject), settings.problems)
 
 
 def _was_vetoed(domain: Domain, kind: str, subject: str) -> bool:
@@ -232,7 +248,7 @@ def _hold(row: MxChange, why: str, rules: Rules, *, at_once: bool) -> None:
 def _release(row: MxChange) -> None:
     """It is not held any more, or it is over."""
     if row.is_told:
-        close_gone(leave_causes(row.domain_id, row.subject, [FOLLOW_HELD]))
+        close_gone(leave_causes(row.domain_id, row.subject, [FOLLOW_HELD, FOLLOW_LEFT]))
 
 
 def by_veto_token(token: str) -> MxChange | None:

@@ -33,7 +33,7 @@ _CHOICES = (
     (
         Follow.OFF,
         "Off",
-        "A new MX host outside the policy is a problem that people are told of, who change the policy.",
+        "People are told of a new MX host outside the policy, and of one that has left; they change the policy.",
     ),
     (
         Follow.PROVIDERS,

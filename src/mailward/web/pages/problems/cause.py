@@ -2,7 +2,7 @@
 
 from mailward.core.check.codes import Code
 from mailward.core.explain.catalogue import Explanation, Severity
-from mailward.core.explain.following import FOLLOW_HELD
+from mailward.core.explain.following import FOLLOW_HELD, FOLLOWING
 from mailward.core.explain.hosting import HOSTING
 from mailward.core.explain.problem import explain_problem
 from mailward.core.explain.rollout import JUMPED
@@ -38,7 +38,7 @@ def severity_badge(explanation: Explanation) -> str:
 
 def page_of(cause: str, *, is_checked: bool) -> str:
     """The name of the domain's page where more of it stands, and something can be done about it."""
-    if cause == FOLLOW_HELD:
+    if cause in FOLLOWING:
         return "domain-mx"
     if cause in HOSTING or cause in UPKEEP:
         return "domain-setup"
@@ -51,6 +51,8 @@ def name_sighting(cause: str) -> str:
     """The heading above what was seen."""
     if cause == FOLLOW_HELD:
         return "Why it is held"
+    if cause in FOLLOWING:
+        return "What the MX records say"
     if cause in HOSTING:
         return "What came of asking for the certificate"
     return "What the reports tell" if cause == JUMPED else "What our check saw"

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from mailward.core.explain.catalogue import Explanation
-from mailward.core.explain.following import FOLLOW_HELD
+from mailward.core.explain.following import FOLLOWING
 from mailward.render.visible import make_visible
 from mailward.store.queries.problems import (
     ProblemRow,
@@ -57,7 +57,7 @@ def problem_detail(request: ScopedRequest, problem_id: int) -> HttpResponse:
     context = {
         "found": found,
         "row": row,
-        "is_held": row.cause == FOLLOW_HELD,
+        "is_held": row.cause in FOLLOWING,
         "domains": [
             (each, reverse(page_of(row.cause, is_checked=each.is_checked), args=[each.name]))
             for each in found.domains
