@@ -1,24 +1,29 @@
 """Tables of a database in use change after a backup; the change can be tried on a copy, and undone."""
 
+import json
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from django.db.migrations import AddField, CreateModel
 from tests.postgresql import Server
+from tests.store.test_expanding import new_operations
 
 import mailward.store.migrations
 from mailward.backup import BackupFault
 from mailward.backup.making import working_folder
 from mailward.backup.scratch import copy_name, drop_left_copy, scratch_copy
 from mailward.config import Database, Settings
+from mailward.store.copying import tables
 
 # a later release: one migration more, which changes rows through Django's default connection, as ours do
 LATER = """
@@ -33,6 +38,13 @@ class Migration(migrations.Migration):
         migrations.AddField("organisation", "motto", models.TextField(default="none")),
         migrations.RunPython(mark{back}),
     ]
+"""
+
+ROOT = Path(__file__).parents[2]
+EACH_ROW = """
+import json, sys
+import django; django.setup()
+from tests.every_row import every_row, fill_each_table
 """
 
 pytestmark = pytest.mark.timeout(300)  # a process for each command
@@ -70,15 +82,23 @@ class Release:
         )
 
     def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        return self._run("-m", "mailward", *command)
+
+    def python(self, code: str) -> str:
+        done = self._run("-c", code)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _run(self, *command: str) -> "subprocess.CompletedProcess[str]":
         kept = {key: text for key, text in os.environ.items() if not key.startswith(("MAILWARD", "DJANGO"))}
         later = self.folder / "code"
         own = {
             "MAILWARD_DATA": str(self.data),
             "DJANGO_SETTINGS_MODULE": "later_settings" if later.exists() else "mailward.web.settings",
-            "PYTHONPATH": str(later),
+            "PYTHONPATH": f"{later}:{ROOT}",
         }
         done = subprocess.run(
-            [sys.executable, "-m", "mailward", *command],
+            [sys.executable, *command],
             env=kept | own | self.settings,
             capture_output=True,
             text=True,
@@ -268,6 +288,46 @@ def test_stepping_back_to_the_release_before_undoes_every_migration_since(releas
     [(last,)] = release.rows("SELECT max(name) FROM django_migrations WHERE app = 'store'")
     assert last == "0016_own_names"
     assert len(release.backups()) == 2, "one before each of the two changes"
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_stepping_back_and_forward_again_loses_nothing_that_the_older_release_knows(
+    release: Release, request: pytest.FixtureRequest, database: str
+) -> None:
+    if database == "postgresql":
+        server: Server = request.getfixturevalue("server")
+        server.create("back")
+        release.settings |= server.environment("back")
+        assert release.run("_prepare").returncode == 0
+    known, added = tables_of_0_1_0()
+    assert release.python(f"{EACH_ROW}fill_each_table()") == ""
+    before = json.loads(release.python(f"{EACH_ROW}json.dump(every_row(), sys.stdout)"))
+    back = release.run("database", "migrate", "--to", "0.1.0")
+    assert back.returncode == 0, back.stderr
+    release.settings["MAILWARD_BACKUP_BEFORE_MIGRATIONS"] = "false"
+    forward = release.run("database", "migrate")
+    assert forward.returncode == 0, forward.stderr
+    after = json.loads(release.python(f"{EACH_ROW}json.dump(every_row(), sys.stdout)"))
+    assert {table for table, rows in after.items() if not rows} == set(after) - known
+    for table in known:
+        lost = {
+            name
+            for was, row in zip(before[table], after[table], strict=True)
+            for name in was
+            if was[name] != row[name]
+        }
+        assert lost <= added[table], table
+
+
+def tables_of_0_1_0() -> tuple[set[str], dict[str, set[str]]]:
+    """Those that it knew, and to each the columns that were added since."""
+    operations = [operation for _, operation in new_operations()]
+    made = {each.name.lower() for each in operations if isinstance(each, CreateModel)}
+    added: dict[str, set[str]] = defaultdict(set)
+    for each in operations:
+        if isinstance(each, AddField):
+            added[f"store_{each.model_name.lower()}"].add(each.name)
+    return {table._meta.db_table for table in tables()} - {f"store_{name}" for name in made}, added
 
 
 def test_what_cannot_be_undone_is_refused_before_anything_changes(release: Release) -> None:

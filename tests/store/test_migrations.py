@@ -8,7 +8,15 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from mailward.net import clock
-from mailward.store.models import PolicyVersion, Problem, ProblemDomain
+from mailward.store.models import (
+    CertificateCare,
+    Domain,
+    Organisation,
+    OwnNameCare,
+    PolicyVersion,
+    Problem,
+    ProblemDomain,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -71,6 +79,23 @@ def test_when_a_policy_of_before_was_announced_is_in_the_history() -> None:
     executor.migrate(executor.loader.graph.leaf_nodes())
     found = PolicyVersion.objects.order_by("number").values_list("announced_at", flat=True)
     assert list(found) == [at, None]
+
+
+def test_what_an_older_release_cannot_read_of_a_certificate_is_put_in_its_words_on_the_way_back() -> None:
+    organisation = Organisation.objects.create(name="Example", report_token="o")
+    domain = Domain.objects.create(
+        organisation=organisation, name="one.test", report_token="d", claim_token="c"
+    )
+    own = {"due_at": clock.now(), "state": "away"}
+    CertificateCare.objects.create(domain=domain, organisation=organisation, **own)
+    OwnNameCare.objects.create(host="policies.test", **own)
+    OwnNameCare.objects.create(host="reports.test", due_at=clock.now(), state="good")
+    MigrationExecutor(connection).migrate([("store", "0016_own_names")])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT state FROM store_certificatecare")
+        assert cursor.fetchall() == [("queued",)]
+        cursor.execute("SELECT host, state FROM store_ownnamecare ORDER BY host")
+        assert cursor.fetchall() == [("policies.test", "queued"), ("reports.test", "good")]
 
 
 def test_the_migrations_make_what_the_models_say() -> None:

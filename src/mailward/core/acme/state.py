@@ -23,6 +23,11 @@ class CareState(StrEnum):
     GONE = "gone"
     """The name led to us and does so no more: what there is runs out."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> "CareState":
+        # what only a later release knows, whose node works beside us: the domain is looked after all the same
+        return cls.QUEUED
+
 
 NEEDS_PEOPLE = frozenset({CareState.AWAY, CareState.FAILING, CareState.FORBIDDEN, CareState.GONE})
 """Told as a problem from the first time on."""
