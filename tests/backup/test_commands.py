@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import psycopg
 import pytest
 from tests.postgresql import Server
 from tests.prepared import prepare
@@ -367,6 +368,46 @@ def test_postgresql_by_its_own_tools(server: Server, tmp_path: Path) -> None:
     assert (odd.data / "key").read_text() == "in use\n", "nothing, that is: what was there is still there"
     alone = Operator(tmp_path / "alone")
     assert "the settings name none" in alone.fails("restore", tmp_path / "backup")
+
+
+def test_postgresql_is_consistent_while_everybody_writes(server: Server, tmp_path: Path) -> None:
+    for name in ("busy", "quiet"):
+        server.create(name)
+    old = Operator(tmp_path / "old", server.environment("busy"))
+    old.does("_prepare")
+    # two tables of which the one is written first and the other one last in the dump, and that are always equal
+    server.sql("CREATE TABLE a_pair (one int); CREATE TABLE z_pair (one int)", "busy")
+    server.sql("ALTER TABLE a_pair OWNER TO mailward; ALTER TABLE z_pair OWNER TO mailward", "busy")
+    server.sql("INSERT INTO a_pair VALUES (0); INSERT INTO z_pair VALUES (0)", "busy")
+    over, committed = threading.Event(), [0]
+
+    def write() -> None:
+        with psycopg.connect(host=str(server.folder), user="mailward", dbname="busy") as database:
+            while not over.is_set():
+                database.execute("UPDATE a_pair SET one = one + 1")
+                database.execute("UPDATE z_pair SET one = one + 1")
+                database.commit()
+                committed[0] += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    phrase = tmp_path / "phrase"
+    phrase.write_text("correct horse\n")
+    try:
+        while committed[0] < 5:
+            pass
+        begun = committed[0]
+        old.does("backup", tmp_path / "backup", "--passphrase-file", phrase)
+        ended = committed[0]
+    finally:
+        over.set()
+        writer.join()
+    assert ended > begun, "it kept nobody from writing"
+    new = Operator(tmp_path / "new", server.environment("quiet"))
+    new.does("restore", tmp_path / "backup", "--passphrase-file", phrase)
+    one, other = (int(server.sql(f"SELECT one FROM {name}_pair", "quiet")) for name in "az")
+    assert one == other
+    assert begun <= one <= ended + 1
 
 
 def test_an_sqlite_backup_goes_to_postgresql_by_way_of_the_folder(

@@ -1,6 +1,7 @@
 """The short way answers exactly what the long way would, and takes nothing that it does not wholly understand."""
 
 import asyncio
+import logging
 import ssl
 from pathlib import Path
 
@@ -160,20 +161,47 @@ def test_what_is_plain_means_the_same_to_the_parser(data: bytes) -> None:
     assert event.keep_alive == (not plain.close)
 
 
-async def test_behind_a_proxy_its_clients_are_counted(tmp_path: Path, keeper: SnapshotKeeper) -> None:
+V2 = bytes.fromhex("0d0a0d0a000d0a515549540a 21 11 000c c0000207 c0000201 0001 01bb")
+V1 = b"PROXY TCP4 192.0.2.7 192.0.2.1 1 443\r\n"
+
+
+async def test_behind_a_proxy_its_clients_are_counted(
+    tmp_path: Path, keeper: SnapshotKeeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "mailward.hosting")
     settings = Settings(data=str(tmp_path), policy_host=PolicyHostSettings(proxies=("127.0.0.0/8",)))
     server = await serve_policies(settings, keeper, port=0)
     answers = [
         await through_proxy(server, settings, header)
         for header in (
-            b"PROXY TCP4 192.0.2.7 192.0.2.1 1 443\r\n",
+            V1,
+            V2,
             b"PROXY UNKNOWN\r\n",
             b"PROXY TCP4 192.0.2.7 1 443\r\n",
             b"",
         )
     ]
     await server.close(grace_seconds=0)
-    assert [answer.startswith(b"HTTP/1.1 200") for answer in answers] == [True, True, False, False]
+    assert [answer.startswith(b"HTTP/1.1 200") for answer in answers] == [True, True, True, False, False]
+    assert peers(caplog) == ["192.0.2.7", "192.0.2.7", "127.0.0.1"]
+
+
+@pytest.mark.parametrize("header", [V1, V2], ids=["v1", "v2"])
+async def test_a_proxy_header_from_elsewhere_is_no_header(
+    tmp_path: Path, keeper: SnapshotKeeper, caplog: pytest.LogCaptureFixture, header: bytes
+) -> None:
+    caplog.set_level(logging.INFO, "mailward.hosting")
+    settings = Settings(data=str(tmp_path), policy_host=PolicyHostSettings(proxies=("192.0.2.0/24",)))
+    server = await serve_policies(settings, keeper, port=0)
+    answers = [await through_proxy(server, settings, each) for each in (header, b"")]
+    await server.close(grace_seconds=0)
+    assert [answer.startswith(b"HTTP/1.1 200") for answer in answers] == [False, True]
+    assert peers(caplog) == ["127.0.0.1"]
+
+
+def peers(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Who was answered, as the log has it."""
+    return [vars(each)["peer"] for each in caplog.records if "peer" in vars(each) and "host" in vars(each)]
 
 
 async def through_proxy(server: Server, settings: Settings, header: bytes) -> bytes:

@@ -118,25 +118,40 @@ async def test_without_a_header_the_mail_door_says_nothing_and_hangs_up(
     writer.close()
 
 
+@pytest.mark.parametrize("header, peer", [(V1, "192.0.2.7"), (V2, "2001:db8::7")], ids=["v1", "v2"])
 async def test_a_post_comes_from_whom_the_header_names(
-    doors: Doors, caplog: pytest.LogCaptureFixture
+    doors: Doors, caplog: pytest.LogCaptureFixture, header: bytes, peer: str
 ) -> None:
     caplog.set_level(logging.INFO, "mailward.ingest.https")
-    assert await post_through(doors.https_port, V1) == 201
-    assert [vars(each)["peer"] for each in caplog.records if each.getMessage() == "request"] == ["192.0.2.7"]
+    assert await post_through(doors.https_port, header) == 201
+    assert [vars(each)["peer"] for each in caplog.records if each.getMessage() == "request"] == [peer]
 
 
+@pytest.mark.parametrize("header", [b"", V1.replace(b"TCP4", b"TCP9")], ids=["none", "malformed"])
+async def test_without_a_header_the_report_door_hangs_up(doors: Doors, header: bytes) -> None:
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        await post_through(doors.https_port, header)
+
+
+@pytest.mark.parametrize("header", [V1, V2], ids=["v1", "v2"])
 async def test_a_header_from_elsewhere_is_no_header(
-    settings_of_doors: Settings, transactional_db: None
+    settings_of_doors: Settings, transactional_db: None, header: bytes
 ) -> None:
+    own = settings_of_doors.reports
+    elsewhere = ("192.0.2.7",)  # which is also who the header says that it is
+    reports = msgspec.structs.replace(own, smtp_proxies=elsewhere, https_proxies=elsewhere)
+    settings = msgspec.structs.replace(settings_of_doors, reports=reports)
     async with FakeDns() as dns:
         resolver = Resolver([dns.address], timeout_seconds=2)
         async with (
-            open_doors(settings_of_doors, resolver=resolver) as opened,
-            through(opened.smtp_port, V1) as client,
+            open_doors(settings, resolver=resolver) as opened,
+            through(opened.smtp_port, header) as client,
         ):
             assert (await client.reply()).startswith("220")
             assert (await client.reply()).startswith("500")
+            with pytest.raises((ConnectionError, ssl.SSLError)):
+                await post_through(opened.https_port, header)
+            assert await post_through(opened.https_port, b"") == 201
 
 
 async def post_through(port: int, header: bytes) -> int:
