@@ -26,6 +26,7 @@ from mailward.store.models import (
     AcmeAccount,
     AcmeOrder,
     Certificate,
+    CertificateCare,
     Domain,
     DomainRecipient,
     Notification,
@@ -34,8 +35,8 @@ from mailward.store.models import (
     Role,
 )
 from mailward.store.scope import Scope
-from mailward.store.services import notifications
-from mailward.store.services.certificates import choose, hasten, put_due
+from mailward.store.services import leaving, notifications
+from mailward.store.services.certificates import choose, hasten, put_due, wait
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -144,13 +145,14 @@ async def test_a_name_that_every_ca_refuses_is_told_in_the_ca_s_words(
         assert timedelta(minutes=2) < care.due_at - clock.now() < timedelta(minutes=6)
 
 
-def alert() -> str:
-    """The mail about the open problem, as a mail program shows it to somebody who has no login."""
+def alert(code: str = "") -> str:
+    """The mail about the open problem (of this code), as a mail program shows it to somebody who has no login."""
     domain = Domain.objects.get()
     DomainRecipient.objects.create(
         organisation=domain.organisation, domain=domain, email="postmaster@example.test"
     )
-    notifications.queue(Problem.objects.filter(closed_at=None).values_list("pk", flat=True), "mailward.test")
+    problems = Problem.objects.filter(closed_at=None, code__contains=code)
+    notifications.queue(problems.values_list("pk", flat=True), "mailward.test")
     letter = notifications.letter(Notification.objects.get().message_id)
     assert letter is not None
     built = build_problem_mail(letter, sender="mailward@host.test", console_url="https://console.test")
@@ -441,3 +443,69 @@ async def test_a_domain_whose_care_fails_is_in_nobody_s_way(
 
 def _die(*_arguments: object, **_options: object) -> None:
     raise RuntimeError("killed")
+
+
+async def test_a_certificate_that_nobody_renews_is_urgent_in_its_last_days_and_told_again_when_it_has_ended(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    def open_codes() -> list[str]:
+        return list(Problem.objects.filter(closed_at=None).order_by("id").values_list("code", flat=True))
+
+    with pebble_for(bed, tmp_path / "ca", version="2.6", certificateValidityPeriod=90 * 86_400) as ca:
+        await bed.start([ca.directory])
+        care = await bed.work(domain)
+        assert care.current is not None
+        ca.stop()
+        await bed.pass_time(timedelta(days=80))
+        await bed.work(domain)
+        assert await in_store(open_codes) == ["certificate-authorities-away"]
+        await bed.pass_time(timedelta(days=4))
+        await bed.work(domain)
+        assert await in_store(open_codes) == ["certificate-authorities-away", "certificate-last-days"]
+        told = " ".join((await in_store(alert, "certificate-last-days")).split())
+        assert f"ends {care.current.not_after - timedelta(days=84):%Y-%m-%d}" in told, told
+        await bed.pass_time(timedelta(days=6.5))
+        await bed.work(domain)
+        assert await in_store(open_codes) == ["certificate-authorities-away", "certificate-ended"]
+        ca.start()
+        for _ in range(2):  # it has forgotten our account
+            await bed.pass_time(timedelta(hours=2))
+            care = await bed.work(domain)
+        assert care.state == CareState.GOOD, care.detail
+    assert await in_store(open_codes) == []
+
+
+async def test_the_end_is_looked_at_though_no_ca_is_asked_again_so_soon(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    with pebble_for(bed, tmp_path / "ca", version="2.6", certificateValidityPeriod=90 * 86_400) as ca:
+        await bed.start([ca.directory])
+        care = await bed.work(domain)
+    assert care.current is not None
+    await bed.pass_time(timedelta(days=82.9))
+    await in_store(wait, domain.pk, CareState.FAILING, clock.now() + timedelta(hours=12), "refused")
+    care = await in_store(CertificateCare.objects.select_related("current").get)
+    assert care.current is not None
+    assert care.due_at == care.current.not_after - timedelta(days=7)
+
+
+async def test_that_the_name_of_a_domain_that_has_left_leads_here_no_more_is_no_problem(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    with pebble_for(bed, tmp_path / "ca", version="2.6", certificateValidityPeriod=90 * 86_400) as ca:
+        await bed.start([ca.directory])
+        await bed.work(domain)
+        await bed.publish_policy(domain)
+        await in_store(leave, domain)
+        bed.dns.remove(HOST, "A")
+        await bed.pass_time(timedelta(days=65))
+        assert (await bed.work(domain)).state == CareState.REACH
+        await bed.pass_time(timedelta(days=30))
+        assert (await bed.work(domain)).state == CareState.REACH
+    assert not await in_store(Problem.objects.exists)
+
+
+def leave(domain: Domain) -> None:
+    row = leaving.begin(domain.organisation_id, domain.pk, author_id=None)
+    type(row).objects.update(ended_at=clock.now(), outcome="done")
+    Domain.objects.filter(pk=domain.pk).update(current_version=None, announced_version=None)

@@ -116,7 +116,7 @@ class Carer:
         if choice == DNS_01:
             if await self._is_delegated(plan):
                 return await self._order(plan, DNS_01)
-            state = CareState.REACH if plan.current is None else CareState.GONE
+            state = CareState.GONE if plan.current is not None and not plan.has_left else CareState.REACH
             return await self._wait(plan, state, self._say_missing(plan))
         seen = await look(
             plan.host,
@@ -132,7 +132,7 @@ class Carer:
             return await self._order(plan, DNS_01)
         if await self._may_lead_to_us(plan, seen):
             return await self._order(plan, HTTP_01)
-        state = CareState.REACH if plan.current is None else CareState.GONE
+        state = CareState.GONE if plan.current is not None and not plan.has_left else CareState.REACH
         why = seen.detail or "it does not answer"
         if plan.domain_id is None and self.settings.nameserver.zone and choice != HTTP_01:
             why += f"; and {self._say_missing(plan)}"

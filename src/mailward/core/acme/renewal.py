@@ -13,6 +13,7 @@ SHORTEST_ASK_AGAIN = timedelta(minutes=1)
 LONGEST_ASK_AGAIN = timedelta(days=1)
 _SHORTEST_REST = timedelta(hours=1)
 _LONGEST_REST_SUGGESTED = timedelta(hours=6)
+_LAST_DAYS = timedelta(days=7)
 
 
 class Why(StrEnum):
@@ -87,6 +88,13 @@ def ask_again(not_before: datetime, not_after: datetime, wanted: timedelta | Non
     """
     clamped = min(wanted or ASK_AGAIN, LONGEST_ASK_AGAIN, (not_after - not_before) / 20)
     return max(SHORTEST_ASK_AGAIN, clamped)
+
+
+def last_days_begin(not_before: datetime, not_after: datetime) -> datetime:
+    """From then on a certificate that is not renewed is urgent: a week before its end, or the last tenth of its life
+    where that is shorter. Its renewal was due long before, and failed.
+    """
+    return not_after - min(_LAST_DAYS, (not_after - not_before) / 10)
 
 
 def renewal_id(certificate: x509.Certificate) -> str:

@@ -9,6 +9,8 @@ CERTIFICATE_FAILING = "certificate-not-issued"
 CERTIFICATE_FORBIDDEN = "certificate-forbidden"
 CERTIFICATE_GONE = "certificate-not-renewed"
 CERTIFICATE_AWAY = "certificate-authorities-away"
+CERTIFICATE_LAST_DAYS = "certificate-last-days"
+CERTIFICATE_ENDED = "certificate-ended"
 
 OF_STATE: Mapping[CareState, str] = {
     CareState.FAILING: CERTIFICATE_FAILING,
@@ -19,6 +21,15 @@ OF_STATE: Mapping[CareState, str] = {
 """The cause under which a state is told."""
 
 _SECTION = "RFC 8461 section 3.3"
+_URGENT = (
+    "Read why it is not renewed: above, and on the domain's page, under Set-up.",
+    (
+        "If the authorities are away or refuse, whoever runs this installation puts another one into the settings "
+        "(`acme.directories`), which is asked at once, or a certificate of his own into the folder `certs` of the data."
+    ),
+    "If the name leads elsewhere, or CAA records forbid it, mend the DNS and press Check now on the domain's page.",
+    "Change no MX host before it is renewed, where the policy is enforced.",
+)
 
 ENTRIES = (
     Explanation(
@@ -105,6 +116,32 @@ ENTRIES = (
                 "asked at once."
             ),
         ),
+        section=_SECTION,
+    ),
+    Explanation(
+        code=CERTIFICATE_LAST_DAYS,
+        title="The certificate of the policy host ends within days, and is not renewed",
+        clause="the certificate of MX_HOST ends within days",
+        meaning=(
+            "Renewal has been due since a third of its life was left, and has not succeeded. When it has ended, no "
+            "sender can fetch the policy: those that do not know it yet deliver without protection, and others go on "
+            "with the copy they have, until its max_age is over."
+        ),
+        severity=Severity.CRITICAL,
+        steps=_URGENT,
+        section=_SECTION,
+    ),
+    Explanation(
+        code=CERTIFICATE_ENDED,
+        title="The certificate of the policy host has ended",
+        clause="the certificate of MX_HOST has ended",
+        meaning=(
+            "No sender can fetch the policy any more: those that do not know it yet deliver without protection, and "
+            "others go on with the copy they have, until its max_age is over. Renewal is still tried by itself. An "
+            "MX host that changes now, under enforce, is refused by those that hold the old copy."
+        ),
+        severity=Severity.CRITICAL,
+        steps=_URGENT,
         section=_SECTION,
     ),
 )

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from mailward.core.explain.following import FOLLOWING
-from mailward.core.explain.hosting import HOSTING
+from mailward.core.explain.hosting import CERTIFICATE_ENDED, CERTIFICATE_LAST_DAYS, HOSTING
 from mailward.core.explain.rollout import JUMPED
 from mailward.core.explain.upkeep import OF_RECORD
 from mailward.store.models import CertificateCare, DomainEvent, MxChange, RecordCheck, WatchFinding
@@ -33,7 +33,7 @@ def sighting_of(cause: str, hosts: Sequence[str], domains: Domains) -> Sighting 
     if cause in FOLLOWING:
         return _of_held(hosts, domains)
     if cause in HOSTING:
-        return _of_certificate(domains)
+        return _of_certificate(cause, domains)
     if cause in _RECORD_OF:
         return _of_record(_RECORD_OF[cause], domains)
     if cause == JUMPED:
@@ -58,11 +58,17 @@ def _of_held(hosts: Sequence[str], domains: Domains) -> Sighting | None:
     )
 
 
-def _of_certificate(domains: Domains) -> Sighting | None:
-    """The CA's own words, or what we found before asking one."""
+def _of_certificate(cause: str, domains: Domains) -> Sighting | None:
+    """The CA's own words, or what we found before asking one; and the end of what is served, where that is the news."""
     rows = CertificateCare.objects.filter(domain_id__in=domains).exclude(detail="")
-    care = rows.select_related("domain").order_by("domain__name").first()
-    return Sighting(care.domain.name, care.failed_at, (care.detail,)) if care is not None else None
+    care = rows.select_related("domain", "current").order_by("domain__name").first()
+    if care is None:
+        return None
+    end = ""
+    if care.current is not None and cause in (CERTIFICATE_LAST_DAYS, CERTIFICATE_ENDED):
+        verb = "ended" if cause == CERTIFICATE_ENDED else "ends"
+        end = f"the certificate of mta-sts.{care.domain.name} {verb} {care.current.not_after:%Y-%m-%d %H:%M} UTC"
+    return Sighting(care.domain.name, care.failed_at, tuple(filter(None, (end, care.detail))))
 
 
 def _of_record(record: str, domains: Domains) -> Sighting | None:

@@ -5,7 +5,7 @@ far it got, and nobody places a second one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -16,9 +16,9 @@ from mailward.config import Problems as Rules
 from mailward.core.acme.challenge import DNS_01
 from mailward.core.acme.faults import LONGEST_WAIT
 from mailward.core.acme.lane import WINDOW, last_order_at
-from mailward.core.acme.renewal import Renewal
+from mailward.core.acme.renewal import Renewal, last_days_begin
 from mailward.core.acme.state import CareState
-from mailward.core.explain.hosting import OF_STATE
+from mailward.core.explain.hosting import CERTIFICATE_ENDED, CERTIFICATE_LAST_DAYS, OF_STATE
 from mailward.net import clock
 from mailward.store.models import (
     AcmeAccount,
@@ -36,6 +36,7 @@ from mailward.store.scope import Scope
 from mailward.store.services import outbox
 from mailward.store.services.findings import Cause, leave_causes, open_cause
 from mailward.store.services.hosting import OWN_NAMES, bump_generation, tell_nodes
+from mailward.store.services.leaving import has_left
 from mailward.store.services.problems import close_gone
 from mailward.store.tokens import make_claim_token
 
@@ -80,6 +81,8 @@ class Plan:
     order: AcmeOrder | None
     dns_word: str = ""
     """What our nameserver shows for the domain while no CA asks; empty: nothing."""
+    has_left: bool = False
+    """MTA-STS: that the name leads here no more was asked for."""
 
     @property
     def domain_id(self) -> int | None:
@@ -191,7 +194,8 @@ def plan_of(subject: Subject) -> Plan | None:
     order = orders.filter(domain_id=subject).first()
     proved = domain.claim_verified_at is not None
     host, token = f"mta-sts.{domain.name}", domain.delegation_token
-    return _plan((subject, domain.organisation_id, domain.name, host, token, proved), care, order, now)
+    plan = _plan((subject, domain.organisation_id, domain.name, host, token, proved), care, order, now)
+    return replace(plan, has_left=has_left(domain))
 
 
 _Whose = tuple[Subject, int | None, str, str, str, bool]
@@ -222,8 +226,18 @@ def wait(subject: Subject, state: CareState, due_at: datetime, detail: str = "")
     care = _cares(subject)
     # since when it is waited for: from the moment that it was last good
     care.filter(waiting_since=None).update(waiting_since=clock.now())
+    due_at = min([due_at, *_urgent_times(subject)])
     care.update(state=state, detail=detail[:1000], due_at=due_at)
     _put_soon(subject, due_at)
+
+
+def _urgent_times(subject: Subject) -> list[datetime]:
+    """When people are to hear of the present certificate's end, though no CA is asked again so soon."""
+    current = Certificate.objects.filter(pk__in=_cares(subject).values("current_id")).first()
+    if current is None:
+        return []
+    times = (last_days_begin(current.not_before, current.not_after), current.not_after)
+    return [at for at in times if at > clock.now()]
 
 
 @transaction.atomic
@@ -276,6 +290,25 @@ def settle(domain_id: int, rules: Rules) -> None:
         close_gone(leave_causes(domain_id, host, causes))
     if state in OF_STATE and _is_news(state, care):
         open_cause(Cause(care.organisation_id, domain_id, OF_STATE[state], host), rules)
+    if state is not CareState.ORDERED:
+        ending = _ending(state, care)
+        close_gone(leave_causes(domain_id, host, [each for each in _ENDINGS if each != ending]))
+        if ending:
+            open_cause(Cause(care.organisation_id, domain_id, ending, host), rules)
+
+
+_ENDINGS = (CERTIFICATE_LAST_DAYS, CERTIFICATE_ENDED)
+
+
+def _ending(state: CareState, care: CertificateCare) -> str:
+    """What is urgent by now, whatever keeps it from being renewed; empty: nothing."""
+    current, now = care.current, clock.now()
+    if current is None or state is CareState.GOOD or has_left(care.domain):
+        return ""
+    if now >= current.not_after:
+        return CERTIFICATE_ENDED
+    is_late = now >= last_days_begin(current.not_before, current.not_after)
+    return CERTIFICATE_LAST_DAYS if is_late else ""
 
 
 _UNDECIDED = frozenset({CareState.ORDERED, CareState.QUEUED, CareState.AWAY})
