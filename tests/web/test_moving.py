@@ -18,7 +18,7 @@ from mailward.hosting.policyweb import serve_policies
 from mailward.hosting.snapshot import Snapshot, SnapshotKeeper, save_snapshot
 from mailward.monitor.elsewhere import Live
 from mailward.net import clock
-from mailward.store.models import Domain, DomainEvent, Leaving, PolicyVersion
+from mailward.store.models import Domain, DomainEvent, Leaving, MxFollow, PolicyVersion, RecordCheck
 from mailward.store.services import leaving
 from mailward.store.services.policies import announce_version, publish_policy
 from mailward.web import live
@@ -232,3 +232,50 @@ def test_after_the_wait_the_page_says_what_to_remove_and_at_the_end_that_it_has_
         assert "ns1 has _mta-sts.example.test TXT" in page(alice, "domain-leave")
         leaving.note_records(row.pk, "")
         assert f"example.test has left MTA-STS on {clock.now():%-d %b %Y}." in page(alice, "domain-leave")
+
+
+@pytest.mark.usefixtures("dns")
+def test_set_up_and_rollout_say_that_a_domain_is_leaving_and_that_it_has_left(
+    alice: Client, domain: Domain
+) -> None:
+    version = publish_policy(domain.organisation_id, domain.pk, SAME, author_id=None)
+    announce_version(domain.pk, version.pk)
+    row = leaving.begin(domain.organisation_id, domain.pk, author_id=None)
+    announce_version(domain.pk, row.version_id)
+    leaving.advance(domain.pk)
+    assert "Leave the records as they are" in page(alice, "domain-setup")
+    with clock.frozen(clock.now() + timedelta(days=15)):
+        leaving.advance(domain.pk)
+        leaving.tell(row.pk, "they may go", [], "/")
+        seen = {"state": "right", "observed": ["CNAME policies.test"], "checked_at": clock.now()}
+        RecordCheck.objects.create(
+            organisation_id=domain.organisation_id, domain=domain, record="mta-sts", **seen
+        )
+        told = page(alice, "domain-setup")
+        assert ["Two records may go" in told, "to be removed" in told, "All records are right" in told] == [
+            True,
+            True,
+            False,
+        ]
+        leaving.note_records(row.pk, "")
+        RecordCheck.objects.update(state="missing", observed=[])
+        told = page(alice, "domain-setup")
+        assert ["The domain has left MTA-STS" in told, "not needed" in told] == [True, True]
+        assert "Begin again" in told
+        assert "records: incomplete" not in told
+        assert "The domain has left MTA-STS" in page(alice, "domain-rollout")
+
+
+def test_mode_none_is_not_taken_to_another_provider(alice: Client, domain: Domain) -> None:
+    publish_policy(domain.organisation_id, domain.pk, SAME, author_id=None)
+    assert reverse("domain-move", args=["example.test"]) in page(alice, "domain-policy")
+    leaving.begin(domain.organisation_id, domain.pk, author_id=None)
+    assert reverse("domain-move", args=["example.test"]) not in page(alice, "domain-policy")
+    assert "Look whether it serves the same" not in page(alice, "domain-move")
+
+
+def test_who_moves_is_told_to_switch_following_off_first(alice: Client, domain: Domain) -> None:
+    publish_policy(domain.organisation_id, domain.pk, SAME, author_id=None)
+    assert "Switch following off first" not in page(alice, "domain-move")
+    MxFollow.objects.create(organisation_id=domain.organisation_id, domain=domain, mode="all")
+    assert "Switch following off first" in page(alice, "domain-move")

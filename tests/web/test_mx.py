@@ -179,3 +179,22 @@ def test_whoever_may_write_objects_on_the_page(bob: Client, waiting: MxChange) -
     waiting.refresh_from_db()
     assert (waiting.state, waiting.author and waiting.author.name) == ("vetoed", "Bob")
     assert "Somebody objected: it is not followed." in shown(bob)
+
+
+@pytest.mark.usefixtures("dns")
+def test_a_host_that_has_left_is_taken_out_in_the_editor_and_not_asked_for_again(
+    alice: Client, waiting: MxChange, domain: Domain
+) -> None:
+    left = {"kind": "departed", "subject": "gone.example.test", "state": "left", "is_told": True}
+    MxChange.objects.filter(pk=waiting.pk).update(**left)
+    editor = f"{reverse('domain-policy-edit', args=['example.test'])}?without=gone.example.test"
+    assert f'"{editor}">Take it out of the policy' in shown(alice)
+    form = alice.get(editor).context["form"]
+    assert (form["mx"].value(), form["mode"].value()) == ("mx1.example.test", "enforce")
+    publish_policy(
+        domain.organisation_id,
+        domain.pk,
+        Policy(Mode.ENFORCE, 604_800, ("mx1.example.test",)),
+        author_id=None,
+    )
+    assert "Take it out of the policy" not in shown(alice)

@@ -10,6 +10,7 @@ from mailward.config import Dns, Settings
 from mailward.core.mtasts.leaving import Stage
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
+from mailward.notify.leavingletters import records_may_go
 from mailward.store.aio import in_store
 from mailward.store.models import Domain, DomainEvent, DomainRecipient, Leaving, Notice, PolicyVersion
 from mailward.store.services import leaving
@@ -136,3 +137,10 @@ async def test_a_person_breaks_it_off(settings: Settings, domain: Domain) -> Non
         lambda: leaving.begin(domain.organisation_id, domain.pk, author_id=None, reason="")
     )
     assert again.pk != row.pk
+
+
+def test_where_we_write_the_records_the_mail_says_that_we_remove_them() -> None:
+    _, by_hand = records_may_go("example.test")
+    _, by_us = records_may_go("example.test", is_kept_up=True)
+    assert "removes by itself" not in " ".join(by_hand)
+    assert "What Mailward wrote at your DNS server it removes by itself" in " ".join(by_us)

@@ -6,6 +6,7 @@ from mailward.net.resolver import Status, make_resolver
 from mailward.notify import leavingletters
 from mailward.store.aio import in_store
 from mailward.store.services import leaving
+from mailward.store.services.dnsupdates import zone_of
 
 
 async def leave_domain(settings: Settings, domain_id: int) -> None:
@@ -17,9 +18,9 @@ async def leave_domain(settings: Settings, domain_id: int) -> None:
     if plan.stage is not Stage.REMOVE:
         return
     name = row.domain.name
-    await in_store(
-        leaving.tell, row.pk, *leavingletters.records_may_go(name), f"/domains/{name}/policy/leave/"
-    )
+    is_kept_up = await in_store(zone_of, row.domain) is not None
+    subject, lines = leavingletters.records_may_go(name, is_kept_up=is_kept_up)
+    await in_store(leaving.tell, row.pk, subject, lines, f"/domains/{name}/policy/leave/")
     await in_store(leaving.note_records, row.pk, await _still_there(settings, name))
 
 

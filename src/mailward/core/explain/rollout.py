@@ -28,6 +28,9 @@ STATES: Mapping[State, tuple[str, str]] = {
 }
 """A label and a sentence for each."""
 
+LEFT = ("Has left", "The domain has left MTA-STS. To begin again, write a policy in testing mode.")
+"""The same for a domain that had a policy, and left by the plan."""
+
 JUMPED = "refusals-jumped"
 """The code of the problem that jumping failures under enforce open."""
 

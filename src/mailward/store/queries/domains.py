@@ -1,6 +1,6 @@
 """What the pages show of domains: a page of the list in a fixed number of queries, whatever its length."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -99,9 +99,10 @@ def summarise(states: Iterable[str]) -> RecordsSummary:
     return RecordsSummary.UNKNOWN if "unknown" in seen else RecordsSummary.RIGHT
 
 
-def summarise_records(scope: Scope, domain_id: int) -> RecordsSummary:
-    """The same for one domain."""
-    return summarise(scope.record_checks().filter(domain_id=domain_id).values_list("state", flat=True))
+def summarise_records(scope: Scope, domain_id: int, without: Collection[str] = ()) -> RecordsSummary:
+    """The same for one domain. `without`: records that have no place there any more."""
+    checks = scope.record_checks().filter(domain_id=domain_id).exclude(record__in=without)
+    return summarise(checks.values_list("state", flat=True))
 
 
 def is_served(domain: Domain) -> bool:

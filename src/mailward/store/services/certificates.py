@@ -233,9 +233,10 @@ def wait(subject: Subject, state: CareState, due_at: datetime, detail: str = "")
 
 def _urgent_times(subject: Subject) -> list[datetime]:
     """When people are to hear of the present certificate's end, though no CA is asked again so soon."""
-    current = Certificate.objects.filter(pk__in=_cares(subject).values("current_id")).first()
-    if current is None:
+    care = _cares(subject).select_related("current").first()
+    if care is None or care.current is None:
         return []
+    current = care.current
     times = (last_days_begin(current.not_before, current.not_after), current.not_after)
     return [at for at in times if at > clock.now()]
 

@@ -1,6 +1,7 @@
 """Leaving MTA-STS: the plan's rows, and the steps that we take by ourselves."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 from django.db import transaction
 
@@ -14,6 +15,19 @@ from mailward.store.services.notices import queue_notice
 from mailward.store.services.policies import PolicyUnchanged, publish_policy
 
 NONE = Policy(Mode.NONE, NONE_MAX_AGE_SECONDS)
+
+OF_POLICY = ("_mta-sts", "mta-sts")
+"""The records that go, as RecordCheck has them."""
+
+
+class Way(StrEnum):
+    """How far a domain is on its way out of MTA-STS."""
+
+    STAYS = "stays"
+    WAITS = "waits"
+    """Record and host stay as they are."""
+    REMOVES = "removes"
+    LEFT = "left"
 
 
 class NothingToLeave(Exception):
@@ -125,14 +139,18 @@ def tell(leaving_id: int, subject: str, lines: Sequence[str], page: str) -> None
         dnsupdates.put_domain(row.domain_id)
 
 
-def has_left(domain: Domain) -> bool:
-    """Whether record and host have no place in the DNS any more: the wait is over, and no policy came after."""
+def way_of(domain: Domain) -> Way:
     row = Leaving.objects.filter(domain=domain).order_by("-pk").first()
     if row is None:
-        return False
-    if row.ended_at is None:
-        return row.told_at is not None and domain.current_version_id == row.version_id
-    return row.outcome == "done" and domain.current_version_id is None
+        return Way.STAYS
+    if row.ended_at is None and domain.current_version_id == row.version_id:
+        return Way.WAITS if row.told_at is None else Way.REMOVES
+    return Way.LEFT if row.outcome == "done" and domain.current_version_id is None else Way.STAYS
+
+
+def has_left(domain: Domain) -> bool:
+    """Whether record and host have no place in the DNS any more: the wait is over, and no policy came after."""
+    return way_of(domain) in (Way.REMOVES, Way.LEFT)
 
 
 @transaction.atomic

@@ -13,12 +13,11 @@ from mailward.net import clock
 from mailward.store.models import Domain, PolicyVersion, ProblemDomain, RecordCheck
 from mailward.store.queries.domains import is_served
 from mailward.store.services.findings import Cause, leave_causes, open_cause
-from mailward.store.services.leaving import has_left
+from mailward.store.services.leaving import OF_POLICY, has_left
 from mailward.store.services.policies import ANNOUNCEMENT
 from mailward.store.services.problems import close_gone
 
 _ID = re.compile(r"\bid=([A-Za-z0-9]{1,32})")  # RFC 8461 section 3.1
-_OF_POLICY = (ANNOUNCEMENT, "mta-sts")
 
 
 @transaction.atomic
@@ -35,12 +34,12 @@ def settle_records(domain_id: int, asked: Iterable[str], rules: Rules) -> bool:
     watched = set(asked) & set(OF_RECORD)
     if has_left(domain):
         # whoever was told to remove them hears nothing of their absence
-        for record in _OF_POLICY:
+        for record in OF_POLICY:
             close_gone(leave_causes(domain.pk, f"{record}.{domain.name}", [OF_RECORD[record]]))
-        RecordCheck.objects.filter(domain=domain, record__in=_OF_POLICY).update(
+        RecordCheck.objects.filter(domain=domain, record__in=OF_POLICY).update(
             was_right=False, missed=0, is_told=False
         )
-        watched -= set(_OF_POLICY)
+        watched -= set(OF_POLICY)
     if not is_served(domain):
         return False
     is_pending = False

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from mailward.store.models import Domain
 from mailward.store.queries.domains import RecordsSummary, is_served, summarise_records
+from mailward.store.services.leaving import OF_POLICY, has_left
 
 register = template.Library()
 
@@ -69,7 +70,7 @@ def state_badge(state: str) -> str:
 @register.simple_tag(takes_context=True)
 def records_of(context: Mapping[str, Any], domain: Domain) -> RecordsSummary:
     """How the records of a domain stand, in one word."""
-    return summarise_records(context["scope"], domain.pk)
+    return summarise_records(context["scope"], domain.pk, OF_POLICY if has_left(domain) else ())
 
 
 @register.simple_tag

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mailward.core.mtasts.policy import Mode
 from mailward.store.models import Domain
+from mailward.store.services.leaving import Way
 
 _ORDER = ("claim", "mta-sts", "_mta-sts", "_smtp._tls")
 _WHY = {
@@ -35,6 +36,28 @@ class NextStep:
     """A place on the set-up page; or else `url_name`."""
     url_name: str = ""
     link: str = ""
+
+
+def step_out(domain: Domain, way: Way) -> NextStep | None:
+    """The same for a domain that leaves MTA-STS or has left; None: it stays."""
+    match way:
+        case Way.WAITS:
+            text = "Leave the records as they are: people are told by mail when they may go."
+            return NextStep(
+                "The domain leaves MTA-STS", text, url_name="domain-leave", link="How far it has come"
+            )
+        case Way.REMOVES:
+            text = f"No sender holds a policy any more: remove _mta-sts.{domain.name}, then mta-sts.{domain.name}."
+            return NextStep("Two records may go", text, url_name="domain-leave", link="How far it has come")
+        case Way.LEFT:
+            text = (
+                "No policy is served, and nobody misses its records. To begin again, write a policy in testing mode; "
+                "then publish the records below."
+            )
+            return NextStep(
+                "The domain has left MTA-STS", text, url_name="domain-policy-edit", link="Begin again"
+            )
+    return None
 
 
 def next_step(domain: Domain, states: Mapping[str, str]) -> NextStep:

@@ -18,12 +18,13 @@ from mailward.store.models import DnsWritten, Domain, RecordCheck
 from mailward.store.queries.accounts import several_organisations
 from mailward.store.services.certificates import hasten
 from mailward.store.services.domains import MAX_RECIPIENTS, TooManyRecipients, add_recipient, remove_recipient
+from mailward.store.services.leaving import OF_POLICY, Way, has_left, way_of
 from mailward.web.access import ScopedRequest, find_domain, reader_page, writer_page
 from mailward.web.fetching import fetch_command
 from mailward.web.live import check_now
 from mailward.web.pages.domains.certificate import show_certificate
 from mailward.web.pages.domains.forms import RecipientForm
-from mailward.web.pages.domains.next_step import next_step
+from mailward.web.pages.domains.next_step import next_step, step_out
 from mailward.worker.publishing import lines_of
 from mailward.worker.records import facts_of
 
@@ -71,7 +72,11 @@ def domain_check(request: ScopedRequest, name: str) -> HttpResponse:
             f"Your record is right, but another organisation has proved {domain.name} "
             "and its record still stands: remove that one.",
         )
-    if right == len(states):
+    if has_left(domain):
+        messages.info(
+            request, "The records were asked for. Those of the policy have no place there any more."
+        )
+    elif right == len(states):
         messages.success(request, "All records are right.")
     else:
         messages.warning(request, f"{right} of {len(states)} records are right.")
@@ -128,6 +133,8 @@ def _render(request: ScopedRequest, domain: Domain, form: RecipientForm) -> Http
         for record in (expected_records(facts) if facts else ())
     ]
     mine = request.scope.domains().filter(pk=domain.pk)
+    way = way_of(domain)
+    states = {row.record.key.value: row.check.state if row.check else "" for row in rows}
     context = {
         "domain": domain,
         "tab": "setup",
@@ -135,7 +142,9 @@ def _render(request: ScopedRequest, domain: Domain, form: RecipientForm) -> Http
         "rows": rows,
         "servers": checks.get(RecordKey.SERVERS),
         "signatures": checks.get(RecordKey.SIGNATURES),
-        "next": next_step(domain, {row.record.key: row.check.state if row.check else "" for row in rows}),
+        "next": step_out(domain, way) or next_step(domain, states),
+        # what stands there is not to be published any more
+        "to_go": OF_POLICY if way in (Way.REMOVES, Way.LEFT) else (),
         "must_prove": domain.claim_verified_at is None and several_organisations(),
         "organisation_address": f"{request.scope.organisation().report_token}@{configured.reports.domain}",
         "report_address": f"{domain.report_token}@{configured.reports.domain}",

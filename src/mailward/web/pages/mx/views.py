@@ -15,7 +15,7 @@ from mailward.core.mtasts.policy import Mode, Policy
 from mailward.core.names import matches_mx
 from mailward.monitor.proposals import MxProposal
 from mailward.net import clock
-from mailward.store.models import Domain
+from mailward.store.models import Domain, MxChange
 from mailward.store.services import following
 from mailward.store.services.policies import (
     ChangedMeanwhile,
@@ -181,7 +181,7 @@ def _render(request: ScopedRequest, domain: Domain, form: PlanForm, *, doubt: st
         "covered": policy.mx if policy else (),
         "unused": [pattern for pattern in unused if pattern not in planned],
         "trusted_until": _trusted_until(domain),
-        "open": [row for row in changes.order_by("due_at", "id") if row.ended_at is None],
+        "open": [row for row in changes.order_by("due_at", "id") if _is_to_come(row, policy)],
         "ended": changes.filter(ended_at__isnull=False).order_by("-ended_at")[:_ENDED_SHOWN],
         "follow": follow.mode if follow else Follow.OFF.value,
         "choices": _CHOICES,
@@ -199,6 +199,12 @@ def _rows(policy: Policy | None, live: MxProposal) -> list[HostRow]:
         line = next((each for each in policy.mx if matches_mx(each, host)), "") if policy and covered else ""
         found.append(HostRow(host, line))
     return found
+
+
+def _is_to_come(row: MxChange, policy: Policy | None) -> bool:
+    """A line that a person has just taken out is not asked for once more: the next look at the DNS ends its row."""
+    is_taken_out = row.state == "left" and (policy is None or row.subject not in policy.mx)
+    return row.ended_at is None and not is_taken_out
 
 
 def _trusted_until(domain: Domain) -> datetime | None:

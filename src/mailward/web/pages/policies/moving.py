@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from mailward.core.mtasts.change import ChangeFacts
+from mailward.core.mtasts.follow import Follow
 from mailward.core.mtasts.leaving import Stage
 from mailward.store.models import Domain, Leaving
 from mailward.store.services import leaving
@@ -68,7 +69,8 @@ def domain_move(request: ScopedRequest, name: str) -> HttpResponse:
     if request.method == "POST" and address and domain.current_version is not None:
         found = look_at_host(domain.name, address, domain.current_version.text)
     context = {"domain": domain, "tab": "policy", "version": domain.current_version, "address": address}
-    return render(request, "policies/move.html", context | {"found": found})
+    follows = request.scope.mx_follows().filter(domain=domain).exclude(mode=Follow.OFF.value).exists()
+    return render(request, "policies/move.html", context | {"found": found, "follows": follows})
 
 
 @writer_page

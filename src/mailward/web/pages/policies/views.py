@@ -32,6 +32,7 @@ from mailward.web.pages.policies.forms import PolicyForm
 from mailward.web.pages.policies.proposal import STARTING_MAX_AGE
 from mailward.web.pages.policies.review import Situation, review
 from mailward.web.pages.problems.cause import explain_cause
+from mailward.web.querystring import MOST_SEARCHED, read_text
 
 
 @reader_page
@@ -57,7 +58,7 @@ def domain_policy_edit(request: ScopedRequest, name: str) -> HttpResponse:
     domain = find_domain(request, name)
     step = request.POST.get("step", "")
     if request.method != "POST":
-        return _edit(request, domain, PolicyForm(initial=_initial(domain)))
+        return _edit(request, domain, PolicyForm(initial=_without(request, _initial(domain))))
     if step == "propose":
         return _propose(request, domain)
     form = PolicyForm(request.POST)
@@ -221,6 +222,13 @@ def _publish(
 def _published(request: ScopedRequest, domain: Domain, version: PolicyVersion) -> HttpResponse:
     messages.success(request, f"Version {version.number} is on its way: see below how far it has come.")
     return redirect("domain-policy", domain.name)
+
+
+def _without(request: ScopedRequest, initial: dict[str, object]) -> dict[str, object]:
+    """As a link asks for it that takes an `mx` line out."""
+    gone = read_text(request, "without", MOST_SEARCHED)
+    lines = [line for line in str(initial["mx"]).splitlines() if line != gone]
+    return initial | {"mx": "\n".join(lines)}
 
 
 def _initial(domain: Domain) -> dict[str, object]:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from mailward.core.explain.catalogue import explain_result
-from mailward.core.explain.rollout import STATES, say_reason
+from mailward.core.explain.rollout import LEFT, STATES, say_reason
 from mailward.core.rollout.evidence import Evidence
 from mailward.core.rollout.verdict import AGAINST, State, judge
 from mailward.store.models import AutomaticChoice, Rollout
@@ -26,6 +26,7 @@ from mailward.store.queries.rollouts import (
     list_rollouts,
 )
 from mailward.store.services import automatic, rollout
+from mailward.store.services.leaving import has_left
 from mailward.store.services.policies import ChangedMeanwhile, ChangeRefused
 from mailward.web.access import ScopedRequest, find_domain, reader_page, writer_page
 from mailward.web.live import change_facts_for
@@ -125,6 +126,8 @@ def _show(
     verdict = judge(evidence, conditions)
     row = request.scope.rollouts().filter(domain=domain).first() or Rollout(domain=domain)
     label, sentence = STATES[verdict.state]
+    if has_left(domain) and verdict.state is State.NO_POLICY:
+        label, sentence = LEFT
     version = domain.current_version
     context = {
         "domain": domain,
