@@ -248,9 +248,8 @@ def _as_clause(title: str) -> str:
 
 def _place(letter: Letter) -> str:
     # "policy could not be fetched: mta-sts.example.net", "certificate expired on mx1.example.net"
-    is_mx = letter.result_types[0] not in POLICY_HOST_RESULTS and not letter.result_types[0].startswith(
-        _NAMES
-    )
+    cause = letter.result_types[0]
+    is_mx = cause not in POLICY_HOST_RESULTS and cause not in HOSTING and not cause.startswith(_NAMES)
     word = " on" if is_mx else ":"
     if letter.host_count > 1:
         return f"{word} {letter.host_count:,} hosts"

@@ -120,12 +120,12 @@ ENTRIES = (
     ),
     Explanation(
         code=CERTIFICATE_LAST_DAYS,
-        title="The certificate of the policy host ends within days, and is not renewed",
+        title="Policy host's certificate ends within days",
         clause="the certificate of MX_HOST ends within days",
         meaning=(
-            "Renewal has been due since a third of its life was left, and has not succeeded. When it has ended, no "
-            "sender can fetch the policy: those that do not know it yet deliver without protection, and others go on "
-            "with the copy they have, until its max_age is over."
+            "It is not renewed: that has been due since a third of its life was left, and has not succeeded. When it "
+            "has ended, no sender can fetch the policy: those that do not know it yet deliver without protection, and "
+            "others go on with the copy they have, until its max_age is over."
         ),
         severity=Severity.CRITICAL,
         steps=_URGENT,
@@ -133,7 +133,7 @@ ENTRIES = (
     ),
     Explanation(
         code=CERTIFICATE_ENDED,
-        title="The certificate of the policy host has ended",
+        title="Policy host's certificate has ended",
         clause="the certificate of MX_HOST has ended",
         meaning=(
             "No sender can fetch the policy any more: those that do not know it yet deliver without protection, and "

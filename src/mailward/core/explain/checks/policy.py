@@ -112,7 +112,8 @@ ENTRIES = (
         ),
         severity=Severity.WARNING,
         steps=(
-            "Renew it now (certbot: `certbot renew`) and reload the web server.",
+            "Where Mailward serves the policy, it renews by itself: the domain's page Set-up says why it could not.",
+            "On a web server of your own, renew it now (certbot: `certbot renew`) and reload the server.",
             "Find out why it did not renew by itself: `systemctl list-timers`",
         ),
         section=_FETCH,
