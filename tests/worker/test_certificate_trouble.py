@@ -34,6 +34,7 @@ from mailward.store.models import (
     Problem,
     Role,
 )
+from mailward.store.queries.installation import certificates_ending
 from mailward.store.scope import Scope
 from mailward.store.services import leaving, notifications
 from mailward.store.services.certificates import choose, hasten, put_due, wait
@@ -503,6 +504,7 @@ async def test_that_the_name_of_a_domain_that_has_left_leads_here_no_more_is_no_
         await bed.pass_time(timedelta(days=30))
         assert (await bed.work(domain)).state == CareState.REACH
     assert not await in_store(Problem.objects.exists)
+    assert await in_store(certificates_ending, clock.now()) == 0
 
 
 def leave(domain: Domain) -> None:

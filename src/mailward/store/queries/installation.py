@@ -101,10 +101,10 @@ class Ending:
 
 
 def _renewed() -> tuple[QuerySet[CertificateCare], QuerySet[OwnNameCare]]:
-    """Those that we renew. A domain that went elsewhere, or that nobody proves any more, has one that runs out: that is
-    told by its state, and is no failure of ours. A name of our own has to come back.
+    """Those that we renew. A domain that went elsewhere, left MTA-STS, or that nobody proves any more, has one that
+    runs out: that is told by its state, and is no failure of ours. A name of our own has to come back.
     """
-    let_go = (CareState.GONE, CareState.CLAIM)
+    let_go = (CareState.GONE, CareState.CLAIM, CareState.REACH)
     return CertificateCare.objects.exclude(state__in=let_go), OwnNameCare.objects.all()
 
 
