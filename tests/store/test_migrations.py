@@ -11,6 +11,7 @@ from mailward.net import clock
 from mailward.store.models import (
     CertificateCare,
     Domain,
+    MxChange,
     Organisation,
     OwnNameCare,
     PolicyVersion,
@@ -81,7 +82,7 @@ def test_when_a_policy_of_before_was_announced_is_in_the_history() -> None:
     assert list(found) == [at, None]
 
 
-def test_what_an_older_release_cannot_read_of_a_certificate_is_put_in_its_words_on_the_way_back() -> None:
+def test_what_an_older_release_cannot_read_is_put_in_its_words_on_the_way_back() -> None:
     organisation = Organisation.objects.create(name="Example", report_token="o")
     domain = Domain.objects.create(
         organisation=organisation, name="one.test", report_token="d", claim_token="c"
@@ -90,8 +91,22 @@ def test_what_an_older_release_cannot_read_of_a_certificate_is_put_in_its_words_
     CertificateCare.objects.create(domain=domain, organisation=organisation, **own)
     OwnNameCare.objects.create(host="policies.test", **own)
     OwnNameCare.objects.create(host="reports.test", due_at=clock.now(), state="good")
+    for state, subject in (("left", "mx1.one.test"), ("noticed", "mx2.one.test")):
+        MxChange.objects.create(
+            organisation=organisation,
+            domain=domain,
+            kind="departed",
+            subject=subject,
+            state=state,
+            noticed_at=clock.now(),
+        )
     MigrationExecutor(connection).migrate([("store", "0016_own_names")])
     with connection.cursor() as cursor:
+        cursor.execute("SELECT state, ended_at IS NULL FROM store_mxchange ORDER BY subject")
+        assert [(state, bool(is_open)) for state, is_open in cursor.fetchall()] == [
+            ("withdrawn", False),
+            ("noticed", True),
+        ]
         cursor.execute("SELECT state FROM store_certificatecare")
         assert cursor.fetchall() == [("queued",)]
         cursor.execute("SELECT host, state FROM store_ownnamecare ORDER BY host")
