@@ -6,6 +6,7 @@ own key.
 
 import asyncio
 import threading
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ class Counter:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="acme")
         self._local = threading.local()
+        self.registering: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By CA: one registration at a time. A CA that is asked twice at once for one key may fail the second time."""
 
     async def call(
         self,
@@ -224,11 +227,14 @@ async def open_account(counter: Counter, ca: AcmeDirectory, keyring: Keyring) ->
     def find() -> AcmeAccount:
         return certificates.ensure_account(ca.url, lambda: keyring.seal(acme.make_key(), purpose))
 
-    account = await in_store(find)
-    who = Conversation(ca, account.pk, account.url, keyring.open(bytes(account.key), purpose))
-    if account.url:
-        return who
-    # the key was committed first: the same key is the same account, however often this is done
-    url = await counter.call(who, AcmeClient.register)
-    await in_store(certificates.registered, account.pk, url)
-    return Conversation(ca, account.pk, url, who.account_key)
+    def conversation(account: AcmeAccount) -> Conversation:
+        return Conversation(ca, account.pk, account.url, keyring.open(bytes(account.key), purpose))
+
+    if (account := await in_store(find)).url:
+        return conversation(account)
+    async with counter.registering[ca.url]:
+        if not (account := await in_store(find)).url:
+            # the key was committed first: the same key is the same account, however often this is done
+            account.url = await counter.call(conversation(account), AcmeClient.register)
+            await in_store(certificates.registered, account.pk, account.url)
+    return conversation(account)
