@@ -40,6 +40,8 @@ class Everything(Platform):
     @property
     def environment(self) -> dict[str, str]:
         listen = {f"MAILWARD_{name}_LISTEN": BOTH for name in LISTEN}
+        numbers = self.ports["METRICS_PORT"]
+        listen["MAILWARD_METRICS_LISTEN"] = f"127.0.0.1:{numbers} [::1]:{numbers}"
         own = {
             "MAILWARD_NAMESERVER_ZONE": ZONE,
             "MAILWARD_POLICY_HOST_FRONTS": BOTH,
@@ -51,7 +53,7 @@ class Everything(Platform):
 
 @contextmanager
 def serving(folder: Path, **settings: str) -> Iterator[Everything]:
-    ports = {f"{name}_PORT": free_port() for name in LISTEN}
+    ports = {f"{name}_PORT": free_port() for name in (*LISTEN, "METRICS")}
     platform = Everything(prepare(folder / "data"), ports, settings=settings)
     try:
         platform.start()
@@ -120,6 +122,7 @@ SERVICES: dict[str, tuple[str, Ask]] = {
     "port 80": ("ACME_HTTP", web("mta-sts.nobody.test", "/.well-known/acme-challenge/nobodys", 404)),
     "mail": ("REPORTS_SMTP", mail),
     "report POSTs": ("REPORTS_HTTPS", secure_web("reports.localhost", "/", 404)),
+    "metrics": ("METRICS", web("localhost", "/metrics", 200)),
     "DNS by UDP": ("NAMESERVER", name(dns.query.udp)),
     "DNS by TCP": ("NAMESERVER", name(dns.query.tcp)),
 }

@@ -33,7 +33,7 @@ async def test_a_folder_of_backups_that_hangs_holds_nobody_up(
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
             return str(answer.read(), "ascii")
 
-    async with serving(f"127.0.0.1:{port}", endpoint):
+    async with serving((f"127.0.0.1:{port}",), endpoint):
         for _ in range(3):
             page = await asyncio.wait_for(asyncio.to_thread(scrape), 10)
             assert "mailward_build_info" in page

@@ -164,6 +164,11 @@ def test_a_health_check_whom_nobody_or_somebody_else_answers_fails(house: Observ
         answering.join()
 
 
+def test_a_health_check_asks_at_the_next_place_where_one_could_not_be_had(house: Observed) -> None:
+    places = f"127.0.0.1:{free_port()} 127.0.0.1:{house.metrics_port}"
+    assert ask_health(house, "policy-host", MAILWARD_METRICS_LISTEN=places) == (0, "policy-host  ready\n")
+
+
 def answer_once(server: socket.socket) -> None:
     connection, _ = server.accept()
     with connection:

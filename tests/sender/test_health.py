@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.fakes.ports import free_port
@@ -51,6 +54,30 @@ async def test_a_daemon_tells_its_numbers_and_its_health(lab: Lab) -> None:
     assert await daemon.stop(signal.SIGTERM) == 0
 
 
+async def ask_health(listen: str) -> tuple[int, str]:
+    """What the health check of a container does that runs the sender alone."""
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "mailward", "health", "sender"],
+        env=os.environ | {"MAILWARD_SENDER_METRICS_LISTEN": listen},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+async def test_a_health_check_asks_the_daemon(lab: Lab) -> None:
+    port = free_port()
+    place = f"127.0.0.1:{port}"
+    assert (await ask_health(place))[1].startswith(f"mailward: {place} does not answer: ")
+    assert await ask_health("") == (1, "mailward: sender.metrics_listen is empty: nobody can be asked\n")
+    daemon = await make_process(lab, metrics_listen=f'"{place}"').start()
+    assert await ask_health(place) == (0, "sender       ready\n")
+    await daemon.stop(signal.SIGTERM)
+
+
 async def test_an_unreadable_cache_is_no_health(lab: Lab) -> None:
     port = free_port()
     daemon = await make_process(lab, metrics_listen=f'"127.0.0.1:{port}"').start()
@@ -58,6 +85,7 @@ async def test_an_unreadable_cache_is_no_health(lab: Lab) -> None:
         file.unlink()
     status, health = await get(port, "/healthz")
     assert (status, json.loads(health)["status"]) == (503, "cache-unreadable")
+    assert await ask_health(f"127.0.0.1:{port}") == (1, "sender       NOT READY: cache-unreadable\n")
     await daemon.stop(signal.SIGTERM)
 
 

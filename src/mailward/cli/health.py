@@ -2,8 +2,8 @@
 
 import asyncio
 import http.client
-from collections.abc import Mapping
-from typing import Annotated, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Annotated, NoReturn, TypeVar
 
 import msgspec
 import typer
@@ -13,7 +13,7 @@ from mailward.cli.onlooking import read_settings_there
 from mailward.cli.problem import Problem
 from mailward.config import Settings
 from mailward.core.metrics.health import Health
-from mailward.core.places import parse_place, reach, show_place
+from mailward.core.places import Place, parse_place, reach, show_place
 from mailward.doctor.standing import SupervisorSilent, ask_standing
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -30,21 +30,42 @@ class _Page(msgspec.Struct, frozen=True):
     services: dict[str, Health]
 
 
+class _SenderPage(msgspec.Struct, frozen=True):
+    """What the sender has there."""
+
+    status: str
+    dane: str
+
+
+SENDER = "sender"
+_OK = "ok"
+_P = TypeVar("_P", _Page, _SenderPage)
+
+
 @app.command()
 def health(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="One process alone: policy-host, doors, console, ...")
+        str,
+        typer.Argument(
+            metavar="[NAME]", help="One process alone: policy-host, doors, console, ...; or sender."
+        ),
     ] = "",
     config: ConfigOption = None,
     data: DataOption = None,
 ) -> None:
     """Tell whether every process is ready, as /healthz does, for the health check of a container.
 
-    Asks where `metrics.listen` says; without it, the supervisor, which knows whether they live. Exit status: 0 ready,
-    1 not ready, or nobody answers.
+    Asks where `metrics.listen` says; without it, the supervisor, which knows whether they live. `mailward sender` is
+    a service of its own, and asked where `sender.metrics_listen` says. Exit status: 0 ready, 1 not ready, or nobody
+    answers.
     """
     settings = read_settings_there(config, data)
-    found = _ask_endpoint(settings.metrics.listen) if settings.metrics.listen else _ask_supervisor(settings)
+    if name == SENDER:
+        found = _ask_sender(settings.sender.metrics_listen)
+    elif settings.metrics.listen:
+        found = _ask_endpoint(settings.metrics.listen)
+    else:
+        found = _ask_supervisor(settings)
     if name:
         if name not in found:
             raise Problem(f"There is no process {name!r}. There are: {', '.join(found)}.")
@@ -60,18 +81,40 @@ def _describe(one: Health) -> str:
     return ": ".join([word, *(["; ".join(one.reasons)] if one.reasons else [])])
 
 
-def _ask_endpoint(listen: str) -> Mapping[str, Health]:
-    address, port = parse_place(listen)
-    address = reach(address)
-    connection = http.client.HTTPConnection(address, port, timeout=SECONDS)
+def _ask_endpoint(listen: Sequence[str]) -> Mapping[str, Health]:
+    """At the first place that answers: one that could not be had is in the log, and serves nobody."""
+    refused = ""
+    for place in map(parse_place, listen):
+        try:
+            return _ask(place, _Page).services
+        except OSError as error:
+            refused = refused or str(error)
+    return _fail(refused)
+
+
+def _ask_sender(listen: str) -> Mapping[str, Health]:
+    if not listen:
+        _fail("sender.metrics_listen is empty: nobody can be asked")
+    try:
+        page = _ask(parse_place(listen), _SenderPage)
+    except OSError as error:
+        _fail(str(error))
+    is_ready = page.status == _OK
+    return {SENDER: Health(ready=is_ready, reasons=() if is_ready else (page.status,))}
+
+
+def _ask(place: Place, kind: type[_P]) -> _P:
+    """What /healthz says there. Raises OSError where nobody answers; exits where somebody else does."""
+    address, port = place
+    place = reach(address), port
+    connection = http.client.HTTPConnection(*place, timeout=SECONDS)
     try:
         connection.request("GET", "/healthz")
-        body = connection.getresponse().read(MAX_BYTES)
-        return msgspec.json.decode(body, type=_Page).services
+        return msgspec.json.decode(connection.getresponse().read(MAX_BYTES), type=kind)
     except (OSError, http.client.HTTPException) as error:
-        _fail(f"{show_place((address, port))} does not answer: {error}")
+        raise OSError(f"{show_place(place)} does not answer: {error}") from error
     except msgspec.DecodeError:
-        _fail(f"at {show_place((address, port))} somebody else answers")
+        _fail(f"at {show_place(place)} somebody else answers")
     finally:
         connection.close()
 

@@ -22,7 +22,7 @@ from mailward.core.metrics import catalogue
 from mailward.core.metrics.family import Family
 from mailward.core.metrics.health import Health
 from mailward.core.metrics.page import CONTENT_TYPE, render_page
-from mailward.core.places import parse_place
+from mailward.core.places import parse_place, show_place
 from mailward.doctor.backups import newest_backup
 from mailward.net.httpserver import HttpLimits, Request, Response, refusal, serve_http
 from mailward.net.metrics import HEALTH, NUMBERS, REPLY, build_info
@@ -208,21 +208,21 @@ def _json(status: int, body: object) -> Response:
 
 
 @asynccontextmanager
-async def serving(listen: str, endpoint: Endpoint) -> AsyncIterator[int | None]:
-    """The port while it is served; None where none is wanted, or cannot be had: policies matter more than numbers."""
-    if not listen:
-        yield None
-        return
+async def serving(listen: Sequence[str], endpoint: Endpoint) -> AsyncIterator[None]:
+    """At each `address:port` that can be had: policies matter more than numbers."""
+    servers = []
+    for text in listen:
+        try:
+            address, port = parse_place(text)
+            server = await serve_http(endpoint.answer, listen=address, port=port, limits=_LIMITS)
+        except (OSError, ValueError) as error:
+            _log.error("metrics-not-served", extra={"listen": text, "reason": str(error)})
+            continue
+        servers.append(server)
+        _log.info("metrics-served", extra={"listen": show_place((address, server.port))})
     try:
-        address, port = parse_place(listen)
-        server = await serve_http(endpoint.answer, listen=address, port=port, limits=_LIMITS)
-    except (OSError, ValueError) as error:
-        _log.error("metrics-not-served", extra={"listen": listen, "reason": str(error)})
-        yield None
-        return
-    _log.info("metrics-served", extra={"listen": f"{address}:{server.port}"})
-    try:
-        yield server.port
+        yield
     finally:
-        with contextlib.suppress(OSError):
-            await server.close(grace_seconds=1)
+        for server in servers:
+            with contextlib.suppress(OSError):
+                await server.close(grace_seconds=1)

@@ -1,11 +1,10 @@
 """The tables of what an operator sees of Mailward: its log, its numbers, its traces."""
 
-from ipaddress import ip_network
 from typing import Annotated, Literal
 
 import msgspec
 
-from mailward.core.places import parse_place
+from mailward.core.places import check_networks, parse_place
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -28,19 +27,18 @@ class Tracing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Addresses or networks of HTTPS servers in front of the console whose `traceparent` is believed."""
 
     def __post_init__(self) -> None:
-        for text in self.trusted:
-            try:
-                ip_network(text, strict=False)
-            except ValueError as error:
-                raise ValueError(f"trusted: {error}") from error
+        check_networks("trusted", self.trusted)
 
 
 class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Numbers for Prometheus, and how each process is."""
 
-    listen: str = ""
-    """`address:port` of /metrics and the health pages of `mailward serve`; empty: none."""
+    listen: tuple[str, ...] = ()
+    """`address:port` of /metrics and the health pages of `mailward serve`, one or several; empty: none."""
 
     def __post_init__(self) -> None:
-        if self.listen:
-            parse_place(self.listen)
+        for text in self.listen:
+            try:
+                parse_place(text)
+            except ValueError as error:
+                raise ValueError(f"listen: {error}") from error

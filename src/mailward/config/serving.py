@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from mailward.config.values import Listen, Port, Positive, check_address, check_listen, check_networks
-from mailward.core.places import parse_place
+from mailward.config.values import Listen, Port, Positive, check_address
+from mailward.core.places import check_listen, check_networks, parse_place
 
 
 class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

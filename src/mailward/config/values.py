@@ -1,12 +1,9 @@
 """Kinds of values that several tables share."""
 
 import ipaddress
-from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
-
-from mailward.core.places import parse_listen
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -23,21 +20,3 @@ def check_address(key: str, text: str, version: int | None = None) -> None:
         raise ValueError(f"{key} is {text!r}, which is no {kind}") from error
     if version not in (None, found.version):
         raise ValueError(f"{key} is {text!r}, which is no {kind}")
-
-
-def check_listen(key: str, addresses: Iterable[str]) -> None:
-    """Raises ValueError."""
-    for text in addresses:
-        try:
-            parse_listen(text, 1)
-        except ValueError as error:
-            raise ValueError(f"{key}: {error}") from error
-
-
-def check_networks(key: str, networks: Iterable[str]) -> None:
-    """Raises ValueError."""
-    for text in networks:
-        try:
-            ipaddress.ip_network(text, strict=False)
-        except ValueError as error:
-            raise ValueError(f"{key}: {error}") from error

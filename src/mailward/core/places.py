@@ -1,6 +1,7 @@
 """Where a server is, as settings say it: `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1`, `[2001:db8::1]:53`."""
 
 import ipaddress
+from collections.abc import Iterable
 
 from mailward.core.names import InvalidName, parse_domain
 
@@ -60,3 +61,21 @@ def show_place(place: Place) -> str:
 def reach(host: str) -> str:
     """The address at which we reach ourselves what listens at `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound here
+
+
+def check_listen(key: str, addresses: Iterable[str]) -> None:
+    """Raises ValueError."""
+    for text in addresses:
+        try:
+            parse_listen(text, 1)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from error
+
+
+def check_networks(key: str, networks: Iterable[str]) -> None:
+    """Raises ValueError."""
+    for text in networks:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from error

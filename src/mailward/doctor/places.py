@@ -88,6 +88,7 @@ def services(settings: Settings, mx_hosts: Sequence[str] = ()) -> Iterator[Servi
             policy.public_name,
             settings.own_names,
             settings.acme.reach_port,
+            proxies=settings.acme.http_proxies,
         )
     yield Service(
         "report mail",

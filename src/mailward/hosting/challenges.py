@@ -20,6 +20,7 @@ from mailward.config import Settings
 from mailward.core.dns.ratelimit import network_of
 from mailward.net.httpserver import HttpLimits, Request, Response, Server, refusal, serve_http
 from mailward.net.listening import at_port, open_streams
+from mailward.net.networks import Networks
 from mailward.net.reach import CHALLENGE_PATH, answer_to
 from mailward.net.sealing import Keyring
 from mailward.store.queries.certificates import key_authorization_of
@@ -120,4 +121,5 @@ async def serve_challenges(
         host.answer,
         sockets=sockets or open_streams(at_port(settings.acme_places, port)),
         limits=LIMITS,
+        is_proxy=Networks(settings.acme.http_proxies).include,
     )

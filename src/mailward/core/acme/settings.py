@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from mailward.core.names import InvalidName, parse_domain
-from mailward.core.places import parse_listen
+from mailward.core.places import check_listen, check_networks
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -42,6 +42,8 @@ class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Where HTTP-01 is answered; empty: where the policy host listens."""
     http_port: Port = 0
     """0 means 80 as root and 8080 otherwise. CAs ask at port 80 alone."""
+    http_proxies: tuple[str, ...] = ()
+    """Addresses or networks of TCP proxies in front of it, which begin each connection with a PROXY header."""
     own_challenge: Literal["", "http-01", "dns-01"] = ""
     """How the installation's own names are proved; empty: by HTTP-01 where they lead to us, else by DNS-01 where our
     nameserver answers for the challenge.
@@ -50,11 +52,8 @@ class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Where we look, as a CA does, whether a name leads to us; another one only in laboratories."""
 
     def __post_init__(self) -> None:
-        for text in self.http_listen:
-            try:
-                parse_listen(text, 80)
-            except ValueError as error:
-                raise ValueError(f"http_listen: {error}") from error
+        check_listen("http_listen", self.http_listen)
+        check_networks("http_proxies", self.http_proxies)
 
     @property
     def authorities(self) -> tuple[AcmeDirectory, ...]:
