@@ -20,6 +20,7 @@ from mailward.store.models import (
     Check,
     Domain,
     DomainEvent,
+    DomainRecipient,
     Notice,
     Notification,
     Organisation,
@@ -31,7 +32,7 @@ from mailward.store.models import (
 )
 from mailward.store.queries.readiness import gather
 from mailward.store.scope import Scope, scope_of
-from mailward.store.services import notifications
+from mailward.store.services import notifications, promotions
 from mailward.store.services import rollout as service
 from mailward.store.services.policies import ChangedMeanwhile, publish_policy
 
@@ -225,6 +226,39 @@ def test_what_a_person_would_be_refused_is_refused_here_too(ready: Domain, scope
         "mx.other.test is an MX host and not in the policy"
         in DomainEvent.objects.get(kind="rollout-refused").text
     )
+
+
+def test_people_are_told_once_of_all_that_was_enforced_by_itself(
+    ready: Domain, organisation: Organisation, scope: Scope
+) -> None:
+    others = make_domains(organisation, [f"d{number:02}.test" for number in range(40)])
+    DomainRecipient.objects.create(domain=ready, organisation=organisation, email="Hosts@Example.test")
+    service.choose(scope, [ready.pk], is_automatic=True, hold_days=0, steps_back=False)
+    assert promoted(ready, NOON)
+    item = OutboxItem.objects.get(kind="promoted")
+    assert (item.key, item.available_at) == (str(ready.pk), NOON + timedelta(hours=1))
+    assert Notice.objects.count() == 0
+
+    for each in others[:38]:
+        publish_policy(each.organisation_id, each.pk, replace(TESTING, mode=Mode.ENFORCE), author_id=None)
+    # one that somebody has taken back meanwhile is no news, nor is one that is gone
+    publish_policy(organisation.pk, others[38].pk, TESTING, author_id=None)
+    gone = others[39].pk
+    others[39].delete()
+    assert promotions.tell([ready.pk, *(each.pk for each in others[:39]), gone]) == 2
+
+    alice, hosts = Notice.objects.order_by("recipient")
+    assert (alice.recipient, alice.domain, alice.page) == ("alice@alice.test", None, "/rollout/")
+    assert alice.subject == "39 domains: the MTA-STS policies are enforced now"
+    assert [line.strip() for line in alice.lines if line.startswith("  ")] == [
+        *(f"d{number:02}.test" for number in range(30)),
+        "and 9 more: the page Rollout",
+    ]
+    assert (hosts.recipient, hosts.domain, hosts.page) == (
+        "hosts@example.test", ready, "/domains/example.test/rollout/",
+    )  # fmt: skip
+    assert hosts.subject == "example.test: the MTA-STS policy is enforced now"
+    assert OutboxItem.objects.filter(kind="notice").count() == 2
 
 
 def test_a_person_promotes_what_is_ready(ready: Domain, scope: Scope) -> None:

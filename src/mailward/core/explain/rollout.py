@@ -7,6 +7,7 @@ from mailward.core.explain.explanation import Explanation, Severity
 from mailward.core.rollout.verdict import Code, Reason, State, Verdict
 
 _NAMED = 3
+_LISTED = 30
 _WIDTH = 76
 STATES: Mapping[State, tuple[str, str]] = {
     State.NO_POLICY: (
@@ -92,9 +93,34 @@ def say_stepped_back(domain: str, hosts: Sequence[str], old_copies: str) -> tupl
         "Mend the MX hosts first: the domain's page Checks says what is wrong with each. Then enforce again, on its "
         "page Rollout. It is not enforced again by itself, unless that was chosen there too."
     )
-    paragraphs = (happened, means, mend)
-    lines = [line for each in paragraphs for line in (*wrap(each, _WIDTH, break_long_words=False), "")]
-    return f"{domain}: the MTA-STS policy went back to testing", lines[:-1]
+    return f"{domain}: the MTA-STS policy went back to testing", _paragraphs(happened, means, mend)
+
+
+def say_enforced(domains: Sequence[str]) -> tuple[str, list[str]]:
+    """Subject and lines of the mail about domains, at least one, that were enforced by themselves."""
+    count = len(domains)
+    subject = f"{domains[0]}: the MTA-STS policy is enforced now"
+    happened = "The conditions held for as long as was chosen, so this policy went from testing to enforce by itself:"
+    if count > 1:
+        subject = f"{count:,} domains: the MTA-STS policies are enforced now"
+        happened = happened.replace("this policy", f"these {count:,} policies")
+    shown = [f"  {each}" for each in domains[:_LISTED]]
+    if count > _LISTED:
+        shown.append(f"  and {count - _LISTED:,} more: the page Rollout")
+    means = (
+        "From now on senders that follow MTA-STS deliver by TLS, to an MX host that the policy names and whose "
+        "certificate is valid, or not at all."
+    )
+    mind = (
+        "A new MX host has to be in the policy before mail goes there: enter it on the domain's page MX ahead of time. "
+        "The page Rollout says on what evidence it was done."
+    )
+    return subject, [*_paragraphs(happened), "", *shown, "", *_paragraphs(means, mind)]
+
+
+def _paragraphs(*texts: str) -> list[str]:
+    lines = [line for each in texts for line in (*wrap(each, _WIDTH, break_long_words=False), "")]
+    return lines[:-1]
 
 
 def _days(count: int) -> str:

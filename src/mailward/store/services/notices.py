@@ -1,7 +1,8 @@
 """Mails that tell of something once: queued in the transaction of what they tell of."""
 
 import secrets
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 
 from django.db.models.functions import Lower
 
@@ -17,15 +18,30 @@ def queue_notice(
 
     `page`: a path on the console. Returns how many mails.
     """
-    members = Membership.objects.filter(organisation_id=organisation_id, notify=True, user__is_active=True)
-    named = DomainRecipient.objects.none()
+    people = _members([organisation_id])[organisation_id]
     if domain_id is not None:
-        named = DomainRecipient.objects.filter(domain_id=domain_id)
-    people = {
-        *members.values_list(Lower("user__email"), flat=True),
-        *named.values_list(Lower("email"), flat=True),
-    }
+        people = people_of({domain_id: organisation_id})[domain_id]
     return queue_for(organisation_id, domain_id, sorted(people), subject, lines, page=page)
+
+
+def people_of(organisations: Mapping[int, int]) -> dict[int, set[str]]:
+    """`organisations`: by the domain's id. Returns the mail addresses of all who hear of each domain's problems."""
+    members = _members(set(organisations.values()))
+    people = {
+        domain_id: set(members[organisation_id]) for domain_id, organisation_id in organisations.items()
+    }
+    named = DomainRecipient.objects.filter(domain_id__in=list(organisations))
+    for domain_id, address in named.values_list("domain_id", Lower("email")):
+        people[domain_id].add(address)
+    return people
+
+
+def _members(organisation_ids: Collection[int]) -> defaultdict[int, set[str]]:
+    found: defaultdict[int, set[str]] = defaultdict(set)
+    rows = Membership.objects.filter(organisation_id__in=organisation_ids, notify=True, user__is_active=True)
+    for organisation_id, address in rows.values_list("organisation_id", Lower("user__email")):
+        found[organisation_id].add(address)
+    return found
 
 
 def queue_for(

@@ -33,7 +33,7 @@ from mailward.store.models import (
 from mailward.store.queries.evidence import chunks
 from mailward.store.queries.readiness import day_counts, gather
 from mailward.store.scope import Scope
-from mailward.store.services import history, outbox
+from mailward.store.services import history, outbox, promotions
 from mailward.store.services.automatic import Choice
 from mailward.store.services.findings import Cause, open_cause
 from mailward.store.services.notices import queue_notice
@@ -235,7 +235,10 @@ def promote_by_itself(
     if domain.current_version is None or domain.current_version.number != based_on:
         return None
     try:
-        return _promote(domain, facts, reason, evidence, None)
+        with transaction.atomic():
+            version = _promote(domain, facts, reason, evidence, None)
+            promotions.put(domain.pk)
+        return version
     except ChangeRefused as error:
         text = f"Not enforced: {error}"
         if not DomainEvent.objects.filter(
