@@ -177,6 +177,19 @@ def test_a_running_mailward_is_not_copied(filled: Path, server: Server) -> None:
     assert "Mailward runs already on the data folder" in done.stderr
 
 
+def test_a_file_of_another_folder_is_not_copied_while_mailward_runs_there(
+    filled: Path, server: Server, tmp_path: Path
+) -> None:
+    server.create("elsewhere")
+    settings = server.environment("elsewhere")
+    command = ("-m", "mailward", "database", "copy", "--from", str(filled / "mailward.sqlite3"))
+    with locked(filled):
+        done = run(tmp_path / "new", settings, *command)
+        assert done.returncode == 2
+        assert f"Mailward runs already on the data folder {filled}" in done.stderr
+    assert run(tmp_path / "new", settings, *command).returncode == 0
+
+
 def test_what_postgresql_refuses_leaves_it_empty(filled: Path, server: Server, tmp_path: Path) -> None:
     server.create("refused")
     other = tmp_path / "other.sqlite3"

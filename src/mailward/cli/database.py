@@ -1,5 +1,6 @@
 """`mailward database`: `copy` takes what is in SQLite to PostgreSQL, `migrate` changes the tables, or tries that."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +44,11 @@ def copy(
     path = (source or settings.sqlite_path).absolute()
     if not path.exists():
         raise Problem(f"There is no SQLite database {path}.")
-    with locked(settings.data_path):
+    with ExitStack() as stack:
+        stack.enter_context(locked(settings.data_path))
+        if (path.parent / "lock").exists() and path.parent.resolve() != settings.data_path.resolve():
+            # a data folder too: what is stored there while this runs would be lost
+            stack.enter_context(locked(path.parent))
         set_up_django()
         _copy(path)
 

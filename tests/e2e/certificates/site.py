@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from tests.fakes.pebble import Pebble
+from tests.postgresql import Server
 from tests.prepared import prepare
 
 from mailward.lab.mta import Postfix, find_tree
@@ -27,6 +29,7 @@ from mailward.net import clock
 from mailward.net.authority import load_authority
 
 CA, PLATFORM, CLIENT = 100, 200, 1
+DATABASE = "provider"
 SERVICE_ZONE = "sts.provider.test"
 _SETTINGS = """\
 data = "{folder}/data"
@@ -79,6 +82,8 @@ class Provider:
     dns: Dns
     pebble: Pebble
     serve: Program
+    server: Server | None = None
+    """PostgreSQL, whose socket is reached from every namespace; None: SQLite."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -87,6 +92,7 @@ class Provider:
             "MAILWARD_DATA": str(self.folder / "data"),
             "DJANGO_SETTINGS_MODULE": "mailward.web.settings",
             "SSL_CERT_FILE": str(self.folder / "roots.pem"),
+            **(self.server.environment(DATABASE) if self.server is not None else {}),
         }
 
     def start(self) -> None:
@@ -140,14 +146,21 @@ class Provider:
         return done.stdout.strip()
 
     def rows(self, query: str) -> list[Any]:
-        path = self.folder / "data" / "mailward.sqlite3"
-        with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
-            return database.execute(query).fetchall()
+        with self._connect() as database:
+            found: list[Any] = database.execute(query).fetchall()
+            return found
 
     def write(self, statement: str) -> None:
-        path = self.folder / "data" / "mailward.sqlite3"
-        with contextlib.closing(sqlite3.connect(path, timeout=10)) as database, database:
+        with self._connect() as database:
             database.execute(statement)
+            database.commit()
+
+    def _connect(self) -> contextlib.closing[Any]:
+        if self.server is not None:
+            return contextlib.closing(
+                psycopg.connect(host=str(self.server.folder), user="postgres", dbname=DATABASE)
+            )
+        return contextlib.closing(sqlite3.connect(self.folder / "data" / "mailward.sqlite3", timeout=10))
 
 
 @contextmanager
@@ -159,11 +172,12 @@ def running_provider(
     own: Sequence[str] = (),
     public_name: str = "policies.provider.test",
     disk: Callable[[Path], AbstractContextManager[object]] = nullcontext,
+    server: Server | None = None,
     **pebble: Any,
 ) -> Iterator[Provider]:
     """`zones`: of customers, empty at first. `orders_own`: whether certificates are ordered for the provider's own
     names too; otherwise it keeps a file for those. `acme`: settings. `own`: records of the provider's zone beside those
-    that it needs. `disk`: puts something of its own below the data folder.
+    that it needs. `disk`: puts something of its own below the data folder. `server`: holds the database, which is made.
     """
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="certificates-", dir=find_tree("trixie").parent))
@@ -204,11 +218,15 @@ def running_provider(
         )
         (folder / "mailward.toml").write_text(text)
         prepare(folder / "data")
+        if server is not None:
+            (folder / "data" / "mailward.sqlite3").unlink()
+            server.start()
+            server.create(DATABASE)
         if not orders_own:
             file = folder / "data" / "certs" / "own.pem"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(load_authority(folder / "authority").issue("*.provider.test", clock.now()))
-        made = Provider(folder, network, dns, ca, None)  # type: ignore[arg-type]  # just below
+        made = Provider(folder, network, dns, ca, None, server)  # type: ignore[arg-type]  # just below
         made.serve = Program(network, "platform", ["mailward", "serve"], folder / "log", made.environment)
         stack.callback(made.serve.stop)
         made.start()

@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
-from tests.e2e.certificates.site import PLATFORM, Provider, running_provider, wait_until
+from tests.e2e.certificates.site import DATABASE, PLATFORM, Provider, running_provider, wait_until
+from tests.postgresql import Server
 
 from mailward.lab import program
 from mailward.lab.network import address
@@ -34,8 +36,18 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "READY_SECONDS", 400)
 
 
-def test_a_restored_provider_goes_on_renewing_receiving_and_answering() -> None:
-    with running_provider(["customer.test"]) as provider:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server | None]:
+    if request.param == "sqlite":
+        yield None
+        return
+    server = Server()
+    yield server
+    server.remove()
+
+
+def test_a_restored_provider_goes_on_renewing_receiving_and_answering(server: Server | None) -> None:
+    with running_provider(["customer.test"], server=server) as provider:
         provider.publish(provider.add(["customer.test"]), "customer.test.")
         wait_until(lambda: provider.fetch("customer.test"), 300)
         wait_until(lambda: "v=STSv1; id=" in provider.txt("_mta-sts.customer.test"), 300)
@@ -51,6 +63,9 @@ def test_a_restored_provider_goes_on_renewing_receiving_and_answering() -> None:
 
         provider.serve.stop()
         shutil.rmtree(provider.folder / "data")
+        if server is not None:
+            server.sql(f"DROP DATABASE {DATABASE}")
+            server.create(DATABASE)
         mailward(provider, "restore", str(provider.folder / "backup"))
         provider.start()
 
@@ -62,7 +77,7 @@ def test_a_restored_provider_goes_on_renewing_receiving_and_answering() -> None:
         inside(provider, _MAIL, address(PLATFORM), token)
         assert provider.rows("SELECT report_id FROM store_report") == [("after the restore",)]
         before = provider.rows(ISSUED)[0][0]
-        past = "datetime('now', '-1 minute')"
+        past = "datetime('now', '-1 minute')" if server is None else "now() - interval '1 minute'"
         provider.write(f"UPDATE store_certificatecare SET renew_at = {past}, due_at = {past}")
         wait_until(lambda: provider.rows(ISSUED)[0][0] == before + 1, 200)
         assert provider.rows(ACCOUNTS) == account
