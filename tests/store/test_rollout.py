@@ -228,6 +228,16 @@ def test_what_a_person_would_be_refused_is_refused_here_too(ready: Domain, scope
     )
 
 
+def test_a_domain_that_has_left_is_not_told_to_begin(ready: Domain) -> None:
+    with clock.frozen(NOON):
+        publish_policy(ready.organisation_id, ready.pk, Policy(Mode.NONE, 86_400), author_id=None)
+    assert judged(ready).state == State.NONE
+    Domain.objects.filter(pk=ready.pk).update(current_version=None)
+    assert judged(ready, NOON + timedelta(hours=1)).state == State.NO_POLICY
+    told = [event.text for event in DomainEvent.objects.filter(kind="rollout-state").order_by("pk")]
+    assert told == ["The policy says that there is none: the domain is leaving MTA-STS."]
+
+
 def test_people_are_told_once_of_all_that_was_enforced_by_itself(
     ready: Domain, organisation: Organisation, scope: Scope
 ) -> None:

@@ -162,8 +162,18 @@ def _write(judged: Sequence[_Judged]) -> None:
     DomainEvent.objects.bulk_create(
         _event(each.domain, history.Kind.ROLLOUT_STATE, say_verdict(each.verdict))
         for each in judged
-        if each.domain.pk in there and each.before != each.row.state and (each.before or each.evidence.mode)
+        if each.domain.pk in there and _is_news(each)
     )
+
+
+def _is_news(each: _Judged) -> bool:
+    if each.before == each.row.state:
+        return False
+    if each.verdict.state is State.NO_POLICY:
+        return (
+            bool(each.before) and each.before != State.NONE
+        )  # the plan to leave says itself that it is done
+    return bool(each.before or each.evidence.mode)
 
 
 def _event(
