@@ -120,3 +120,18 @@ def test_the_container_has_a_health_check_that_is_a_command_and_no_address() -> 
     program, name = msgspec.json.decode(checked)
     assert program == "mailward"
     assert name in COMMANDS
+
+
+def test_in_the_container_every_published_service_listens_beyond_the_loopback_address() -> None:
+    """A published port leads to the container's own address."""
+    text = (ROOT / "packaging" / "container" / "Containerfile").read_text()
+    said = dict(re.findall(r'(MAILWARD_[A-Z_]+)=("[^"]*"|\S+)', text))
+    settings = load_settings(None, {name: value.strip('"') for name, value in said.items()})
+    [exposed] = re.findall(r"(?m)^EXPOSE (.*)$", text)
+    ports = {
+        "policy_places": 8443, "acme_places": 8080, "smtp_places": 2525,
+        "https_places": 8444, "console_places": 8000, "nameserver_places": 5300,
+    }  # fmt: skip
+    assert {int(each.partition("/")[0]) for each in exposed.split()} == set(ports.values())
+    for name in ports:
+        assert [host for host, _ in getattr(settings, name)] == ["0.0.0.0", "::"], name
