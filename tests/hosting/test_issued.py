@@ -9,10 +9,13 @@ from mailward.config import Settings
 from mailward.hosting.certificates import IssuedCertificates
 from mailward.net import clock
 from mailward.net.certificates import Certificates
-from mailward.net.sealing import Keyring, load_keyring
+from mailward.net.sealing import KEY_BYTES, Keyring, load_keyring
 from mailward.store.aio import in_store
 from mailward.store.models import Certificate, CertificateSequence, Domain, Organisation
-from mailward.store.services.certificates import key_purpose
+from mailward.store.services.certificates import key_purpose, next_sequence
+from mailward.store.services.resealing import reseal
+
+OLD, NEW = b"1" * KEY_BYTES, b"2" * KEY_BYTES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -65,3 +68,63 @@ async def test_a_number_that_is_given_again_brings_its_own_certificate(tmp_path:
     assert third is not first
     assert served.context_for("mta-sts.two.test") is None
     node.close()
+
+
+def renew(authority: Authority, keyring: Keyring, name: str) -> None:
+    """A later certificate of the domain's host, or of the same host as a name of the installation's own."""
+    first = Certificate.objects.filter(host__endswith=name).order_by("sequence").first()
+    assert first is not None
+    key, mark, chain = authority.issue_pem(first.host).partition(b"-----BEGIN CERTIFICATE")
+    first.pk, first.sequence = Certificate().pk, next_sequence()
+    first.chain, first.key = (mark + chain).decode(), keyring.seal(key, key_purpose(first.host))
+    first.save(force_insert=True)
+
+
+@pytest.mark.parametrize("is_own", [False, True], ids=["a domain's", "our own name's"])
+async def test_a_certificate_that_was_renewed_is_not_served_again_because_its_key_is_sealed_anew(
+    tmp_path: Path, *, is_own: bool
+) -> None:
+    authority, ring = Authority(tmp_path), Keyring([NEW, OLD])
+    node = IssuedCertificates(tmp_path / "certificates.sqlite3", ring, own_names=is_own)
+    for number, name in enumerate(("renewed.test", "kept.test"), 1):
+        await in_store(add, authority, Keyring([OLD]), name, number)
+    if is_own:
+        await in_store(lambda: Certificate.objects.update(domain=None, organisation=None))
+    await in_store(renew, authority, ring, "renewed.test")
+    await node.refresh()
+    before = {host: node.load(host) for host in ("mta-sts.renewed.test", "mta-sts.kept.test")}
+    assert await in_store(reseal, ring) == 2
+    await node.refresh()
+    # by the new key alone, the same certificates
+    node._keyring = Keyring([NEW])
+    for host, loaded in before.items():
+        again = node.load(host)
+        assert loaded is not None
+        assert again is not None
+        assert again[0] == loaded[0]
+    node.close()
+    assert await in_store(reseal, ring) == 0
+
+
+async def test_a_host_that_is_a_domain_s_and_our_own_keeps_both_certificates_in_their_order(
+    tmp_path: Path,
+) -> None:
+    authority, ring = Authority(tmp_path), Keyring([NEW, OLD])
+    await in_store(add, authority, Keyring([OLD]), "both.test", 1)
+    await in_store(lambda: Certificate.objects.update(domain=None, organisation=None))
+    await in_store(add, authority, ring, "both.test", 2)
+    doors, policies = (
+        IssuedCertificates(tmp_path / name, ring, own_names=own) for name, own in (("d", True), ("p", False))
+    )
+    for node in (doors, policies):
+        await node.refresh()
+    before = [node.load("mta-sts.both.test") for node in (doors, policies)]
+    assert await in_store(reseal, ring) == 1
+    for node, loaded in zip((doors, policies), before, strict=True):
+        await node.refresh()
+        again = node.load("mta-sts.both.test")
+        assert again is not None
+        assert loaded is not None
+        assert again[0] == loaded[0]
+        assert again[1] != loaded[1]
+        node.close()

@@ -1,6 +1,6 @@
 """All private keys in the database sealed anew, by the key that is first now."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from django.db import transaction
 
@@ -17,19 +17,48 @@ def reseal(keyring: Keyring) -> int:
     """What another key has sealed, a few rows a transaction. Returns how many it was. Raises Unopenable at the first
     that none of the keys opens: what came before is done.
     """
-    first, count = keyring.first, 0
+    first, count, served = keyring.first, 0, _Served()
     for model, ids in _sealed_otherwise(first):
         with transaction.atomic():
             for row in model.objects.select_for_update().filter(pk__in=ids):
                 purpose = _purpose(row)
                 row.key = keyring.seal(keyring.open(bytes(row.key), purpose), purpose)
-                fields = ["key"]
-                if isinstance(row, Certificate):
-                    # nodes keep it sealed too: they fetch it again
-                    row.sequence, fields = next_sequence(), ["key", "sequence"]
-                row.save(update_fields=fields)
+                row.save(update_fields=["key"])
                 count += 1
+            if model is Certificate:
+                served.hand_out(frozenset(ids))
     return count
+
+
+class _Served:
+    """The certificates that nodes serve: the last of each host, and the last of the installation's own for the report
+    doors.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+        self._last_own: dict[str, int] = {}
+        self._seen = 0
+        self._catch_up()
+
+    def hand_out(self, resealed: Collection[int]) -> None:
+        """Nodes keep the keys sealed too: they fetch again what they serve, and that alone. What a later certificate
+        has replaced stays behind it.
+        """
+        next_sequence()  # from here to the commit nobody adds a certificate
+        self._catch_up()
+        hosts = [host for last in (self._last, self._last_own) for host, pk in last.items() if pk in resealed]
+        for host in dict.fromkeys(hosts):
+            # both where the host has two, in their order: an own name may be a domain's as well
+            for pk in dict.fromkeys((self._last_own.get(host, self._last[host]), self._last[host])):
+                Certificate.objects.filter(pk=pk).update(sequence=next_sequence())
+
+    def _catch_up(self) -> None:
+        latest = Certificate.objects.order_by("sequence").values_list("sequence", flat=True).last()
+        rows = Certificate.objects.filter(sequence__gt=self._seen).order_by("sequence")
+        for last, found in ((self._last, rows), (self._last_own, rows.filter(domain=None))):
+            last.update(found.values_list("host", "pk").iterator())
+        self._seen = latest or 0
 
 
 def _purpose(row: AcmeAccount | AcmeOrder | Certificate | DnsZone) -> str:
