@@ -8,7 +8,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from tests.fakes.dns import FakeDns
+from tests.fakes.dns import FakeDns, Fault
 from tests.fakes.evidence import make_domains
 from tests.web.pages import with_settings
 
@@ -67,6 +67,15 @@ def test_an_added_domain_serves_a_testing_policy_with_its_live_mx_at_once(
 def test_a_domain_whose_mx_is_not_known_is_added_without_a_policy(alice: Client, dns: FakeDns) -> None:
     page = add(alice, "silent.test", begin=True)
     assert "No policy yet: silent.test" in page
+    assert Domain.objects.get().current_version is None
+
+
+@pytest.mark.parametrize("label", ["_mta-sts", "mta-sts"])
+def test_a_domain_whose_policy_elsewhere_is_not_known_waits(alice: Client, dns: FakeDns, label: str) -> None:
+    dns.set("held.test", "MX", "10 mx1.held.test.")
+    dns.fail(Fault.SERVFAIL, f"{label}.held.test")
+    page = add(alice, "held.test", begin=True)
+    assert f"senders may hold a policy from elsewhere: DNS did not answer for {label}.held.test" in page
     assert Domain.objects.get().current_version is None
 
 

@@ -154,7 +154,8 @@ def test_an_added_domain_whose_live_policy_cannot_be_fetched_gets_no_weaker_one(
     shown = alice.post(
         reverse("domain-add"), {"names": "new.test", "begin": "on"}, follow=True
     ).content.decode()
-    assert "No policy yet: new.test (it announces a policy elsewhere that could not be fetched" in shown
+    told = "senders may hold a policy from elsewhere: its record announces one that could not be fetched"
+    assert f"No policy yet: new.test ({told}" in shown
     assert not PolicyVersion.objects.exists()
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from asgiref.sync import async_to_sync
 from tests.fakes.certs import Authority
-from tests.fakes.dns import FakeDns
+from tests.fakes.dns import FakeDns, Fault
 from tests.fakes.policyhost import PolicyHost, http
 
 from mailward.config import Dns, Settings, Watch
@@ -84,6 +84,43 @@ def test_a_dry_run_adds_nothing_and_gives_each_row_its_verdict(
         "not a name": "unreadable",
     }
     assert Domain.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("fails", "stands", "verdict", "reason"),
+    [
+        (("_mta-sts",), (), "without-policy", "DNS did not answer for _mta-sts.held.test"),
+        (("mta-sts",), (), "without-policy", "DNS did not answer for mta-sts.held.test"),
+        (("_mta-sts", "mta-sts"), (), "without-policy", "DNS did not answer for _mta-sts.held.test"),
+        ((), ("mta-sts",), "without-policy", "mta-sts.held.test is there"),
+        # a wildcard, and a name that leads here already
+        ((), ("mta-sts", "mailward-looks-for-a-wildcard"), "new", ""),
+        ((), ("mta-sts", "policy.ours"), "new", ""),
+        ((), (), "new", ""),
+    ],
+)
+@pytest.mark.parametrize("columns", ["domain\nheld.test\n", "domain,mx\nheld.test,mx.held.test\n"])
+def test_what_senders_may_hold_from_elsewhere_is_not_replaced(
+    organisation: Organisation,
+    settings: Settings,
+    dns: FakeDns,
+    fails: tuple[str, ...],
+    stands: tuple[str, ...],
+    verdict: str,
+    reason: str,
+    columns: str,
+) -> None:
+    dns.set("held.test", "MX", "10 mx.held.test.")
+    for label in fails:
+        dns.fail(Fault.SERVFAIL, f"{label}.held.test")
+    for label in stands:
+        dns.set(f"{label}.held.test", "A", "127.0.0.1")
+    own = msgspec.structs.replace(settings.policy_host, public_name="policy.ours.held.test")
+    made = begin(organisation, columns)
+    async_to_sync(work)(msgspec.structs.replace(settings, policy_host=own), made.pk)
+    row = made.rows.get()
+    assert row.verdict == verdict
+    assert reason in row.reason
 
 
 def test_what_is_carried_out_has_tokens_a_policy_and_records(

@@ -8,13 +8,14 @@ from mailward.core.mtasts.record import RecordError, parse_record
 from mailward.core.names import Domain
 from mailward.net.fetch import FetchError, fetch_policy, fetch_policy_at
 from mailward.net.guard import Guard
-from mailward.net.resolver import Resolver
+from mailward.net.resolver import Answer, Resolver, Status
 
 FETCH_SECONDS = 12.0
 """Somebody waits at a page."""
 
 
 _MAX_ADDRESSES = 3
+_NOBODYS_LABEL = "mailward-looks-for-a-wildcard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +28,60 @@ class Live:
     policy_id: str = ""
     """Of the record; empty: there is none that senders take."""
     record_reason: str = ""
+    unknown: str = ""
+    """Why a policy may be live all the same, in words without a final dot. Empty: `policy` is all that there is."""
 
 
 async def look_at_live(
-    domain: Domain, resolver: Resolver, guard: Guard, *, ca_file: Path | None = None, port: int = 443
+    domain: Domain,
+    resolver: Resolver,
+    guard: Guard,
+    *,
+    ca_file: Path | None = None,
+    port: int = 443,
+    own_host: str = "",
 ) -> Live:
+    """`own_host`: the public name of our policy hosts. Raises nothing for what DNS and policy host do."""
     answer = await resolver.txt(f"_mta-sts.{domain}")
     policy_id, record_reason = "", ""
     try:
         policy_id = parse_record(list(answer.records)).policy_id
     except RecordError as error:
-        record_reason = str(error)
+        record_reason = f"DNS did not answer: {answer.reason}" if _has_failed(answer) else str(error)
     try:
         result = await fetch_policy(
             domain, resolver=resolver, guard=guard, ca_file=ca_file, port=port, total_seconds=FETCH_SECONDS
         )
     except FetchError as error:
-        return Live(None, str(error), policy_id, record_reason)
+        if policy_id:
+            unknown = f"its record announces one that could not be fetched: {error}"
+        elif _has_failed(answer):
+            unknown = f"DNS did not answer for _mta-sts.{domain}: {answer.reason}"
+        else:
+            unknown = await _why_maybe_served(domain, resolver, own_host, str(error))
+        return Live(None, str(error), policy_id, record_reason, unknown)
     return Live(result.policy, "", policy_id, record_reason)
+
+
+async def _why_maybe_served(domain: Domain, resolver: Resolver, own_host: str, failure: str) -> str:
+    """No record announces a policy that could not be fetched; senders keep what they hold until its max_age ends all
+    the same (RFC 8461 section 3.3). Empty: nobody else serves one.
+    """
+    host = f"mta-sts.{domain}"
+    found = await resolver.addresses(host)
+    if _has_failed(found):
+        return f"DNS did not answer for {host}: {found.reason}"
+    if not found.found:
+        return ""
+    # a wildcard leads every name somewhere, and a domain that is to come here may lead here already
+    for other in (f"{_NOBODYS_LABEL}.{domain}", *([own_host] if own_host else [])):
+        if set((await resolver.addresses(other)).records) >= set(found.records):
+            return ""
+    return f"{host} is there, and its policy could not be fetched: {failure}"
+
+
+def _has_failed(answer: Answer[bytes] | Answer[str]) -> bool:
+    return answer.status is Status.FAILED
 
 
 async def why_not_same(

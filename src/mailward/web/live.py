@@ -39,7 +39,12 @@ def look_at_live_policy(name: str) -> Live:
     ca_file = Path(watch.ca_file) if watch.ca_file else None
     dns = settings.MAILWARD.dns
     return async_to_sync(look_at_live)(
-        Name(name), make_resolver(dns), make_guard(dns), ca_file=ca_file, port=watch.https_port
+        Name(name),
+        make_resolver(dns),
+        make_guard(dns),
+        ca_file=ca_file,
+        port=watch.https_port,
+        own_host=settings.MAILWARD.policy_host.public_name,
     )
 
 
@@ -57,7 +62,12 @@ async def _live_policies(names: Sequence[str], seconds: float) -> dict[str, Live
     async def look(name: str) -> None:
         async with gate:
             found[name] = await look_at_live(
-                Name(name), resolver, make_guard(dns), ca_file=ca_file, port=watch.https_port
+                Name(name),
+                resolver,
+                make_guard(dns),
+                ca_file=ca_file,
+                port=watch.https_port,
+                own_host=settings.MAILWARD.policy_host.public_name,
             )
 
     try:

@@ -92,10 +92,14 @@ async def _see(settings: Settings, resolver: Resolver, wish: Wish) -> Seen:
     watch = settings.watch
     ca_file = Path(watch.ca_file) if watch.ca_file else None
     live = await look_at_live(
-        wish.name, resolver, make_guard(settings.dns), ca_file=ca_file, port=watch.https_port
+        wish.name,
+        resolver,
+        make_guard(settings.dns),
+        ca_file=ca_file,
+        port=watch.https_port,
+        own_host=settings.policy_host.public_name,
     )
-    is_hidden = live.policy is None and bool(live.policy_id)
     if wish.mx:
-        return Seen(live=live.policy, is_hidden=is_hidden)
+        return Seen(live=live.policy, unknown=live.unknown)
     proposal = await propose_mx(resolver, wish.name)
-    return Seen(proposal.hosts, proposal.reason, live.policy, is_hidden)
+    return Seen(proposal.hosts, proposal.reason, live.policy, live.unknown)

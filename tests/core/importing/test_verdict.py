@@ -24,7 +24,7 @@ TESTING = Policy(Mode.TESTING, STARTING_MAX_AGE, HOSTS)
         (Wish(NAME, "", HOSTS, TESTING), Seen(live=LIVE), Verdict.TAKEOVER, LIVE),
         (Wish(NAME, "", HOSTS), Seen(live=Policy(Mode.NONE, 60)), Verdict.NEW, TESTING),
         # nobody knows what they hold
-        (Wish(NAME, "", HOSTS, TESTING), Seen(is_hidden=True), Verdict.WITHOUT_POLICY, None),
+        (Wish(NAME, "", HOSTS, TESTING), Seen(unknown="DNS did not answer"), Verdict.WITHOUT_POLICY, None),
         (Wish(NAME, "", HOSTS, LIVE), Seen(HOSTS), Verdict.REFUSED, None),
     ],
 )

@@ -15,7 +15,7 @@ class Verdict(StrEnum):
     NEW = "new"
     """Added, with a policy."""
     WITHOUT_POLICY = "without-policy"
-    """Added; nobody knows its MX hosts, so it waits for a person."""
+    """Added; nobody knows its MX hosts, or what senders hold from elsewhere, so it waits for a person."""
     TAKEOVER = "takeover"
     """Added with the policy that is live elsewhere, as it is: same mode, max_age, patterns and extension fields."""
     THERE = "there"
@@ -36,8 +36,8 @@ class Seen:
     why_no_hosts: str = ""
     live: Policy | None = None
     """The policy that is served elsewhere; None: there is none."""
-    is_hidden: bool = False
-    """A record announces one, and it could not be fetched."""
+    unknown: str = ""
+    """Why there may be one all the same, in words without a final dot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def decide(wish: Wish, seen: Seen, *, is_there: bool) -> Decision:
         return Decision(
             Verdict.TAKEOVER, policy, f"Its live policy ({live.mode}) is taken over as it is.{note}"
         )
-    if seen.is_hidden:
-        reason = "Its record announces a policy that could not be fetched. Senders may hold it: it is not replaced."
+    if seen.unknown:
+        reason = f"Senders may hold a policy from elsewhere, which is not replaced: {seen.unknown}."
         return Decision(Verdict.WITHOUT_POLICY, None, reason)
     if wish.policy is not None and wish.policy.mode is Mode.ENFORCE:
         return Decision(

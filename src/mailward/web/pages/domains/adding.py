@@ -105,9 +105,7 @@ def _why_unknown(seen: Live | None) -> str:
     """Why a policy that is live elsewhere may be there without our knowing it."""
     if seen is None:
         return "whether it has a policy elsewhere was not answered in time"
-    if seen.policy is None and seen.policy_id:
-        return f"it announces a policy elsewhere that could not be fetched: {seen.reason}"
-    return ""
+    return f"senders may hold a policy from elsewhere: {seen.unknown}" if seen.unknown else ""
 
 
 def _name_some(names: Sequence[str]) -> str:
