@@ -18,6 +18,11 @@ TEXT = "version: STSv1\r\nmode: testing\r\nmx: mx.example.test\r\nmax_age: 86400
 
 
 def host_policy(domain: Domain, text: str = TEXT) -> None:
+    give_policy(domain, text)
+    bump_generation()
+
+
+def give_policy(domain: Domain, text: str) -> None:
     number = domain.versions.count() + 1
     domain.current_version = PolicyVersion.objects.create(
         organisation=domain.organisation,
@@ -29,7 +34,6 @@ def host_policy(domain: Domain, text: str = TEXT) -> None:
         text=text,
     )
     domain.save()
-    bump_generation()
 
 
 def run_sql(statement: str) -> None:
@@ -181,3 +185,75 @@ def test_a_change_of_one_domain_is_read_alone(
     bodies = keeper.current.policies
     assert bodies["mta-sts.d0.test"] is bodies["mta-sts.example.test"]
     assert keeper.current.modified.keys() == bodies.keys()
+
+
+def change(keeper: SnapshotKeeper, domain: Domain, text: str | None) -> Snapshot:
+    """None: it has no policy any more. Returns what a process would serve that is started now without a database."""
+    if text is None:
+        Domain.objects.filter(pk=domain.pk).update(current_version=None)
+    else:
+        give_policy(domain, text)
+    bump_generation(domain.pk)
+    asyncio.run(keeper.refresh())
+    path = keeper._path
+    assert len(list(path.parent.iterdir())) <= 2
+    return load_saved(path)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_large_snapshot_is_behind_no_change_that_was_served(
+    keeper: SnapshotKeeper, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is too large to be saved whole with each change; an id may be told of at once."""
+    monkeypatch.setattr(snapshot_module, "_SAVED_AT_ONCE", 0)
+    whole: list[Snapshot] = []
+
+    def save(held: Snapshot, path: Path) -> Path:
+        whole.append(held)
+        return save_snapshot(held, path)
+
+    monkeypatch.setattr(snapshot_module, "save_snapshot", save)
+    other = Domain.objects.create(
+        organisation=domain.organisation, name="other.test", report_token="r", claim_token="c"
+    )
+    for each, text in ((domain, TEXT), (other, TEXT)):
+        host_policy(each, text)
+    asyncio.run(keeper.refresh())
+    assert change(keeper, domain, "changed") == keeper.current
+    assert keeper.current.policies["mta-sts.example.test"] == b"changed"
+    assert change(keeper, other, None) == keeper.current
+    assert change(keeper, other, "again") == keeper.current
+    assert len(whole) == 1
+
+    # what a crash has cut off was served to nobody
+    [later] = [each for each in keeper._path.parent.iterdir() if each != keeper._path]
+    lines = later.read_bytes().splitlines(keepends=True)
+    later.write_bytes(b"".join(lines[:2]) + lines[2][:20])
+    assert "mta-sts.other.test" not in load_saved(keeper._path).policies
+
+    # nothing is appended to what could not be appended to
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(snapshot_module, "append", fail)
+        change(keeper, domain, "on a full disk")
+    assert change(keeper, other, "and then") == keeper.current
+    assert len(whole) == 2
+    assert [each.name for each in keeper._path.parent.iterdir()] == ["snapshot.json"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_appended_to_an_earlier_snapshot_is_no_part_of_a_later_one(
+    keeper: SnapshotKeeper, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the process was killed between the two."""
+    monkeypatch.setattr(snapshot_module, "_SAVED_AT_ONCE", 0)
+    host_policy(domain)
+    asyncio.run(keeper.refresh())
+    change(keeper, domain, "changed")
+    [later] = [each for each in keeper._path.parent.iterdir() if each != keeper._path]
+    content = later.read_bytes()
+    save_snapshot(make_snapshot(hosted_policies()), keeper._path)
+    later.write_bytes(content)
+    assert load_saved(keeper._path) == make_snapshot(hosted_policies())

@@ -1,7 +1,8 @@
 """The policies in memory."""
 
 import logging
-from collections.abc import Collection, Mapping
+import secrets
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import msgspec
 
 from mailward.hosting.following import Keeper, read_saved
 from mailward.net import clock
-from mailward.net.durable import write_whole
+from mailward.net.durable import append, sync_folder, write_whole
 from mailward.store.queries.hosting import (
     Hosted,
     HostingState,
@@ -23,7 +24,7 @@ _log = logging.getLogger("mailward.hosting")
 
 PREFIX = "mta-sts."
 SAVE_SECONDS = 10.0
-"""A large snapshot is saved no more often; what is then missed is saved within half a minute."""
+"""A large snapshot is saved whole no more often; meanwhile, for half a minute at most, what changes is appended."""
 _SAVED_AT_ONCE = 1_000
 """A small one with each change."""
 _SPARE_BODIES = 10_000
@@ -52,6 +53,18 @@ class _Saved(msgspec.Struct, frozen=True):
     leading: list[str] = []
     policies: dict[str, str] = {}
     """As earlier releases saved them."""
+    later: str = ""
+    """The name of the file beside it to which later changes are appended; empty: as earlier releases saved it."""
+
+
+class _Change(msgspec.Struct, frozen=True):
+    """A line of that file: what all names of the domains that changed serve from then on."""
+
+    generation: int
+    names: list[str]
+    hosts: dict[str, tuple[str, int | None]]
+    """Of those, what still serves a policy: its body, and since when."""
+    leading: list[str]
 
 
 def make_snapshot(hosted: Hosted, leading: Collection[int] = ()) -> Snapshot:
@@ -71,19 +84,26 @@ def _names(hosted: Hosted, domain_ids: Collection[int]) -> frozenset[str]:
     )
 
 
-def save_snapshot(snapshot: Snapshot, path: Path) -> None:
-    """Whole or not at all. Raises OSError."""
+def save_snapshot(snapshot: Snapshot, path: Path) -> Path:
+    """Whole or not at all. Returns where later changes are to be appended. Raises OSError."""
     numbers: dict[bytes, int] = {}
     hosts = {
         host: (numbers.setdefault(body, len(numbers)), snapshot.modified.get(host))
         for host, body in snapshot.policies.items()
     }
-    saved = _Saved(snapshot.generation, [body.decode() for body in numbers], hosts, sorted(snapshot.leading))
+    bodies = [body.decode() for body in numbers]
+    # a name of its own: changes of before can never be taken for changes of this one
+    later = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    saved = _Saved(snapshot.generation, bodies, hosts, sorted(snapshot.leading), later=later.name)
     write_whole(msgspec.json.encode(saved), path)
+    sync_folder(path.parent)
+    for old in path.parent.glob(f"{path.name}.*"):
+        old.unlink(missing_ok=True)
+    return later
 
 
 def load_saved(path: Path) -> Snapshot:
-    """The snapshot that was saved last; an empty one where there is none or it cannot be read."""
+    """What was saved last, with what was appended; empty where there is none or it cannot be read."""
     saved = read_saved(path, _Saved)
     if saved is None:
         return Snapshot()
@@ -95,7 +115,31 @@ def load_saved(path: Path) -> Snapshot:
         return Snapshot()
     policies |= {host: text.encode() for host, text in saved.policies.items()}
     modified = {host: since for host, (_, since) in saved.hosts.items() if since is not None}
-    return Snapshot(saved.generation, policies, modified, frozenset(saved.leading))
+    leading, generation = set(saved.leading), saved.generation
+    for change in _read_later(path, saved.later):
+        for host in change.names:
+            policies.pop(host, None)
+            modified.pop(host, None)
+        policies |= {host: text.encode() for host, (text, _) in change.hosts.items()}
+        modified |= {host: since for host, (_, since) in change.hosts.items() if since is not None}
+        leading.difference_update(change.names)
+        leading.update(change.leading)
+        generation = change.generation
+    return Snapshot(generation, policies, modified, frozenset(leading))
+
+
+def _read_later(path: Path, name: str) -> Iterator[_Change]:
+    """In order, up to the first that was not written to its end."""
+    if not name:
+        return
+    try:
+        lines = path.with_name(Path(name).name).read_bytes().splitlines()
+        for line in lines:
+            yield msgspec.json.decode(line, type=_Change)
+    except FileNotFoundError:
+        return
+    except (OSError, msgspec.DecodeError) as error:
+        _log.error("saved-changes-unreadable", extra={"file": path, "reason": error})
 
 
 class SnapshotKeeper(Keeper[Snapshot]):
@@ -111,6 +155,11 @@ class SnapshotKeeper(Keeper[Snapshot]):
         self._bodies: dict[bytes, bytes] = {}
         self._saved_at = float("-inf")
         self._is_saved = True
+        """Whether the file has everything, without what was appended."""
+        self._later: Path | None = None
+        """Where changes are appended; None: the whole has to be saved first."""
+        self._change: _Change | None = None
+        """What `read` found last; None: the whole is new."""
         super().__init__(path)
 
     def load_saved(self, path: Path) -> Snapshot:
@@ -123,7 +172,7 @@ class SnapshotKeeper(Keeper[Snapshot]):
             if not self._is_saved:
                 self.save(self.current, self._path)
             return self.current
-        changed = None
+        changed = self._change = None
         if self._state is not None and self._state.must_prove == state.must_prove:
             changed = changed_domains(self._state)
         hosted = hosted_policies(changed)
@@ -147,21 +196,31 @@ class SnapshotKeeper(Keeper[Snapshot]):
             if host := self._hosts.pop(domain_id, None):
                 policies.pop(host, None)
                 modified.pop(host, None)
+        hosts: dict[str, tuple[str, int | None]] = {}
         for name, policy in hosted.policies.items():
             body = policy.text.encode()
             policies[PREFIX + name] = self._bodies.setdefault(body, body)
             modified[PREFIX + name] = policy.since
+            hosts[PREFIX + name] = (policy.text, policy.since)
+        now_leading = sorted(_names(hosted, leading_now))
+        self._change = _Change(hosted.generation, sorted(changed_hosts | set(hosts)), hosts, now_leading)
         if len(self._bodies) > len(policies) + _SPARE_BODIES:
             self._bodies = {body: body for body in policies.values()}
         return Snapshot(hosted.generation, policies, modified, leading)
 
     def save(self, held: Snapshot, path: Path) -> None:
+        """What is served after this is served again after a crash, since an id may be told of it at once."""
         now = clock.monotonic()
-        if len(held.policies) > _SAVED_AT_ONCE and now - self._saved_at < SAVE_SECONDS:
-            self._is_saved = False
-            return
-        save_snapshot(held, path)
-        self._saved_at, self._is_saved = now, True
+        is_large = len(held.policies) > _SAVED_AT_ONCE
+        later, change, self._is_saved = self._later, self._change, False
+        # if this fails, all of it has to be saved the next time
+        self._later = self._change = None
+        if later is None or change is None or not is_large or now - self._saved_at >= SAVE_SECONDS:
+            later = save_snapshot(held, path)
+            self._saved_at, self._is_saved = now, True
+        else:
+            append(msgspec.json.encode(change) + b"\n", later)
+        self._later = later
 
     def count(self, held: Snapshot) -> int:
         return len(held.policies)

@@ -22,3 +22,15 @@ def write_whole(content: bytes, path: Path, mode: int = 0o644) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def append(content: bytes, path: Path, mode: int = 0o644) -> None:
+    """At the end of the file, which is made if needed; a power failure may leave a part of it. Raises OSError."""
+    is_new = not path.exists()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, mode)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        sync_folder(path.parent)
