@@ -19,7 +19,7 @@ from mailward.core.acme.faults import Fault
 from mailward.core.acme.faults import Scope as AcmeScope
 from mailward.core.acme.state import CareState
 from mailward.net import clock
-from mailward.net.acme import AcmeClient, AcmeFault
+from mailward.net.acme import AcmeClient, AcmeFault, Order
 from mailward.notify.mails import build_problem_mail
 from mailward.store.aio import in_store
 from mailward.store.models import (
@@ -290,6 +290,43 @@ async def test_what_is_beyond_the_ca_s_limit_waits_for_its_place(
         assert timedelta(hours=2.9) < waiting.due_at - clock.now() < timedelta(hours=3.1)
         await bed.pass_time(timedelta(hours=3.1))
         assert (await bed.work(others[1])).state == CareState.GOOD
+
+
+DUPLICATE = (
+    "too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s, retry after"
+    " 2026-12-02 10:00:00 UTC: see https://letsencrypt.org/docs/rate-limits/"
+)
+"""As Let's Encrypt words it."""
+
+
+async def test_a_name_that_has_had_its_certificates_of_the_week_keeps_no_other_from_that_ca(
+    bed: Bed, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await in_store(
+        lambda: Domain.objects.create(
+            organisation=domain.organisation, name="other.test", report_token="o", claim_token="c"
+        )
+    )
+    bed.publish(other)
+    order = AcmeClient.new_order
+
+    def limited(client: AcmeClient, host: str, *rest: str) -> Order:
+        if host == HOST and client._ca.url == first.directory.url:
+            raise AcmeFault(Fault(AcmeScope.CA, DUPLICATE, "rateLimited", timedelta(hours=34)))
+        return order(client, host, *rest)
+
+    monkeypatch.setattr(AcmeClient, "new_order", limited)
+    first, second = (pebble_for(bed, tmp_path / name) for name in ("first", "second"))
+    with first, second:
+        await bed.start([first.directory])
+        care = await bed.work(domain)
+        assert (care.state, care.detail) == (CareState.FAILING, DUPLICATE)
+        assert timedelta(hours=33) < care.due_at - clock.now() < timedelta(hours=35)
+        assert (await bed.work(other)).state == CareState.GOOD
+        # where there is another CA, the name has it from there
+        bed.use([first.directory, second.directory])
+        assert (await bed.work(domain)).state == CareState.GOOD
+    assert [each.directory for each in await certificates()] == [first.directory.url, second.directory.url]
 
 
 async def test_an_order_that_was_begun_is_gone_on_with(

@@ -1,12 +1,14 @@
 """Looks after the certificates of domains and of our own names: proof, reach, CAA, an order at the first CA that takes
 one, renewal.
 
-Whatever is found out is written down with the time of the next look; nothing of it lives in memory.
+Whatever is found out is written down with the time of the next look; in memory is nothing but which names a CA has
+limited in the last minutes without saying why.
 """
 
 import contextlib
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -17,6 +19,7 @@ from mailward.core.acme.caa import Asked, why_forbidden
 from mailward.core.acme.challenge import DNS_01, HTTP_01, LABEL, own_label
 from mailward.core.acme.faults import (
     Fault,
+    Limited,
     Scope,
     narrow,
     still_waits,
@@ -71,6 +74,8 @@ class Carer:
         self._resolver, self._guard = make_resolver(settings.dns), make_guard(settings.dns)
         self._keyring = load_keyring(settings)
         self._counter = Counter()
+        self._limited: defaultdict[str, Limited] = defaultdict(Limited)
+        """By directory."""
 
     async def care(self, subject: Subject) -> None:
         """Do what is to be done now, and write down when to look again."""
@@ -315,7 +320,7 @@ class Carer:
             await self._failed(plan, order, ca, Fault(Scope.NAME, detail))
             return False
         except AcmeFault as error:
-            fault = narrow(error.fault, plan.name)
+            fault = narrow(error.fault, plan.name, self._limited[ca.url], clock.now())
             if order.answered_at is not None and _is_outage(fault) and _is_young(order, _KEEP_IN_OUTAGE):
                 # the CA is about to give it, or has: another order counts against its limits
                 return await self._wait(
@@ -325,6 +330,7 @@ class Carer:
             return False
         renewal = plan_renewal(Life(what.not_before, what.not_after, clock.now()), None, _chance(order.pk))
         await in_store(certificates.issued, order, what, renewal)
+        self._limited[ca.url].forget()
         extra = {"domain": plan.name, "ca": ca.url, "until": what.not_after.isoformat()}
         _log.info("certificate-issued", extra=extra)
         COUNTS.orders[self._labels[ca.url], "issued"] += 1

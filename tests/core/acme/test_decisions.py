@@ -6,7 +6,7 @@ import pytest
 from cryptography import x509
 
 from mailward.core.acme.caa import Asked, why_forbidden
-from mailward.core.acme.faults import Fault, Scope, narrow, scope_of, wait_for_ca, wait_for_name
+from mailward.core.acme.faults import Fault, Limited, Scope, narrow, scope_of, wait_for_ca, wait_for_name
 from mailward.core.acme.lane import last_order_at
 from mailward.core.acme.renewal import Life, RenewalInfo, Why, ask_again, plan_renewal, renewal_id
 
@@ -135,22 +135,54 @@ def test_whose_fault_it_is(code: str, status: int | None, scope: Scope) -> None:
     assert scope_of(code, status) is scope
 
 
+LIMITS = "see https://letsencrypt.org/docs/rate-limits/"
+
+
 @pytest.mark.parametrize(
     ("words", "scope"),
     [
-        ("too many new orders (300) from this account in the last 3h0m0s, retry after 2026-01-01", Scope.CA),
+        # Let's Encrypt's, of boulder's ratelimits
+        ((f"too many new orders (300) from this account in the last 3h0m0s, retry after 2026-12-02 10:00:00 UTC:"
+         f" {LIMITS}#new-orders-per-account"), Scope.CA),
+        ("too many new registrations (10) from this IP address in the last 3h0m0s, retry after 2026-12-02", Scope.CA),
+        ("too many new registrations (500) from this /48 subnet of IPv6 addresses in the last 3h0m0s", Scope.CA),
         ("Service busy; retry later.", Scope.CA),
-        ('too many failed authorizations (5) for "mta-sts.shop.example.org" in the last 1h0m0s', Scope.NAME),
-        ('too many certificates (50) already issued for "example.org" in the last 168h0m0s', Scope.NAME),
-        (("too many certificates (5) already issued for this exact set of identifiers in the last 168h: "
-         "[mta-sts.shop.example.org]"), Scope.NAME),
-        ('too many certificates (50) already issued for "other.org"', Scope.CA),
-        ('too many failed authorizations (5) for "notexample.org"', Scope.CA),
+        (('too many failed authorizations (5) for "mta-sts.shop.example.org" in the last 1h0m0s, retry after 2026-12-02'
+         f" 10:00:00 UTC: {LIMITS}#authorization-failures-per-identifier-per-account"), Scope.NAME),
+        (('too many certificates (50) already issued for "example.org" in the last 168h0m0s, retry after 2026-12-02'
+         f" 10:00:00 UTC: {LIMITS}#new-certificates-per-registered-domain"), Scope.NAME),
+        (("too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s, retry after"
+         f" 2026-12-02 10:00:00 UTC: {LIMITS}#new-certificates-per-exact-set-of-identifiers"), Scope.NAME),
+        (("too many certificates (5) already issued for this exact set of identifiers in the last 168h:"
+         " [mta-sts.shop.example.org]"), Scope.NAME),
+        (("Your account is temporarily prevented from requesting certificates for mta-sts.shop.example.org and possibly"
+         " others."), Scope.NAME),
+        # in words of others
+        ("Duplicate certificate limit reached", Scope.NAME),
+        ("The account has exceeded its quota", Scope.CA),
+        # nobody knows: all others are not to wait for it
+        ("Rate limit exceeded", Scope.NAME),
+        ('too many certificates (50) already issued for "other.org"', Scope.NAME),
     ],
 )  # fmt: skip
 def test_a_limit_on_one_name_leaves_the_others_alone(words: str, scope: Scope) -> None:
-    """As Let's Encrypt words them."""
-    assert narrow(Fault(Scope.CA, words, "rateLimited"), "shop.example.org").scope is scope
+    fault = Fault(Scope.CA, words, "rateLimited")
+    assert narrow(fault, "shop.example.org", Limited(), NOW).scope is scope
+
+
+def test_a_limit_that_says_nothing_is_the_ca_s_once_several_names_have_met_it() -> None:
+    fault, limited = Fault(Scope.CA, "Rate limit exceeded", "rateLimited"), Limited()
+
+    def scopes(*names: str, at: datetime = NOW) -> list[Scope]:
+        return [narrow(fault, name, limited, at).scope for name in names]
+
+    assert scopes("a.test", "a.test", "a.test", "b.test") == [Scope.NAME] * 4
+    assert scopes("c.test") == [Scope.CA]
+    assert scopes("d.test", at=NOW + HOUR) == [Scope.NAME]
+    # a certificate in between: it takes orders of ours
+    assert scopes("e.test", at=NOW + HOUR) == [Scope.NAME]
+    limited.forget()
+    assert scopes("f.test", at=NOW + HOUR) == [Scope.NAME]
 
 
 def test_waits_grow_and_have_an_end() -> None:

@@ -10,6 +10,17 @@ _LONGEST_NAME_WAIT = timedelta(hours=12)
 _FIRST_CA_WAIT = timedelta(minutes=1)
 _LONGEST_CA_WAIT = timedelta(hours=1)
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9])?", re.ASCII)
+_URL = re.compile(r"https?://\S+")
+# as Let's Encrypt and others word them; who names the name needs none of these
+_OF_A_NAME = re.compile(
+    r"\b(?:exact set|duplicate|(?:each|per|registered|same|this) (?:set of )?(?:domain|fqdn|host|identifier|name)s?)\b"
+)
+_OF_OURS = re.compile(
+    r"\b(?:accounts?|address(?:es)?|busy|capacity|clients?|ip|ipv[46]|maintenance|networks?|overload\w*|quota"
+    r"|registrations?|servers?|service|subnets?|unavailable)\b"
+)
+_SEVERAL = 3
+_TOGETHER = timedelta(minutes=10)
 _LONGEST_TOLD_WAIT = timedelta(days=8)
 """A Retry-After beyond this is no advice: the longest limit of a public CA is a week."""
 
@@ -61,17 +72,44 @@ def scope_of(code: str, status: int | None = None) -> Scope:
     return Scope.ORDER if code in _OF_THE_ORDER else Scope.NAME
 
 
-def narrow(fault: Fault, name: str) -> Fault:
+class Limited:
+    """The names that a CA has limited lately, in words that do not say whom they concern. Bounded by the orders under
+    way: once there are several, the CA is left alone.
+    """
+
+    def __init__(self) -> None:
+        self._at: dict[str, datetime] = {}
+
+    def are_several(self, name: str, now: datetime) -> bool:
+        """With this one."""
+        self._at = {each: at for each, at in self._at.items() if abs(now - at) < _TOGETHER} | {name: now}
+        return len(self._at) >= _SEVERAL
+
+    def forget(self) -> None:
+        """The CA has given a certificate: none of those limits was ours."""
+        self._at.clear()
+
+
+def narrow(fault: Fault, name: str, limited: Limited, now: datetime) -> Fault:
     """As it concerns a domain: a limit that the CA puts on that name, or on one above it, leaves all others alone.
-    Public CAs have both kinds under one code, and say the name in the second.
+
+    Public CAs have the limits of a name, of an account and of an address under one code, and tell them apart in words
+    alone. What words of another CA mean nobody knows: one name that waits is less harm than all of them, until several
+    different names meet the same within minutes.
     """
     if fault.code != "rateLimited" or fault.scope is not Scope.CA:
         return fault
+    # the page about a name's limit may have "per-account" in its address
+    words = _URL.sub(" ", fault.words.lower())
     labels = name.split(".")
     above = {".".join(labels[at:]) for at in range(len(labels) - 1)}
-    said = set(_NAME.findall(fault.words.lower()))
+    said = set(_NAME.findall(words))
     is_about = any(word in above or word.removeprefix("mta-sts.") in above for word in said)
-    return replace(fault, scope=Scope.NAME) if is_about else fault
+    if is_about or _OF_A_NAME.search(words) is not None:
+        return replace(fault, scope=Scope.NAME)
+    if _OF_OURS.search(words) is not None or limited.are_several(name, now):
+        return fault
+    return replace(fault, scope=Scope.NAME)
 
 
 def still_waits(until: datetime | None, now: datetime) -> bool:
