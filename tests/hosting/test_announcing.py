@@ -13,15 +13,25 @@ import pytest
 from tests.fakes.dns import FakeDns
 from tests.fakes.ports import free_port
 
-from mailward.config import Dns, PolicyHost, Settings
+from mailward.config import Dns, PolicyHost, Settings, Watch
 from mailward.config import Nameserver as NameserverSettings
 from mailward.core.mtasts.policy import Mode, Policy
+from mailward.core.watch.upkeep import ELSEWHERE, IN_FRONT
 from mailward.hosting.nameserver import ZoneKeeper, make_nameserver
 from mailward.hosting.policyweb import serve_policies
 from mailward.hosting.snapshot import SnapshotKeeper
+from mailward.net import clock
 from mailward.net.httpserver import Server
 from mailward.store.aio import in_store
-from mailward.store.models import Domain, Organisation, OutboxItem, PolicyVersion, Role, VersionStep
+from mailward.store.models import (
+    Domain,
+    Organisation,
+    OutboxItem,
+    PolicyVersion,
+    RecordCheck,
+    Role,
+    VersionStep,
+)
 from mailward.store.scope import Scope
 from mailward.store.services import outbox
 from mailward.store.services.domains import delete_domain
@@ -124,6 +134,72 @@ async def test_p12_while_one_of_two_hosts_is_away_no_id_is_told(bed: Bed, domain
     assert first == ("served", nodes[0], "")
     assert second[:2] == ("served", gone)
     assert second[2].startswith("no connection to mta-sts.example.test")
+
+
+def looked_at(domain: Domain, state: str, detail: str, *, was_right: bool) -> None:
+    RecordCheck.objects.create(
+        organisation=domain.organisation,
+        domain=domain,
+        record="mta-sts",
+        state=state,
+        detail=detail,
+        was_right=was_right,
+        checked_at=clock.now(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "detail", "was_right"),
+    [("right", IN_FRONT, True), ("wrong", f"{ELSEWHERE}; expected CNAME localhost", True)],
+    ids=["as it was", "looked at while it serves the policy of before"],
+)
+async def test_p12_while_a_cache_in_front_serves_the_policy_of_before_no_id_is_told(
+    bed: Bed, domain: Domain, tmp_path: Path, state: str, detail: str, was_right: bool
+) -> None:
+    settings, zone, policies, port = bed
+    cached = SnapshotKeeper(tmp_path / "cached.json")
+    front = await serve_policies(settings, cached, port=0)
+    await in_store(lambda: looked_at(domain, state, detail, was_right=was_right))
+    async with FakeDns() as customers:
+        customers.set("mta-sts.example.test", "A", "127.0.0.1")
+        customers.set("mta-sts.example.test", "AAAA")
+        settings = msgspec.structs.replace(
+            settings,
+            watch=Watch(https_port=front.port),
+            dns=Dns(
+                resolvers=(customers.address,),
+                authoritative_override=(customers.address,),
+                allow_private_addresses=True,
+            ),
+        )
+        await publish(domain, POLICY)
+        await cached.refresh()
+        version = await publish(domain, replace(POLICY, max_age_seconds=604_800))
+        await policies.refresh()
+        await loop.work_once(settings, ANNOUNCE)
+        await zone.refresh()
+        assert await ask(port, "_mta-sts.t0ken.sts.test") == "NXDOMAIN"
+        place = "mta-sts.example.test at 127.0.0.1"
+        assert ("served", place, "it serves another policy") in await in_store(steps)
+        await cached.refresh()
+        await in_store(lambda: outbox.hasten("announce"))
+        await loop.work_once(settings, ANNOUNCE)
+        await zone.refresh()
+        assert await ask(port, "_mta-sts.t0ken.sts.test") == f'"v=STSv1; id={version.policy_id};"'
+        assert ("served", place, "") in await in_store(steps)
+    cached.close()
+    await front.close(grace_seconds=0)
+
+
+async def test_p12_a_name_that_never_led_to_us_holds_nothing_up(bed: Bed, domain: Domain) -> None:
+    """As while it is set up: senders find no policy there, and keep none."""
+    settings, zone, policies, port = bed
+    await in_store(lambda: looked_at(domain, "wrong", f"{ELSEWHERE}; expected CNAME x", was_right=False))
+    version = await publish(domain, POLICY)
+    await policies.refresh()
+    await loop.work_once(settings, ANNOUNCE)
+    await zone.refresh()
+    assert await ask(port, "_mta-sts.t0ken.sts.test") == f'"v=STSv1; id={version.policy_id};"'
 
 
 async def test_p12_a_change_during_a_change_takes_its_place(bed: Bed, domain: Domain) -> None:

@@ -9,26 +9,44 @@ from pathlib import Path
 
 from mailward.config import Settings
 from mailward.core.names import Domain
+from mailward.core.places import Place, show_place
 from mailward.net.certificates import authority_folder
 from mailward.net.fetch import FetchError, fetch_policy_at
-from mailward.net.guard import Guard
+from mailward.net.guard import Guard, make_probe_guard
+from mailward.net.resolver import make_resolver
 
 _FETCH_SECONDS = 10.0
+_MAX_IN_FRONT = 8
 
 
 async def look_at_hosts(settings: Settings, domain: Domain, text: str) -> dict[str, str]:
     """`address:port` of each of the settings' policy hosts -> why it does not serve this very body, with a certificate
     that senders accept (or our development authority's, where that is on); empty: it does.
     """
+    # our own hosts: the operator named them, wherever they are
+    guard = Guard(allow_private=True)
     nodes = settings.policy_nodes
-    reasons = await asyncio.gather(*(_why_not_at(settings, domain, text, *node) for node in nodes))
-    return {
-        f"[{address}]:{port}" if ":" in address else f"{address}:{port}": reason
-        for (address, port), reason in zip(nodes, reasons, strict=True)
-    }
+    reasons = await asyncio.gather(*(_why_not_at(settings, domain, text, node, guard) for node in nodes))
+    return {show_place(node): reason for node, reason in zip(nodes, reasons, strict=True)}
 
 
-async def _why_not_at(settings: Settings, domain: Domain, text: str, address: str, port: int) -> str:
+async def look_in_front(settings: Settings, domain: Domain, text: str) -> dict[str, str]:
+    """The same of each address that `mta-sts.<domain>` has in DNS, where another server is in front of ours: one that
+    caches may serve the policy of before for a while.
+    """
+    host, port = f"mta-sts.{domain}", settings.watch.https_port
+    found = await make_resolver(settings.dns).addresses(host)
+    if not found.found:
+        return {host: found.reason or "it has no address"}
+    guard, addresses = make_probe_guard(settings), found.records[:_MAX_IN_FRONT]
+    reasons = await asyncio.gather(
+        *(_why_not_at(settings, domain, text, (address, port), guard) for address in addresses)
+    )
+    return {f"{host} at {address}": reason for address, reason in zip(addresses, reasons, strict=True)}
+
+
+async def _why_not_at(settings: Settings, domain: Domain, text: str, place: Place, guard: Guard) -> str:
+    address, port = place
     authorities: list[Path | None] = [None]
     if settings.has_development_ca:
         authorities.insert(0, authority_folder(settings) / "ca.pem")
@@ -36,13 +54,7 @@ async def _why_not_at(settings: Settings, domain: Domain, text: str, address: st
     for ca_file in authorities:
         try:
             result = await fetch_policy_at(
-                domain,
-                address,
-                # our own hosts: the operator named them, wherever they are
-                guard=Guard(allow_private=True),
-                ca_file=ca_file,
-                port=port,
-                total_seconds=_FETCH_SECONDS,
+                domain, address, guard=guard, ca_file=ca_file, port=port, total_seconds=_FETCH_SECONDS
             )
         except FetchError as error:
             reason = reason or str(error)

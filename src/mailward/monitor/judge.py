@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mailward.core.mtasts import record as sts
 from mailward.core.tlsrpt import record as tlsrpt
 from mailward.core.txt import NoRecord, RecordError, SeveralRecords
-from mailward.core.watch.upkeep import IN_FRONT
+from mailward.core.watch.upkeep import ELSEWHERE, IN_FRONT
 from mailward.monitor.expected import CLAIM_PREFIX, DomainFacts, RecordKey, RecordState, State, delegation_of
 from mailward.net.resolver import Answer, Status
 
@@ -117,9 +117,7 @@ def judge_policy_host(
         return RecordState(key, State.RIGHT, IN_FRONT, seen)
     if ours.status is Status.FAILED and served is None:
         return RecordState(key, State.UNKNOWN, f"{target} could not be compared: {ours.reason}", seen)
-    detail = (
-        f"it leads to another server; expected CNAME {target}, or a reverse proxy that serves this policy"
-    )
+    detail = f"{ELSEWHERE}; expected CNAME {target}, or a reverse proxy that serves this policy"
     return RecordState(key, State.WRONG, f"{detail} ({served})" if served else detail, seen)
 
 

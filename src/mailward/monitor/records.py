@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from mailward.core.names import Domain
+from mailward.core.watch.upkeep import ELSEWHERE
 from mailward.monitor import judge
 from mailward.monitor.everyserver import judge_everywhere
 from mailward.monitor.expected import (
@@ -100,7 +101,7 @@ async def _check_policy_host(name: str, facts: DomainFacts, fetching: _Fetching)
     if answer.found and facts.policy_text is not None and state.state in (State.WRONG, State.UNKNOWN):
         served = await _compare_served(facts.name, facts.policy_text, fetching)
         if served is None:
-            detail = "it leads to another server, which has had its connections for this hour"
+            detail = f"{ELSEWHERE}, which has had its connections for this hour"
             return replace(state, state=State.UNKNOWN, detail=detail)
         state = judge.judge_policy_host(facts, answer, ours, alias, served)
     return state

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from mailward.config import Settings
 from mailward.core.mtasts.record import RecordError, parse_record
 from mailward.core.names import Domain as DomainName
-from mailward.hosting.announce import look_at_hosts
+from mailward.hosting.announce import look_at_hosts, look_in_front
 from mailward.net import clock
 from mailward.net.resolver import Answer, Status, make_resolver
 from mailward.store.aio import in_store
 from mailward.store.models import Domain
-from mailward.store.queries.domains import is_served
+from mailward.store.queries.domains import is_fronted, is_served
 from mailward.store.services.policies import announce_version
 from mailward.store.services.progress import Step, note_steps
 
@@ -34,10 +34,14 @@ class _Change:
     is_announced: bool
     is_served: bool
     """Otherwise it waits for the proof that the domain is theirs."""
+    is_fronted: bool
+    """Whether senders reach another server, which asks ours."""
 
 
 async def announce_domain(settings: Settings, domain_id: int) -> str:
-    """Let the id of the domain's current policy be told once every policy host serves it; otherwise why not yet."""
+    """Let the id of the domain's current policy be told once every policy host serves it, and what is in front of them;
+    otherwise why not yet.
+    """
     change = await in_store(_current, domain_id)
     if change is None or change.is_announced or not change.is_served:
         return ""
@@ -47,6 +51,8 @@ async def announce_domain(settings: Settings, domain_id: int) -> str:
         if not any(looks.values()) or clock.monotonic() >= until:
             break
         await asyncio.sleep(_PAUSE_SECONDS)
+    if change.is_fronted and not any(looks.values()):
+        looks |= await look_in_front(settings, change.name, change.text)
     await in_store(note_steps, change.version_id, Step.SERVED, looks)
     if reason := "; ".join(f"{place}: {reason}" for place, reason in looks.items() if reason):
         _log.warning("policy-not-announced", extra={"domain": change.name, "reason": reason})
@@ -91,4 +97,5 @@ def _current(domain_id: int) -> _Change | None:
         version.text,
         domain.announced_version_id == version.pk,
         is_served(domain),
+        is_fronted(domain.pk),
     )

@@ -13,6 +13,8 @@ from mailward.core.watch.standing import ENOUGH, Step
 ID_FOLLOWS = timedelta(days=1)
 IN_FRONT = "another server is in front, and serves this policy"
 """What is said of a policy host that is right and leads elsewhere."""
+ELSEWHERE = "it leads to another server"
+"""How it begins what is said of one that does not, or not now."""
 _RIGHT, _UNKNOWN = "right", "unknown"
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 
 from mailward.core.names import InvalidName, parse_domain
+from mailward.core.watch.upkeep import ELSEWHERE, IN_FRONT
 from mailward.net import clock
 from mailward.store.models import DailySessions, Domain, Organisation, ProblemDomain, RecordCheck
 from mailward.store.queries.accounts import several_organisations
@@ -110,6 +111,14 @@ def is_served(domain: Domain) -> bool:
     if domain.current_version_id is None:
         return False
     return domain.claim_verified_at is not None or not several_organisations()
+
+
+def is_fronted(domain_id: int) -> bool:
+    """Whether `mta-sts.<domain>` led to another server at the last look, which served our policy then or before: it may
+    serve one of before for a while.
+    """
+    there = Q(state="right", detail=IN_FRONT) | Q(was_right=True, detail__startswith=ELSEWHERE)
+    return RecordCheck.objects.filter(there, domain_id=domain_id, record="mta-sts").exists()
 
 
 def as_stored(search: str) -> str:
