@@ -1,16 +1,19 @@
 """What the doctor says of a PostgreSQL server: a real one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 from tests.doctor.looking import NOBODY, look, told
 
-from mailward.config import Settings
+from mailward.config import PolicyHost, Settings
 from mailward.core.doctor.finding import Grade
 from mailward.doctor.database import look_at_database
 from mailward.doctor.subject import Subject
 from mailward.net.resolver import make_resolver
+from mailward.store.aio import in_store
+from mailward.store.queries import engine
 from mailward.web.settings import MAILWARD
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
@@ -31,6 +34,21 @@ async def test_a_server_with_room_for_all_nodes_says_what_it_is(tmp_path: Path) 
 async def test_too_few_connections_for_all_processes_are_told(tmp_path: Path) -> None:
     found = await told(look_at_database, subject(tmp_path, connections=100))
     assert "may want 605, and the server grants 400" in found["few-connections"]
+
+
+async def test_more_machines_than_the_settings_name_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await in_store(engine.postgresql)).machines == 1
+    monkeypatch.setattr(
+        "mailward.doctor.database.postgresql", lambda: replace(engine.postgresql(), machines=2)
+    )
+    found = await told(look_at_database, subject(tmp_path, connections=10))
+    assert "2 machines use this database, and policy_host.nodes names none" in found["nodes-unnamed"]
+    named = subject(tmp_path, connections=10)
+    nodes = PolicyHost(nodes=("192.0.2.1", "192.0.2.2"))
+    both = Subject(msgspec.structs.replace(named.settings, policy_host=nodes), named.resolver)
+    assert "nodes-unnamed" not in await told(look_at_database, both)
 
 
 async def test_a_server_on_a_network_without_tls_is_told(tmp_path: Path) -> None:

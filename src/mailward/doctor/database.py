@@ -80,6 +80,13 @@ async def _postgresql(subject: Subject) -> list[Finding]:
         )
         fix = f"postgresql.conf: max_connections = {needed}, or [database] connections = fewer"
         found.append(tell("few-connections", text, fix))
+    if seen.machines > nodes:
+        text = (
+            f"{seen.machines} machines use this database, and policy_host.nodes names "
+            f"{len(settings.policy_host.nodes) or 'none'}: an id is told once those serve its policy"
+        )
+        fix = "policy_host.nodes = address:port of every machine that serves policies, on each of them"
+        found.append(tell("nodes-unnamed", text, fix))
     found += _safety(settings, seen.uses_tls, seen.synchronous_commit, seen.lag_seconds)
     version = f"PostgreSQL {major}.{seen.version % 10_000}"
     state = f"{seen.connections} of {seen.max_connections} connections in use"

@@ -134,6 +134,11 @@ _DATABASE = Topic(
             "few-connections",
             "When all nodes are busy, some processes get no connection and try again later.",
         ),
+        advice(
+            "nodes-unnamed",
+            "A sender that sees a new id and fetches from a node that was not asked may keep the policy of before "
+            "under it. A machine that serves no policies may be counted too.",
+        ),
         problem(
             "database-in-clear",
             "Whoever is on the path reads reports and mail addresses, and can change what is written.",

@@ -62,6 +62,8 @@ class Postgresql:
     lag_seconds: float | None
     """Of the standby that is furthest behind; None: there is none, or we may not know."""
     bytes: int
+    machines: int
+    """From so many addresses our user is connected to our database; all that come by a socket are one."""
 
 
 def postgresql() -> Postgresql:
@@ -84,7 +86,9 @@ SELECT current_setting('server_version_num')::int, current_setting('max_connecti
     coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
     current_setting('synchronous_commit'),
     (SELECT max(extract(epoch FROM replay_lag))::float FROM pg_stat_replication),
-    pg_database_size(current_database())
+    pg_database_size(current_database()),
+    (SELECT count(DISTINCT coalesce(host(client_addr), '')) FROM pg_stat_activity
+     WHERE usename = current_user AND datname = current_database() AND backend_type = 'client backend')
 """
 
 
