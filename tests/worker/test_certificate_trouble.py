@@ -37,11 +37,12 @@ from mailward.store.models import (
 from mailward.store.queries.installation import certificates_ending
 from mailward.store.scope import Scope
 from mailward.store.services import leaving, notifications
-from mailward.store.services.certificates import choose, hasten, put_due, wait
+from mailward.store.services.certificates import ca_failed, choose, ensure_account, hasten, put_due, wait
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HOST = "mta-sts.example.test"
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -327,6 +328,35 @@ async def test_a_name_that_has_had_its_certificates_of_the_week_keeps_no_other_f
         bed.use([first.directory, second.directory])
         assert (await bed.work(domain)).state == CareState.GOOD
     assert [each.directory for each in await certificates()] == [first.directory.url, second.directory.url]
+
+
+async def test_all_orders_under_way_that_fail_together_are_one_failure_of_the_ca(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    """Eight lanes of four; the second node is told of the same by its own orders."""
+    await bed.start([])
+    account = await in_store(lambda: ensure_account("https://ca.test/dir", lambda: b""))
+    away, busy = Fault(AcmeScope.CA, "away"), Fault(AcmeScope.CA, "busy", "", 3 * HOUR)
+
+    def left_alone() -> tuple[int, timedelta, str]:
+        row = AcmeAccount.objects.get(pk=account.pk)
+        assert row.blocked_until is not None
+        return row.failures, row.blocked_until - clock.now(), row.last_error
+
+    ends = [await in_store(ca_failed, account.pk, away, chance) for chance in [0.0, *[1.0] * 31]]
+    assert len(set(ends)) == 1
+    count, wait, _ = await in_store(left_alone)
+    assert (count, wait < timedelta(minutes=1)) == (1, True)
+    # what the CA itself asks for is kept all the same
+    await in_store(ca_failed, account.pk, busy, 0.5)
+    count, wait, words = await in_store(left_alone)
+    assert (count, words) == (1, "busy")
+    assert timedelta(hours=2.9) < wait <= 3 * HOUR
+    # away again, hours later: the second time
+    await bed.pass_time(timedelta(hours=4))
+    await in_store(ca_failed, account.pk, away, 0.5)
+    count, wait, _ = await in_store(left_alone)
+    assert (count, wait > timedelta(minutes=1.9)) == (2, True)
 
 
 async def test_an_order_that_was_begun_is_gone_on_with(

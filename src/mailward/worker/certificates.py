@@ -350,15 +350,11 @@ class Carer:
         await in_store(certificates.name_failed, plan.subject, ca.url, until, fault.words)
 
     async def _ca_failed(self, ca: AcmeDirectory, fault: Fault) -> datetime:
+        chance = random.random()  # noqa: S311
         known = (await in_store(certificates.authorities, [ca.url]))[0].account
-        failures = (known.failures if known else 0) + 1
-        until = clock.now() + wait_for_ca(failures, fault, random.random())  # noqa: S311
-        if known is not None:
-            await in_store(certificates.ca_failed, known.pk, until, fault.words)
-            if fault.code == "accountDoesNotExist":
-                # RFC 8555 §7.3.3: the CA has forgotten us; the same key makes us known again
-                await in_store(certificates.registered, known.pk, "")
-        return until
+        if known is None:
+            return clock.now() + wait_for_ca(1, fault, chance)
+        return await in_store(certificates.ca_failed, known.pk, fault, chance)
 
     async def _look_ahead(self, plan: Plan, current: Certificate) -> bool:
         """Ask the CA when it would like the certificate renewed (RFC 9773)."""

@@ -121,13 +121,13 @@ def wait_for_name(failures: int, fault: Fault, chance: float) -> timedelta:
     CAs allow five failed validations an hour.
     """
     wait = min(_LONGEST_NAME_WAIT, _FIRST_NAME_WAIT * 4 ** min(max(failures - 1, 0), 8))
-    return max(_spread(wait, chance), _told(fault))
+    return max(_spread(wait, chance), told_wait(fault))
 
 
 def wait_for_ca(failures: int, fault: Fault, chance: float) -> timedelta:
     """Until anything is asked of this CA again."""
     wait = min(_LONGEST_CA_WAIT, _FIRST_CA_WAIT * 2 ** min(max(failures - 1, 0), 8))
-    return max(_spread(wait, chance), _told(fault))
+    return max(_spread(wait, chance), told_wait(fault))
 
 
 def wait_for_claim(age: timedelta) -> timedelta:
@@ -135,9 +135,10 @@ def wait_for_claim(age: timedelta) -> timedelta:
     return max(timedelta(seconds=2), min(age / 20, timedelta(hours=1)))
 
 
+def told_wait(fault: Fault) -> timedelta:
+    """What the CA itself asks for, within reason."""
+    return min(fault.retry_after or timedelta(0), _LONGEST_TOLD_WAIT)
+
+
 def _spread(wait: timedelta, chance: float) -> timedelta:
     return wait * (0.75 + chance / 2)
-
-
-def _told(fault: Fault) -> timedelta:
-    return min(fault.retry_after or timedelta(0), _LONGEST_TOLD_WAIT)

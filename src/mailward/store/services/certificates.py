@@ -14,7 +14,7 @@ from django.db.models import F, Q, QuerySet
 
 from mailward.config import Problems as Rules
 from mailward.core.acme.challenge import DNS_01
-from mailward.core.acme.faults import LONGEST_WAIT
+from mailward.core.acme.faults import LONGEST_WAIT, Fault, still_waits, told_wait, wait_for_ca
 from mailward.core.acme.lane import WINDOW, last_order_at
 from mailward.core.acme.renewal import Renewal, last_days_begin
 from mailward.core.acme.state import CareState
@@ -488,13 +488,26 @@ def name_failed(subject: Subject, directory: str, until: datetime, words: str) -
     care.save(update_fields=["failures", "detail", "state", "failed_at"])
 
 
-def ca_failed(account_id: int, until: datetime, words: str) -> None:
-    AcmeAccount.objects.filter(pk=account_id).update(
-        failures=F("failures") + 1,
-        blocked_until=until,
-        last_error=words[:1000],
-        last_error_at=clock.now(),
-    )
+@transaction.atomic
+def ca_failed(account_id: int, fault: Fault, chance: float) -> datetime:
+    """The CA is left alone; returns until when. All orders that are under way at a CA fail together: that is one
+    failure of it, whichever worker is told first.
+    """
+    now = clock.now()
+    account = AcmeAccount.objects.select_for_update().get(pk=account_id)
+    if fault.code == "accountDoesNotExist":
+        # RFC 8555 §7.3.3: the CA has forgotten us; the same key makes us known again
+        account.url = ""
+    before = account.blocked_until
+    if before is None or not still_waits(before, now):
+        account.failures += 1
+        account.blocked_until = now + wait_for_ca(account.failures, fault, chance)
+    else:
+        account.blocked_until = max(before, now + told_wait(fault))
+    if account.blocked_until != before:
+        account.last_error, account.last_error_at = fault.words[:1000], now
+    account.save(update_fields=["url", "failures", "blocked_until", "last_error", "last_error_at"])
+    return account.blocked_until
 
 
 def next_sequence() -> int:
