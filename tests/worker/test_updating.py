@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dns.asyncquery
 import dns.update
+import msgspec
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -19,6 +20,7 @@ from tests.hosting.test_dnsupdate import KEY, KNOT, SECRET, ZONE
 from mailward.config import Dns, PolicyHost, Settings
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.core.names import Domain as DomainName
+from mailward.monitor.records import RecordKey, State
 from mailward.net import clock
 from mailward.net.dnsupdate import Place, Wanted, look, replace
 from mailward.net.guard import Guard
@@ -27,12 +29,15 @@ from mailward.store.aio import in_store
 from mailward.store.models import DnsWritten, DnsZone, Domain, Leaving, Organisation, OutboxItem, Role
 from mailward.store.scope import Scope
 from mailward.store.services import leaving
+from mailward.store.services.bulk_policies import Wanted as BulkWanted
+from mailward.store.services.bulk_policies import publish_policies
 from mailward.store.services.dnsupdates import ZoneData, note_attempt, remove_zone, save_zone, zone_purpose
-from mailward.store.services.domains import create_domain, delete_domain
+from mailward.store.services.domains import create_domain, create_domains, delete_domain
 from mailward.store.services.policies import announce_version, publish_policy
 from mailward.store.services.resealing import reseal
 from mailward.worker import loop
 from mailward.worker.handlers import HANDLERS
+from mailward.worker.records import check_domain
 from mailward.worker.updating import Outcome, bring_domain, try_zone, update_domain
 
 pytestmark = [
@@ -42,6 +47,7 @@ pytestmark = [
 REMOVAL = next(handler for handler in HANDLERS if handler.kind == "dns-remove")
 LAB = Guard(allow_private=True)
 STS = "_mta-sts.customer.example"
+FIRST_POLICY = Policy(Mode.TESTING, 86_400, ("mx.customer.example",))
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +101,7 @@ def publish(domain: Domain, max_age: int) -> str:
     """Committed, and seen to be served by every policy host."""
     policy = Policy(Mode.TESTING, max_age, ("mx.customer.example",))
     version = publish_policy(domain.organisation_id, domain.pk, policy, author_id=None)
-    assert not OutboxItem.objects.filter(kind="dns-update").exists()
+    OutboxItem.objects.filter(kind="dns-update").delete()
     assert announce_version(domain.pk, version.pk)
     assert OutboxItem.objects.filter(kind="dns-update", key=str(domain.pk)).exists()
     return version.policy_id
@@ -126,6 +132,87 @@ async def test_the_records_follow_the_policy_and_those_of_others_stay(
     assert await look(place, "mta-sts.customer.example", "CNAME", LAB) == ("policies.provider.example",)
     assert await in_store(remove_zone, scope_of(domain), zone_id)
     assert await update_domain(settings_here, domain.pk) == ""
+
+
+NEW = "new.customer.example"
+
+
+def put_for(domain: Domain) -> bool:
+    return OutboxItem.objects.filter(kind="dns-update", key=str(domain.pk)).delete()[0] > 0
+
+
+async def test_a_domain_that_is_added_to_a_kept_zone_gets_everything_that_its_policy_waits_for(
+    settings_here: Settings, domain: Domain, place: Place
+) -> None:
+    there = (f"{place.address}:{place.port}",)
+    dns_there = msgspec.structs.replace(settings_here.dns, resolvers=there, authoritative_override=there)
+    seen = msgspec.structs.replace(settings_here, dns=dns_there)
+    await in_store(keep, settings_here, domain, place)
+    new = await in_store(create_domain, scope_of(domain), DomainName(NEW))
+    assert await in_store(put_for, new)
+    assert await update_domain(settings_here, new.pk) == ""
+    claim = (f"mailward-claim={new.claim_token}",)
+    assert await look(place, f"_mailward-challenge.{NEW}", "TXT", LAB) == claim
+    assert await look(place, f"mta-sts.{NEW}", "CNAME", LAB) == ("policies.provider.example",)
+    states = {state.key: state.state for state in await check_domain(seen, new.pk)}
+    assert states[RecordKey.CLAIM] is State.RIGHT
+    assert await in_store(Domain.objects.filter(pk=new.pk, claim_verified_at__isnull=False).exists)
+    # the id has no place there before every policy host serves its policy
+    version = await in_store(
+        lambda: publish_policy(new.organisation_id, new.pk, FIRST_POLICY, author_id=None)
+    )
+    assert await in_store(put_for, new)
+    assert await update_domain(settings_here, new.pk) == ""
+    assert await look(place, f"_mta-sts.{NEW}", "TXT", LAB) == ()
+    assert await in_store(announce_version, new.pk, version.pk)
+    assert await update_domain(settings_here, new.pk) == ""
+    assert await look(place, f"_mta-sts.{NEW}", "TXT", LAB) == (f"v=STSv1; id={version.policy_id};",)
+    await in_store(delete_domain, scope_of(domain), new.pk)
+    await loop.work_once(settings_here, REMOVAL)
+    for label, rdtype in (("_mailward-challenge", "TXT"), ("mta-sts", "CNAME"), ("_mta-sts", "TXT")):
+        assert await look(place, f"{label}.{NEW}", rdtype, LAB) == ()
+
+
+async def test_records_give_way_to_a_policy_here_alone(
+    settings_here: Settings, domain: Domain, place: Place
+) -> None:
+    """Whoever serves a policy goes on until there is one here, and another claim is no business of ours."""
+    claimed = ("mailward-claim=theirs",)
+    challenge = "_mailward-challenge.customer.example"
+    await replace(place, Wanted(challenge, "TXT", claimed), (), LAB)
+    await in_store(keep, settings_here, domain, place, is_forced=True)
+    assert await update_domain(settings_here, domain.pk) == ""
+    assert await look(place, "mta-sts.customer.example", "A", LAB) == ("192.0.2.1",)
+    await in_store(lambda: publish_policy(domain.organisation_id, domain.pk, FIRST_POLICY, author_id=None))
+    assert await update_domain(settings_here, domain.pk) == ""
+    assert await look(place, "mta-sts.customer.example", "CNAME", LAB) == ("policies.provider.example",)
+    assert await look(place, challenge, "TXT", LAB) == claimed
+
+
+async def test_a_claim_that_people_proved_is_theirs_to_keep(
+    settings_here: Settings, domain: Domain, place: Place
+) -> None:
+    """The server may allow no update of its name."""
+    await in_store(lambda: Domain.objects.update(claim_verified_at=clock.now()))
+    await in_store(keep, settings_here, domain, place)
+    assert await update_domain(settings_here, domain.pk) == ""
+    assert await look(place, "_mailward-challenge.customer.example", "TXT", LAB) == ()
+
+
+def test_policies_of_many_domains_put_those_of_kept_zones(domain: Domain) -> None:
+    data = ZoneData("customer.example", "192.0.2.1", "k", "hmac-sha256", b"", is_forced=False)
+    save_zone(scope_of(domain), data)
+    names = [DomainName(name) for name in (NEW, "xcustomer.example", "elsewhere.example")]
+    made = create_domains(scope_of(domain), names).created
+    assert [put_for(each) for each in made] == [True, False, False]
+    wanted = [BulkWanted(each.pk, FIRST_POLICY, 0) for each in made]
+    outcomes = publish_policies(domain.organisation_id, wanted, author_id=None, reason="")
+    assert [put_for(each) for each in made] == [True, False, False]
+    version = outcomes[made[0].pk].version
+    assert version is not None
+    again = [BulkWanted(made[0].pk, changed(FIRST_POLICY, max_age_seconds=604_800), version.pk)]
+    publish_policies(domain.organisation_id, again, author_id=None, reason="")
+    assert not put_for(made[0])
 
 
 async def test_what_was_written_is_looked_at_soon_after_and_what_stood_there_is_not(
@@ -315,16 +402,16 @@ async def test_the_command_tells_what_it_would_do_and_does_it(
 ) -> None:
     await in_store(keep, settings_here, domain, place)
     tried = await bring_domain(settings_here, domain.pk, is_trial=True) or []
-    assert [step.outcome for step in tried] == [Outcome.TO_WRITE, Outcome.FOREIGN]
+    assert [step.outcome for step in tried] == [Outcome.TO_WRITE, Outcome.TO_WRITE, Outcome.FOREIGN]
     assert await look(place, "mta-sts.customer.example", "CNAME", LAB) == ()
     done = await bring_domain(settings_here, domain.pk) or []
     # beside the address that stands there a CNAME has no place: the server knows, a look does not
-    assert [step.outcome for step in done] == [Outcome.FOREIGN, Outcome.FOREIGN]
+    assert [step.outcome for step in done] == [Outcome.WRITTEN, Outcome.FOREIGN, Outcome.FOREIGN]
     await remove_others(place)
     done = await bring_domain(settings_here, domain.pk) or []
-    assert [step.outcome for step in done] == [Outcome.WRITTEN, Outcome.WRITTEN]
+    assert [step.outcome for step in done] == [Outcome.RIGHT, Outcome.WRITTEN, Outcome.WRITTEN]
     tried = await bring_domain(settings_here, domain.pk, is_trial=True) or []
-    assert [step.outcome for step in tried] == [Outcome.RIGHT, Outcome.RIGHT]
+    assert [step.outcome for step in tried] == [Outcome.RIGHT, Outcome.RIGHT, Outcome.RIGHT]
 
 
 async def test_a_server_that_is_away_is_tried_again_and_told_of(

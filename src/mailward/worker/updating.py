@@ -41,7 +41,13 @@ FAILURES_AN_HOUR = 60
 """Of an organisation at one address: people name the address, and its owner may never have asked for us."""
 MAX_REMOVALS_TRIED = 200
 """A week and more: a server that is away for longer keeps what a domain has left there."""
-_RDTYPES = {RecordKey.POLICY_HOST: "CNAME", RecordKey.TLSRPT: "TXT", RecordKey.STS: "TXT"}
+_RDTYPES = {
+    RecordKey.STS: "TXT",
+    RecordKey.POLICY_HOST: "CNAME",
+    RecordKey.TLSRPT: "TXT",
+    RecordKey.CLAIM: "TXT",
+}
+"""What we keep there, in the order in which it is removed: the announcement before what it announces."""
 _T = TypeVar("_T")
 
 
@@ -76,6 +82,13 @@ class _Plan:
     has_left: bool
     written: Mapping[str, Sequence[tuple[str, ...]]]
 
+    def may_replace(self, key: RecordKey) -> bool:
+        """What others wrote there. Whoever serves a policy goes on until there is one here; whoever else has claimed
+        the domain keeps the claim.
+        """
+        has_place = key is not RecordKey.POLICY_HOST or self.facts.policy_text is not None
+        return self.is_forced and has_place and key is not RecordKey.CLAIM
+
 
 async def update_domain(settings: Settings, domain_id: int) -> str:
     """Bring each record to what it should be; otherwise why another attempt is worth while."""
@@ -94,8 +107,8 @@ async def bring_domain(settings: Settings, domain_id: int, *, is_trial: bool = F
     if plan is None:
         return None
     take = _try if is_trial else _take
-    wanted = {} if plan is None else dict(wanted_records(plan.facts, has_left=plan.has_left))
-    gone = [key for key in (RecordKey.STS, RecordKey.POLICY_HOST, RecordKey.TLSRPT) if key not in wanted]
+    wanted = {} if plan is None else dict(_wanted_of(plan))
+    gone = [key for key in _RDTYPES if key not in wanted]
     steps = [
         await take(plan, key, Wanted(record_name(key, plan.facts.name), _RDTYPES[key], ()))
         for key in gone
@@ -104,13 +117,18 @@ async def bring_domain(settings: Settings, domain_id: int, *, is_trial: bool = F
     return steps + [await take(plan, key, record) for key, record in wanted.items()]
 
 
-def wanted_records(facts: DomainFacts, *, has_left: bool) -> Iterator[tuple[RecordKey, Wanted]]:
-    """What we keep there: the way to the policy host first, the policy's id last (RFC 8461 section 8.1)."""
+def _wanted_of(plan: _Plan) -> Iterator[tuple[RecordKey, Wanted]]:
+    """What we keep there: claim and way to the policy host first, the policy's id last (RFC 8461 section 8.1)."""
+    facts = plan.facts
     for record in sorted(expected_records(facts), key=lambda record: record.key is RecordKey.STS):
         data = record.recommended if record.key is RecordKey.POLICY_HOST else record.self_managed
-        if has_left and record.key is not RecordKey.TLSRPT:
+        if plan.has_left and record.key in (RecordKey.POLICY_HOST, RecordKey.STS):
             continue
-        if record.key is not RecordKey.CLAIM and data.value:
+        # a CNAME to the domain's own label proves it as well; a claim that others proved is theirs to keep
+        is_open = facts.delegation is None and not facts.is_proved
+        if record.key is RecordKey.CLAIM and not is_open and not plan.written.get(RecordKey.CLAIM):
+            continue
+        if data.value:
             yield record.key, Wanted(record.name, data.rdtype, (data.value,))
 
 
@@ -136,9 +154,9 @@ async def remove_leftovers(
         return ""
     failures = []
     ours = await in_store(_ours_alone, settings, server.organisation_id, name, records)
-    for key in (RecordKey.STS, RecordKey.POLICY_HOST, RecordKey.TLSRPT):
+    for key, rdtype in _RDTYPES.items():
         if attempts := ours.get(key):
-            wanted = Wanted(record_name(key, DomainName(name)), _RDTYPES[key], ())
+            wanted = Wanted(record_name(key, DomainName(name)), rdtype, ())
             try:
                 await server.remove(wanted, attempts)
             except Foreign as error:
@@ -194,7 +212,7 @@ async def _take(plan: _Plan, key: RecordKey, wanted: Wanted) -> Step:
             is_changed = await plan.server.remove(wanted, ours)
         else:
             known_ours = ours if ours and ours[-1] == wanted.values else [*ours, wanted.values]
-            is_changed = await plan.server.replace(wanted, known_ours, is_forced=plan.is_forced)
+            is_changed = await plan.server.replace(wanted, known_ours, is_forced=plan.may_replace(key))
     except Foreign as error:
         # what is to be removed and is not ours any more is no business of ours
         kept = ours if wanted.values else []
@@ -219,7 +237,7 @@ async def _try(plan: _Plan, key: RecordKey, wanted: Wanted) -> Step:
         now = await plan.server.look(wanted)
         if now == in_order(wanted.values):
             return Step(wanted.name, wanted.rdtype, Outcome.RIGHT if now else Outcome.ABSENT)
-        if not (plan.is_forced and wanted.values):
+        if not (plan.may_replace(key) and wanted.values):
             check_ours(wanted, now, plan.written.get(key, ()))
     except Foreign as error:
         return Step(wanted.name, wanted.rdtype, Outcome.FOREIGN, str(error))

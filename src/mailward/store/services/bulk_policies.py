@@ -11,7 +11,7 @@ from mailward.core.mtasts.change import describe
 from mailward.core.mtasts.policy import Policy, make_policy_id, serialise_policy
 from mailward.net import clock
 from mailward.store.models import Domain, DomainEvent, PolicyVersion, VersionStep
-from mailward.store.services import history, outbox
+from mailward.store.services import dnsupdates, history, outbox
 from mailward.store.services.hosting import bump_generation
 from mailward.store.services.policies import keep_extensions, policy_of
 
@@ -50,6 +50,8 @@ def publish_policies(
     domains = [Domain(pk=version.domain_id, current_version=version) for version in versions]
     Domain.objects.bulk_update(domains, ["current_version"], batch_size=MAX_DOMAINS)
     _follow(versions)
+    begun = {each.domain_id for each in wanted if not each.based_on}
+    dnsupdates.put_domains(version.domain for version in versions if version.domain_id in begun)
     return outcomes | {version.domain_id: Outcome(version) for version in versions}
 
 

@@ -1,6 +1,6 @@
 """Domains whose records we keep at their own DNS server (RFC 2136)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -38,9 +38,7 @@ def zone_purpose(organisation_id: int, zone: str) -> str:
 
 def zone_of(domain: Domain) -> DnsZone | None:
     """The longest that the domain is in; None: its records are published by others."""
-    labels = domain.name.split(".")
-    names = [".".join(labels[at:]) for at in range(len(labels))]
-    zones = DnsZone.objects.filter(organisation_id=domain.organisation_id, zone__in=names)
+    zones = DnsZone.objects.filter(organisation_id=domain.organisation_id, zone__in=_names_above(domain.name))
     return max(zones, key=lambda zone: len(zone.zone), default=None)
 
 
@@ -81,9 +79,21 @@ def put_zone(zone: DnsZone) -> None:
 
 def put_domain(domain_id: int) -> None:
     """Within the transaction of the change; nothing where its records are published by others."""
-    domain = Domain.objects.filter(pk=domain_id).first()
-    if domain is not None and zone_of(domain) is not None:
-        outbox.put(KIND, str(domain_id))
+    put_domains(Domain.objects.filter(pk=domain_id))
+
+
+def put_domains(domains: Iterable[Domain]) -> None:
+    """put_domain for many, by two statements."""
+    domains = list(domains)
+    organisations = {domain.organisation_id for domain in domains}
+    zones = set(
+        DnsZone.objects.filter(organisation_id__in=organisations).values_list("organisation_id", "zone")
+    )
+    outbox.put_many(
+        outbox.Item(KIND, str(domain.pk))
+        for domain in domains
+        if zones and any((domain.organisation_id, name) in zones for name in _names_above(domain.name))
+    )
 
 
 @transaction.atomic
@@ -155,6 +165,12 @@ def adopt(domain: Domain, records: Mapping[str, Sequence[Sequence[str]]]) -> Non
         row.attempts = [*map(list, attempts), *row.attempts][-_MAX_ATTEMPTS_KEPT:]
         row.save(update_fields=["attempts"])
     outbox.put(KIND, str(domain.pk))
+
+
+def _names_above(name: str) -> list[str]:
+    """With the name itself."""
+    labels = name.split(".")
+    return [".".join(labels[at:]) for at in range(len(labels))]
 
 
 def _domains(zone: DnsZone) -> QuerySet[Domain]:

@@ -86,6 +86,8 @@ def make_domains(organisation_id: int, wanted: Iterable[names.Domain]) -> list[D
         bump_generation(*(domain.pk for domain in created))
         # the first look at whether its name leads to us; without a CA in the settings nobody looks
         outbox.put_many(outbox.Item("certificate", str(domain.pk)) for domain in created)
+        # claim and policy host's name: without them nothing is proved, and no certificate is had
+        dnsupdates.put_domains(created)
     return created
 
 

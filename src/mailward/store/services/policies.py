@@ -133,9 +133,9 @@ def publish_policy(
         organisation_id, domain.pk, history.Kind.POLICY_CHANGED, text, author_id=author_id, reason=reason
     )
     outbox.put("announce", str(domain.pk))
-    if current is None and Leaving.objects.filter(domain=domain).exists():
-        # it comes back: its host must lead here before anything can be served
-        dnsupdates.put_domain(domain.pk)
+    if current is None:
+        # its host must lead here before anything can be served; who has left has had that removed
+        dnsupdates.put_domains([domain])
     bump_generation(domain.pk, zone=False)
     return version
 
