@@ -44,6 +44,8 @@ class Answer(msgspec.Struct, Generic[T], frozen=True):
     """Since when and until when a signature proves it, in seconds since 1970: of several the one that lasts longest.
     None: there is none, or none was asked for.
     """
+    is_out_of_reach: bool = False
+    """With `failed`: nobody was asked, since this machine has no way to the server. Silence is never this."""
 
     @property
     def found(self) -> bool:
@@ -107,7 +109,7 @@ def merge_addresses(four: Answer[str], six: Answer[str]) -> Answer[str]:
     return msgspec.structs.replace(first, records=records, authenticated=authenticated, reason=reason)
 
 
-def transpose(rows: Sequence[list[T]]) -> list[list[T]]:
+def transpose(rows: Sequence[Sequence[T]]) -> list[list[T]]:
     longest = max((len(row) for row in rows), default=0)
     return [[row[index] for row in rows if index < len(row)] for index in range(longest)]
 

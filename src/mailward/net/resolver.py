@@ -8,7 +8,8 @@ chain.
 import asyncio
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast, overload
 
 import dns.exception
@@ -34,8 +35,9 @@ from mailward.net.answers import (
     transpose,
 )
 from mailward.net.guard import Guard, make_guard
+from mailward.net.ways import has_way, name_family
 
-__all__ = ["Answer", "CachingResolver", "Resolver", "Server", "Status", "make_resolver"]
+__all__ = ["Answer", "CachingResolver", "Resolver", "Server", "Status", "make_resolver", "of_those_in_reach"]
 
 Kind = Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "PTR", "SOA", "TLSA"]
 
@@ -51,6 +53,35 @@ class Server(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class _NameServer:
+    """One of a zone, by name; each of the settings' override is one of its own."""
+
+    name: str
+    in_reach: tuple[Server, ...]
+    """Where this machine has a way to."""
+    out_of_reach: tuple[Server, ...] = ()
+    trouble: str = ""
+    """Why not all of its addresses are known."""
+
+    def unheard(self) -> dict[str, Answer[str] | Answer[bytes]]:
+        """What is to be told of it, where it has no address that can be asked."""
+        if self.in_reach:
+            return {}
+        if (
+            self.trouble
+        ):  # it may have an address that can be asked: that one is not heard is no reason to leave it out
+            return {self.name: Answer(Status.FAILED, reason=self.trouble)}
+        return {
+            str(server): Answer(
+                Status.FAILED,
+                reason=f"it cannot be reached from here (no way out over {name_family(server.address)})",
+                is_out_of_reach=True,
+            )
+            for server in self.out_of_reach
+        }
 
 
 class _NoAnswer(Exception):
@@ -173,7 +204,9 @@ class Resolver:
         """Ask each server of the name's own zone, past caches: `address:port` -> its answer.
 
         Where a CNAME leads to another zone, the servers of that one are asked in place of those that said so. Whoever
-        cannot be asked is there with `failed`; an empty place says why no server is known.
+        cannot be asked is there with `failed`; an empty place says why no server is known. Of a name server with
+        addresses of both families, those are left out that this machine has no way to; one with no others is there
+        with `is_out_of_reach`: see `of_those_in_reach`.
         """
         deadline = 4 * self._timeout_seconds
         try:
@@ -187,13 +220,16 @@ class Resolver:
     ) -> dict[str, Answer[str] | Answer[bytes]]:
         try:
             qname = _parse_name(name)
-            zone, servers = await self._find_authorities(qname, _MAX_EVERY)
+            zone, name_servers = await self._find_name_servers(qname, _MAX_EVERY)
         except _NoAnswer as error:
             return {"": Answer(Status.FAILED, reason=str(error))}
+        servers = _in_turn(name_servers)[:_MAX_EVERY]
         answers = await asyncio.gather(
-            *(self._ask_one(each, qname, rdtype, zone, with_signatures) for each in servers)
+            *(self._ask_one(server, qname, rdtype, zone, with_signatures) for server in servers)
         )
         found: dict[str, Answer[str] | Answer[bytes]] = {}
+        for each in name_servers:
+            found |= each.unheard()
         elsewhere: dict[str, None] = {}
         for server, answer in sorted(zip(servers, answers, strict=True), key=lambda pair: pair[0]):
             last = dns.name.from_text(answer.chain[-1]) if answer.chain else qname
@@ -311,18 +347,35 @@ class Resolver:
     async def _find_authorities(
         self, name: dns.name.Name, limit: int = _MAX_AUTHORITIES
     ) -> tuple[dns.name.Name | None, list[Server]]:
-        """The zone of the name and its servers, so many at most; with an override, no zone in particular."""
+        """The zone of the name and its servers, so many at most; with an override, no zone in particular.
+
+        Those that this machine has no way to are left out. Raises _NoAnswer.
+        """
+        zone, name_servers = await self._find_name_servers(name, limit)
+        servers = _in_turn(name_servers)
+        if not servers:
+            unheard = [
+                f"{place}: {answer.reason}"
+                for each in name_servers
+                for place, answer in each.unheard().items()
+            ]
+            raise _NoAnswer(unheard[0] if unheard else "no name server is known")
+        return zone, servers[:limit]
+
+    async def _find_name_servers(
+        self, name: dns.name.Name, limit: int
+    ) -> tuple[dns.name.Name | None, list[_NameServer]]:
+        """Those of which something is to be told. Raises _NoAnswer."""
         if self._override:
-            return None, self._override
+            return None, [_sort_by_way(str(server), [server]) for server in self._override]
         zone = await self._find_zone(name)
         answer = read_answer(await self._ask(self._servers, zone, "NS", recursive=True), zone, "NS")
         hosts = [str(host) for host in answer.records[:limit]]
-        found = await asyncio.gather(*(self._server_addresses(host) for host in hosts))
-        # one address of each server before a second of any
-        in_turn = [server for row in transpose(found) for server in row]
-        if not in_turn:
+        found = await asyncio.gather(*(self._find_name_server(host) for host in hosts))
+        known = [each for each in found if each.in_reach or each.unheard()]
+        if not known:
             raise _NoAnswer(f"the name servers of {name_text(zone)} have no address that may be asked")
-        return zone, in_turn[:limit]
+        return zone, known
 
     async def _find_zone(self, name: dns.name.Name) -> dns.name.Name:
         """The closest ancestor (or the name itself) with a SOA record."""
@@ -338,18 +391,14 @@ class Resolver:
             name = name.parent()
         raise _NoAnswer("no zone was found")
 
-    async def _server_addresses(self, host: str) -> list[Server]:
-        servers = []
-        for rdtype in ("A", "AAAA"):
-            try:
-                answer = await self._lookup(host, rdtype)
-            except _NoAnswer:
-                continue
-            addresses = [str(record) for record in answer.records]
-            servers += [
-                Server(address, self._authority_port) for address in addresses if self._guard.allows(address)
-            ]
-        return servers
+    async def _find_name_server(self, host: str) -> _NameServer:
+        families = await asyncio.gather(self.lookup(host, "A"), self.lookup(host, "AAAA"))
+        allowed = [each for answer in families for each in answer.records if self._guard.allows(each)]
+        servers = [Server(address, self._authority_port) for address in allowed[: 2 * _MAX_EVERY]]
+        failed = [answer.reason for answer in families if answer.status is Status.FAILED]
+        return _sort_by_way(
+            host, servers, f"its addresses cannot be looked up: {failed[0]}" if failed else ""
+        )
 
     async def _ask(
         self,
@@ -416,6 +465,30 @@ class CachingResolver(Resolver):
 
 def make_resolver(settings: config.Dns) -> Resolver:
     return Resolver(settings.resolvers, settings.authoritative_override, guard=make_guard(settings))
+
+
+def of_those_in_reach(
+    answers: Mapping[str, Answer[str] | Answer[bytes]],
+) -> dict[str, Answer[str] | Answer[bytes]]:
+    """Of `lookup_everywhere`, without the servers that this machine can never ask; all, where it can ask none."""
+    return {place: each for place, each in answers.items() if not each.is_out_of_reach} or dict(answers)
+
+
+def _sort_by_way(name: str, servers: Sequence[Server], trouble: str = "") -> _NameServer:
+    with_way = {server: has_way(server.address) for server in servers}
+    return _NameServer(
+        name,
+        tuple(server for server, is_there in with_way.items() if is_there),
+        tuple(server for server, is_there in with_way.items() if not is_there),
+        trouble,
+    )
+
+
+def _in_turn(name_servers: Sequence[_NameServer]) -> list[Server]:
+    """One address of each before a second of any."""
+    return list(
+        dict.fromkeys(server for row in transpose([each.in_reach for each in name_servers]) for server in row)
+    )
 
 
 async def _bounded(

@@ -12,7 +12,7 @@ from mailward.core.mtasts.record import RecordError, parse_record
 from mailward.core.names import Domain as DomainName
 from mailward.hosting.announce import look_at_hosts, look_in_front
 from mailward.net import clock
-from mailward.net.resolver import Answer, Status, make_resolver
+from mailward.net.resolver import Answer, Status, make_resolver, of_those_in_reach
 from mailward.store.aio import in_store
 from mailward.store.models import Domain
 from mailward.store.queries.domains import is_fronted, is_served
@@ -63,14 +63,20 @@ async def announce_domain(settings: Settings, domain_id: int) -> str:
 
 
 async def see_domain(settings: Settings, domain_id: int) -> str:
-    """Look for the announced id at each authoritative server of the domain; otherwise who does not have it yet."""
+    """Look for the announced id at each authoritative server of the domain; otherwise who does not have it yet.
+
+    Those that this machine can never ask are not waited for, where it can ask others.
+    """
     change = await in_store(_current, domain_id)
     if change is None or not change.is_announced:
         return ""
     resolver = make_resolver(settings.dns)
-    answers = await resolver.lookup_everywhere(f"_mta-sts.{change.name}", "TXT")
+    everywhere = await resolver.lookup_everywhere(f"_mta-sts.{change.name}", "TXT")
+    answers = of_those_in_reach(everywhere)
     looks = {place: _why_not_seen(answer, change.policy_id) for place, answer in answers.items()}
     await in_store(note_steps, change.version_id, Step.SEEN, looks)
+    if left_out := sorted(everywhere.keys() - answers.keys()):
+        _log.info("name-servers-out-of-reach", extra={"domain": change.name, "servers": ", ".join(left_out)})
     return "; ".join(f"{place}: {reason}" for place, reason in looks.items() if reason)
 
 

@@ -35,7 +35,7 @@ from mailward.net import acme, clock, tracing
 from mailward.net.acme import AcmeClient, AcmeFault
 from mailward.net.guard import make_guard
 from mailward.net.reach import Reach, Seen, look
-from mailward.net.resolver import Status, make_resolver
+from mailward.net.resolver import Status, make_resolver, of_those_in_reach
 from mailward.net.sealing import load_keyring
 from mailward.store.aio import in_store
 from mailward.store.models import AcmeOrder, Certificate
@@ -186,10 +186,13 @@ class Carer:
         return servers.found and {each.lower().removesuffix(".") for each in servers.records} <= ours
 
     async def _shown(self, name: str, text: str) -> Showing:
-        answers = await self._resolver.lookup_everywhere(name, "TXT")
+        answers = of_those_in_reach(await self._resolver.lookup_everywhere(name, "TXT"))
         not_yet = {at: each for at, each in answers.items() if text.encode() not in each.records}
         silent = [at for at, each in not_yet.items() if each.status is Status.FAILED]
         if len(silent) == len(answers):
+            if all(each.is_out_of_reach for each in answers.values()):
+                at, answer = next(iter(answers.items()))
+                return Showing(missing=f"no name server can be asked: {at}: {answer.reason}")
             return Showing(missing="no name server shows the challenge yet")
         missing = next((f"{at} does not show the challenge yet" for at in not_yet if at not in silent), "")
         return Showing(missing, f"{silent[0]} does not answer" if silent else "")

@@ -19,7 +19,7 @@ from mailward.core.mtasts.policy import Policy
 from mailward.core.names import Domain as DomainName
 from mailward.core.names import matches_mx
 from mailward.net import clock
-from mailward.net.resolver import Answer, Status, make_resolver
+from mailward.net.resolver import Answer, Status, make_resolver, of_those_in_reach
 from mailward.notify import mxletters
 from mailward.store.aio import in_store
 from mailward.store.models import Domain, MxChange
@@ -29,6 +29,7 @@ from mailward.store.tokens import make_veto_token
 from mailward.worker.changing import learn_facts
 
 _log = logging.getLogger(__name__)
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +114,30 @@ async def _ask_all(settings: Settings, name: DomainName) -> _Agreed | str:
     """What all servers say, or why they do not."""
     resolver = make_resolver(settings.dns)
     everywhere = await resolver.lookup_everywhere(name, "MX")
+    asked = of_those_in_reach(everywhere)
     validated = await resolver.mx(name)
-    answers = {place: _hosts(answer) for place, answer in everywhere.items()}
+    # none can be asked: nobody but the resolver speaks for the change, and that one may be wrong
+    if unreached := [f"{at}: {each.reason}" for at, each in asked.items() if each.is_out_of_reach]:
+        return f"no server of its zone can be asked: {unreached[0]}"
+    answers = {place: _hosts(answer) for place, answer in asked.items()}
     known = None if validated.status is Status.FAILED else validated.records
     if reason := why_not_agreed(answers, known):
         return reason
     proved = "DNSSEC proves it" if validated.authenticated else "the zone is not signed"
-    count = (
-        f"All {len(answers)} servers of its zone say so"
-        if len(answers) > 1
-        else "The server of its zone says so"
-    )
+    count = _count(len(answers), [place for place in everywhere if place not in asked])
     return _Agreed(
         validated.records,
         max((answer.ttl for answer in everywhere.values()), default=0),
         f"{count}; {proved}.",
     )
+
+
+def _count(asked: int, left_out: list[str]) -> str:
+    if left_out:
+        at = ", ".join(left_out[:_MAX_NAMED])
+        who = f"{asked} servers of its zone say" if asked > 1 else "One server of its zone says"
+        return f"{who} so, all that can be reached from here (not asked: {at})"
+    return f"All {asked} servers of its zone say so" if asked > 1 else "The server of its zone says so"
 
 
 def _hosts(answer: Answer[str] | Answer[bytes]) -> tuple[str, ...] | None:

@@ -1,12 +1,16 @@
 """Leaving MTA-STS, step by step: what comes by itself is done, what the customer must do is looked for."""
 
+import logging
+
 from mailward.config import Settings
 from mailward.core.mtasts.leaving import Stage
-from mailward.net.resolver import Status, make_resolver
+from mailward.net.resolver import Status, make_resolver, of_those_in_reach
 from mailward.notify import leavingletters
 from mailward.store.aio import in_store
 from mailward.store.services import leaving
 from mailward.store.services.dnsupdates import zone_of
+
+_log = logging.getLogger(__name__)
 
 
 async def leave_domain(settings: Settings, domain_id: int) -> None:
@@ -25,15 +29,23 @@ async def leave_domain(settings: Settings, domain_id: int) -> None:
 
 
 async def _still_there(settings: Settings, name: str) -> str:
-    """Which records some authoritative server still has, or cannot be asked for; empty: all are gone everywhere."""
+    """Which records some authoritative server still has, or cannot be asked for; empty: all are gone everywhere.
+
+    Those that this machine can never ask are not waited for, where it can ask others.
+    """
     resolver = make_resolver(settings.dns)
-    there = []
+    there, left_out = list[str](), set[str]()
     for label, kinds in (("_mta-sts", ("TXT", "CNAME")), ("mta-sts", ("A", "AAAA", "CNAME"))):
         for kind in kinds:
-            answers = await resolver.lookup_everywhere(f"{label}.{name}", kind)  # type: ignore[arg-type]  # one of Kind
+            everywhere = await resolver.lookup_everywhere(f"{label}.{name}", kind)  # type: ignore[arg-type]  # one of Kind
+            answers = of_those_in_reach(everywhere)
+            left_out |= everywhere.keys() - answers.keys()
             for place, answer in answers.items():
                 if answer.found or answer.chain:
                     there.append(f"{place} has {label}.{name} {kind}")
                 elif answer.status is Status.FAILED:
                     there.append(f"{label}.{name} {kind}: {answer.reason}")
+    if left_out:
+        extra = {"domain": name, "servers": ", ".join(sorted(left_out))}
+        _log.info("name-servers-out-of-reach", extra=extra)
     return "; ".join(dict.fromkeys(there))
