@@ -275,12 +275,7 @@ async def test_an_outage_of_days_at_the_first_ca_is_survived(
 async def test_what_is_beyond_the_ca_s_limit_waits_for_its_place(
     bed: Bed, domain: Domain, tmp_path: Path
 ) -> None:
-    def add(name: str) -> Domain:
-        return Domain.objects.create(
-            organisation=domain.organisation, name=name, report_token=name, claim_token="c"
-        )
-
-    others = [await in_store(add, name) for name in ("other1.test", "other2.test")]
+    others = await in_store(add, domain, "other1.test", "other2.test")
     for other in others:
         bed.publish(other)
     with pebble_for(bed, tmp_path / "pebble") as pebble:
@@ -293,6 +288,29 @@ async def test_what_is_beyond_the_ca_s_limit_waits_for_its_place(
         assert (await bed.work(others[1])).state == CareState.GOOD
 
 
+def add(beside: Domain, *names: str) -> list[Domain]:
+    """More domains of the same organisation."""
+    return [
+        Domain.objects.create(organisation=beside.organisation, name=name, report_token=name, claim_token="c")
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize(("version", "state"), [("2.6", CareState.GOOD), ("", CareState.QUEUED)])
+async def test_a_renewal_that_the_ca_has_suggested_takes_no_place(
+    bed: Bed, domain: Domain, tmp_path: Path, version: str, state: CareState
+) -> None:
+    (other,) = await in_store(add, domain, "other.test")
+    bed.publish(other)
+    with pebble_for(bed, tmp_path / "pebble", version=version) as pebble:
+        await bed.start([pebble.directory_with(orders_per_3_hours=1)])
+        care = await bed.work(domain)
+        assert care.renew_at is not None
+        await bed.pass_time(care.renew_at - clock.now() + timedelta(minutes=1))
+        assert (await bed.work(other)).state == CareState.GOOD
+        assert (await bed.work(domain)).state == state
+
+
 DUPLICATE = (
     "too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s, retry after"
     " 2026-12-02 10:00:00 UTC: see https://letsencrypt.org/docs/rate-limits/"
@@ -303,11 +321,7 @@ DUPLICATE = (
 async def test_a_name_that_has_had_its_certificates_of_the_week_keeps_no_other_from_that_ca(
     bed: Bed, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = await in_store(
-        lambda: Domain.objects.create(
-            organisation=domain.organisation, name="other.test", report_token="o", claim_token="c"
-        )
-    )
+    (other,) = await in_store(add, domain, "other.test")
     bed.publish(other)
     order = AcmeClient.new_order
 

@@ -253,6 +253,8 @@ class Carer:
         trouble = plan.troubles.get(ca.url)
         if trouble is not None and trouble.until is not None and still_waits(trouble.until, now):
             return trouble.until, CareState.FAILING, plan.detail
+        if plan.is_suggested and _identifier(plan, ca):
+            return None, CareState.ORDERED, ""  # see `counted_orders`
         free_at = last_order_at(authority.placed, 1, ca.orders_per_3_hours, now)
         if free_at > now:
             why = f"{ca.url} takes {ca.orders_per_3_hours} orders in 3 hours"
@@ -267,6 +269,7 @@ class Carer:
         try:
             who = await open_account(self._counter, ca, self._keyring)
             identities = await self._counter.call(who, AcmeClient.read_identities)
+            has_ari = await self._counter.call(who, AcmeClient.offers_renewal_info)
         except AcmeFault as error:
             until = await self._ca_failed(ca, error.fault)
             return until, CareState.AWAY, f"{ca.url}: {error.fault.words}"
@@ -279,7 +282,8 @@ class Carer:
         if forbidden:
             return clock.now() + _FORBIDDEN_WAIT, CareState.FORBIDDEN, forbidden
         profile = (plan.profile if plan.directory in ("", ca.url) else "") or ca.profile
-        replaces = plan.current.renewal_id if plan.current and plan.current.directory == ca.url else ""
+        # RFC 9773 §5: not to a CA that does not offer ARI
+        replaces = _identifier(plan, ca) if has_ari else ""
         key = self._keyring.seal(acme.make_key(), certificates.key_purpose(plan.host))
         order = await in_store(
             certificates.begin_order,
@@ -382,6 +386,11 @@ class Carer:
         ask_at = now + ask_again(current.not_before, current.not_after, wanted)
         await in_store(certificates.keep_renewal, plan.subject, renewal, ask_at)
         return renewal.at > now
+
+
+def _identifier(plan: Plan, ca: AcmeDirectory) -> str:
+    """Of the certificate that this CA would renew (RFC 9773 section 4.1); empty: it has given none."""
+    return plan.current.renewal_id if plan.current and plan.current.directory == ca.url else ""
 
 
 def _rank(state: CareState) -> int:

@@ -7,12 +7,10 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Manager
 
-from mailward.core.acme.lane import WINDOW
 from mailward.core.acme.state import CareState
 from mailward.core.check.codes import Code
 from mailward.core.tlsrpt.results import ResultType
 from mailward.store.models import (
-    AcmeOrder,
     CertificateCare,
     DomainImport,
     Leaving,
@@ -24,6 +22,7 @@ from mailward.store.models import (
     Watch,
 )
 from mailward.store.queries import engine, installation
+from mailward.store.queries.certificates import counted_orders
 from mailward.store.queries.installation import Queue
 
 OVERDUE = timedelta(minutes=10)
@@ -118,7 +117,7 @@ def _certificates() -> dict[str, int]:
 
 
 def _ordered(now: datetime) -> dict[str, int]:
-    rows = AcmeOrder.objects.filter(placed_at__gt=now - WINDOW).order_by()
+    rows = counted_orders(now).order_by()
     return dict(rows.values_list("account__directory").annotate(Count("id")))
 
 

@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import QuerySet
+
 from mailward.core.acme.lane import WINDOW, last_order_at
 from mailward.core.acme.state import CareState
 from mailward.net import clock
@@ -92,7 +94,7 @@ class Authority:
     certificates: int
     """That are in use."""
     orders: int
-    """Of the last three hours."""
+    """Of the last three hours, without renewals by ARI."""
     limit: int
     blocked_until: datetime | None
     last_error: str
@@ -141,9 +143,15 @@ def count_in(states: Collection[CareState]) -> int:
     return sum(each.objects.filter(state__in=states).count() for each in (CertificateCare, OwnNameCare))
 
 
+def counted_orders(now: datetime) -> QuerySet[AcmeOrder]:
+    """Those of the last WINDOW that took a place at their CA. Renewals by ARI take none: Let's Encrypt exempts them
+    from all its limits, and who offers ARI may want thousands renewed at once (RFC 9773 section 1).
+    """
+    return AcmeOrder.objects.filter(placed_at__gt=now - WINDOW, replaces="")
+
+
 def _placed(directory: str, now: datetime) -> list[datetime]:
-    """When orders of the last WINDOW were."""
-    orders = AcmeOrder.objects.filter(account__directory=directory, placed_at__gt=now - WINDOW)
+    orders = counted_orders(now).filter(account__directory=directory)
     return list(orders.values_list("placed_at", flat=True))
 
 

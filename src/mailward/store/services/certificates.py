@@ -15,8 +15,8 @@ from django.db.models import F, Q, QuerySet
 from mailward.config import Problems as Rules
 from mailward.core.acme.challenge import DNS_01
 from mailward.core.acme.faults import LONGEST_WAIT, Fault, still_waits, told_wait, wait_for_ca
-from mailward.core.acme.lane import WINDOW, last_order_at
-from mailward.core.acme.renewal import Renewal, last_days_begin
+from mailward.core.acme.lane import last_order_at
+from mailward.core.acme.renewal import Renewal, Why, last_days_begin
 from mailward.core.acme.state import CareState
 from mailward.core.explain.hosting import CERTIFICATE_ENDED, CERTIFICATE_LAST_DAYS, OF_STATE
 from mailward.net import clock
@@ -31,6 +31,7 @@ from mailward.store.models import (
     OwnNameCare,
 )
 from mailward.store.models.certificates import Care
+from mailward.store.queries.certificates import counted_orders
 from mailward.store.queries.evidence import chunks
 from mailward.store.scope import Scope
 from mailward.store.services import outbox
@@ -81,6 +82,8 @@ class Plan:
     order: AcmeOrder | None
     dns_word: str = ""
     """What our nameserver shows for the domain while no CA asks; empty: nothing."""
+    is_suggested: bool = False
+    """The renewal's time is the CA's own suggestion."""
     has_left: bool = False
     """MTA-STS: that the name leads here no more was asked for."""
 
@@ -96,7 +99,7 @@ class Authority:
     directory: str
     account: AcmeAccount | None
     placed: tuple[datetime, ...]
-    """When orders of the last WINDOW were placed."""
+    """When orders of the last WINDOW were placed; see `counted_orders`."""
 
 
 def plan_new() -> int:
@@ -217,6 +220,7 @@ def _plan(whose: _Whose, care: Care, order: AcmeOrder | None, now: datetime) -> 
         care.current,
         order,
         care.dns_word if isinstance(care, CertificateCare) else "",
+        care.renew_why == Why.SUGGESTED,
     )  # fmt: skip
 
 
@@ -326,11 +330,9 @@ def _is_news(state: CareState, care: CertificateCare) -> bool:
 def authorities(directories: Sequence[str]) -> list[Authority]:
     """In the same order."""
     accounts = {each.directory: each for each in AcmeAccount.objects.filter(directory__in=directories)}
-    since = clock.now() - WINDOW
     placed: dict[str, list[datetime]] = {}
-    for directory, at in AcmeOrder.objects.filter(
-        account__directory__in=directories, placed_at__gt=since
-    ).values_list("account__directory", "placed_at"):
+    orders = counted_orders(clock.now()).filter(account__directory__in=directories)
+    for directory, at in orders.values_list("account__directory", "placed_at"):
         placed.setdefault(directory, []).append(at)
     return [Authority(each, accounts.get(each), tuple(placed.get(each, ()))) for each in directories]
 
@@ -359,15 +361,14 @@ def registered(account_id: int, url: str) -> None:
 def begin_order(
     plan: Plan, account_id: int, limit: int, *, key: bytes, method: str, profile: str, replaces: str
 ) -> AcmeOrder | None:
-    """Write an order down before it is placed; None where the CA has had its orders, or one is under way."""
+    """Write an order down before it is placed; None where the CA has had its orders, or one is under way. What
+    `replaces` another takes no place.
+    """
     # one at a time at a CA: the count below is then right on PostgreSQL too
     AcmeAccount.objects.select_for_update().get(pk=account_id)
     now = clock.now()
-    placed = list(
-        AcmeOrder.objects.filter(account_id=account_id, placed_at__gt=now - WINDOW).values_list(
-            "placed_at", flat=True
-        )
-    )
+    counted = counted_orders(now).filter(account_id=account_id)
+    placed = [] if replaces else list(counted.values_list("placed_at", flat=True))
     if last_order_at(placed, 1, limit, now) > now:
         return None
     try:
