@@ -12,7 +12,7 @@ from mailward.net import clock, tracing
 from mailward.net.mailer import MailerError, RecipientRefused
 from mailward.notify import deliver
 from mailward.store.aio import in_store
-from mailward.store.services import automatic, housekeeping, outbox, problems, promotions, waves
+from mailward.store.services import automatic, housekeeping, joining, outbox, problems, promotions, waves
 from mailward.store.services.certificates import read_subject
 from mailward.store.services.outbox import Claimed
 from mailward.worker.records import check_domain
@@ -142,6 +142,12 @@ async def promoted(_settings: Settings, items: Sequence[Claimed]) -> Failures:
     return {}
 
 
+async def joined(_settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are those of store.services.joining: all that are due together share mails."""
+    await in_store(joining.tell, [joining.read_key(item.key) for item in items])
+    return {}
+
+
 async def profile(_settings: Settings, items: Sequence[Claimed]) -> Failures:
     """Keys are ids of changes of policy profiles."""
     for item in items:
@@ -256,6 +262,7 @@ HANDLERS = (
     Handler("seen", seen, batch=20, lease=timedelta(minutes=2)),
     Handler("promote", promote, batch=10, lease=timedelta(minutes=15)),
     Handler("promoted", promoted, batch=10_000),
+    Handler("joined", joined, batch=10_000),
     # ten thousand domains take some seconds
     Handler("profile", profile, batch=1, lease=timedelta(minutes=15)),
     # ten thousand domains take a second; whoever takes over from a dead worker should not wait for long

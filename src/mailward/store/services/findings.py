@@ -18,7 +18,7 @@ from mailward.core.watch.changes import place
 from mailward.core.watch.standing import Standing, Step
 from mailward.net import clock
 from mailward.store.models import DomainRecipient, Problem, ProblemDomain, WatchFinding
-from mailward.store.services import outbox
+from mailward.store.services import joining, outbox
 from mailward.store.services.problems import close_gone
 
 _MAX_EVIDENCE_CHARACTERS = 500
@@ -159,12 +159,18 @@ def open_cause(cause: Cause, rules: Rules) -> int:
             "is_reported": False,
         },
     )
+    is_news = joined or not touched.is_checked
     touched.is_checked, touched.gone_at = True, None
     touched.last_day = max(touched.last_day, now.date())
     touched.save()
     Problem.objects.filter(pk=problem.pk, last_day__lt=now.date()).update(last_day=now.date())
-    if is_new or (joined and DomainRecipient.objects.filter(domain_id=cause.domain_id).exists()):
-        settled = now if cause.code in _AT_ONCE else now + timedelta(minutes=rules.settle_minutes)
+    settled = now + timedelta(minutes=rules.settle_minutes)
+    if is_new:
+        outbox.put("notify", str(problem.pk), available_at=now if cause.code in _AT_ONCE else settled)
+    elif cause.code in joining.OF_DOMAIN:
+        if is_news and not joining.put(joining.Joined(problem.pk, cause.domain_id, cause.code), settled):
+            outbox.put("notify", str(problem.pk), available_at=settled)
+    elif joined and DomainRecipient.objects.filter(domain_id=cause.domain_id).exists():
         outbox.put("notify", str(problem.pk), available_at=settled)
     return problem.pk
 
