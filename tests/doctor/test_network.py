@@ -17,6 +17,7 @@ from tests.fakes.relay import FakeRelay
 
 from mailward.config import Dns, Doctor, Nameserver, PolicyHost, Relay, Reports, Sender, Watch
 from mailward.core.doctor.finding import Finding, Grade
+from mailward.core.mtasts.follow import Follow
 from mailward.doctor.clock import look_at_clock
 from mailward.doctor.delegation import look_at_delegation
 from mailward.doctor.inbound import look_at_inbound
@@ -26,6 +27,9 @@ from mailward.doctor.relay import look_at_relay
 from mailward.doctor.resolver import look_at_resolver
 from mailward.doctor.subject import Subject
 from mailward.net import clock
+from mailward.store.aio import in_store
+from mailward.store.models import Domain
+from mailward.store.services.following import set_follow
 
 POLICIES, REPORTS = "policies.example.org", "reports.example.org"
 NO_DATABASE = "there is none"
@@ -46,11 +50,15 @@ def asking(dns: FakeDns) -> Dns:
 # resolver
 
 
-def resolving(folder: Path, dns: FakeDns) -> Subject:
+def resolving(folder: Path, dns: FakeDns, no_database: str = NO_DATABASE) -> Subject:
     dns.set("secure.test", "SOA", "ns. host. 1 1 1 1 1")
     sender = Sender(dnssec_secure_name="secure.test", dnssec_bogus_name="bogus.test")
     return make_subject(
-        folder, dns=Dns(resolvers=(dns.address,)), sender=sender, policy_host=PolicyHost(public_name=POLICIES)
+        folder,
+        no_database=no_database,
+        dns=Dns(resolvers=(dns.address,)),
+        sender=sender,
+        policy_host=PolicyHost(public_name=POLICIES),
     )
 
 
@@ -63,6 +71,16 @@ async def test_a_resolver_that_validates_is_well(tmp_path: Path, dns: FakeDns) -
 async def test_one_that_does_not_validate_is_told(tmp_path: Path, dns: FakeDns) -> None:
     dns.authenticated = False
     assert list(await told(look_at_resolver, resolving(tmp_path, dns))) == ["no-validation"]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_changes_that_are_held_for_want_of_one_are_told(
+    tmp_path: Path, dns: FakeDns, domain: Domain
+) -> None:
+    dns.authenticated = False
+    await in_store(set_follow, domain.organisation_id, domain.pk, Follow.ALL, author_id=None)
+    text = (await told(look_at_resolver, resolving(tmp_path, dns, "")))["no-validation"]
+    assert "new MX hosts of the domain that follows its MX records are held where the zone is signed" in text
 
 
 async def test_one_that_is_silent_is_a_problem_but_for_who_only_tries_things(

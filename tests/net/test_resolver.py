@@ -277,3 +277,17 @@ async def test_settings_make_a_resolver(dns: FakeDns) -> None:
     dns.set("example.test", "TXT", "x")
     resolver = make_resolver(Dns(resolvers=(dns.address,), authoritative_override=(dns.address,)))
     assert (await resolver.lookup_authoritative("example.test", "TXT")).found
+
+
+async def test_a_server_of_the_zone_above_is_asked_whether_a_zone_is_signed(dns: FakeDns) -> None:
+    delegate(dns, "test", "127.0.0.2")
+    delegate(dns, "example.test", "127.0.0.1")
+    above = FakeDns(host="127.0.0.2")
+    above.port = dns.port
+    async with above:
+        above.set("example.test", "DS", "1 13 2 " + 64 * "a")
+        resolver = Resolver([dns.address], guard=Guard(True), authority_port=dns.port, timeout_seconds=1)
+        assert (await resolver.delegation_signer("www.example.test")).records == ("1 13 2 " + 64 * "a",)
+        above.set("example.test", "DS")
+        assert (await resolver.delegation_signer("example.test")).status is not Status.FOUND
+    assert (await resolver.delegation_signer("example.test")).status is Status.FAILED

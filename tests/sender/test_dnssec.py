@@ -5,7 +5,8 @@ import pytest
 from tests.fakes.dns import Fault
 from tests.sender.lab import Lab
 
-from mailward.net.dnssec import Trust, check_validation
+from mailward.net import clock, dnssec
+from mailward.net.dnssec import KnownValidation, Trust, check_validation
 from mailward.net.resolver import Resolver
 from mailward.sender import daemon as daemon_module
 
@@ -111,3 +112,21 @@ async def test_a_resolver_that_starts_after_us_is_soon_looked_at_again(
         await turned_on.wait()
     watching.cancel()
     await daemon.knowledge.close()
+
+
+async def test_what_is_known_is_kept_for_a_while_and_of_one_resolver(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, seconds = KnownValidation(), 0.0
+    monkeypatch.setattr(clock, "monotonic", lambda: seconds)
+    resolver = Resolver([lab.dns.address], timeout_seconds=1)
+    lab.dns.authenticated = True
+    lab.dns.fail(Fault.SERVFAIL, "bogus.test")
+    assert (await known.look(resolver, "secure.test", "bogus.test")).trust is Trust.VALIDATES
+    lab.dns.authenticated = False
+    assert (await known.look(resolver, "secure.test", "bogus.test")).trust is Trust.VALIDATES
+    assert (await known.look(Resolver(["192.0.2.1"]), "secure.test", "bogus.test")).trust is Trust.DOES_NOT
+    assert (await known.look(resolver, "secure.test", "bogus.test")).trust is Trust.DOES_NOT
+    lab.dns.authenticated = True
+    seconds = dnssec.MISSING_KEPT_SECONDS
+    assert (await known.look(resolver, "secure.test", "bogus.test")).trust is Trust.VALIDATES

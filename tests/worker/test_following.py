@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from tests.fakes.dns import FakeDns, Fault
 
-from mailward.config import Dns, Settings
+from mailward.config import Dns, Sender, Settings
 from mailward.core.mtasts.change import ChangeFacts
 from mailward.core.mtasts.follow import Follow
 from mailward.core.mtasts.policy import Mode, Policy
@@ -38,13 +38,19 @@ POLICY = Policy(Mode.ENFORCE, 604_800, ("mx1.example.test",))
 @pytest.fixture
 async def dns() -> AsyncIterator[FakeDns]:
     async with FakeDns() as server:
+        server.delegate("test", "ns.test.")
+        server.delegate("example.test", "ns.example.test.")
+        server.set("secure.test", "SOA", "ns. host. 1 1 1 1 1")
         server.set("example.test", "MX", "10 mx1.example.test.", "20 mx2.example.test.")
         yield server
 
 
 @pytest.fixture
 def settings(dns: FakeDns) -> Settings:
-    return Settings(dns=Dns(resolvers=(dns.address,), authoritative_override=(dns.address,)))
+    return Settings(
+        dns=Dns(resolvers=(dns.address,), authoritative_override=(dns.address,)),
+        sender=Sender(dnssec_secure_name="secure.test", dnssec_bogus_name="bogus.test"),
+    )
 
 
 def start(domain: Domain, mode: Follow, *hosts: str) -> None:
@@ -92,7 +98,10 @@ async def test_a_new_host_joins_after_the_wait(settings: Settings, domain: Domai
     assert await in_store(current) == ("mx1.example.test",)
     notice = await in_store(Notice.objects.get)
     assert notice.recipient == "ops@example.test"
-    assert "The server of its zone says so; the zone is not signed." in " ".join(notice.lines)
+    assert (
+        "The server of its zone says so; the zone is not signed, says the zone above; DNSSEC was not checked."
+        in " ".join(notice.lines)
+    )
     with clock.frozen(clock.now() + timedelta(hours=23)):
         await work(settings)
         assert await in_store(current) == ("mx1.example.test",)
@@ -102,6 +111,49 @@ async def test_a_new_host_joins_after_the_wait(settings: Settings, domain: Domai
     assert await in_store(states) == [("appeared", "mx2.example.test", "done")]
     told = await in_store(lambda: list(DomainEvent.objects.order_by("id").values_list("kind", flat=True)))
     assert told == ["policy-changed", "mx-follow", "mx-announced", "policy-changed", "mx-done"]
+
+
+DS = "12345 13 2 " + 64 * "a"
+
+
+@pytest.mark.parametrize("is_signed", [True, False])
+async def test_a_resolver_that_validates_is_believed(
+    settings: Settings, domain: Domain, dns: FakeDns, is_signed: bool
+) -> None:
+    dns.authenticated = True
+    dns.fail(Fault.SERVFAIL, "bogus.test")
+    if not is_signed:
+        dns.insecure.add("example.test")
+    await in_store(start, domain, Follow.ALL, *BOTH)
+    await work(settings)
+    said = " ".join((await in_store(Notice.objects.get)).lines)
+    assert ("; DNSSEC proves it." if is_signed else "; the zone is not signed.") in said
+    assert not [query for query in dns.queries if query.rdtype == "DS"]
+
+
+@pytest.mark.parametrize("is_claimed", [True, False])
+async def test_where_none_validates_the_change_of_a_signed_zone_is_held(
+    settings: Settings, domain: Domain, dns: FakeDns, is_claimed: bool
+) -> None:
+    """A resolver may set the AD bit without a look at any signature: it answers for the bogus name."""
+    dns.authenticated = is_claimed
+    dns.set("bogus.test", "A", "192.0.2.1")
+    dns.set("example.test", "DS", DS)
+    await in_store(start, domain, Follow.ALL, *BOTH)
+    await work(settings)
+    assert await in_store(states) == [("appeared", "mx2.example.test", "noticed")]
+    detail = (await in_store(MxChange.objects.get)).detail
+    assert "its zone is signed, and this is not checked here (the resolver does not validate" in detail
+    assert "[dns] resolvers" in detail
+
+
+async def test_silence_about_whether_a_zone_is_signed_holds_too(
+    settings: Settings, domain: Domain, dns: FakeDns
+) -> None:
+    dns.fail(Fault.SERVFAIL, "example.test", "DS")
+    await in_store(start, domain, Follow.ALL, *BOTH)
+    await work(settings)
+    assert "whether its zone is signed is not known" in (await in_store(MxChange.objects.get)).detail
 
 
 async def test_an_objection_by_the_link_in_the_mail_holds(settings: Settings, domain: Domain) -> None:

@@ -28,6 +28,7 @@ AWAY = "2001:db8::1"
 async def dns() -> AsyncIterator[FakeDns]:
     server = FakeDns()
     server.port = 53  # where the worker asks the servers of a zone: nobody else is in this network
+    server.delegate("test", "both.example.test.")
     server.delegate("example.test", "both.example.test.", "far.example.test.")
     server.set("both.example.test", "A", "127.0.0.1")
     server.set("both.example.test", "AAAA", AWAY)

@@ -4,11 +4,13 @@ import asyncio
 
 from mailward.core.doctor.catalogue import tell
 from mailward.core.doctor.finding import Finding
+from mailward.doctor.asking import NotAsked
 from mailward.doctor.places import shown
 from mailward.doctor.subject import Findings, Subject, good, unseen
 from mailward.net.dnssec import Trust, check_validation
 from mailward.net.resolver import Server
 from mailward.net.zonelook import NotServed, ask_resolver
+from mailward.store.queries import installation
 
 _ROOT = "."
 _FIX = 'apt-get install unbound, then [dns] resolvers = ["127.0.0.1"]'
@@ -35,12 +37,23 @@ async def look_at_resolver(subject: Subject) -> Findings:
     validation = await check_validation(subject.resolver, sender.dnssec_secure_name, sender.dnssec_bogus_name)
     if validation.trust is Trust.VALIDATES:
         yield good(validation.reason)
-    elif validation.trust is Trust.NOT_KNOWN:
-        yield unseen(f"whether it validates is not known: {validation.reason}")
-    elif subject.is_trial:
+        return
+    held = await _held_changes(subject)
+    if validation.trust is Trust.NOT_KNOWN:
+        yield unseen(f"whether it validates is not known: {validation.reason}{held}")
+    elif subject.is_trial and not held:
         yield unseen(f"DNSSEC is not seen: {validation.reason}")
     else:
-        yield tell("no-validation", f"{validation.reason}: DANE of the domains is not seen", _FIX)
+        yield tell("no-validation", f"{validation.reason}: DANE of the domains is not seen{held}", _FIX)
+
+
+async def _held_changes(subject: Subject) -> str:
+    try:
+        count = await subject.ask(installation.following_domains)
+    except NotAsked:
+        return ""
+    who = f"{count:,} domains that follow their" if count > 1 else "the domain that follows its"
+    return f"; new MX hosts of {who} MX records are held where the zone is signed" if count else ""
 
 
 async def _ask(server: Server) -> list[Finding]:

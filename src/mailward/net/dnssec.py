@@ -8,7 +8,12 @@ wrong.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mailward.net import clock
 from mailward.net.resolver import Resolver, Status
+
+KEPT_SECONDS = 3600.0
+MISSING_KEPT_SECONDS = 300.0
+"""Who mends the resolver need not wait for long."""
 
 
 class Trust(StrEnum):
@@ -50,3 +55,19 @@ async def check_validation(resolver: Resolver, secure_name: str, bogus_name: str
     if "SERVFAIL" not in bogus.reason:
         return Validation(Trust.NOT_KNOWN, f"the bogus name {bogus_name} cannot be looked up: {bogus.reason}")
     return Validation(Trust.VALIDATES, "the resolver validates")
+
+
+class KnownValidation:
+    """What `check_validation` said of the resolver that was asked of last, for an hour at most."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[object, float, Validation] | None = None
+
+    async def look(self, resolver: Resolver, secure_name: str, bogus_name: str) -> Validation:
+        key = (resolver.servers, secure_name, bogus_name)
+        if self._kept is not None and self._kept[0] == key and clock.monotonic() < self._kept[1]:
+            return self._kept[2]
+        found = await check_validation(resolver, secure_name, bogus_name)
+        seconds = KEPT_SECONDS if found.trust is Trust.VALIDATES else MISSING_KEPT_SECONDS
+        self._kept = key, clock.monotonic() + seconds, found
+        return found

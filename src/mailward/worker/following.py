@@ -1,8 +1,9 @@
 """The policy follows the MX records: all servers asked, people told, time to object, then changed.
 
 A look at the DNS only leaves rows (store.services.following.consider). From there on: every authoritative server of the
-domain is asked directly, and the resolver, which refuses what DNSSEC does not prove; only when all say the same is the
-change announced, and only when they all say it still, at the end, is it made - unless it would lock mail out.
+domain is asked directly, and the resolver, which refuses what DNSSEC does not prove (where it does not validate, signed
+zones are not followed); only when all say the same is the change announced, and only when they all say it still, at
+the end, is it made - unless it would lock mail out.
 
 Whatever is in the way is returned as a failure of the work, so that the queue tries again, an hour apart at the
 longest, until it is done or the DNS names the host no longer.
@@ -19,7 +20,8 @@ from mailward.core.mtasts.policy import Policy
 from mailward.core.names import Domain as DomainName
 from mailward.core.names import matches_mx
 from mailward.net import clock
-from mailward.net.resolver import Answer, Status, make_resolver, of_those_in_reach
+from mailward.net.dnssec import KnownValidation, Trust
+from mailward.net.resolver import Answer, Resolver, Status, make_resolver, of_those_in_reach
 from mailward.notify import mxletters
 from mailward.store.aio import in_store
 from mailward.store.models import Domain, MxChange
@@ -30,6 +32,8 @@ from mailward.worker.changing import learn_facts
 
 _log = logging.getLogger(__name__)
 _MAX_NAMED = 5
+_VALIDATE = "Let a resolver on this machine validate, and name it: [dns] resolvers = ['127.0.0.1']"
+_validation = KnownValidation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +127,38 @@ async def _ask_all(settings: Settings, name: DomainName) -> _Agreed | str:
     known = None if validated.status is Status.FAILED else validated.records
     if reason := why_not_agreed(answers, known):
         return reason
-    proved = "DNSSEC proves it" if validated.authenticated else "the zone is not signed"
+    proof, held = await _judge_proof(settings, resolver, name, is_proved=validated.authenticated)
+    if held:
+        return held
     count = _count(len(answers), [place for place in everywhere if place not in asked])
     return _Agreed(
         validated.records,
         max((answer.ttl for answer in everywhere.values()), default=0),
-        f"{count}; {proved}.",
+        f"{count}; {proof}.",
     )
+
+
+async def _judge_proof(
+    settings: Settings, resolver: Resolver, name: DomainName, *, is_proved: bool
+) -> tuple[str, str]:
+    """What DNSSEC says of it, and why it is held on account of that; one of the two is empty.
+
+    The word of a resolver that does not validate, or is not on loopback, is nobody's: then only zones that are not
+    signed are followed.
+    """
+    sender = settings.sender
+    validation = await _validation.look(resolver, sender.dnssec_secure_name, sender.dnssec_bogus_name)
+    if validation.trust is Trust.VALIDATES:
+        return ("DNSSEC proves it" if is_proved else "the zone is not signed"), ""
+    signer = await resolver.delegation_signer(name)
+    if signer.status in (Status.NODATA, Status.NXDOMAIN):
+        return "the zone is not signed, says the zone above; DNSSEC was not checked", ""
+    why = (
+        f"its zone is signed, and this is not checked here ({validation.reason})"
+        if signer.found
+        else f"whether its zone is signed is not known ({signer.reason or 'no zone was found'}; {validation.reason})"
+    )
+    return "", f"{why}. {_VALIDATE}"
 
 
 def _count(asked: int, left_out: list[str]) -> str:

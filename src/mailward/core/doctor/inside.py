@@ -200,7 +200,11 @@ _RESOLVER = Topic(
         ),
         advice("resolver-no-udp", "Each question waits for a deadline before it goes by TCP."),
         advice("resolver-no-edns", "It is very old, or something on the path takes EDNS out."),
-        advice("no-validation", "Checks do not see DANE, since nothing proves the TLSA records."),
+        advice(
+            "no-validation",
+            "Checks do not see DANE, since nothing proves the TLSA records; policies do not follow the MX records of "
+            "signed zones.",
+        ),
     ),
 )
 

@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from django.db.models import Count, F, Min, Q, QuerySet
 
 from mailward.core.acme.state import CareState
+from mailward.core.mtasts.follow import Follow
 from mailward.store.ids import first_id_at
 from mailward.store.models import (
     CertificateCare,
     Domain,
     DomainImport,
     ImportState,
+    MxFollow,
     MxTarget,
     Notice,
     Notification,
@@ -152,6 +154,11 @@ def smtp_looks(since: datetime) -> tuple[int, int]:
     """Addresses of MX hosts that were looked at since then, and those of them that said something."""
     looked = MxTarget.objects.filter(looked_at__gte=since)
     return looked.count(), looked.filter(observed_at__gte=since).count()
+
+
+def following_domains() -> int:
+    """Domains whose policy follows their MX records by itself."""
+    return MxFollow.objects.exclude(mode=Follow.OFF).count()
 
 
 def service_state(name: str) -> ServiceState | None:
