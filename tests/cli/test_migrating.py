@@ -174,6 +174,19 @@ def test_what_root_changes_stays_the_services(release: Release) -> None:
     assert {path.name for path in release.data.rglob("*") if path.stat().st_uid != service} == set()
 
 
+def test_where_the_folder_of_backups_cannot_be_written_the_backup_is_in_the_data_folder(
+    release: Release,
+) -> None:
+    release.become_later()
+    release.settings["MAILWARD_BACKUP_FOLDER"] = "/proc/backups"  # nobody makes one there, root neither
+    started = release.run("_prepare")
+    assert (started.returncode, release.token()) == (0, "changed")
+    assert "backup-elsewhere" in started.stderr
+    assert "backup.folder /proc/backups cannot be written" in started.stderr
+    [backup] = release.backups()
+    assert release.run("backup", "verify", str(backup)).returncode == 0
+
+
 def test_without_a_backup_nothing_changes_unless_the_operator_says_so(release: Release) -> None:
     release.become_later()
     (release.data / "backups").write_text("in the way")

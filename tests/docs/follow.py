@@ -32,6 +32,7 @@ DOMAIN, POLICY_HOST, REPORTS, ADDRESS = (
 NAMESERVER = "192.0.2.53"  # of the world; the Debian may have a resolver of its own on loopback
 POLICY = f"https://mta-sts.{DOMAIN}/.well-known/mta-sts.txt"
 MAIN = "mailward.service"
+BACKUPS = "/srv/backups"  # of docs/backup.md
 WAIT_SECONDS = 240
 ELSEWHERE = {("migrate-from-parsedmarc.md", "parsedmarc")}  # followed by tests/docs/test_parsedmarc.py
 DAYS = ("2026-11-23", "2026-11-24", "2026-11-25")
@@ -228,6 +229,16 @@ def loss_and_return(machine: Machine, pages: Documentation) -> None:
     pages.follow("backup.md", "restore")
 
 
+def another_disk(machine: Machine, pages: Documentation) -> None:
+    """Backups to a folder that the units may write to by their drop-ins alone."""
+    settings = machine.run("cat /etc/mailward/mailward.toml")
+    machine.write("/etc/mailward/mailward.toml", f'{settings}\n[backup]\nfolder = "{BACKUPS}"\n'.encode())
+    pages.follow("backup.md", "other-disk")
+    machine.run("systemctl start mailward-backup.service")
+    made = machine.run(f"ls {BACKUPS}")
+    seen("the backup of every night goes there", made.startswith("mailward-"), made)
+
+
 def back_and_forth(machine: Machine, pages: Documentation) -> None:
     """To 0.1.0 and its tables, and to this release again by a package that apt takes for a later one."""
     pages.follow("upgrade.md", "step-back")
@@ -243,6 +254,8 @@ def back_and_forth(machine: Machine, pages: Documentation) -> None:
     )
     pages.follow("upgrade.md", "upgrade")
     pages.follow("upgrade.md", "forward")
+    made = machine.run(f"cd {BACKUPS} && ls before-0017*", may_fail=True)
+    seen("the service's backup before the tables changed lies on the other disk", made)
 
 
 def _block(step: str) -> str:
@@ -264,6 +277,7 @@ def main(init: int) -> None:
         is_all_there(machine, person, DAYS[:2], "before the loss")
         loss_and_return(machine, pages)
         is_all_there(machine, person, DAYS[:2], "after the restore")
+        another_disk(machine, pages)
         back_and_forth(machine, pages)
         is_all_there(machine, person, DAYS, "after the upgrade")
         seen("no step of the documentation is left out", not pages.left_out(), pages.left_out())

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import typer
 from django.core.management import call_command
@@ -36,10 +37,9 @@ def back_up_first(settings: Settings, plan: Plan) -> None:
     if not settings.backup.before_migrations:
         return
     config = os.environ.get("MAILWARD_CONFIG")
-    folder = settings.backup_path
     try:
         lock = chosen_lock(settings.backup)
-        make_folder(folder)
+        folder = _folder(settings)
         prefix = f"before-{plan[0][0].name}".replace("-", "_").replace("before_", "before-", 1)
         path = new_name(folder, clock.now(), sealed=bool(lock), prefix=prefix)
         make_backup(settings, Path(config) if config else None, path, lock)
@@ -55,6 +55,39 @@ def back_up_first(settings: Settings, plan: Plan) -> None:
     except NotRemoved as error:
         # the tables may change: there is a way back
         _log.warning("old-backup-stays", extra={"detail": str(error)})
+
+
+def _folder(settings: Settings) -> Path:
+    """The folder of backups, or that of the data folder where this process may not write there. Raises OSError.
+
+    A unit with ProtectSystem=strict writes where ReadWritePaths= names, and a disk may be away: neither keeps the
+    service from starting, since a backup in the data folder is a way back as well.
+    """
+    folder = settings.backup_path
+    beside = settings.data_path / "backups"
+    try:
+        _try_to_write(folder)
+    except OSError as error:
+        if folder == beside:
+            raise
+        _try_to_write(beside)
+        _log.warning(
+            "backup-elsewhere",
+            extra={
+                "folder": beside,
+                "detail": f"backup.folder {folder} cannot be written: {error.strerror}; "
+                "a unit of systemd's needs ReadWritePaths= for it",
+            },
+        )
+        return beside
+    return folder
+
+
+def _try_to_write(folder: Path) -> None:
+    """Raises OSError."""
+    make_folder(folder)
+    with TemporaryFile(dir=folder):
+        pass
 
 
 def migrate_now(settings: Settings, to: str | None) -> None:
