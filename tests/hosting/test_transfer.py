@@ -7,8 +7,9 @@ import pytest
 from tests.core.dns.zones import sample_zone
 
 from mailward.core.dns.answer import Reply
+from mailward.core.dns.nameserver import KeyInvalid
 from mailward.core.dns.wire import Rcode, Type
-from mailward.hosting.transfer import KeyInvalid, Question, parse_keys, read_question, transfer
+from mailward.hosting.transfer import Question, parse_keys, read_question, transfer
 
 
 def test_a_transfer_holds_each_record_once_between_two_soas() -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from mailward.config.settings import Settings
 
+_FIRST_WORD = re.compile(r"^\w*")
 _KEY = re.compile(r"`\$((?:\.\w+)+)")
 
 
@@ -49,7 +50,7 @@ def _origin(text: str, path: Path | None, environ: Mapping[str, str]) -> str:
     if found := _KEY.search(text):
         name = f"MAILWARD{found[1]}".replace(".", "_").upper()
         # of a whole table the complaint is ours, and begins with the key
-        of_table = f"{name}_{text.partition(' ')[0].upper()}"
+        of_table = f"{name}_{_FIRST_WORD.findall(text)[0].upper()}"
         for variable in (name, of_table):
             for source in (variable, f"{variable}_FILE"):
                 if source in environ:

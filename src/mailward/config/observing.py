@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from mailward.config.values import check_each
 from mailward.core.places import check_networks, parse_place
 
 
@@ -37,8 +38,4 @@ class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """`address:port` of /metrics and the health pages of `mailward serve`, one or several; empty: none."""
 
     def __post_init__(self) -> None:
-        for text in self.listen:
-            try:
-                parse_place(text)
-            except ValueError as error:
-                raise ValueError(f"listen: {error}") from error
+        check_each("listen", self.listen, parse_place)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from mailward.config.values import Positive
+from mailward.config.values import Positive, check_each
 from mailward.core.places import parse_place
 
 
@@ -61,8 +61,7 @@ class Sender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A URL that gets the same as JSON."""
 
     def __post_init__(self) -> None:
-        if self.metrics_listen:
-            parse_place(self.metrics_listen)
+        check_each("metrics_listen", [self.metrics_listen] if self.metrics_listen else [], parse_place)
 
 
 class Tlsrpt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from mailward.config.values import Listen, Port, Positive, check_address
+from mailward.config.values import Listen, Port, Positive, check_address, check_each
+from mailward.core.dns.nameserver import Server, check_contact, parse_server, parse_transfer_key
 from mailward.core.places import check_listen, check_networks, parse_place
 
 
@@ -124,11 +125,7 @@ class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """How long the counts of who fetched which policy are kept."""
 
     def __post_init__(self) -> None:
-        for text in self.nodes:
-            try:
-                parse_place(text, 443)
-            except ValueError as error:
-                raise ValueError(f"nodes: {error}") from error
+        check_each("nodes", self.nodes, lambda text: parse_place(text, 443))
         check_listen("listen", self.listen)
         check_listen("front_listen", self.front_listen)
         check_networks("proxies", self.proxies)
@@ -168,13 +165,25 @@ class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         if self.catalog and not (self.transfer_keys and self.policy_addresses):
             raise ValueError("catalog needs transfer_keys, by which it is signed, and policy_addresses")
         check_listen("listen", self.listen)
+        check_each("servers", self.servers, lambda text: parse_server(text, self.zone))
+        check_each("contact", [self.contact] if self.contact else [], check_contact)
+        for text in self.policy_addresses:
+            check_address("policy_addresses", text)
+        check_each("secondaries", self.secondaries, lambda text: parse_place(text, 53))
+        check_networks("transfer_networks", self.transfer_networks)
+        check_each("transfer_keys", self.transfer_keys, parse_transfer_key)
+
+    @property
+    def ns_records(self) -> tuple[Server, ...]:
+        """Empty where no zone is served."""
+        if not self.zone:
+            return ()
+        return tuple(parse_server(text, self.zone) for text in self.servers) or (Server(f"ns1.{self.zone}"),)
 
     @property
     def server_names(self) -> tuple[str, ...]:
         """Of the NS records."""
-        if not self.zone:
-            return ()
-        return tuple(text.partition("=")[0] for text in self.servers) or (f"ns1.{self.zone}",)
+        return tuple(server.name for server in self.ns_records)
 
 
 class Certificates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -215,6 +224,7 @@ class Reports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def __post_init__(self) -> None:
         check_listen("smtp_listen", self.smtp_listen)
         check_listen("https_listen", self.https_listen)
+        check_networks("relays", self.relays)
         check_networks("smtp_proxies", self.smtp_proxies)
         check_networks("https_proxies", self.https_proxies)
 
@@ -236,8 +246,8 @@ class Dns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """Where people's own DNS servers may take updates (RFC 2136): people name the address."""
 
     def __post_init__(self) -> None:
-        for text in (*self.resolvers, *self.authoritative_override):
-            parse_place(text, 53)
+        check_each("resolvers", self.resolvers, lambda text: parse_place(text, 53))
+        check_each("authoritative_override", self.authoritative_override, lambda text: parse_place(text, 53))
         for text in self.own_addresses:
             check_address("own_addresses", text)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from mailward.config.values import Positive, check_address
+from mailward.config.values import Positive, check_address, check_each
 from mailward.core.places import parse_target
 
 
@@ -104,8 +104,4 @@ class Doctor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def __post_init__(self) -> None:
         for key, text in (("smtp_target", self.smtp_target), ("https_target", self.https_target)):
-            if text:
-                try:
-                    parse_target(text, 25)
-                except ValueError as error:
-                    raise ValueError(f"{key}: {error}") from error
+            check_each(key, [text] if text else [], lambda each: parse_target(each, 25))

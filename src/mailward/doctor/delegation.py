@@ -137,7 +137,7 @@ def _translated(subject: Subject, addresses: set[str]) -> set[str]:
     if any(_HERE.is_own(address) for address in addresses):
         return set(settings.dns.own_addresses)  # it has one itself: the others are other machines
     others = {parse_place(text, 53)[0] for text in settings.nameserver.secondaries}
-    named = {each for text in settings.nameserver.servers for each in text.partition("=")[2].split(",")}
+    named = {each for server in settings.nameserver.ns_records for each in server.addresses}
     return {*settings.dns.own_addresses, *(named - others)}
 
 
@@ -145,9 +145,8 @@ def _records(settings: Settings) -> str:
     """What has to stand in the zone above."""
     own = settings.nameserver
     lines = [f"{own.zone}. IN NS {name}." for name in own.server_names]
-    for text in own.servers or (f"ns1.{own.zone}=",):
-        name, _, addresses = text.partition("=")
-        if name.endswith(f".{own.zone}"):
-            known = list(filter(None, addresses.split(","))) or ["192.0.2.1"]
-            lines += [f"{name}. IN {'AAAA' if ':' in address else 'A'} {address}" for address in known]
+    for server in own.ns_records:
+        if server.name.endswith(f".{own.zone}"):
+            known = server.addresses or ("192.0.2.1",)
+            lines += [f"{server.name}. IN {'AAAA' if ':' in each else 'A'} {each}" for each in known]
     return "\n".join(lines)

@@ -41,7 +41,7 @@ class ZoneMaker:
         """Raises SettingsError where the settings make no zone."""
         self._settings = settings
         own = settings.nameserver
-        self._servers = [_split_server(text) for text in own.servers] or [(f"ns1.{own.zone}", ())]
+        self._servers = own.ns_records
         self._ttl = own.ttl_seconds
         self._report_text = _Template(self._write_report_text)
         self._sts_text = _Template(_write_sts_text)
@@ -62,7 +62,7 @@ class ZoneMaker:
         own = self._settings.nameserver
         # RFC 1982: it may wrap around, and a secondary goes on following
         return Soa(
-            self._servers[0][0], own.contact or f"hostmaster@{own.zone}", serial=generation % SERIAL_RANGE
+            self._servers[0].name, own.contact or f"hostmaster@{own.zone}", serial=generation % SERIAL_RANGE
         )
 
     def sets_of(self, each: Delegation) -> dict[bytes, NodeSets]:
@@ -94,7 +94,7 @@ class ZoneMaker:
         """`mta-sts.<domain>`, for whoever delegates it by NS. Raises ValueError."""
         apex = f"{POLICY_HOST}.{each.proved_name}"
         zone = make_zone(apex, self.soa(serial), ())
-        servers = [Record(apex, Type.NS, server, 3600) for server, _ in self._servers]
+        servers = [Record(apex, Type.NS, server.name, 3600) for server in self._servers]
         zone.put({zone.apex: {**self._host, **prepare(zone.apex, servers)[zone.apex]}})
         if each.challenge is not None:
             zone.put({_CHALLENGE + zone.apex: pack_texts(min(self._ttl, CHALLENGE_TTL), each.challenge)})
@@ -114,13 +114,13 @@ class ZoneMaker:
 
     def _own_records(self) -> Iterator[Record]:
         own, name = self._settings.nameserver, self._settings.policy_host.public_name
-        if name not in (server for server, _ in self._servers) and is_below(encode_name(name), self._apex):
+        if name not in own.server_names and is_below(encode_name(name), self._apex):
             # in our zone nobody else can say where it is
             yield from (_address(name, address, self._ttl) for address in own.policy_addresses)
-        for name, addresses in self._servers:
-            yield Record(self._settings.nameserver.zone, Type.NS, name, 3600)
-            for address in addresses:
-                yield _address(name, address, 3600)
+        for server in self._servers:
+            yield Record(own.zone, Type.NS, server.name, 3600)
+            for address in server.addresses:
+                yield _address(server.name, address, 3600)
 
 
 def _write_sts_text(policy_id: str) -> str:
@@ -201,8 +201,3 @@ def change_zone(zone: Zone, maker: ZoneMaker, changes: Iterable[Change]) -> None
 
 def _address(name: str, address: str, ttl: int) -> Record:
     return Record(name, Type.A if ip_address(address).version == 4 else Type.AAAA, address, ttl)
-
-
-def _split_server(text: str) -> tuple[str, tuple[str, ...]]:
-    name, _, addresses = text.partition("=")
-    return name, tuple(address for address in addresses.split(",") if address)

@@ -29,7 +29,7 @@ from mailward.hosting.following import Keeper, read_saved
 from mailward.hosting.notices import Notices
 from mailward.hosting.numbers import nameserver_families, nameserver_health, snapshot_families
 from mailward.hosting.secondaries import Secondaries
-from mailward.hosting.transfer import KeyInvalid, parse_keys
+from mailward.hosting.transfer import parse_keys
 from mailward.net import clock, metrics, pulse
 from mailward.net.durable import write_whole
 from mailward.net.listening import inherited
@@ -214,7 +214,7 @@ def make_nameserver(settings: Settings) -> tuple[Nameserver, Secondaries]:
         keys = parse_keys(own.transfer_keys)
         networks = [ip_network(text, strict=False) for text in own.transfer_networks]
         secondaries = Secondaries([parse_place(text, 53) for text in own.secondaries], keys)
-    except (KeyInvalid, ValueError) as error:
+    except ValueError as error:
         raise SettingsError(f"settings: nameserver: {error}") from error
     limiter = RateLimiter(per_topic=own.replies_per_second, per_address=own.replies_per_second_an_address)
     return Nameserver(limiter, TransferAccess(keys, networks)), secondaries

@@ -1,7 +1,5 @@
 """What the fast path leaves: zone transfers, signed questions (RFC 5936, RFC 1995, RFC 8945)."""
 
-import base64
-import binascii
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,13 +15,12 @@ import dns.rdtypes.ANY.TSIG
 import dns.tsig
 
 from mailward.core.dns.answer import Reply, answer
+from mailward.core.dns.nameserver import KeyInvalid, parse_transfer_key
 from mailward.core.dns.wire import HEADER, Rcode, Type
 from mailward.core.dns.zone import Authority, Zone
 
 MESSAGE_BYTES = 16_000
 """So much of a zone in one message: below the 16 KiB to which pointers reach, though none is needed."""
-ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512")
-MIN_SECRET_BYTES = 16  # RFC 8945 §8: as long as the digest is best
 _MAC_ROOM = 400
 _FUDGE_SECONDS = 300
 _MAX_QUERY = 4096
@@ -34,24 +31,15 @@ _EXPECTED = ((), (Type.SOA,), (Type.OPT, Type.TSIG))
 Keys = Mapping[dns.name.Name, dns.tsig.Key]
 
 
-class KeyInvalid(ValueError):
-    """The text is no TSIG key; the message says why, without the secret."""
-
-
 def parse_keys(texts: Iterable[str]) -> Keys:
     """`name:algorithm:secret`, the secret in base64. Raises KeyInvalid."""
     keys = {}
     for text in texts:
-        name, _, rest = text.partition(":")
-        algorithm, _, secret = rest.partition(":")
-        if algorithm not in ALGORITHMS:
-            raise KeyInvalid(f"the key {name} needs one of {', '.join(ALGORITHMS)}, as name:algorithm:secret")
+        read = parse_transfer_key(text)
         try:
-            key = dns.tsig.Key(name, base64.b64decode(secret, validate=True), algorithm + ".")
-            if len(key.secret) < MIN_SECRET_BYTES:
-                raise KeyInvalid(f"the key {name} is too short: {MIN_SECRET_BYTES} octets at least")
-        except (binascii.Error, dns.exception.DNSException) as error:
-            raise KeyInvalid(f"the key {name} cannot be read: its secret is base64") from error
+            key = dns.tsig.Key(read.name, read.secret, read.algorithm + ".")
+        except dns.exception.DNSException as error:
+            raise KeyInvalid(f"{read.name[:100]!r} is no name of a key") from error
         keys[key.name] = key
     return keys
 

@@ -119,7 +119,7 @@ def _own_addresses(settings: config.Settings) -> Iterator[str]:
     texts = [
         *settings.dns.own_addresses,
         *settings.nameserver.policy_addresses,
-        *(address for text in settings.nameserver.servers for address in text.partition("=")[2].split(",")),
+        *(address for server in settings.nameserver.ns_records for address in server.addresses),
         *(address for address, _ in settings.policy_nodes),
         *(host for places in listening for host, _ in places),
         settings.watch.source_v4,
