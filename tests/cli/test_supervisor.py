@@ -60,6 +60,16 @@ async def test_a_killed_child_is_started_again_and_the_others_never_notice() -> 
         assert supervisor.processes["b"].returncode is None
 
 
+async def test_the_standing_tells_how_often_a_child_ended_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with supervised(child("a", STAYS), child("b", DIES)) as supervisor:
+        await until(lambda: supervisor.standing()[1].ends > 1)
+        assert supervisor.standing()[0].ends == 0
+    monkeypatch.setattr(module, "STEADY_SECONDS", 0.0)
+    async with supervised(child("b", DIES)) as supervisor:
+        await until(lambda: supervisor.starts["b"] > 3)
+        assert supervisor.standing()[0].ends <= 1, "each one lived long enough"
+
+
 async def test_a_child_that_cannot_be_started_is_tried_again_and_the_others_never_notice(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

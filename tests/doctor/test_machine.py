@@ -11,6 +11,7 @@ from tests.doctor.looking import grades, look, make_subject, told
 
 import mailward
 from mailward.cli.serve import locked
+from mailward.cli.standing import telling
 from mailward.config import Doctor, PolicyHost
 from mailward.core.doctor.finding import Grade
 from mailward.doctor.asking import NotAsked
@@ -19,6 +20,7 @@ from mailward.doctor.growth import note_rooms
 from mailward.doctor.host import look_at_host
 from mailward.doctor.process import read_running
 from mailward.doctor.running import look_at_running
+from mailward.doctor.standing import Standing
 from mailward.doctor.subject import Subject
 from mailward.net import clock
 
@@ -158,6 +160,15 @@ async def until_database(subject: Subject) -> AsyncIterator[str]:
                 yield finding.code
     except NotAsked:
         return
+
+
+async def test_a_service_that_ends_again_and_again_is_missing_from_the_first_minute(folder: Path) -> None:
+    ends, subject = 1, make_subject(folder, no_database="there is none")
+    with locked(folder):
+        async with telling(folder, lambda: [Standing("doors", serves=False, silent_seconds=0, ends=ends)]):
+            assert "service-missing" not in [each async for each in until_database(subject)]
+            ends = 2
+            assert "service-missing" in [each async for each in until_database(subject)]
 
 
 def test_a_user_who_may_not_look_is_no_answer(folder: Path) -> None:

@@ -68,6 +68,8 @@ class Supervisor:
         self.starts: Counter[str] = Counter()
         self._open_line = open_line
         self._ready = {child.name: asyncio.Event() for child in children}
+        self._ends: Counter[str] = Counter()
+        """Of those that have not lived for STEADY_SECONDS since, each end in a row."""
         self._missed = dict.fromkeys(self._ready, 0)
         """Beats, since the last that was felt, or since the child was away."""
 
@@ -112,6 +114,7 @@ class Supervisor:
                 name,
                 event.is_set(),
                 int(missed * pulse.SECONDS) if event.is_set() and missed >= SILENT_BEATS else 0,
+                self._ends[name],
             )
             for (name, event), missed in zip(self._ready.items(), self._missed.values(), strict=True)
         )
@@ -182,6 +185,8 @@ class Supervisor:
                 lived = clock.monotonic() - started
                 if lived >= STEADY_SECONDS:
                     delay = self._first_delay
+                    self._ends[child.name] = 0
+                self._ends[child.name] += 1
                 _log.error(
                     "child-died",
                     extra={

@@ -1,12 +1,13 @@
 """Does it run, all of it, since when, and does the database fit the version?"""
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 import mailward
 from mailward.core.doctor.catalogue import tell
 from mailward.core.doctor.finding import Finding
 from mailward.doctor.process import Running, read_running
-from mailward.doctor.standing import SupervisorSilent, ask_standing
+from mailward.doctor.standing import Standing, SupervisorSilent, ask_standing
 from mailward.doctor.subject import Findings, Subject, good, unseen
 from mailward.net import clock
 from mailward.store.queries.engine import schema
@@ -14,6 +15,7 @@ from mailward.store.queries.engine import schema
 _STEADY = timedelta(minutes=2)
 """A service that began so much later than the whole was started again."""
 _LATELY = timedelta(minutes=15)
+_WHY = "read why it ends: journalctl -u mailward"
 SERVICES = ("policy-host", "doors", "console", "worker")
 
 
@@ -31,9 +33,10 @@ async def look_at_running(subject: Subject) -> Findings:
         yield tell("not-running", text, "systemctl start mailward, or: mailward serve")
     else:
         yield _tell_process(running)
-        for finding in _services(subject, running):
+        standing, silence = await _ask(subject)
+        for finding in _services(subject, running, standing):
             yield finding
-        for finding in await _hanging(subject):
+        for finding in (*silence, *_hanging(standing)):
             yield finding
     state = await subject.ask(schema)
     if state.unknown:
@@ -56,15 +59,19 @@ def _tell_process(running: Running) -> Finding:
     return good(f"runs{since}, process {running.pid}, version {mailward.__version__}")
 
 
-async def _hanging(subject: Subject) -> list[Finding]:
-    """What the supervisor finds: a service that hangs runs, and its port takes connections all the same."""
+async def _ask(subject: Subject) -> tuple[tuple[Standing, ...], list[Finding]]:
+    """What the supervisor finds of its services, or what is to be told of itself."""
     try:
-        standing = await ask_standing(subject.settings.data_path)
+        return await ask_standing(subject.settings.data_path), []
     except PermissionError:
-        return []
+        return (), []
     except SupervisorSilent:
         text = "the supervisor does not answer, so that a service that ends is not started again"
-        return [tell("service-hangs", text, "systemctl restart mailward")]
+        return (), [tell("service-hangs", text, "systemctl restart mailward")]
+
+
+def _hanging(standing: Iterable[Standing]) -> list[Finding]:
+    """A service that hangs runs, and its port takes connections all the same."""
     return [
         tell(
             "service-hangs",
@@ -76,21 +83,24 @@ async def _hanging(subject: Subject) -> list[Finding]:
     ]
 
 
-def _services(subject: Subject, running: Running) -> list[Finding]:
-    if running.is_starting and not running.services:
+def _services(subject: Subject, running: Running, standing: Iterable[Standing]) -> list[Finding]:
+    failing = {each.name: each.ends for each in standing if each.ends > 1 and not each.serves}
+    if not failing and running.is_starting and not running.services:
         return [unseen("it has just been started: its services are on their way")]
-    if not running.services:
+    if not failing and not running.services:
         return []  # of another container, or of another user
     found = {each.name: each for each in running.services}
     wanted = (*SERVICES, *(["nameserver"] if subject.settings.nameserver.zone else []))
     findings = []
     for name in wanted:
         process = found.get(name)
-        if process is None and running.is_starting:
+        if name in failing:
+            text = f"{name} ended {failing[name]} times in a row, soon after each start"
+            findings.append(tell("service-missing", text, _WHY))
+        elif process is None and running.is_starting:
             findings.append(unseen(f"{name} is on its way"))
         elif process is None:
-            fix = "read why it ends: journalctl -u mailward"
-            findings.append(tell("service-missing", f"{name} does not run at this moment", fix))
+            findings.append(tell("service-missing", f"{name} does not run at this moment", _WHY))
         elif (
             running.since
             and process.since - running.since > _STEADY

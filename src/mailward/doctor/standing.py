@@ -25,6 +25,8 @@ class Standing(msgspec.Struct, frozen=True):
     """It has begun to since it was started."""
     silent_seconds: int
     """It has missed so much of its pulse; 0: it lives."""
+    ends: int = 0
+    """So often in a row it ended by itself, each time within a minute of its start."""
 
 
 class SupervisorSilent(Exception):
