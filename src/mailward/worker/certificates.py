@@ -27,7 +27,7 @@ from mailward.core.acme.faults import (
     wait_for_claim,
     wait_for_name,
 )
-from mailward.core.acme.lane import last_order_at
+from mailward.core.acme.lane import Line, turn_at
 from mailward.core.acme.renewal import Life, ask_again, plan_renewal
 from mailward.core.acme.settings import AcmeDirectory
 from mailward.core.acme.state import CareState
@@ -61,6 +61,10 @@ hour. Then people are told which one does not.
 """
 _FAULT_WAIT = timedelta(hours=1)
 _ASK_FAILED_WAIT = timedelta(hours=6)
+
+
+_Reason = tuple[datetime, CareState, str]
+"""Until when a CA is not asked, and why."""
 
 
 class Carer:
@@ -117,6 +121,8 @@ class Carer:
                 detail = "no record proves yet that the domain is yours"
                 return await self._wait(plan, CareState.CLAIM, detail)
             plan = proved
+        if plan.state is CareState.QUEUED and await self._waits_its_turn(plan):
+            return True
         choice = self.settings.acme.own_challenge if plan.domain_id is None else ""
         if choice == DNS_01:
             if await self._is_delegated(plan):
@@ -221,29 +227,45 @@ class Carer:
 
     async def _order(self, plan: Plan, method: str) -> bool:
         """Place an order at the first CA that may be asked."""
-        known = await in_store(certificates.authorities, self._preferred(plan))
-        reasons: list[tuple[CareState, datetime, str]] = []
-        for authority in known:
+        reasons: list[_Reason] = []
+        line = await in_store(certificates.line_before, plan)
+        for authority in await in_store(certificates.authorities, self._preferred(plan)):
             ca = self._authorities[authority.directory]
-            until, state, why = self._why_not_now(plan, authority, ca)
+            until, state, why = self._why_not_now(plan, authority, ca, line)
             if until is None:
                 until, state, why = await self._begin(plan, ca, method)
                 if until is None:
                     return False  # the order is there: go on with it
-            reasons.append((state, until, why))
+            reasons.append((until, state, why))
+        return await self._wait_for(plan, reasons)
+
+    async def _waits_its_turn(self, plan: Plan) -> bool:
+        """Whether no CA has a place for the name yet: where it leads is looked at when one has."""
+        reasons: list[_Reason] = []
+        line = await in_store(certificates.line_before, plan)
+        for authority in await in_store(certificates.authorities, self._preferred(plan)):
+            ca = self._authorities[authority.directory]
+            until, state, why = self._why_not_now(plan, authority, ca, line)
+            if until is None:
+                return False
+            reasons.append((until, state, why))
+        return await self._wait_for(plan, reasons)
+
+    async def _wait_for(self, plan: Plan, reasons: Sequence[_Reason]) -> bool:
+        """For the first CA that may be asked again."""
         if not reasons:
             return True
         # what people can mend is told before what time mends
-        state = min((each[0] for each in reasons), key=_rank)
-        why = "; ".join(dict.fromkeys(reason for kept, _, reason in reasons if kept is state and reason))
-        return await self._wait(plan, state, why, min(until for _, until, _ in reasons))
+        state = min((each for _, each, _ in reasons), key=_rank)
+        why = "; ".join(dict.fromkeys(reason for _, kept, reason in reasons if kept is state and reason))
+        return await self._wait(plan, state, why, min(until for until, _, _ in reasons))
 
     def _preferred(self, plan: Plan) -> Sequence[str]:
         urls = list(self._authorities)
         return sorted(urls, key=lambda url: url != plan.directory)
 
     def _why_not_now(
-        self, plan: Plan, authority: Authority, ca: AcmeDirectory
+        self, plan: Plan, authority: Authority, ca: AcmeDirectory, line: Line
     ) -> tuple[datetime | None, CareState, str]:
         now = clock.now()
         account = authority.account
@@ -255,11 +277,11 @@ class Carer:
             return trouble.until, CareState.FAILING, plan.detail
         if plan.is_suggested and _identifier(plan, ca):
             return None, CareState.ORDERED, ""  # see `counted_orders`
-        free_at = last_order_at(authority.placed, 1, ca.orders_per_3_hours, now)
-        if free_at > now:
+        at = turn_at(authority.placed, line, ca.orders_per_3_hours, now)
+        if at > now:
             why = f"{ca.url} takes {ca.orders_per_3_hours} orders in 3 hours"
-            # not all at the moment at which the first place is free
-            return free_at + timedelta(seconds=random.uniform(1, 30)), CareState.QUEUED, why  # noqa: S311
+            # a moment later, when those before it have begun
+            return at + timedelta(seconds=random.uniform(1, 30)), CareState.QUEUED, why  # noqa: S311
         return None, CareState.ORDERED, ""
 
     async def _begin(

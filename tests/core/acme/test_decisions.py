@@ -1,5 +1,8 @@
 """When, whom and how long: the decisions about certificates, on paper."""
 
+import heapq
+import random
+from bisect import bisect_left, insort
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -7,7 +10,7 @@ from cryptography import x509
 
 from mailward.core.acme.caa import Asked, why_forbidden
 from mailward.core.acme.faults import Fault, Limited, Scope, narrow, scope_of, wait_for_ca, wait_for_name
-from mailward.core.acme.lane import last_order_at
+from mailward.core.acme.lane import IDLE, WINDOW, Line, last_order_at, turn_at
 from mailward.core.acme.renewal import Life, RenewalInfo, Why, ask_again, plan_renewal, renewal_id
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -215,6 +218,70 @@ def test_what_the_ca_says_about_when_to_come_back_is_kept() -> None:
 )  # fmt: skip
 def test_when_the_last_of_a_queue_is_done(placed: list[datetime], waiting: int, expected: datetime) -> None:
     assert last_order_at(placed, waiting, 3, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("placed", "line", "expected"),
+    [
+        ([], Line(9), NOW),
+        ([NOW] * 9, Line(0), NOW),
+        ([NOW] * 9, Line(1), NOW + HOUR),  # one who comes first
+        ([NOW - 2.5 * HOUR] * 9 + [NOW], Line(0), NOW + HOUR / 2),
+        ([NOW - 2.5 * HOUR] * 9 + [NOW], Line(9), NOW + HOUR),  # it would be three; but others may leave the line
+        ([NOW] * 8, Line(0, coming=1), NOW),
+        ([NOW] * 8, Line(0, coming=99), NOW + HOUR),  # two are kept, no more
+        ([NOW] * 7, Line(0, coming=99), NOW),
+        # those before it do not come
+        ([NOW - HOUR / 5] * 9, Line(3), NOW),
+        ([NOW - HOUR / 5] * 9, Line(3, coming=1), NOW + HOUR),
+    ],
+)  # fmt: skip
+def test_whose_turn_it_is(placed: list[datetime], line: Line, expected: datetime) -> None:
+    assert turn_at(placed, line, 10, NOW) == expected
+
+
+def test_no_six_day_certificate_ends_while_thousands_of_new_names_wait() -> None:
+    """A fifteenth of Let's Encrypt's 300: 400 new names at once, and 120 certificates: most of what it takes."""
+    chance, life, limit, renewed_at = random.Random(7), 6 * DAY, 20, 6 * DAY * 0.64
+    ends = {pk: NOW + chance.uniform(0.4, 1) * life for pk in range(120)}
+    due = sorted(end - life + renewed_at for end in ends.values())
+    heap = [(end - life + renewed_at, pk) for pk, end in ends.items()] + [(NOW, pk) for pk in range(120, 520)]
+    heapq.heapify(heap)
+    placed: list[datetime] = []
+    renewals: list[tuple[datetime, int]] = []
+    new: list[tuple[datetime, int]] = []
+    firsts: list[int] = []
+    least = life
+    while heap[0][0] < NOW + 10 * DAY:
+        now, pk = heapq.heappop(heap)
+        placed = [at for at in placed if at > now - WINDOW - IDLE]
+        end = ends.get(pk)
+        waiting, me = (new, (NOW, pk)) if end is None else (renewals, (end, pk))
+        line = Line(bisect_left(waiting, me))
+        if end is None:
+            coming = bisect_left(due, now + WINDOW) - bisect_left(due, now)
+            line = Line(len(renewals) + line.before, coming)
+        at = turn_at(placed, line, limit, now)
+        if at > now:
+            if me not in waiting:
+                insort(waiting, me)
+            heapq.heappush(heap, (at + timedelta(seconds=chance.uniform(1, 30)), pk))
+            continue
+        placed.append(now)
+        if me in waiting:
+            waiting.remove(me)
+        if end is None:
+            firsts.append(pk)
+        else:
+            least = min(least, end - now)
+            due.remove(end - life + renewed_at)
+        ends[pk] = now + life
+        insort(due, now + renewed_at)
+        heapq.heappush(heap, (now + renewed_at, pk))
+    assert least > 1.5 * DAY
+    # first come, first served, but for those that had their places at one moment
+    assert sorted(firsts) == list(range(120, 520))
+    assert max(abs(place - pk) for place, pk in enumerate(firsts, 120)) < limit
 
 
 RFC_9773_A = b"""-----BEGIN CERTIFICATE-----

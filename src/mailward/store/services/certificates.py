@@ -15,7 +15,7 @@ from django.db.models import F, Q, QuerySet
 from mailward.config import Problems as Rules
 from mailward.core.acme.challenge import DNS_01
 from mailward.core.acme.faults import LONGEST_WAIT, Fault, still_waits, told_wait, wait_for_ca
-from mailward.core.acme.lane import last_order_at
+from mailward.core.acme.lane import IDLE, LOOK_AGAIN, WINDOW, Line, last_order_at
 from mailward.core.acme.renewal import Renewal, Why, last_days_begin
 from mailward.core.acme.state import CareState
 from mailward.core.explain.hosting import CERTIFICATE_ENDED, CERTIFICATE_LAST_DAYS, OF_STATE
@@ -99,7 +99,7 @@ class Authority:
     directory: str
     account: AcmeAccount | None
     placed: tuple[datetime, ...]
-    """When orders of the last WINDOW were placed; see `counted_orders`."""
+    """When orders of the last WINDOW and IDLE were placed; see `counted_orders`."""
 
 
 def plan_new() -> int:
@@ -156,7 +156,8 @@ def hasten(domain_id: int) -> None:
     now = clock.now()
     care = CertificateCare.objects.filter(domain_id=domain_id)
     care.update(due_at=now)
-    care.exclude(waiting_since=None).update(waiting_since=now)
+    # who waits for a place keeps it
+    care.exclude(waiting_since=None).exclude(state=CareState.QUEUED).update(waiting_since=now)
     outbox.put(KIND, str(domain_id))
 
 
@@ -331,10 +332,29 @@ def authorities(directories: Sequence[str]) -> list[Authority]:
     """In the same order."""
     accounts = {each.directory: each for each in AcmeAccount.objects.filter(directory__in=directories)}
     placed: dict[str, list[datetime]] = {}
-    orders = counted_orders(clock.now()).filter(account__directory__in=directories)
+    orders = counted_orders(clock.now() - IDLE).filter(account__directory__in=directories)
     for directory, at in orders.values_list("account__directory", "placed_at"):
         placed.setdefault(directory, []).append(at)
     return [Authority(each, accounts.get(each), tuple(placed.get(each, ()))) for each in directories]
+
+
+def line_before(plan: Plan) -> Line:
+    """Who waits for a place at a CA and comes before this name. Our own names come before all others."""
+    if plan.domain_id is None:
+        return Line(0)
+    now = clock.now()
+    # by the index of due_at; whoever waits looks again within that time
+    queued = CertificateCare.objects.filter(due_at__lte=now + 2 * LOOK_AGAIN, state=CareState.QUEUED)
+    own = OwnNameCare.objects.filter(state=CareState.QUEUED).count()
+    if plan.current is not None:
+        return Line(own + queued.filter(current__not_after__lt=plan.current.not_after).count())
+    since = plan.waiting_since
+    # thousands may have come at the same moment
+    earlier = Q(waiting_since__lt=since) | Q(waiting_since=since, domain_id__lt=plan.domain_id)
+    before = queued.filter(Q(current__isnull=False) | earlier).count()
+    soon = now + WINDOW
+    coming = CertificateCare.objects.filter(due_at__lte=soon, state=CareState.GOOD, renew_at__lte=soon)
+    return Line(own + before, coming.exclude(renew_why=Why.SUGGESTED).count())
 
 
 def ensure_account(directory: str, make_sealed_key: Callable[[], bytes]) -> AcmeAccount:
