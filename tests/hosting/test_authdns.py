@@ -1,6 +1,7 @@
 """The nameserver over real sockets, asked by dnspython; and a real NSD that takes the zone from it."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
@@ -21,14 +22,17 @@ from tests.core.dns.zones import RECORDS, sample_authority
 from mailward.core.dns.ratelimit import RateLimiter
 from mailward.core.dns.wire import Type
 from mailward.core.dns.zone import Authority, Record, Soa, make_zone
+from mailward.hosting import authdns
 from mailward.hosting.authdns import (
     BATCH,
+    TCP_CONNECTIONS,
     TCP_CONNECTIONS_AN_ADDRESS,
     TCP_WAITING_BYTES,
     Nameserver,
     TcpConnection,
     TransferAccess,
 )
+from mailward.hosting.dnsplaces import Places
 from mailward.hosting.transfer import parse_keys
 from mailward.net.listening import open_datagrams, open_stream, place_of
 
@@ -106,7 +110,7 @@ async def test_who_asks_and_does_not_read_costs_little_and_gets_every_answer(
     server: tuple[Nameserver, int],
 ) -> None:
     nameserver, port = server
-    count = 20_000
+    count = 9_000
     wire = dns.message.make_query("many.sts.example", "TXT").to_wire(prepend_length=True)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
     writer.write(wire * count)
@@ -145,12 +149,106 @@ async def test_one_address_has_a_bounded_number_of_connections(server: tuple[Nam
         writer.write(QUESTION.to_wire(prepend_length=True))
         await reader.readexactly(2)
         writers.append(writer)
-    assert nameserver.by_address["127.0.0.1"] == TCP_CONNECTIONS_AN_ADDRESS
+    assert nameserver.places.count("127.0.0.1") == TCP_CONNECTIONS_AN_ADDRESS
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await asyncio.wait_for(reader.readexactly(1), 10)
     for each in (*writers, writer):
         each.close()
+
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def ask_by(connection: Connection) -> None:
+    """Raises IncompleteReadError or ConnectionError where it is over."""
+    reader, writer = connection
+    writer.write(QUESTION.to_wire(prepend_length=True))
+    await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+
+
+async def hold(port: int, source: str) -> Connection:
+    """A connection that has asked something and stays open."""
+    connection = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+    try:
+        await ask_by(connection)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        connection[1].close()
+        raise
+    return connection
+
+
+async def test_a_crowd_that_holds_every_place_shuts_nobody_out(server: tuple[Nameserver, int]) -> None:
+    nameserver, port = server
+    crowd = [f"127.0.3.{number}" for number in range(1, 26)]
+    held = [await hold(port, source) for source in crowd for _ in range(TCP_CONNECTIONS_AN_ADDRESS)]
+    assert nameserver.connections == TCP_CONNECTIONS
+    mine = await hold(port, "127.0.4.1")
+    assert nameserver.connections == TCP_CONNECTIONS
+    assert (await dns.asyncquery.tcp(QUESTION, "127.0.0.1", 5, port)).answer
+    assert len((await asyncio.to_thread(_transfer, port, KEY)).nodes) >= 8
+    held += [await hold(port, f"127.0.3.{number}") for number in range(101, 110)]
+    await ask_by(mine)  # who has one place keeps it
+    gone = [each for each in held if each[0].at_eof() or each[0].exception() is not None]
+    assert len(gone) >= 8, "the crowd displaces its own"
+    for _, writer in (*held, mine):
+        writer.close()
+
+
+async def test_places_for_secondaries_are_taken_by_nobody_else(
+    server: tuple[Nameserver, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nameserver, port = server
+    nameserver.access = TransferAccess(KEYS, [ip_network("127.0.6.0/24")], ["127.0.5.1"])
+    nameserver.places = Places(0, 0)
+    for expected in ("127.0.5.1", "127.0.6.7"):
+        _, writer = await hold(port, expected)
+        writer.close()
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await hold(port, "127.0.5.2")
+    assert nameserver.access.expects("::ffff:127.0.5.1")
+
+
+@pytest.mark.parametrize(("seconds", "questions"), [(0.2, 10_000), (60.0, 3)])
+async def test_a_connection_ends_after_a_while_whatever_it_asks(
+    server: tuple[Nameserver, int], monkeypatch: pytest.MonkeyPatch, seconds: float, questions: int
+) -> None:
+    monkeypatch.setattr(authdns, "TCP_LIFE_SECONDS", seconds)
+    monkeypatch.setattr(authdns, "TCP_QUESTIONS", questions)
+    connection = await asyncio.open_connection("127.0.0.1", server[1])
+    answered = 0
+    async with asyncio.timeout(10):
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await ask_by(connection)
+                answered += 1
+    assert answered == questions if seconds > 1 else answered > 3
+    connection[1].close()
+
+
+async def test_a_transfer_outlives_what_ends_other_connections(
+    server: tuple[Nameserver, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is slow here: of a zone that does not fit into the buffers on the way, and is read with pauses."""
+    monkeypatch.setattr(authdns, "TCP_LIFE_SECONDS", 0.1)
+    nameserver, port = server
+    soa = Soa("ns1.sts.example", "hostmaster@sts.example", serial=8)
+    many = [Record(f"t{number}.sts.example", Type.TXT, 200 * "x") for number in range(60_000)]
+    nameserver.authority = Authority([make_zone("sts.example", soa, [*RECORDS, *many])])
+    nameserver.places = Places(1, TCP_CONNECTIONS_AN_ADDRESS)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+    query = dns.message.make_query("sts.example", "AXFR")
+    query.use_tsig(KEY)
+    writer.write(query.to_wire(prepend_length=True))
+    await reader.readexactly(2)
+    await asyncio.sleep(0.2)
+    assert nameserver.transfers == 1
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await hold(port, "127.0.4.1")
+    while await reader.read(1_000_000):
+        pass
+    assert nameserver.counts.transfers == {"sent": 1}
+    writer.close()
 
 
 async def test_the_addresses_of_one_guest_count_as_one(server: tuple[Nameserver, int]) -> None:

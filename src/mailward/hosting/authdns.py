@@ -7,8 +7,8 @@ import asyncio
 import logging
 import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from collections.abc import Collection, Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import cast
 
 from mailward.core.dns.answer import Reply, Unusual, answer, truncate
@@ -17,6 +17,7 @@ from mailward.core.dns.wire import Type, is_below
 from mailward.core.dns.zone import Authority
 from mailward.core.places import Place
 from mailward.hosting.catalog import Catalog
+from mailward.hosting.dnsplaces import Places
 from mailward.hosting.transfer import (
     Keys,
     Question,
@@ -39,6 +40,11 @@ TCP_IDLE_SECONDS = 10.0
 TCP_CONNECTIONS = 500
 TCP_CONNECTIONS_AN_ADDRESS = 20
 """An IPv6 /64 counts as one: one guest has it whole."""
+TCP_CONNECTIONS_KEPT = 100
+"""Beside those, for secondaries and others from whom transfers are expected."""
+TCP_LIFE_SECONDS = 120.0
+TCP_QUESTIONS = 10_000
+"""RFC 9210 section 4.2: who has more to ask than that comes again."""
 TCP_WAITING_BYTES = 64 * 1024
 TRANSFER_SECONDS = 300.0
 TRANSFERS = 4
@@ -52,15 +58,33 @@ LOOK_SECONDS = 0.05
 class TransferAccess:
     """Who may have a whole zone: who signs with one of the keys, or asks from one of the networks."""
 
-    def __init__(self, keys: Keys, networks: Sequence[IPv4Network | IPv6Network] = ()) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        networks: Sequence[IPv4Network | IPv6Network] = (),
+        secondaries: Collection[str] = (),
+    ) -> None:
+        """`secondaries`: addresses from which transfers are expected; they need a key nevertheless."""
         self.keys = keys
         self._networks = tuple(networks)
+        self._secondaries = frozenset(ip_address(each) for each in secondaries)
 
     def allows(self, question: Question, address: str) -> bool:
         if question.signature is not None:
             return True
-        asker = ip_address(address.partition("%")[0])
+        return self._is_in_networks(address)
+
+    def expects(self, address: str) -> bool:
+        """Whether transfers come from there: such connections have places that nobody else takes."""
+        return _plain_address(address) in self._secondaries or self._is_in_networks(address)
+
+    def _is_in_networks(self, address: str) -> bool:
+        asker = _plain_address(address)
         return any(asker in network for network in self._networks if network.version == asker.version)
+
+
+def _plain_address(address: str) -> IPv4Address | IPv6Address:
+    return ip_address(address.removeprefix("::ffff:").partition("%")[0])
 
 
 _DROP, _SEND = Verdict.DROP, Verdict.SEND  # an Enum's class takes ten times as long to look into as a global
@@ -90,7 +114,8 @@ class Nameserver:
         self._datagrams: list[socket.socket] = []
         self._listeners: list[asyncio.Server] = []
         self._connections: set[TcpConnection] = set()
-        self.by_address: Counter[str] = Counter()
+        self.places = Places(TCP_CONNECTIONS, TCP_CONNECTIONS_AN_ADDRESS)
+        self.kept_places = Places(TCP_CONNECTIONS_KEPT, TCP_CONNECTIONS_AN_ADDRESS)
 
     async def listen(self, addresses: Sequence[str], port: int) -> int:
         """Start on UDP and TCP of each address; the port, where 0 was asked for. Raises OSError."""
@@ -151,21 +176,23 @@ class Nameserver:
             return self.authority
         return catalog.authority
 
-    def enter(self, connection: "TcpConnection", block: str) -> bool:
-        """Whether there is room for another connection."""
-        if len(self._connections) >= TCP_CONNECTIONS or self.by_address[block] >= TCP_CONNECTIONS_AN_ADDRESS:
+    def enter(self, connection: "TcpConnection", address: str) -> tuple[Places, str] | None:
+        """Its place, and what it is counted by there; None: there is no room for it."""
+        block = address_block(address, count_loopback=True)
+        found = None
+        # by its own address: who shares a /64 with a secondary takes none of its places
+        if address and self.access.expects(address) and self.kept_places.enter(connection, address):
+            found = self.kept_places, address
+        elif self.places.enter(connection, block):
+            found = self.places, block
+        if found is None:
             self.counts.connections_refused += 1
-            return False
-        self._connections.add(connection)
-        self.by_address[block] += 1
-        return True
+        else:
+            self._connections.add(connection)
+        return found
 
-    def leave(self, connection: "TcpConnection", block: str) -> None:
-        if connection in self._connections:
-            self._connections.remove(connection)
-            self.by_address[block] -= 1
-            if not self.by_address[block]:
-                del self.by_address[block]
+    def leave(self, connection: "TcpConnection") -> None:
+        self._connections.discard(connection)
 
     def _read(self, datagrams: socket.socket) -> None:
         second = int(clock.monotonic())
@@ -222,9 +249,14 @@ class TcpConnection(asyncio.Protocol):
         self._buffer = b""
         self._asked = False
         self._came_at = clock.monotonic()
-        self._address = self._block = ""
+        self._address = ""
+        self._place: tuple[Places, str] | None = None
+        self._questions = 0
+        self._is_over = False
+        """What is under way is its last."""
         self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
+        self._life: asyncio.TimerHandle | None = None
         self._transfer: asyncio.Task[None] | None = None
         self._turn: asyncio.Handle | None = None
         """Of ours, while others have theirs."""
@@ -236,21 +268,25 @@ class TcpConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if peer else ""
-        self._block = address_block(self._address, count_loopback=True)
-        if not self._server.enter(self, self._block):
+        self._place = self._server.enter(self, self._address)
+        if self._place is None:
             self._transport.abort()
             return
+        self._life = self._loop.call_later(TCP_LIFE_SECONDS, self._end)
         self._transport.set_write_buffer_limits(high=TCP_WAITING_BYTES)
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._life):
+            if timer is not None:
+                timer.cancel()
         if self._turn is not None:
             self._turn.cancel()
         if self._transfer is not None:
             self._transfer.cancel()
-        self._server.leave(self, self._block)
+        if self._place is not None:
+            self._place[0].leave(self, self._place[1])
+        self._server.leave(self)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -269,6 +305,16 @@ class TcpConnection(asyncio.Protocol):
         """Whether somebody waits for an answer, or has just come to ask."""
         is_fresh = not self._asked and clock.monotonic() - self._came_at < FRESH_SECONDS
         return self._transfer is not None or bool(self._buffer) or is_fresh
+
+    @property
+    def is_transferring(self) -> bool:
+        return self._transfer is not None
+
+    def _end(self) -> None:
+        """Once what was answered is sent: the idle timer ends one that does not read it."""
+        self._is_over = True
+        if self._transfer is None:
+            self._transport.close()
 
     def close_when_idle(self) -> None:
         if not self.is_busy:
@@ -311,11 +357,16 @@ class TcpConnection(asyncio.Protocol):
                     return True
                 query, at = buffer[at + 2 : end], end
                 self._asked = True
+                self._questions += 1
                 self._arm()
                 self._answer(query)
-            return False
+                if self._questions >= TCP_QUESTIONS:
+                    self._end()
+            return self._transport.is_closing()
         finally:
             self._buffer = buffer[at:]
+            if at and self._place is not None:
+                self._place[0].touch(self, self._place[1])
 
     def _answer(self, query: bytes) -> None:
         reply = answer(query, self._server.authority, udp=False)
@@ -369,7 +420,9 @@ class TcpConnection(asyncio.Protocol):
 
     def _finish_transfer(self, task: "asyncio.Task[None]") -> None:
         self._transfer = None
-        if not task.cancelled():
+        if self._is_over:
+            self._transport.close()
+        elif not task.cancelled():
             self._continue()
 
     def _write(self, wire: bytes) -> None:

@@ -213,11 +213,13 @@ def make_nameserver(settings: Settings) -> tuple[Nameserver, Secondaries]:
     try:
         keys = parse_keys(own.transfer_keys)
         networks = [ip_network(text, strict=False) for text in own.transfer_networks]
-        secondaries = Secondaries([parse_place(text, 53) for text in own.secondaries], keys)
+        places = [parse_place(text, 53) for text in own.secondaries]
+        access = TransferAccess(keys, networks, [address for address, _ in places])
+        secondaries = Secondaries(places, keys)
     except ValueError as error:
         raise SettingsError(f"settings: nameserver: {error}") from error
     limiter = RateLimiter(per_topic=own.replies_per_second, per_address=own.replies_per_second_an_address)
-    return Nameserver(limiter, TransferAccess(keys, networks)), secondaries
+    return Nameserver(limiter, access), secondaries
 
 
 async def pass_secondaries(keeper: ZoneKeeper, secondaries: Secondaries) -> None:
