@@ -15,10 +15,11 @@ from mailward.store.models import (
     Notice,
     Organisation,
     OutboxItem,
+    ProblemDomain,
     Role,
     User,
 )
-from mailward.store.services import joining, notifications
+from mailward.store.services import joining, notifications, outbox
 from mailward.store.services.findings import Cause, leave_causes, open_cause
 
 pytestmark = pytest.mark.django_db
@@ -101,7 +102,16 @@ def test_ten_thousand_domains_that_join_are_one_mail_each_person(organisation: O
     first, *others = make_domains(organisation, [f"d{number}.test" for number in range(10_001)])
     show([first], NOON)
     assert work(NOON) == (1, 0)
-    show(others, minutes(1))
+    show(others[:1], minutes(1))
+    # the others as open_cause leaves them: one by one they would take a minute
+    row = ProblemDomain.objects.get(domain=others[0])
+    day = {"first_day": NOON.date(), "last_day": NOON.date(), "is_reported": False, "is_checked": True}
+    ProblemDomain.objects.bulk_create(
+        ProblemDomain(problem_id=row.problem_id, domain=each, organisation=organisation, **day)
+        for each in others[1:]
+    )
+    keys = [joining.Joined(row.problem_id, each.pk, UNCOVERED) for each in others[1:]]
+    outbox.put_many(outbox.Item(joining.KIND, each.key, None, minutes(11)) for each in keys)
     assert work(minutes(11)) == (0, 1)
     notice = Notice.objects.get()
     assert notice.subject == f"10,000 domains: {HOST} is not in the policy"

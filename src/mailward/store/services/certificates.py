@@ -27,7 +27,6 @@ from mailward.store.models import (
     CertificateCare,
     CertificateSequence,
     Domain,
-    OutboxItem,
     OwnNameCare,
 )
 from mailward.store.models.certificates import Care
@@ -122,13 +121,16 @@ def put_due(limit: int) -> int:
     now = clock.now()
     # the second: by a clock that was wrong, as is what waits in the queue for so long
     is_due = Q(due_at__lte=now) | Q(due_at__gt=now + LONGEST_WAIT)
-    keys = list(OwnNameCare.objects.filter(is_due).values_list("host", flat=True)[:limit])
-    due = CertificateCare.objects.filter(is_due).order_by("due_at")
-    queued = OutboxItem.objects.filter(kind=KIND, available_at__lte=now + LONGEST_WAIT)
-    keys += [str(pk) for pk in due.values_list("domain_id", flat=True)[:limit]]
-    for chunk in chunks(keys):
-        present = set(queued.filter(key__in=chunk).values_list("key", flat=True))
-        outbox.put_many(outbox.Item(KIND, key) for key in chunk if key not in present)
+    until = now + LONGEST_WAIT
+    own = (
+        OwnNameCare.objects.filter(is_due).exclude(outbox.waiting_for(KIND, "host", until)).order_by("due_at")
+    )
+    due = CertificateCare.objects.filter(is_due).exclude(outbox.waiting_for(KIND, "domain_id", until))
+    keys = [
+        *own.values_list("host", flat=True)[:limit],
+        *map(str, due.order_by("due_at").values_list("domain_id", flat=True)[:limit]),
+    ]
+    outbox.put_many(outbox.Item(KIND, key) for key in keys)
     return len(keys)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Min
 
 from mailward.config import Problems as Rules
 from mailward.config import Settings
@@ -25,7 +26,7 @@ from mailward.core.mtasts.follow import (
 from mailward.core.mtasts.policy import Mode
 from mailward.core.names import matches_mx
 from mailward.net import clock
-from mailward.store.models import Domain, MxChange, MxFollow, OutboxItem
+from mailward.store.models import Domain, MxChange, MxFollow
 from mailward.store.services import history, outbox
 from mailward.store.services.findings import Cause, leave_causes, open_cause
 from mailward.store.services.notices import queue_notice
@@ -133,11 +134,13 @@ def _lift(domain: Domain, found: Comparison, hosts: Sequence[str]) -> None:
 
 
 def put_due(limit: int) -> None:
-    """Ask for what is due."""
+    """Ask for the changes that are due, of at most `limit` domains, the longest waiting first; those that are held are
+    tried again by the queue itself.
+    """
     rows = MxChange.objects.filter(ended_at=None, state="waiting", due_at__lte=clock.now())
-    keys = {str(each) for each in rows.exclude(kind="planned").values_list("domain_id", flat=True)[:limit]}
-    waiting = set(OutboxItem.objects.filter(kind="follow", key__in=keys).values_list("key", flat=True))
-    outbox.put_many(outbox.Item("follow", key) for key in keys - waiting)
+    rows = rows.exclude(kind="planned").exclude(outbox.waiting_for("follow", "domain_id"))
+    domains = rows.values("domain_id").annotate(since=Min("due_at")).order_by("since", "domain_id")[:limit]
+    outbox.put_many(outbox.Item("follow", str(each["domain_id"])) for each in domains)
 
 
 def open_changes(domain_id: int) -> list[MxChange]:

@@ -19,7 +19,6 @@ from mailward.store.models import (
     Report,
     Trust,
 )
-from mailward.store.queries.evidence import chunks
 from mailward.store.services import outbox
 from mailward.store.services.hosting import forget_old_changes
 from mailward.store.services.problems import close_gone
@@ -51,8 +50,9 @@ def put_record_checks(limit: int) -> int:
     is_open = Exists(RecordCheck.objects.filter(domain=OuterRef("pk")).exclude(state="right"))
     for age, every in _SET_UP:
         overdue |= Q(is_open, created_at__gt=now - age, records_checked_at__lte=now - every)
-    oldest = Domain.objects.filter(overdue).order_by(F("records_checked_at").asc(nulls_first=True), "id")
-    return _put_missing("records", oldest.values_list("id", flat=True)[:limit])
+    missing = Domain.objects.filter(overdue).exclude(outbox.waiting_for("records", "id"))
+    oldest = missing.order_by(F("records_checked_at").asc(nulls_first=True), "id")
+    return _put("records", oldest.values_list("id", flat=True)[:limit])
 
 
 def put_verifications(limit: int) -> int:
@@ -60,16 +60,14 @@ def put_verifications(limit: int) -> int:
     now = clock.now()
     # by id, which carries the time of arrival: `trust` has no index, and most reports do not wait
     ids = (first_id_at(now - _VERIFY_WITHIN), first_id_at(now - _VERIFY_AFTER))
-    waiting = Report.objects.filter(id__range=ids, trust=Trust.PENDING).order_by("id")
-    return _put_missing("verify", waiting.values_list("id", flat=True)[:limit])
+    waiting = Report.objects.filter(id__range=ids, trust=Trust.PENDING)
+    forgotten = waiting.exclude(outbox.waiting_for("verify", "id")).order_by("id")
+    return _put("verify", forgotten.values_list("id", flat=True)[:limit])
 
 
-def _put_missing(kind: str, ids: Iterable[int]) -> int:
-    """Put those that are not in the outbox: what waits there for another attempt must not be hastened."""
+def _put(kind: str, ids: Iterable[int]) -> int:
     keys = [str(id_) for id_ in ids]
-    for chunk in chunks(keys):
-        present = set(OutboxItem.objects.filter(kind=kind, key__in=chunk).values_list("key", flat=True))
-        outbox.put_many(outbox.Item(kind, key) for key in chunk if key not in present)
+    outbox.put_many(outbox.Item(kind, key) for key in keys)
     return len(keys)
 
 

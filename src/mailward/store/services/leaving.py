@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from django.db import transaction
+from django.db.models import F, Q
 
 from mailward.core.mtasts.leaving import NONE_MAX_AGE_SECONDS, Plan, Served, Stage, plan
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
-from mailward.store.models import Domain, Leaving, OutboxItem, PolicyVersion, VersionStep
+from mailward.store.models import Domain, Leaving, PolicyVersion, VersionStep
 from mailward.store.services import dnsupdates, following, history, outbox
 from mailward.store.services.hosting import bump_generation
 from mailward.store.services.notices import queue_notice
@@ -77,12 +78,14 @@ def break_off(organisation_id: int, domain_id: int, *, author_id: int | None) ->
 
 
 def put_due(limit: int) -> None:
-    keys = {
-        str(each)
-        for each in Leaving.objects.filter(ended_at=None).values_list("domain_id", flat=True)[:limit]
-    }
-    waiting = set(OutboxItem.objects.filter(kind="leaving", key__in=keys).values_list("key", flat=True))
-    outbox.put_many(outbox.Item("leaving", key) for key in keys - waiting)
+    """Ask for the plans that can go on, at most `limit` of them, those first that were not looked at for longest."""
+    is_served = Q(served_at=None, domain__announced_version=F("version"))
+    is_ended = Q(domain__current_version=None) | ~Q(domain__current_version=F("version"))
+    due = Leaving.objects.filter(is_served | is_ended | Q(wait_until__lte=clock.now()), ended_at=None)
+    due = due.exclude(outbox.waiting_for("leaving", "domain_id"))
+    oldest = due.order_by(F("looked_at").asc(nulls_first=True), "wait_until", "pk")
+    keys = oldest.values_list("domain_id", flat=True)[:limit]
+    outbox.put_many(outbox.Item("leaving", str(each)) for each in keys)
 
 
 def earlier_of(row: Leaving) -> list[Served]:

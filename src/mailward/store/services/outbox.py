@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, CharField, Exists, F, OuterRef, Q, Value, When
+from django.db.models.functions import Cast
 
 from mailward.net import clock
 from mailward.store.ids import new_id
@@ -95,6 +96,15 @@ ON CONFLICT (kind, "key") DO UPDATE SET
             + CASE WHEN store_outboxitem.claimed_until IS NOT NULL AND store_outboxitem.version %% 2 = 0
                    THEN 1 ELSE 0 END
 """
+
+
+def waiting_for(kind: str, subject: str, until: datetime | None = None) -> Exists:
+    """For a query's filter: whether an item of this kind waits, whose key is the row's column `subject`. What is due
+    is asked for without those: at the head of a bounded list they would keep all others out. `until`: not counting
+    those that wait for longer.
+    """
+    items = OutboxItem.objects.filter(kind=kind, key=Cast(OuterRef(subject), CharField()))
+    return Exists(items if until is None else items.filter(available_at__lte=until))
 
 
 def claim(kinds: Sequence[str], limit: int = 50, lease: timedelta = DEFAULT_LEASE) -> list[Claimed]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from django.db import Error as DatabaseError
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 
 from mailward.config import Settings
 from mailward.core.explain.rollout import JUMPED, say_reason, say_stepped_back, say_verdict
@@ -79,9 +79,9 @@ def judge_due(settings: Settings, limit: int) -> int:
     old = Q(rollout__isnull=True) | Q(rollout__judged_at__isnull=True)
     # a clock that went back must not stop everything until it has caught up
     old |= Q(rollout__judged_at__lte=clock.now() - EVERY) | Q(rollout__judged_at__gt=clock.now() + EVERY)
-    due = list(
-        Domain.objects.filter(old).order_by("rollout__judged_at", "pk").values_list("pk", flat=True)[:limit]
-    )
+    # PostgreSQL would put those that were never judged last
+    oldest = Domain.objects.filter(old).order_by(F("rollout__judged_at").asc(nulls_first=True), "pk")
+    due = list(oldest.values_list("pk", flat=True)[:limit])
     failed: Exception | None = None
     for chunk in chunks(due):
         try:

@@ -83,11 +83,9 @@ def plan_new(settings: Settings) -> int:
 
 def put_due(limit: int) -> int:
     """Ask for the checks that are due, at most `limit` of them, the longest waiting first."""
-    due = Watch.objects.filter(due_at__lte=clock.now()).order_by("due_at")
-    keys = [str(domain_id) for domain_id in due.values_list("domain_id", flat=True)[:limit]]
-    for chunk in chunks(keys):
-        present = set(OutboxItem.objects.filter(kind="watch", key__in=chunk).values_list("key", flat=True))
-        outbox.put_many(outbox.Item("watch", key) for key in chunk if key not in present)
+    due = Watch.objects.filter(due_at__lte=clock.now()).exclude(outbox.waiting_for("watch", "domain_id"))
+    keys = list(due.order_by("due_at").values_list("domain_id", flat=True)[:limit])
+    outbox.put_many(outbox.Item("watch", str(each)) for each in keys)
     return len(keys)
 
 
