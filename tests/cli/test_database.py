@@ -161,6 +161,32 @@ def test_a_copy_that_is_killed_leaves_nothing_and_is_made_again(filled: Path, se
     assert server.sql("SELECT count(*) FROM store_report", "killed") == "45"
 
 
+def test_an_empty_database_beside_a_file_in_use_is_not_started_on(
+    filled: Path, server: Server, tmp_path: Path
+) -> None:
+    server.create("named")
+    settings = server.environment("named")
+    refused = run(filled, settings, "-m", "mailward", "serve")
+    assert refused.returncode == 2
+    assert "run mailward database copy" in refused.stderr
+    assert f"move {filled / 'mailward.sqlite3'} away" in refused.stderr
+    assert server.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", "named") == "0"
+    # somebody did start on it, on a node that was never on SQLite, and made the tables
+    assert run(tmp_path / "second", settings, "-m", "mailward", "_prepare").returncode == 0
+    for command in ("serve", "_prepare"):
+        assert "database copy" in run(filled, settings, "-m", "mailward", command).stderr
+    told = run(filled, settings, "-m", "mailward", "doctor", "--only", "database", "--json")
+    assert (told.returncode, "not-copied" in told.stdout) == (1, True)
+    copied = run(filled, settings, "-m", "mailward", "database", "copy")
+    assert copied.returncode == 0, copied.stderr
+    assert run(filled, settings, "-m", "mailward", "_look-behind").returncode == 0
+    assert "not-copied" not in run(filled, settings, "-m", "mailward", "doctor", "--json").stdout
+
+
+def test_a_database_that_is_away_keeps_nothing_from_being_served(filled: Path, server: Server) -> None:
+    assert run(filled, server.environment("away"), "-m", "mailward", "_look-behind").returncode == 0
+
+
 def test_a_database_in_use_is_left_alone(filled: Path, server: Server) -> None:
     server.create("used")
     settings = server.environment("used")

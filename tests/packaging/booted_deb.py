@@ -354,7 +354,14 @@ async def postgresql() -> None:
     await run("runuser", "-u", "postgres", "--", "createuser", "mailward")
     await run("runuser", "-u", "postgres", "--", "createdb", "--owner=mailward", "mailward")
     write(str(SETTINGS), OURS + '[database]\nname = "mailward"\nhost = "/run/postgresql"\n')
-    await run("systemctl", "restart", SERVICE)
+    await run("systemctl", "restart", SERVICE, status=None)
+    said = await run("journalctl", "-u", SERVICE, "-n", "50", "-o", "cat")
+    seen("an empty database is not started on", "mailward database copy" in said, said.strip()[-300:])
+    sockets = tuple(f"mailward-{name}.socket" for name in SOCKETS)
+    await run("systemctl", "stop", SERVICE, *sockets)
+    said = await run("runuser", "-u", "mailward", "--", "mailward", "database", "copy")
+    seen("the copy takes all over", "rows copied" in said, said.strip()[-150:])
+    await run("systemctl", "start", SERVICE, *sockets)
     count = (
         "runuser",
         "-u",

@@ -93,7 +93,7 @@ COMMANDS = {
 # children of `serve`: not listed
 _HIDDEN = {
     name: Command("children", "", is_group=True)
-    for name in ("_prepare", "_console", "_doors", "_policy-host", "_nameserver", "_worker")
+    for name in ("_look-behind", "_prepare", "_console", "_doors", "_policy-host", "_nameserver", "_worker")
 }
 
 

@@ -56,6 +56,18 @@ def _prepare(settings: Settings) -> int:
     return 0
 
 
+def _look_behind(settings: Settings) -> int:
+    """Before anything else starts: what serves from its last run would serve an empty database next."""
+    from django.db import Error as DatabaseError
+
+    from mailward.cli.prepare import refuse_left_behind
+
+    # one that is away is none to refuse: what was served last is served on, and `prepare` looks again
+    with contextlib.suppress(DatabaseError):
+        refuse_left_behind(settings)
+    return 0
+
+
 def _console(settings: Settings) -> int:
     from mailward.web import console
 
@@ -88,6 +100,7 @@ def _worker(settings: Settings) -> int:
 
 
 _CHILDREN: dict[str, Callable[[Settings], int]] = {
+    "look-behind": _look_behind,
     "prepare": _prepare,
     "console": _console,
     "doors": _doors,

@@ -11,11 +11,12 @@ from django.db import Error as DatabaseError
 
 from mailward.cli.migrating import back_up_first, clear_rehearsals
 from mailward.cli.problem import Problem
-from mailward.cli.tables import make_tables, unusable
+from mailward.cli.tables import database_errors, make_tables, unusable
 from mailward.config import Settings
 from mailward.net.authority import AuthorityUnusable, load_authority
 from mailward.net.certificates import authority_folder
 from mailward.net.sealing import Unopenable, load_keyring
+from mailward.store.left_behind import is_left_behind, tell_left_behind
 from mailward.store.services.accounts import first_administrator_link
 from mailward.store.services.resealing import open_one
 from mailward.web.console import gather_static
@@ -23,6 +24,8 @@ from mailward.web.console import gather_static
 
 def prepare(settings: Settings) -> str:
     """Do what is missing; JSON with `start_token` (None once somebody has an account). Raises Problem."""
+    with database_errors():
+        refuse_left_behind(settings)
     make_tables(partial(back_up_first, settings))
     clear_rehearsals(settings)
     try:
@@ -39,6 +42,13 @@ def prepare(settings: Settings) -> str:
         except AuthorityUnusable as error:
             raise Problem(str(error)) from error
     return json.dumps({"start_token": token})
+
+
+def refuse_left_behind(settings: Settings) -> None:
+    """Raises Problem, and django.db.Error."""
+    if is_left_behind(settings):
+        what, fix = tell_left_behind(settings)
+        raise Problem(f"Not started: {what}. What was served would be gone: {fix}.")
 
 
 def _check_key(settings: Settings) -> None:

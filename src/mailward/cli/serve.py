@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from mailward.config import Settings, load_settings
 from mailward.net import log, systemd
 from mailward.net.systemd import notify, watchdog_seconds
 from mailward.sender.ownership import give_away
+from mailward.store.left_behind import file_is_in_use
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -32,6 +34,7 @@ CHILDREN = ("policy-host", "doors", "console", "worker")
 VITAL = frozenset({"policy-host", "doors", "nameserver"})
 """What other people's mail and name servers ask: systemd starts all anew where one of them stays away."""
 READY_SECONDS = 30.0
+_LOOK_SECONDS = 15
 Environment = dict[str, str]
 
 
@@ -58,6 +61,7 @@ def serve(
     environment["MAILWARD_DATA"] = str(settings.data_path)
     environment[SUPERVISOR_VARIABLE] = str(os.getpid())
     with locked(settings.data_path):
+        _refuse_left_behind(settings, environment)
         # held from here to the end: who connects while a child is away waits, and is not refused
         held = hold(settings, os.environ)
         if held.environment:
@@ -87,6 +91,18 @@ def locked(folder: Path) -> Iterator[None]:
         file.write(f"{os.getpid()}\n{mailward.__version__}\n")
         file.flush()
         yield
+
+
+def _refuse_left_behind(settings: Settings, environment: Environment) -> None:
+    """Exits where the settings name an empty database, and what is in use is beside it."""
+    if not settings.database.name or not file_is_in_use(settings.sqlite_path):
+        return
+    try:
+        done = subprocess.run(_command("look-behind"), env=environment, timeout=_LOOK_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return  # as one that is away: see the child
+    if done.returncode:
+        raise typer.Exit(done.returncode)
 
 
 def _children(settings: Settings) -> tuple[str, ...]:

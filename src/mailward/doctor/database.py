@@ -7,6 +7,7 @@ from mailward.core.doctor.catalogue import tell
 from mailward.core.doctor.finding import Finding
 from mailward.doctor.asking import NotAsked
 from mailward.doctor.subject import Findings, Subject, good, unseen
+from mailward.store.left_behind import is_left_behind, tell_left_behind
 from mailward.store.queries.engine import is_shared, postgresql, sqlite
 
 _OLDEST_POSTGRESQL = 14
@@ -71,6 +72,8 @@ async def _postgresql(subject: Subject) -> list[Finding]:
         )
         fix = "pgbouncer.ini: pool_mode = session, or [database] direct_host = the server itself"
         found.append(tell("pooler", text, fix))
+    if await subject.ask(is_left_behind, settings):
+        found.append(tell("not-copied", *tell_left_behind(settings)))
     nodes = max(len(settings.policy_host.nodes), 1)
     needed = nodes * _PROCESSES * settings.database.connections + _SPARE_CONNECTIONS
     if seen.max_connections < needed:

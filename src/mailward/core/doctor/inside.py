@@ -122,6 +122,11 @@ _DATABASE = Topic(
             "Policies and DNS are served on from memory; reports wait at their senders, the console says 503.",
         ),
         problem(
+            "not-copied",
+            "PostgreSQL was named in the settings of an installation on SQLite, and nothing copied there: no policy is "
+            "served, and report mail is refused. `mailward serve` does not start so.",
+        ),
+        problem(
             "damaged",
             "Pages of the file contradict each other, after a broken disk or a copy made while it was written.",
         ),
