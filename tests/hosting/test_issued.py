@@ -1,18 +1,27 @@
 """Issued certificates at a node whose database was restored from a backup while it went on serving."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from tests.fakes.certs import Authority
 
 from mailward.config import Settings
+from mailward.core.acme.renewal import Renewal, Why
 from mailward.hosting.certificates import IssuedCertificates
 from mailward.net import clock
 from mailward.net.certificates import Certificates
 from mailward.net.sealing import KEY_BYTES, Keyring, load_keyring
 from mailward.store.aio import in_store
-from mailward.store.models import Certificate, CertificateSequence, Domain, Organisation
-from mailward.store.services.certificates import key_purpose, next_sequence
+from mailward.store.models import AcmeOrder, Certificate, CertificateSequence, Domain, Organisation
+from mailward.store.services.certificates import (
+    Issued,
+    account_purpose,
+    ensure_account,
+    issued,
+    key_purpose,
+    next_sequence,
+)
 from mailward.store.services.resealing import reseal
 
 OLD, NEW = b"1" * KEY_BYTES, b"2" * KEY_BYTES
@@ -128,3 +137,25 @@ async def test_a_host_that_is_a_domain_s_and_our_own_keeps_both_certificates_in_
         assert again[0] == loaded[0]
         assert again[1] != loaded[1]
         node.close()
+
+
+def order(keyring: Keyring) -> AcmeOrder:
+    """One that is under way, of a name of the installation's own."""
+    directory = "https://ca.test/dir"
+    account = ensure_account(directory, lambda: keyring.seal(b"account", account_purpose(directory)))
+    return AcmeOrder.objects.create(
+        account=account,
+        host="doors.test",
+        key=keyring.seal(b"key", key_purpose("doors.test")),
+        method="http-01",
+        placed_at=clock.now(),
+    )
+
+
+def test_a_certificate_that_comes_after_its_order_was_sealed_anew_has_the_new_seal() -> None:
+    under_way, ring = order(Keyring([OLD])), Keyring([NEW, OLD])
+    assert reseal(ring) == 2
+    what = Issued("chain", "issuer", clock.now(), clock.now() + timedelta(days=90), "")
+    certificate = issued(under_way, what, Renewal(clock.now(), Why.LIFETIME))
+    assert certificate is not None
+    assert Keyring([NEW]).open(bytes(certificate.key), key_purpose("doors.test")) == b"key"

@@ -460,7 +460,8 @@ def issued(order: AcmeOrder, what: Issued, renewal: Renewal) -> Certificate | No
         host=order.host,
         directory=order.account.directory,
         profile=order.profile,
-        key=order.key,
+        # as it is sealed now: `key rotate` may have come in between, and the key of before is given up
+        key=AcmeOrder.objects.values_list("key", flat=True).get(pk=order.pk),
         sequence=next_sequence(),
         **what._asdict(),
     )
