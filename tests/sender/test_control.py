@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import sqlite3
 
 import pytest
-from tests.sender.lab import DOMAIN, SECURE, Lab
+from tests.sender.lab import DOMAIN, SECURE, Lab, policy
 from tests.sender.test_answers import ask
 
 from mailward.core.names import Domain
+from mailward.net import clock
 from mailward.sender import control
 from mailward.sender.cache import CacheError
 from mailward.sender.control import change, purge_domains
@@ -24,6 +26,43 @@ async def test_a_purged_policy_is_forgotten_by_the_daemon_as_well(lab: Lab, daem
     assert purge_domains(lab.settings().sender_cache_path, [NAME, Domain("other.test")], 100) == [NAME]
     await daemon.journal.look()
     assert await ask(daemon) == "NOTFOUND "
+
+
+async def test_a_fetch_that_fails_undoes_no_purge(lab: Lab, daemon: Daemon) -> None:
+    async def purge_and_fail(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        purge_domains(lab.settings().sender_cache_path, [NAME], 100)
+        await daemon.journal.look()
+        writer.close()
+
+    lab.publish()
+    assert await ask(daemon) == SECURE
+    lab.publish("2")
+    lab.host.response = purge_and_fail
+    await daemon.knowledge.refresh(NAME)
+    assert daemon.answers.metrics.fetch_failures.total() == 1
+    assert await daemon.knowledge.cache.load(NAME) is None
+    assert await ask(daemon) == "NOTFOUND "
+
+
+async def test_a_fetch_that_fails_leaves_what_another_process_has_fetched(lab: Lab, daemon: Daemon) -> None:
+    other = lab.daemon()
+    lab.publish()
+    assert await ask(daemon) == SECURE
+
+    async def let_the_other_learn(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lab.publish("2", policy("testing"))
+        with clock.frozen(clock.now() + dt.timedelta(seconds=1)):
+            await other.knowledge.refresh(NAME)
+        writer.close()
+
+    lab.publish("2")
+    lab.host.response = let_the_other_learn
+    await daemon.knowledge.refresh(NAME)
+    entry = await daemon.knowledge.cache.load(NAME)
+    assert entry is not None
+    assert (entry.cached.policy.mode, entry.failure) == ("testing", None)
+    assert (await daemon.knowledge.state(NAME)).entry == entry
+    await other.knowledge.close()
 
 
 async def test_what_was_changed_before_the_start_is_no_news(lab: Lab, daemon: Daemon) -> None:

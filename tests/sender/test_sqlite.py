@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from mailward.core.mtasts.decide import Cached, Failure
 from mailward.core.mtasts.policy import Policy, parse_policy
 from mailward.core.names import Domain
+from mailward.net import clock
 from mailward.sender.cache import CacheError, Entry
+from mailward.sender.control import purge_domains
 from mailward.sender.sqlite import MAX_VERSIONS, SqliteCache
 
 T = 1_700_000_000
@@ -61,6 +64,40 @@ async def test_history_has_each_new_text_and_ends_somewhere(path: Path) -> None:
     history = await cache.history(NAME)
     assert len(history) == MAX_VERSIONS
     assert (history[0].text, history[0].policy_id) == (text(MAX_VERSIONS + 1).text, str(MAX_VERSIONS + 1))
+    await cache.close()
+
+
+async def test_a_later_fetch_is_not_overwritten_but_one_in_the_future_is(path: Path) -> None:
+    cache = SqliteCache(path, 10)
+    future = int(clock.timestamp()) + 86_400
+    assert await cache.put(entry(fetched_at=future, number=1)) is True
+    assert await cache.put(entry(fetched_at=T + 10, number=2)) is True
+    assert await cache.put(entry(fetched_at=T, number=3)) is False
+    assert await cache.load(NAME) == entry(fetched_at=T + 10, number=2)
+    assert [version.policy_id for version in await cache.history(NAME)] == ["2", "1"]
+    await cache.close()
+
+
+async def test_a_failure_is_noted_of_the_same_fetch_only(path: Path) -> None:
+    cache = SqliteCache(path, 10)
+    noted = replace(entry(), failure=Failure("1", T + 5, 1, "timeout"), refresh_at=T + 305)
+    assert await cache.note(noted) is False
+    await cache.put(entry())
+    assert await cache.note(noted) is True
+    assert await cache.load(NAME) == noted
+    await cache.put(entry(fetched_at=T + 10))
+    assert await cache.note(noted) is False
+    assert await cache.load(NAME) == entry(fetched_at=T + 10)
+    await cache.close()
+
+
+async def test_what_is_written_late_undoes_no_purge(path: Path) -> None:
+    cache = SqliteCache(path, 10)
+    assert await cache.put_late(entry()) is True
+    purge_domains(path, [NAME], T + 1)
+    assert await cache.put_late(entry()) is False
+    assert await cache.load(NAME) is None
+    assert await cache.put_late(entry(fetched_at=T + 2)) is True
     await cache.close()
 
 

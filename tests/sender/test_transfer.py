@@ -105,6 +105,14 @@ async def test_of_two_copies_the_later_fetch_holds(tmp_path: Path) -> None:
     assert [found.cached for found in await load(path)] == [newer.cached]
 
 
+async def test_a_copy_fetched_in_the_future_does_not_hold(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite3"
+    await load(path)
+    right = entry(fetched_at=NOW)
+    assert take(path, entry(fetched_at=NOW + DAY), right).taken == (NAME,)
+    assert [found.cached for found in await load(path)] == [right.cached]
+
+
 async def test_an_ended_policy_is_not_taken(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite3"
     await load(path)

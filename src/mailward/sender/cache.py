@@ -42,8 +42,21 @@ class PolicyCache(Protocol):
     async def load(self, domain: Domain) -> Entry | None:
         """The policy, ended or not."""
 
-    async def put(self, entry: Entry) -> None:
-        """Keep it; returns when it is durable. A text unlike the one before is added to the history."""
+    async def put(self, entry: Entry) -> bool:
+        """Keep it; returns when it is durable. A text unlike the one before is added to the history.
+
+        False, and nothing is changed, where another process has put one that was fetched later. One that was fetched
+        in the future is no reason: the clock was ahead.
+        """
+
+    async def put_late(self, entry: Entry) -> bool:
+        """`put` of what was fetched a while ago. False as well where the domain was purged since."""
+
+    async def note(self, entry: Entry) -> bool:
+        """Note the failure and the next refresh of the entry, where this very fetch of its policy is still kept.
+
+        False where it is not: the domain was purged, or another process has fetched since.
+        """
 
     async def touch(self, domains: Sequence[Domain], now: int) -> None:
         """Note that they are used: what is used is not evicted first."""

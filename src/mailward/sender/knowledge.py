@@ -240,8 +240,10 @@ class Knowledge:
         cached = Cached(fetched.policy, policy_id, self.now())
         entry = Entry(domain, cached, None, cached.refresh_at(_jitter(domain, cached)))
         before = state.entry
-        await self._keep(entry)
         state.entry, state.failure = entry, None
+        if not await self._keep(entry):
+            await self._catch_up(domain, state)
+            return
         if before is None or before.cached.policy != cached.policy or not before.cached.is_live(self.now()):
             self._metrics.policy_changes += 1
             self.on_learned(domain)
@@ -251,24 +253,26 @@ class Knowledge:
     async def _note_failure(self, domain: Domain, state: DomainState, failure: Failure) -> None:
         entry = state.entry
         if entry is not None and entry.cached.is_live(self.now()):
-            retry_at = failure.retry_at(failure.policy_id)
-            state.entry = replace(entry, failure=failure, refresh_at=retry_at)
-            await self._keep(state.entry)
-            if entry.cached.policy.mode is not Mode.NONE:  # RFC 8461 §10.2: the end of a policy is no failure
-                left = (entry.cached.expires_at - self.now()) // 3600
-                facts = {
-                    "domain": domain,
-                    "count": failure.count,
-                    "hours_left": left,
-                    "reason": failure.reason,
-                }
-                logger.warning("refresh-failed", extra=facts)
-            return
+            noted = replace(entry, failure=failure, refresh_at=failure.retry_at(failure.policy_id))
+            state.entry = await self._note(noted)
+            if state.entry is noted:
+                self._tell_refresh_failed(noted, failure)
+                return
+            self.on_change(domain)
+            if state.entry is not None and state.entry.cached.is_live(self.now()):
+                return
         state.failure = failure
         finding = StsFinding(StsState.FETCH_FAILED, reason=failure.reason)
         self._conclude(
             domain, state, finding, max(failure.retry_at(failure.policy_id) - self.now(), FAILED_SECONDS)
         )
+
+    def _tell_refresh_failed(self, entry: Entry, failure: Failure) -> None:
+        if entry.cached.policy.mode is Mode.NONE:  # RFC 8461 §10.2: the end of a policy is no failure
+            return
+        left = (entry.cached.expires_at - self.now()) // 3600
+        facts = {"domain": entry.domain, "count": failure.count, "hours_left": left, "reason": failure.reason}
+        logger.warning("refresh-failed", extra=facts)
 
     def _tell_unmet(self, domain: Domain, state: DomainState, error: FetchError) -> None:
         live = self._live(state)
@@ -277,22 +281,37 @@ class Knowledge:
         if used is None or used.mode is not Mode.NONE:
             self.on_unmet(Unmet(domain, error.result_type, error.code, used))
 
-    async def _keep(self, entry: Entry) -> None:
-        """A policy that cannot be written down is still used, and written later: to forget it would be worse."""
+    async def _note(self, entry: Entry) -> Entry | None:
+        """The entry; or what the cache has in its place, where it was purged or fetched again by another process."""
+        if entry.domain in self._unwritten:
+            self._unwritten[entry.domain] = entry
+            return entry
         try:
-            await self.cache.put(entry)
+            return entry if await self.cache.note(entry) else await self.cache.load(entry.domain)
+        except CacheError as error:
+            self._metrics.cache_errors += 1
+            logger.error("cache-not-written", extra={"domain": entry.domain, "reason": str(error)})
+            return entry
+
+    async def _keep(self, entry: Entry) -> bool:
+        """False where the cache has a later one. A policy that cannot be written down is still used, and written later:
+        to forget it would be worse.
+        """
+        try:
+            is_kept = await self.cache.put(entry)
         except CacheError as error:
             self._metrics.cache_errors += 1
             logger.error("cache-not-written", extra={"domain": entry.domain, "reason": str(error)})
             if entry.domain in self._unwritten or len(self._unwritten) < MAX_UNWRITTEN:
                 self._unwritten[entry.domain] = entry
-        else:
-            self._unwritten.pop(entry.domain, None)
+            return True
+        self._unwritten.pop(entry.domain, None)
+        return is_kept
 
     async def write_again(self) -> None:
         """What the cache could not take, until it refuses once more. Raises CacheError."""
         for domain, entry in list(self._unwritten.items()):
-            await self.cache.put(entry)
+            await self.cache.put_late(entry)
             if self._unwritten.get(domain) is entry:
                 del self._unwritten[domain]
 

@@ -73,8 +73,15 @@ class Overlay:
             return self._entries[domain]
         return await self._below.load(domain) if self._below else None
 
-    async def put(self, entry: Entry) -> None:
+    async def put(self, entry: Entry) -> bool:
         self._entries[entry.domain] = entry
+        return True
+
+    async def put_late(self, entry: Entry) -> bool:
+        return await self.put(entry)
+
+    async def note(self, entry: Entry) -> bool:
+        return await self.put(entry)
 
     async def touch(self, domains: Sequence[Domain], now: int) -> None:
         """Uses are not noted."""

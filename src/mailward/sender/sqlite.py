@@ -18,6 +18,7 @@ import msgspec
 from mailward.core.mtasts.decide import Cached, Failure
 from mailward.core.mtasts.policy import Policy
 from mailward.core.names import Domain
+from mailward.net import clock
 from mailward.sender.cache import CacheError, Entry, Version
 from mailward.sender.durable import connect_durably
 
@@ -66,7 +67,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (domain) DO UPDATE SET policy = excluded.policy, policy_id = excluded.policy_id,
     fetched_at = excluded.fetched_at, expires_at = excluded.expires_at, refresh_at = excluded.refresh_at,
     failure = excluded.failure
+WHERE excluded.fetched_at >= policy.fetched_at OR policy.fetched_at > ?
 """
+_NOTE = "UPDATE policy SET failure = ?, refresh_at = ? WHERE domain = ? AND fetched_at = ?"
 _COLUMNS = "domain, policy, policy_id, fetched_at, refresh_at, failure"
 
 _Row = tuple[str, bytes, str, int, int, bytes | None]
@@ -98,8 +101,20 @@ class SqliteCache:
         rows = self._read(f"SELECT {_COLUMNS} FROM policy WHERE domain = ?", (domain,))  # noqa: S608 - constant
         return _entry(rows[0]) if rows else None
 
-    async def put(self, entry: Entry) -> None:
-        await self._writer.run(lambda connection: self._put(connection, entry))
+    async def put(self, entry: Entry) -> bool:
+        return bool(await self._writer.run(lambda connection: self._put(connection, entry)))
+
+    async def put_late(self, entry: Entry) -> bool:
+        def put(connection: sqlite3.Connection) -> bool:
+            fetched_at = entry.cached.fetched_at
+            return not _was_changed(connection, entry.domain, fetched_at) and self._put(connection, entry)
+
+        return bool(await self._writer.run(put))
+
+    async def note(self, entry: Entry) -> bool:
+        failure = None if entry.failure is None else _encode(entry.failure)
+        values = (failure, entry.refresh_at, entry.domain, entry.cached.fetched_at)
+        return bool(await self._writer.run(lambda connection: connection.execute(_NOTE, values).rowcount))
 
     async def touch(self, domains: Sequence[Domain], now: int) -> None:
         rows = [(now, domain) for domain in domains]
@@ -155,14 +170,16 @@ class SqliteCache:
         except sqlite3.Error as error:
             raise CacheError(str(error)) from error
 
-    def _put(self, connection: sqlite3.Connection, entry: Entry) -> None:
+    def _put(self, connection: sqlite3.Connection, entry: Entry) -> bool:
         cached = entry.cached
         failure = None if entry.failure is None else _encode(entry.failure)
         times = (cached.fetched_at, cached.expires_at, entry.refresh_at, cached.fetched_at)
         before = connection.execute(
             "SELECT text FROM version WHERE domain = ? ORDER BY rowid DESC LIMIT 1", (entry.domain,)
         ).fetchone()
-        connection.execute(_PUT, (entry.domain, _encode(cached.policy), cached.policy_id, *times, failure))
+        row = (entry.domain, _encode(cached.policy), cached.policy_id, *times, failure)
+        if not connection.execute(_PUT, (*row, int(clock.timestamp()))).rowcount:
+            return False
         if before is None or before[0] != cached.policy.text:
             version = (entry.domain, cached.fetched_at, cached.policy_id, cached.policy.text)
             connection.execute("INSERT INTO version VALUES (?, ?, ?, ?)", version)
@@ -173,6 +190,7 @@ class SqliteCache:
             if self._until_check <= 0:
                 self._until_check = _EVICTION_CHECK
                 _evict(connection, self._max_domains, cached.fetched_at)
+        return True
 
 
 class _Writer:
@@ -271,6 +289,15 @@ def _remove(connection: sqlite3.Connection, domain: Domain) -> int:
     removed = connection.execute("DELETE FROM policy WHERE domain = ?", (domain,)).rowcount
     connection.execute("DELETE FROM version WHERE domain = ?", (domain,))
     return removed
+
+
+def _was_changed(connection: sqlite3.Connection, domain: Domain, since: int) -> bool:
+    """Whether a command has changed the domain: `control` has the journal, and makes it when it is needed first."""
+    query = "SELECT count(*) FROM sqlite_schema WHERE name = 'changed'"
+    if not connection.execute(query).fetchone()[0]:
+        return False
+    query = "SELECT count(*) FROM changed WHERE domain = ? AND at >= ?"
+    return bool(connection.execute(query, (domain, since)).fetchone()[0])
 
 
 def _evict(connection: sqlite3.Connection, max_domains: int, now: int) -> None:

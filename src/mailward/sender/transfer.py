@@ -1,7 +1,8 @@
 """Policies as JSON lines: out of one cache, into another.
 
 A line carries the text of the policy as it came over HTTPS and when; everything else is worked out from these two,
-so that a line cannot claim a longer life than the policy has. Of two copies the one fetched later holds, whole.
+so that a line cannot claim a longer life than the policy has. Of two copies the one fetched later holds, whole; one
+that was fetched in the future, when the clock was ahead, holds against none.
 """
 
 import json
@@ -26,7 +27,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, NULL)
 ON CONFLICT (domain) DO UPDATE SET policy = excluded.policy, policy_id = excluded.policy_id,
     fetched_at = excluded.fetched_at, expires_at = excluded.expires_at, refresh_at = excluded.refresh_at,
     failure = NULL
-WHERE excluded.fetched_at > policy.fetched_at
+WHERE excluded.fetched_at > policy.fetched_at OR policy.fetched_at > ?
 """
 
 
@@ -153,7 +154,7 @@ def _put(connection: sqlite3.Connection, entry: Entry, now: int) -> bool:
     cached = entry.cached
     policy = msgspec.msgpack.encode(cached.policy)
     times = (cached.fetched_at, cached.expires_at, entry.refresh_at, now)
-    if not connection.execute(_PUT, (entry.domain, policy, cached.policy_id, *times)).rowcount:
+    if not connection.execute(_PUT, (entry.domain, policy, cached.policy_id, *times, now)).rowcount:
         return False
     last = connection.execute(
         "SELECT text FROM version WHERE domain = ? ORDER BY rowid DESC LIMIT 1", (entry.domain,)
