@@ -210,8 +210,8 @@ def remove_left(data: Path, prefix: str) -> None:
     for left in data.glob(f"{prefix}*"):
         try:
             number = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue  # what root was killed at is swept by root
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left, ignore_errors=True)

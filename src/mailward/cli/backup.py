@@ -16,7 +16,7 @@ from mailward.cli.installation import ConfigOption, DataOption, load_named
 from mailward.cli.problem import Problem
 from mailward.config import Settings
 from mailward.net import clock
-from mailward.sender.ownership import make_folder
+from mailward.net.ownership import give_file_away, make_folder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -76,7 +76,10 @@ def _into_file(settings: Settings, config: Path | None, file: str, lock: Lock, k
         _tell(str(named), make_backup(settings, config, named, lock), lock)
         return
     path = new_name(named, clock.now(), sealed=bool(lock))
-    _tell(str(path), make_backup(settings, config, path, lock), lock)
+    manifest = make_backup(settings, config, path, lock)
+    if not file:
+        give_file_away(path)
+    _tell(str(path), manifest, lock)
     if keep is None:
         return
     try:

@@ -25,7 +25,7 @@ from mailward.cli.problem import Problem
 from mailward.cli.tables import Plan, alone, check_owner, database_errors, in_use
 from mailward.config import Settings
 from mailward.net import clock
-from mailward.sender.ownership import give_file_away, make_folder
+from mailward.net.ownership import give_file_away, make_folder
 from mailward.store.releases import RELEASES
 
 _log = logging.getLogger("mailward.database")

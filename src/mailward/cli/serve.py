@@ -24,8 +24,8 @@ from mailward.cli.standing import telling
 from mailward.cli.supervisor import Child, Supervisor
 from mailward.config import Settings, load_settings
 from mailward.net import log, systemd
+from mailward.net.ownership import give_away
 from mailward.net.systemd import notify, watchdog_seconds
-from mailward.sender.ownership import give_away
 from mailward.store.left_behind import file_is_in_use
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

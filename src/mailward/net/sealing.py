@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mailward.config import Settings, SettingsError
 from mailward.net.durable import sync_folder
+from mailward.net.ownership import give_away
 
 _log = logging.getLogger(__name__)
 
@@ -123,9 +124,10 @@ def make_key_file(path: Path) -> None:
 
 
 def write_key_file(path: Path, keys: list[str]) -> Path:
-    """For the owner alone, and on the disk. Raises OSError."""
+    """For the owner of the folder alone, and on the disk. Raises OSError."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as file:
+        give_away(handle, path.parent)
         file.write("".join(f"{key}\n" for key in keys))
         file.flush()
         os.fsync(file.fileno())

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from mailward.core.dkim import SigningKey
 from mailward.net.durable import sync_folder
-from mailward.sender.ownership import give_away, make_folder
+from mailward.net.ownership import give_away, make_folder
 
 FOLDER = "tlsrpt-keys"
 _RSA_BITS = 2048  # RFC 8301 §3.2: what every verifier takes

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mailward.net import clock
-from mailward.sender.ownership import make_empty
+from mailward.net.ownership import make_empty
 
 _AGAIN_SECONDS = 0.01
 

@@ -21,6 +21,7 @@ from mailward.core.tlsrpt.daily import Reporter
 from mailward.core.tlsrpt.errors import Unwritable
 from mailward.net import clock
 from mailward.net.guard import make_guard
+from mailward.net.ownership import give_away
 from mailward.net.resolver import make_resolver
 from mailward.sender.clockwatch import ClockWatch
 from mailward.sender.counts import Counts, CountsError
@@ -328,6 +329,7 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         number = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        give_away(number, path.parent)
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}") from error
     try:

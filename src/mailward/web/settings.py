@@ -10,6 +10,7 @@ from django.core.management.utils import get_random_secret_key
 
 from mailward import render
 from mailward.config import load_settings
+from mailward.net.ownership import give_away
 from mailward.web import databases
 
 _config_file = os.environ.get("MAILWARD_CONFIG")
@@ -17,13 +18,14 @@ MAILWARD = load_settings(Path(_config_file) if _config_file else None)
 
 
 def _secret_key(path: Path) -> str:
-    """The key that signs sessions: made on first start, readable by us alone."""
+    """The key that signs sessions: made on first start, readable by the folder's owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
     except FileExistsError:
         return path.read_text()
     with os.fdopen(handle, "w") as file:
+        give_away(handle, path.parent)
         file.write(get_random_secret_key())
     return path.read_text()
 
