@@ -191,6 +191,12 @@ MISTAKES = [
         "secondaries: 'ns2.example.org' is no server",
         "a secondary by name",
     ),
+    (
+        '[nameserver]\nsecondaries = ["192.0.2.3=b"]\ntransfer_keys = ["a:hmac-sha256:MDEyMzQ1Njc4OWFiY2RlZg=="]\n',
+        {},
+        "secondaries: no key of transfer_keys is called b",
+        "a secondary with a key that is not there",
+    ),
     ('[nameserver]\ntransfer_keys = ["a:b:c"]\n', {}, "transfer_keys: the key a needs one of", "no key"),
     ('[nameserver]\ntransfer_keys = ["c2VjcmV0"]\n', {}, "transfer_keys: a key is name:", "a secret alone"),
     (

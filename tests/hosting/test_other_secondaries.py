@@ -19,6 +19,7 @@ from tests.hosting.test_secondaries import APEX, authority
 
 from mailward.config import Nameserver as NameserverSettings
 from mailward.config import Settings
+from mailward.core.dns.nameserver import Secondary
 from mailward.core.dns.ratelimit import RateLimiter
 from mailward.hosting.authdns import Nameserver, TransferAccess
 from mailward.hosting.nameserver import ZoneKeeper, make_nameserver, pass_secondaries
@@ -157,7 +158,7 @@ def powerdns(tree: Tree, port: int, primary: int) -> AbstractAsyncContextManager
 
 async def follow(server: Nameserver, port: int) -> None:
     """Two changes, each told of."""
-    secondaries = Secondaries([("127.0.0.1", port)], KEYS)
+    secondaries = Secondaries([Secondary("127.0.0.1", port)], KEYS)
     try:
         await ask_until(port, NAME, "id=one")
         for serial, policy_id in ((2, "two"), (3, "three")):
@@ -224,7 +225,7 @@ async def test_what_bind_has_of_a_knot_that_signs_is_validated(
     server, port = primary
     resolver = free_port()
     async with signed(tree, port) as (knot_port, bind_port):
-        secondaries = Secondaries([("127.0.0.1", knot_port)], KEYS)
+        secondaries = Secondaries([Secondary("127.0.0.1", knot_port)], KEYS)
         await ask_until(bind_port, NAME, "id=one")
         # what the operator gives to the parent zone; "sts.example. DS 12345 13 2 ..."
         ds = tree.call("keymgr", "-c", "/own/knot.conf", "sts.example", "ds").splitlines()[0]

@@ -1,6 +1,7 @@
 """A real NSD, from a Debian tree, that takes our zone by AXFR, signed, and follows it by NOTIFY."""
 
 import asyncio
+import logging
 import os
 import shutil
 import socket
@@ -16,15 +17,19 @@ import pytest
 from tests.core.dns.zones import RECORDS
 from tests.hosting.test_authdns import KEY_TEXT, KEYS
 
+from mailward.core.dns.nameserver import Secondary
 from mailward.core.dns.ratelimit import RateLimiter
 from mailward.core.dns.wire import Type, encode_name
 from mailward.core.dns.zone import Authority, Record, Soa, make_zone
+from mailward.hosting import secondaries as secondaries_module
 from mailward.hosting.authdns import Nameserver, TransferAccess
 from mailward.hosting.secondaries import Secondaries
+from mailward.hosting.transfer import parse_keys
 from mailward.lab.mta import find_tree
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="programs of a Debian tree run as root only")
 
+OTHER_KEYS = parse_keys(["other.:hmac-sha256:MDEyMzQ1Njc4OWFiY2RlZg=="])
 APEX = encode_name("sts.example")
 QUESTION = dns.message.make_query("_mta-sts.abc.sts.example", "TXT")
 CONFIG = """\
@@ -86,7 +91,10 @@ async def ask_until(port: int, text: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_nsd_takes_the_zone_and_follows_each_change(tree: Path) -> None:
+async def test_nsd_takes_the_zone_and_follows_each_change(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(secondaries_module, "FIRST_WAIT_SECONDS", 0.1)
     server = Nameserver(RateLimiter(per_topic=0, per_address=0), TransferAccess(KEYS))
     server.authority = authority(1, "one")
     primary = await server.listen(["127.0.0.1"], 0)
@@ -101,7 +109,7 @@ async def test_nsd_takes_the_zone_and_follows_each_change(tree: Path) -> None:
         )
     )
     nsd = await asyncio.create_subprocess_exec("chroot", tree, "nsd", "-d", "-c", "/secondary/nsd.conf")
-    secondaries = Secondaries([("127.0.0.1", port)], KEYS)
+    secondaries = Secondaries([Secondary("127.0.0.1", port)], KEYS)
     try:
         await ask_until(port, "id=one")
         for serial, policy_id in ((2, "two"), (3, "three")):
@@ -109,6 +117,13 @@ async def test_nsd_takes_the_zone_and_follows_each_change(tree: Path) -> None:
             secondaries.tell(APEX)
             # the refresh of the SOA is a quarter of an hour: only NOTIFY makes it so soon
             await ask_until(port, f"id={policy_id}")
+        stranger = Secondaries([Secondary("127.0.0.1", port)], OTHER_KEYS)
+        with caplog.at_level(logging.WARNING):
+            stranger.tell(APEX)
+            async with asyncio.timeout(20):
+                await asyncio.gather(*stranger._telling.values())
+        assert stranger.told == {"refused": 1}
+        assert "NOTAUTH" in caplog.records[0].__dict__["rcode"]
     finally:
         secondaries.close()
         nsd.terminate()

@@ -5,7 +5,14 @@ from typing import Annotated, Literal
 import msgspec
 
 from mailward.config.values import Listen, Port, Positive, check_address, check_each
-from mailward.core.dns.nameserver import Server, check_contact, parse_server, parse_transfer_key
+from mailward.core.dns.nameserver import (
+    Server,
+    check_contact,
+    parse_secondary,
+    parse_server,
+    parse_transfer_key,
+    plain_key_name,
+)
 from mailward.core.places import check_listen, check_networks, parse_place
 
 
@@ -148,11 +155,15 @@ class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Addresses of the policy host, for `mta-sts`; empty: a CNAME to policy_host.public_name."""
     ttl_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 300
     secondaries: tuple[str, ...] = ()
-    """`address` or `address:port` of servers that are told of changes (NOTIFY)."""
+    """`address` or `address:port` of servers that are told of changes (NOTIFY); `=key` behind it names the transfer
+    key that signs that.
+    """
     transfer_networks: tuple[str, ...] = ()
     """Who may have the whole zone without a key."""
     transfer_keys: tuple[str, ...] = ()
-    """TSIG keys, `name:algorithm:secret`; who signs with one may have the whole zone. The first signs NOTIFY."""
+    """TSIG keys, `name:algorithm:secret`; who signs with one may have the whole zone. The first signs NOTIFY to
+    secondaries without one of their own.
+    """
     replies_per_second: Annotated[int, msgspec.Meta(ge=0)] = 20
     """About one name to one network; 0: no limit."""
     replies_per_second_an_address: Annotated[int, msgspec.Meta(ge=0)] = 5_000
@@ -169,9 +180,14 @@ class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         check_each("contact", [self.contact] if self.contact else [], check_contact)
         for text in self.policy_addresses:
             check_address("policy_addresses", text)
-        check_each("secondaries", self.secondaries, lambda text: parse_place(text, 53))
         check_networks("transfer_networks", self.transfer_networks)
         check_each("transfer_keys", self.transfer_keys, parse_transfer_key)
+        check_each("secondaries", self.secondaries, self._check_secondary)
+
+    def _check_secondary(self, text: str) -> None:
+        key = parse_secondary(text).key
+        if key and key not in {plain_key_name(parse_transfer_key(each).name) for each in self.transfer_keys}:
+            raise ValueError(f"no key of transfer_keys is called {key[:100]}")
 
     @property
     def ns_records(self) -> tuple[Server, ...]:

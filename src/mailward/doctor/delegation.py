@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import dataclass
 
 from mailward.config import Settings
+from mailward.core.dns.nameserver import parse_secondary
 from mailward.core.doctor.catalogue import tell
 from mailward.core.doctor.finding import Finding
-from mailward.core.places import parse_place
 from mailward.doctor.places import shown
 from mailward.doctor.subject import Findings, Subject, good, unseen
 from mailward.net.answers import Status
@@ -136,7 +136,7 @@ def _translated(subject: Subject, addresses: set[str]) -> set[str]:
     settings = subject.settings
     if any(_HERE.is_own(address) for address in addresses):
         return set(settings.dns.own_addresses)  # it has one itself: the others are other machines
-    others = {parse_place(text, 53)[0] for text in settings.nameserver.secondaries}
+    others = {parse_secondary(text).address for text in settings.nameserver.secondaries}
     named = {each for server in settings.nameserver.ns_records for each in server.addresses}
     return {*settings.dns.own_addresses, *(named - others)}
 

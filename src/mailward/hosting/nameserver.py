@@ -11,10 +11,10 @@ import msgspec
 from django.db import Error as DatabaseError
 
 from mailward.config import Settings, SettingsError
+from mailward.core.dns.nameserver import parse_secondary
 from mailward.core.dns.ratelimit import RateLimiter
 from mailward.core.dns.wire import encode_name, is_newer_serial
 from mailward.core.dns.zone import Authority, NodeSets
-from mailward.core.places import parse_place
 from mailward.hosting.authdns import Nameserver, TransferAccess, open_both
 from mailward.hosting.catalog import Catalog
 from mailward.hosting.delegated import (
@@ -213,9 +213,9 @@ def make_nameserver(settings: Settings) -> tuple[Nameserver, Secondaries]:
     try:
         keys = parse_keys(own.transfer_keys)
         networks = [ip_network(text, strict=False) for text in own.transfer_networks]
-        places = [parse_place(text, 53) for text in own.secondaries]
-        access = TransferAccess(keys, networks, [address for address, _ in places])
-        secondaries = Secondaries(places, keys)
+        named = [parse_secondary(text) for text in own.secondaries]
+        access = TransferAccess(keys, networks, [each.address for each in named])
+        secondaries = Secondaries(named, keys)
     except ValueError as error:
         raise SettingsError(f"settings: nameserver: {error}") from error
     limiter = RateLimiter(per_topic=own.replies_per_second, per_address=own.replies_per_second_an_address)

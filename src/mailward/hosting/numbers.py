@@ -74,7 +74,7 @@ def nameserver_families(server: Nameserver, serial: int, told: Counter[str]) -> 
     yield catalogue.DNS_CONNECTIONS.one(server.connections)
     yield catalogue.DNS_TURNED_AWAY.one(counts.connections_refused)
     yield catalogue.DNS_TRANSFERS.of({(each,): counts.transfers[each] for each in ("sent", "refused", "cut")})
-    yield catalogue.DNS_NOTIFIED.of({(each,): told[each] for each in ("answered", "silent")})
+    yield catalogue.DNS_NOTIFIED.of({(each,): told[each] for each in ("answered", "refused", "silent")})
     yield catalogue.DNS_SERIAL.one(serial)
 
 

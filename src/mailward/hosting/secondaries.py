@@ -14,9 +14,14 @@ import dns.asyncquery
 import dns.exception
 import dns.message
 import dns.name
+import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
+import dns.tsig
 
+from mailward.core.dns.nameserver import Secondary
+from mailward.core.dns.wire import HEADER
+from mailward.core.places import show_place
 from mailward.hosting.transfer import Keys, make_notify
 from mailward.net import clock
 
@@ -24,36 +29,34 @@ _log = logging.getLogger("mailward.nameserver")
 
 FIRST_WAIT_SECONDS = 2.0
 _ASK_SECONDS = 5.0
+_TSIG_ERRORS = {16: "BADSIG", 17: "BADKEY", 18: "BADTIME"}
 ATTEMPTS = 6
 """RFC 1996 section 3.6: again until answered, less and less often; the SOA's refresh is what remains after that."""
 
 
 class Secondaries:
-    def __init__(self, addresses: Sequence[tuple[str, int]], keys: Keys) -> None:
-        self._addresses = tuple(addresses)
-        self._key = next(iter(keys.values()), None)
+    def __init__(self, secondaries: Sequence[Secondary], keys: Keys) -> None:
+        """Each is told with its own key, or the first of `keys`. Raises ValueError for a key that is not there."""
+        self._secondaries = tuple((each, _key_of(each, keys)) for each in secondaries)
         self._telling: dict[bytes, asyncio.Task[None]] = {}
         self.told: Counter[str] = Counter()
-        """Secondaries, each time the zone had changed, by outcome: `answered`, `silent`."""
+        """Secondaries, each time the zone had changed, by outcome: `answered`, `refused`, `silent`."""
 
     def tell(self, apex: bytes) -> None:
         """The zone has changed. Whoever is still being told of an earlier change is told of this one instead."""
         if (earlier := self._telling.pop(apex, None)) is not None:
             earlier.cancel()
-        if self._addresses:
+        if self._secondaries:
             self._telling[apex] = asyncio.create_task(self._tell_all(apex))
 
     async def serials(self, apex: bytes) -> dict[tuple[str, int], int]:
         """What each has now of our zone; without those that do not answer, or do not have it."""
-        answers = await asyncio.gather(*(_ask_serial(address, apex) for address in self._addresses))
-        return {
-            address: serial
-            for address, serial in zip(self._addresses, answers, strict=True)
-            if serial is not None
-        }
+        places = [(each.address, each.port) for each, _ in self._secondaries]
+        answers = await asyncio.gather(*(_ask_serial(place, apex) for place in places))
+        return {place: serial for place, serial in zip(places, answers, strict=True) if serial is not None}
 
     def __len__(self) -> int:
-        return len(self._addresses)
+        return len(self._secondaries)
 
     def close(self) -> None:
         for task in self._telling.values():
@@ -61,25 +64,27 @@ class Secondaries:
 
     async def _tell_all(self, apex: bytes) -> None:
         async with asyncio.TaskGroup() as group:
-            for address in self._addresses:
-                group.create_task(self._tell(address, apex))
+            for each, key in self._secondaries:
+                group.create_task(self._tell(each, key, apex))
 
-    async def _tell(self, address: tuple[str, int], apex: bytes) -> None:
+    async def _tell(self, secondary: Secondary, key: dns.tsig.Key | None, apex: bytes) -> None:
         loop = asyncio.get_running_loop()
         number = secrets.randbelow(65_536)
         wait = FIRST_WAIT_SECONDS
+        place = show_place((secondary.address, secondary.port))
+        refusal = ""
         for _ in range(ATTEMPTS):
             answered: asyncio.Future[None] = loop.create_future()
             try:
-                transport, _protocol = await loop.create_datagram_endpoint(
-                    partial(_Waiter, number, answered), remote_addr=address
+                transport, waiter = await loop.create_datagram_endpoint(
+                    partial(_Waiter, number, answered), remote_addr=(secondary.address, secondary.port)
                 )
             except OSError:
                 await asyncio.sleep(wait)
                 wait *= 2
                 continue
             try:
-                transport.sendto(make_notify(apex, number, self._key, int(clock.now().timestamp())))
+                transport.sendto(make_notify(apex, number, key, int(clock.now().timestamp())))
                 async with asyncio.timeout(wait):
                     await answered
                 self.told["answered"] += 1
@@ -88,8 +93,20 @@ class Secondaries:
                 wait *= 2
             finally:
                 transport.close()
-        self.told["silent"] += 1
-        _log.warning("secondary-not-told", extra={"secondary": f"{address[0]}:{address[1]}"})
+            if waiter.refusal not in ("", refusal):
+                _log.warning("notify-refused", extra={"secondary": place, "rcode": waiter.refusal})
+            refusal = waiter.refusal or refusal
+        self.told["refused" if refusal else "silent"] += 1
+        _log.warning("secondary-not-told", extra={"secondary": place, "rcode": refusal or "no answer"})
+
+
+def _key_of(secondary: Secondary, keys: Keys) -> dns.tsig.Key | None:
+    if not secondary.key:
+        return next(iter(keys.values()), None)
+    found = keys.get(dns.name.from_text(secondary.key))
+    if found is None:
+        raise ValueError(f"no key of transfer_keys is called {secondary.key}")
+    return found
 
 
 async def _ask_serial(address: tuple[str, int], apex: bytes) -> int | None:
@@ -105,13 +122,33 @@ async def _ask_serial(address: tuple[str, int], apex: bytes) -> int | None:
     return None if answer is None else int(answer[0].serial)
 
 
+def _read_refusal(response: bytes) -> str:
+    """Its RCODE, and what is wrong with the signature where it says that (RFC 8945 section 5.2); empty: it is none."""
+    code = response[3] & 0x0F
+    if code == dns.rcode.NOERROR:
+        return ""
+    try:
+        error = dns.message.from_wire(response, keyring=False, ignore_trailing=True).tsig_error
+    except (dns.exception.DNSException, ValueError):
+        error = 0
+    name = dns.rcode.to_text(dns.rcode.Rcode(code))
+    return f"{name}, {_TSIG_ERRORS[error]}" if error in _TSIG_ERRORS else name
+
+
 class _Waiter(asyncio.DatagramProtocol):
-    """Waits for the response with our id."""
+    """Waits for the response with our id that accepts it. A refusal is kept, and waited on: the next attempt comes when
+    it would come after silence.
+    """
 
     def __init__(self, number: int, answered: "asyncio.Future[None]") -> None:
         self._id = number.to_bytes(2, "big")
         self._answered = answered
+        self.refusal = ""
 
     def datagram_received(self, data: bytes, addr: object) -> None:
-        if data[:2] == self._id and len(data) > 2 and data[2] & 0x80 and not self._answered.done():
+        if data[:2] != self._id or len(data) < HEADER or not data[2] & 0x80 or self._answered.done():
+            return
+        if refusal := _read_refusal(data):
+            self.refusal = refusal
+        else:
             self._answered.set_result(None)

@@ -1,4 +1,4 @@
-"""What the settings of `[nameserver]` say, read: its servers, the contact of its SOA record, its transfer keys."""
+"""What the settings of `[nameserver]` say, read: its servers, secondaries, the contact of its SOA record, its keys."""
 
 import base64
 import binascii
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from mailward.core.dns.wire import MAX_LABEL, encode_name, is_below
 from mailward.core.names import parse_domain
+from mailward.core.places import parse_place
 
 KEY_ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512")
 MIN_SECRET_BYTES = 16  # RFC 8945 §8: as long as the digest is best
@@ -30,6 +31,29 @@ class TransferKey:
     algorithm: str
     """One of KEY_ALGORITHMS."""
     secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Secondary:
+    """A server that is told of changes."""
+
+    address: str
+    port: int = 53
+    key: str = ""
+    """The name of the transfer key that signs what it is told, in lower case, without a final dot; empty: the first."""
+
+
+def parse_secondary(text: str) -> Secondary:
+    """`address` or `address:port`, and `=key` where it has a key of its own. Raises ValueError."""
+    place, equals, key = text.partition("=")
+    address, port = parse_place(place, 53)
+    if equals and not key:
+        raise ValueError(f"{text[:100]!r} names no key behind the =")
+    return Secondary(address, port, plain_key_name(key))
+
+
+def plain_key_name(name: str) -> str:
+    return name.lower().removesuffix(".")
 
 
 def parse_server(text: str, zone: str) -> Server:

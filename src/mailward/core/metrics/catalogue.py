@@ -107,7 +107,7 @@ DNS_CONNECTIONS = _gauge("dns_tcp_connections", "TCP connections, open now.")
 DNS_TURNED_AWAY = _counter("dns_tcp_connections_refused_total", "TCP connections that had no room.")
 DNS_TRANSFERS = _counter("dns_transfers_total", "Transfers of a zone: sent, refused, cut.", "outcome")
 DNS_NOTIFIED = _counter(
-    "dns_notifies_total", "Secondaries that were told of a change: answered, silent.", "outcome"
+    "dns_notifies_total", "Secondaries that were told of a change: answered, refused, silent.", "outcome"
 )
 DNS_SERIAL = _gauge("dns_zone_serial", "Serial of the zone.")
 
