@@ -49,6 +49,12 @@ async def test_a_server_is_asked_by_the_family_that_is_there_and_one_without_it_
     assert of_those_in_reach(answers).keys() == {place(dns)}
 
 
+async def test_a_server_is_told_of_once_however_many_addresses_it_has(dns: FakeDns) -> None:
+    base, kind = ("2001:db8::", "AAAA") if dns.host == "127.0.0.1" else ("192.0.2.", "A")
+    dns.set("far.example.test", kind, *(f"{base}{number}" for number in range(10, 60)))
+    assert len(await resolver(dns).lookup_everywhere("example.test", "MX")) == 2
+
+
 async def test_where_none_can_be_asked_all_are_told(dns: FakeDns) -> None:
     dns.set("both.example.test", "A")
     dns.set("both.example.test", "AAAA")

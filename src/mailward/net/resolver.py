@@ -80,7 +80,7 @@ class _NameServer:
                 reason=f"it cannot be reached from here (no way out over {name_family(server.address)})",
                 is_out_of_reach=True,
             )
-            for server in self.out_of_reach
+            for server in self.out_of_reach[:1]  # it is told of once, however many it says it has
         }
 
 
