@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import dns.message
+import dns.query
 from tests.docs.browsing import Person
 from tests.docs.marked import Block, read_blocks
 from tests.fakes.dns import FakeDns
@@ -32,6 +34,7 @@ DOMAIN, POLICY_HOST, REPORTS, ADDRESS = (
 NAMESERVER = "192.0.2.53"  # of the world; the Debian may have a resolver of its own on loopback
 POLICY = f"https://mta-sts.{DOMAIN}/.well-known/mta-sts.txt"
 MAIN = "mailward.service"
+ZONE = "sts.example.net"
 BACKUPS = "/srv/backups"  # of docs/backup.md
 WAIT_SECONDS = 240
 ELSEWHERE = {("migrate-from-parsedmarc.md", "parsedmarc")}  # followed by tests/docs/test_parsedmarc.py
@@ -128,17 +131,17 @@ class Documentation:
 class World:
     """DNS as strangers see it, and two of them who report."""
 
-    def __init__(self, dns: FakeDns) -> None:
-        self.dns = dns
+    def __init__(self, names: FakeDns) -> None:
+        self.dns = names
         for zone in ("example.org", "example.net"):
-            dns.delegate(zone, f"ns.{zone}.")
-            dns.set(f"ns.{zone}", "A", NAMESERVER)
-        dns.set(DOMAIN, "MX", f"10 mx.{DOMAIN}.")
-        dns.set(f"mx.{DOMAIN}", "A", ADDRESS)
-        dns.set(POLICY_HOST, "A", ADDRESS)
-        dns.set(REPORTS, "A", ADDRESS)
+            names.delegate(zone, f"ns.{zone}.")
+            names.set(f"ns.{zone}", "A", NAMESERVER)
+        names.set(DOMAIN, "MX", f"10 mx.{DOMAIN}.")
+        names.set(f"mx.{DOMAIN}", "A", ADDRESS)
+        names.set(POLICY_HOST, "A", ADDRESS)
+        names.set(REPORTS, "A", ADDRESS)
         self.signer = Signer("google.test")
-        self.signer.publish(dns)
+        self.signer.publish(names)
 
     def publish(self, records: str) -> None:
         """What the page says to publish, in the form of a zone file."""
@@ -182,6 +185,8 @@ def set_up(machine: Machine, pages: Documentation, world: World) -> Person:
     machine.write("/etc/resolv.conf", f"nameserver {NAMESERVER}\n".encode())
     machine.write("/etc/systemd/system/mailward.service.d/laboratory.conf", LABORATORY.encode())
     pages.follow("first-domain.md", "install")
+    taken = [line for line in machine.run("ss -Hltun").splitlines() if f"{NAMESERVER}:53" not in line]
+    seen("the installation takes no port", not taken, taken)
     pages.follow("first-domain.md", "configure")
     until(
         "the service is up",
@@ -258,6 +263,20 @@ def back_and_forth(machine: Machine, pages: Documentation) -> None:
     seen("the service's backup before the tables changed lies on the other disk", made)
 
 
+def nameserver_beside_a_resolver(machine: Machine, pages: Documentation) -> None:
+    pages.follow("install.md", "resolver")
+    taken = machine.run("ss -Hltun 'sport = :53'")
+    seen("the resolver has port 53 on loopback", "127.0.0.1:53" in taken, taken)
+    settings = machine.run("cat /etc/mailward/mailward.toml")
+    ours = f'{settings}\n[nameserver]\nzone = "{ZONE}"\nlisten = "{ADDRESS}"\n'
+    machine.write("/etc/mailward/mailward.toml", ours.encode())
+    pages.follow("ports.md", "nameserver-beside-a-resolver")
+    question = dns.message.make_query(ZONE, "SOA")
+    for ask in (dns.query.udp, dns.query.tcp):
+        answer = ask(question, ADDRESS, timeout=60)
+        seen(f"the nameserver answers beside it, by {ask.__name__}", answer.answer, answer)
+
+
 def _block(step: str) -> str:
     [block] = [block for block in read_blocks(DOCS / "first-domain.md") if block.step == step]
     return block.text
@@ -267,11 +286,11 @@ def main(init: int) -> None:
     machine = Machine(init)
     for address in (ADDRESS, NAMESERVER):
         subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
-    dns = FakeDns(host=NAMESERVER)
-    dns.port = 53
+    names = FakeDns(host=NAMESERVER)
+    names.port = 53
     pages = Documentation(machine)
-    with dns.threaded():
-        world = World(dns)
+    with names.threaded():
+        world = World(names)
         person = set_up(machine, pages, world)
         first_domain(machine, pages, world, person)
         is_all_there(machine, person, DAYS[:2], "before the loss")
@@ -280,6 +299,7 @@ def main(init: int) -> None:
         another_disk(machine, pages)
         back_and_forth(machine, pages)
         is_all_there(machine, person, DAYS, "after the upgrade")
+        nameserver_beside_a_resolver(machine, pages)
         seen("no step of the documentation is left out", not pages.left_out(), pages.left_out())
 
 
