@@ -255,7 +255,7 @@ def back_and_forth(machine: Machine, pages: Documentation) -> None:
     seen("0.1.0 is what runs", "0.1.0" in machine.run(f"{as_mailward}{old} version"))
     machine.run(f"{as_mailward}{old} report import --config /root/old.toml --domain {DOMAIN} /root/reports/")
     machine.run(
-        "mv /root/mailward_*.deb /root/before.deb.old && mv /root/next.deb /root/mailward_NEW_amd64.deb"
+        "mkdir /root/before && mv /root/mailward_*.deb /root/before/ && mv /root/next.deb /root/mailward_NEW_amd64.deb"
     )
     pages.follow("upgrade.md", "upgrade")
     pages.follow("upgrade.md", "forward")
