@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from tests.doctor.looking import NOBODY, look, told
 
-from mailward.config import PolicyHost, Settings
+from mailward.config import Backup, PolicyHost, Settings
 from mailward.core.doctor.finding import Grade
 from mailward.doctor.database import look_at_database
 from mailward.doctor.subject import Subject
@@ -34,6 +34,29 @@ async def test_a_server_with_room_for_all_nodes_says_what_it_is(tmp_path: Path) 
 async def test_too_few_connections_for_all_processes_are_told(tmp_path: Path) -> None:
     found = await told(look_at_database, subject(tmp_path, connections=100))
     assert "may want 605, and the server grants 400" in found["few-connections"]
+
+
+async def test_without_the_programs_that_make_backups_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    here = subject(tmp_path, connections=10)
+    found = await told(look_at_database, here)
+    assert "psql and pg_dump and pg_restore cannot be found here" in found["no-postgresql-client"]
+    own = msgspec.structs.replace(here.settings, backup=Backup(before_migrations=False))
+    assert "no-postgresql-client" not in await told(look_at_database, Subject(own, here.resolver))
+
+
+async def test_a_pg_dump_that_is_older_than_the_server_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("psql", "pg_dump", "pg_restore"):
+        # as 9.6 says it, which no Debian here has any more
+        (tmp_path / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) 9.6.24'\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = await told(look_at_database, subject(tmp_path, connections=10))
+    assert "pg_dump 9 is older than the server" in found["old-postgresql-client"]
 
 
 async def test_more_machines_than_the_settings_name_are_told(

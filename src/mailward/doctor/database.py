@@ -6,6 +6,7 @@ from mailward.config import Settings
 from mailward.core.doctor.catalogue import tell
 from mailward.core.doctor.finding import Finding
 from mailward.doctor.asking import NotAsked
+from mailward.doctor.client import dump_version, missing_programs
 from mailward.doctor.subject import Findings, Subject, good, unseen
 from mailward.store.left_behind import is_left_behind, tell_left_behind
 from mailward.store.queries.engine import is_shared, postgresql, sqlite
@@ -90,10 +91,31 @@ async def _postgresql(subject: Subject) -> list[Finding]:
         )
         fix = "policy_host.nodes = address:port of every machine that serves policies, on each of them"
         found.append(tell("nodes-unnamed", text, fix))
+    found += await _client(settings, major)
     found += _safety(settings, seen.uses_tls, seen.synchronous_commit, seen.lag_seconds)
     version = f"PostgreSQL {major}.{seen.version % 10_000}"
     state = f"{seen.connections} of {seen.max_connections} connections in use"
     return found or [good(f"{version}: {state}{', over TLS' if seen.uses_tls else ''}")]
+
+
+async def _client(settings: Settings, server: int) -> list[Finding]:
+    """Nobody needs it who makes backups of his own."""
+    if not settings.backup.before_migrations:
+        return []
+    fix = (
+        f"apt install postgresql-client, {server} or later; or, with backups of your own, "
+        "[backup] before_migrations = false"
+    )
+    fails = "a backup fails, and so does a release that changes the tables"
+    if missing := missing_programs():
+        text = f"{' and '.join(missing)} cannot be found here: {fails}"
+        return [tell("no-postgresql-client", text, fix)]
+    version = await dump_version(settings.database)
+    # pg_dump refuses a server whose major version is newer than its own
+    if version is not None and version < server:
+        text = f"pg_dump {version} is older than the server, {server}, and refuses it: {fails}"
+        return [tell("old-postgresql-client", text, fix)]
+    return []
 
 
 def _safety(

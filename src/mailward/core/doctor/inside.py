@@ -115,7 +115,7 @@ _DATABASE = Topic(
     "database",
     "Database",
     "Whether it answers. SQLite: the write-ahead log, and a check of the whole file. PostgreSQL: version, connections "
-    "for all nodes, TLS, whether commits are durable, and standbys.",
+    "for all nodes, TLS, whether commits are durable, standbys, and the programs by which backups are made.",
     (
         problem(
             "database-away",
@@ -134,6 +134,14 @@ _DATABASE = Topic(
             "not-wal", "Mailward switches the log on; a file system that cannot share memory prevents it."
         ),
         advice("old-postgresql", "It may work; nobody tries it."),
+        problem(
+            "no-postgresql-client",
+            "Each night's backup fails; a release that changes the tables does not start, since it makes one first.",
+        ),
+        problem(
+            "old-postgresql-client",
+            "The server was upgraded and its client on this machine was not: the same as without one.",
+        ),
         problem("standby", "Every write fails."),
         advice(
             "few-connections",
