@@ -1,6 +1,8 @@
 """`mailward backup` and `mailward restore`, as their operator types them."""
 
+import base64
 import gzip
+import hashlib
 import io
 import os
 import shutil
@@ -117,6 +119,37 @@ def test_what_is_restored_is_what_was_backed_up(old: Operator, new: Operator, tm
     with closing(sqlite3.connect(new.data / "sender.sqlite3")) as cache:
         assert cache.execute("SELECT domain FROM policy").fetchall() == [("example.test",)]
     assert not [path.name for path in new.data.iterdir() if path.name.startswith(".")]
+
+
+def test_a_key_that_is_elsewhere_and_not_at_hand_is_missed_and_the_backup_made(
+    old: Operator, tmp_path: Path
+) -> None:
+    [key] = (old.data / "key").read_text().split()
+    old.rows(ACCOUNT.format(f"x'{sealed_by(key)}'"))
+    old.does("backup", tmp_path / "with")
+    (old.data / "key").rename(tmp_path / "key")
+    missed = "open by no key that is at hand"
+    assert missed in old.fails("backup", tmp_path / "without")
+    said = old.does("backup", "verify", tmp_path / "without")
+    assert "Not in it: the key that opens the private keys in the database" in said
+    (old.data / "key").write_text(f"{'A' * 43}=\n")
+    assert missed in old.fails("backup", tmp_path / "another"), (
+        "made by a command that was not told of the first"
+    )
+    old.settings["MAILWARD_KEY_FILE"] = str(tmp_path / "key")
+    old.does("backup", tmp_path / "named")
+
+
+ACCOUNT = (
+    "INSERT INTO store_acmeaccount (directory, key, url, failures, last_error, created_at) "
+    "VALUES ('https://ca.example/', {}, '', 0, '', '2026-11-30')"
+)
+
+
+def sealed_by(key: str) -> str:
+    """In hexadecimal: form, identifier of the key as mailward.net.sealing makes it, and something sealed."""
+    identifier = hashlib.sha256(b"mailward key identifier\0" + base64.b64decode(key)).hexdigest()[:16]
+    return f"01{identifier}{'00' * 40}"
 
 
 def test_serials_go_on_beyond_what_was_seen_and_nobody_is_signed_in(
@@ -350,6 +383,8 @@ def test_postgresql_by_its_own_tools(server: Server, tmp_path: Path) -> None:
     server.sql("UPDATE store_organisation SET name = 'kept \u00e9'", "before")
     old.does("backup", tmp_path / "backup")
     assert "database.dump" in old.does("backup", "verify", tmp_path / "backup")
+    server.sql(ACCOUNT.format(f"decode('{sealed_by('A' * 43 + '=')}', 'hex')"), "before")
+    assert "open by no key that is at hand" in old.fails("backup", tmp_path / "keyless")
     new = Operator(tmp_path / "new", server.environment("after"))
     new.does("restore", tmp_path / "backup")
     assert server.sql("SELECT name FROM store_organisation", "after") == "kept \u00e9"

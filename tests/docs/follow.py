@@ -44,9 +44,7 @@ OLD_SETTINGS = """data = "/var/lib/mailward"
 domain = "reports.example.net"
 """
 # what stands between this Debian and the world is a laboratory: its MX hosts and its DNS are on loopback
-LABORATORY = """[Service]
-Environment=MAILWARD_DNS_ALLOW_PRIVATE_ADDRESSES=true
-"""
+LABORATORY = "MAILWARD_DNS_ALLOW_PRIVATE_ADDRESSES=true\n"
 
 
 def seen(what: str, is_so: object, detail: object = "") -> None:
@@ -181,10 +179,14 @@ def is_all_there(machine: Machine, person: Person, days: Iterable[str], when: st
     seen(f"{when}, every report is there", all(is_shown(shown, day) for day in days), shown[-2000:])
 
 
+def install(machine: Machine, pages: Documentation) -> None:
+    pages.follow("first-domain.md", "install")
+    machine.write("/etc/mailward/environment", LABORATORY.encode())
+
+
 def set_up(machine: Machine, pages: Documentation, world: World) -> Person:
     machine.write("/etc/resolv.conf", f"nameserver {NAMESERVER}\n".encode())
-    machine.write("/etc/systemd/system/mailward.service.d/laboratory.conf", LABORATORY.encode())
-    pages.follow("first-domain.md", "install")
+    install(machine, pages)
     taken = [line for line in machine.run("ss -Hltun").splitlines() if f"{NAMESERVER}:53" not in line]
     seen("the installation takes no port", not taken, taken)
     pages.follow("first-domain.md", "configure")
@@ -230,7 +232,7 @@ def loss_and_return(machine: Machine, pages: Documentation) -> None:
     seen("a purge leaves nothing", not left, left)
     seen("after the loss, nobody serves the policy", not fetch_policy(machine))
     machine.run("mkdir /var/backups && mv mailward.tar.gz /var/backups/")
-    pages.follow("first-domain.md", "install")
+    install(machine, pages)
     pages.follow("backup.md", "restore")
 
 

@@ -69,6 +69,45 @@ def test_systemd_understands_every_line(tmp_path: Path) -> None:
     ] == []
 
 
+def test_every_service_reads_the_same_environment() -> None:
+    units = SERVICE.parent.glob("*.service")
+    read = {unit.name: re.findall(r"(?m)^EnvironmentFile=(.+)", unit.read_text()) for unit in units}
+    assert set(map(tuple, read.values())) == {("-/etc/mailward/environment",)}, read
+
+
+def test_the_command_reads_it_too_unless_another_settings_file_is_named(tmp_path: Path) -> None:
+    text = (ROOT / "packaging/debian/command/mailward").read_text().replace("/etc/mailward", str(tmp_path))
+    command = tmp_path / "mailward"
+    command.write_text(text.replace('exec /opt/mailward/bin/mailward "$@"', "env"))
+    settings = tmp_path / "mailward.toml"
+    settings.touch()
+    (tmp_path / "environment").write_text(
+        "# ours\nMAILWARD_KEY_FILE=/etc/my key\nMAILWARD_A='0.0.0.0 ::'\nMAILWARD_B=\"$(id)\"\nPATH=/none\n"
+        "MAILWARD_C=theirs\nMAILWARD_d;id=1\nMAILWARD_E"
+    )
+
+    def told(*arguments: str, **more: str) -> dict[str, str]:
+        environment = {"PATH": "/usr/bin:/bin", "MAILWARD_C": "ours"} | more
+        done = subprocess.run(
+            ["sh", command, *arguments], env=environment, check=True, capture_output=True, text=True
+        )
+        said = dict(line.split("=", 1) for line in done.stdout.splitlines())
+        return {name: value for name, value in said.items() if name.startswith("MAILWARD_")}
+
+    all_of_it = {
+        "MAILWARD_CONFIG": str(settings),
+        "MAILWARD_KEY_FILE": "/etc/my key",
+        "MAILWARD_A": "0.0.0.0 ::",
+        "MAILWARD_B": "$(id)",
+        "MAILWARD_C": "ours",
+    }
+    assert told("backup") == all_of_it
+    assert told("backup", "--config", str(settings)) == all_of_it
+    assert "MAILWARD_A" not in told("backup", "--config", "other.toml")
+    assert "MAILWARD_A" not in told("backup", "--config=other.toml")
+    assert "MAILWARD_A" not in told("backup", MAILWARD_CONFIG="other.toml")
+
+
 def test_each_service_has_a_socket_unit_whose_sockets_bear_its_name() -> None:
     named = {
         unit.name: re.findall(r"(?m)^FileDescriptorName=(.+)", unit.read_text())

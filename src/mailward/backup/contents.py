@@ -10,6 +10,8 @@ from mailward.backup.manifest import DATA, FOLDERS, is_part_name
 from mailward.config import Settings
 
 _KEYS = ("secret-key", "key")
+KEY = f"{DATA}key"
+KEY_AWAY = "the key that opens the private keys in the database: it was not at hand"
 _MAX_KEY_BYTES = 1024 * 1024
 
 

@@ -16,9 +16,10 @@ import mailward
 from mailward.backup import BackupFault, postgresql
 from mailward.backup.age import Lock, Opener
 from mailward.backup.archive import opened, write_archive
-from mailward.backup.contents import Kept, absent, key_files, sender_databases
+from mailward.backup.contents import KEY, KEY_AWAY, Kept, absent, key_files, sender_databases
 from mailward.backup.manifest import DUMP, SETTINGS, SQLITE, Manifest, Part
 from mailward.backup.rotation import remove_partial
+from mailward.backup.sealed import at_hand, sealed_in_postgresql, sealed_in_sqlite
 from mailward.backup.sqlitecopy import applied_migrations, copy_sqlite, size_of
 from mailward.config import Settings
 from mailward.net import clock
@@ -151,6 +152,7 @@ def _gathered(settings: Settings, config: Path | None) -> Iterator[tuple[Manifes
             raise BackupFault(f"{settings.data_path} holds nothing of Mailward's")
         if config is not None:
             _take(Kept(SETTINGS, config), gathered)
+        lacks_key = not _sealing(settings, gathered) <= at_hand(settings, gathered.files.get(KEY))
         manifest = Manifest(
             format=1,
             mailward=mailward.__version__,
@@ -159,9 +161,17 @@ def _gathered(settings: Settings, config: Path | None) -> Iterator[tuple[Manifes
             database=gathered.database,
             migrations=gathered.migrations,
             parts=gathered.parts,
-            absent=absent(settings, config),
+            absent=[*absent(settings, config), *([KEY_AWAY] if lacks_key else [])],
+            lacks_key=lacks_key,
         )
         yield manifest, gathered.files
+
+
+def _sealing(settings: Settings, gathered: Gathered) -> set[bytes]:
+    """Identifiers of the keys that have sealed something in the database."""
+    if gathered.database == "postgresql":
+        return sealed_in_postgresql(settings.database)
+    return sealed_in_sqlite(gathered.files[SQLITE]) if gathered.database else set()
 
 
 def _take_database(settings: Settings, gathered: Gathered) -> None:

@@ -54,6 +54,8 @@ class Manifest(msgspec.Struct, frozen=True):
     parts: list[Part]
     absent: list[str] = []
     """Sentences: what belongs to the installation and is not in here."""
+    lacks_key: bool = False
+    """Whether private keys in the database were sealed by a key that was not at hand."""
 
     @property
     def size(self) -> int:

@@ -55,17 +55,24 @@ def backup(
     try:
         lock = chosen_lock(settings.backup, recipient or (), passphrase_file)
         if file == "-":
-            _tell("standard output", stream_backup(settings, config, sys.stdout.buffer, lock), lock)
+            manifest = stream_backup(settings, config, sys.stdout.buffer, lock)
+            _tell("standard output", manifest, lock)
         else:
-            _into_file(settings, config, file, lock, keep)
+            manifest = _into_file(settings, config, file, lock, keep)
     except BackupFault as error:
         raise Problem(f"No backup was made: {error}.") from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise Problem(f"No backup was made: {where}{error.strerror or error}.") from error
+    if manifest.lacks_key:
+        raise Problem(
+            "The backup was made, but the private keys in its database open by no key that is at hand here. Name the "
+            "one that the service has (MAILWARD_KEY_FILE, in /etc/mailward/environment for all units and commands: "
+            "docs/settings.md), and keep a copy of it. Where it is lost: mailward key forget."
+        )
 
 
-def _into_file(settings: Settings, config: Path | None, file: str, lock: Lock, keep: int | None) -> None:
+def _into_file(settings: Settings, config: Path | None, file: str, lock: Lock, keep: int | None) -> Manifest:
     if not file:
         make_folder(settings.backup_path)
         keep = keep or settings.backup.keep
@@ -73,20 +80,22 @@ def _into_file(settings: Settings, config: Path | None, file: str, lock: Lock, k
     if not named.is_dir():
         if keep is not None:
             raise Problem(f"--keep is for a folder, and {named} is none.")
-        _tell(str(named), make_backup(settings, config, named, lock), lock)
-        return
+        manifest = make_backup(settings, config, named, lock)
+        _tell(str(named), manifest, lock)
+        return manifest
     path = new_name(named, clock.now(), sealed=bool(lock))
     manifest = make_backup(settings, config, path, lock)
     if not file:
         give_file_away(path)
     _tell(str(path), manifest, lock)
     if keep is None:
-        return
+        return manifest
     try:
         for old in remove_old(path, keep):
             typer.echo(f"Removed: {old.name}", err=True)
     except NotRemoved as error:
         raise Problem(f"The backup was made, but {error}.") from error
+    return manifest
 
 
 def _tell(where: str, manifest: Manifest, lock: Lock) -> None:

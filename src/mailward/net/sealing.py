@@ -154,6 +154,11 @@ def read_keys(text: str, where: str) -> list[bytes]:
     return keys
 
 
+def key_identifiers(text: str, where: str) -> set[bytes]:
+    """Those of the keys in a file or a setting, as `sealed_by` tells them. Raises SettingsError."""
+    return {_identifier(key) for key in read_keys(text, where)}
+
+
 def sealed_by(sealed: bytes) -> bytes:
     """The identifier of the key. Raises Unopenable for what was never sealed."""
     if sealed[:1] != _FORMAT or len(sealed) < len(_FORMAT) + _ID_BYTES + _NONCE_BYTES:
