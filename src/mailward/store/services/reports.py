@@ -108,7 +108,8 @@ class _Batch:
         return stored
 
     def _find_known(self) -> None:
-        keys = list(
+        # sorted, and so are the answers: two batches that know the same reports lock them in the same order
+        keys = sorted(
             {
                 (item.organisation_id, share.domain_id or 0, report.content_hash)
                 for item in self._items
@@ -116,11 +117,12 @@ class _Batch:
                 for share in report.shares
             }
         )
+        find = _FIND + _LOCK if connection.features.has_select_for_no_key_update else _FIND
         with connection.cursor() as cursor:
             for start in range(0, len(keys), _KEYS_A_QUERY):
                 chunk = keys[start : start + _KEYS_A_QUERY]
                 marks = ", ".join(["(%s, %s, %s)"] * len(chunk))
-                cursor.execute(_FIND.format(keys=marks), [part for key in chunk for part in key])
+                cursor.execute(find.format(keys=marks), [part for key in chunk for part in key])
                 for organisation, domain_key, content_hash, *rest in cursor.fetchall():
                     id_, trust, counted, reporter, day, copies = rest
                     day = date.fromisoformat(day) if isinstance(day, str) else day
@@ -276,7 +278,7 @@ class _Batch:
             )
 
     def _write(self) -> None:
-        touched = [known for known in self._known.values() if known.copy]
+        touched = [known for _, known in sorted(self._known.items(), key=lambda each: each[0]) if known.copy]
         with connection.cursor() as cursor:
             statements: tuple[tuple[str, list[Row]], ...] = (
                 (_ADD_RAW, self._raws),
@@ -377,6 +379,12 @@ report.counted,
     report.reporter, report.day, report.copies
 FROM wanted JOIN store_report AS report ON report.organisation_id = wanted.organisation_id
     AND report.domain_key = wanted.domain_key AND report.content_hash = wanted.content_hash
+"""
+# PostgreSQL alone: else two writers would both find a report uncounted, and both count it. It gives the rows as they
+# are once they are locked. SQLite has one writer at a time.
+_LOCK = """
+ORDER BY wanted.organisation_id, wanted.domain_key, wanted.content_hash
+FOR NO KEY UPDATE OF report
 """
 _ADD_REPORT = f"INSERT INTO store_report ({_NAMES}) VALUES ({_MARKS})"  # noqa: S608
 _CHANGES = ", ".join(f"{name} = %s" for name in _COPY_COLUMNS)
