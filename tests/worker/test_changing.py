@@ -99,6 +99,19 @@ def test_an_mx_record_that_is_not_answered_is_not_learnt(
     assert [refusal.code for refusal in refuse(ENFORCE, facts)] == ["mx-unknown"]
 
 
+def test_an_mx_host_beyond_those_that_are_looked_at_is_weighed_too(
+    domain: Domain, dns: FakeDns, authority: Authority
+) -> None:
+    hosts = [f"mx{number:02}.example.net" for number in range(25)]
+    dns.set("example.test", "MX", *(f"{number} {host}." for number, host in enumerate(hosts)))
+    server = FakeMailServer(authority.issue(MX))
+    with server.running():
+        facts = learn(settings(dns, authority, server), domain)
+    assert facts.mx == tuple(hosts)
+    most = Policy(Mode.ENFORCE, 604_800, tuple(hosts[:20]))
+    assert [each.about for each in refuse(most, facts) if each.code == "mx-not-covered"] == hosts[20:]
+
+
 def test_a_machine_without_a_way_out_asks_no_mx_host(
     domain: Domain, dns: FakeDns, authority: Authority
 ) -> None:

@@ -16,6 +16,7 @@ from mailward.core.check.facts import (
     Reach,
     Session,
     Tls,
+    mx_names,
 )
 from mailward.core.dane.tlsa import owner_names
 from mailward.core.names import MAX_NAME_LENGTH, Domain, is_address
@@ -255,21 +256,8 @@ class Observer:
             return session
 
 
-def mx_names(domain: Domain, mx: Lookup) -> list[str]:
-    """By preference, then name. RFC 5321 §5.1: the domain itself where there are no MX records."""
-    if not mx.was_found:
-        return [] if mx.has_failed else [domain]
-    ordered = sorted((_preference(record), record.partition(" ")[2]) for record in mx.records)
-    return list(dict.fromkeys(name for _, name in ordered if name not in (".", "")))
-
-
 def _has(lookup: Lookup, version: bytes) -> bool:
     return any(version in text[:200].lower() for text in lookup.texts)
-
-
-def _preference(record: str) -> int:
-    number = record.partition(" ")[0]
-    return int(number) if number.isdigit() else 65_536
 
 
 def failed_fetch(address: str, error: FetchError) -> Fetch:

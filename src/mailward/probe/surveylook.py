@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
 
-from mailward.core.check.facts import Facts, Found, MxHost, PolicyHost, ReportTarget
+from mailward.core.check.facts import Facts, Found, MxHost, PolicyHost, ReportTarget, mx_names
 from mailward.core.survey.listing import Entry
 from mailward.core.survey.making import Exchange
 from mailward.core.survey.parts import Parts, split_row
@@ -12,7 +12,7 @@ from mailward.core.survey.row import make_error_row, unasked_policy_host
 from mailward.net import clock
 from mailward.net.answers import Answer
 from mailward.probe.mxsessions import MxSessions
-from mailward.probe.observe import MAX_MX_HOSTS, mx_names
+from mailward.probe.observe import MAX_MX_HOSTS
 from mailward.probe.surveydesk import Asker, Desk, make_lookup
 from mailward.probe.surveysteps import Steps
 

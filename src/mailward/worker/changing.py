@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from mailward.config import Settings
-from mailward.core.check.facts import Facts, Found, Lookup, MxHost
+from mailward.core.check.facts import Facts, Found, Lookup, MxHost, mx_names
 from mailward.core.check.rejected import change_facts, rejected
 from mailward.core.check.view import View
 from mailward.core.mtasts.change import ChangeFacts
@@ -14,7 +14,7 @@ from mailward.core.mtasts.policy import Policy
 from mailward.core.names import Domain as DomainName
 from mailward.net import clock
 from mailward.net.resolver import make_resolver
-from mailward.probe.observe import MAX_MX_HOSTS, mx_names
+from mailward.probe.observe import MAX_MX_HOSTS
 from mailward.store.aio import in_store
 from mailward.store.models import Domain
 from mailward.store.queries.checks import facts_of

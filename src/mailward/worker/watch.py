@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from mailward.config import Settings
-from mailward.core.check.facts import UNOBSERVED, Facts, Lookup, Reach, Session
+from mailward.core.check.facts import UNOBSERVED, Facts, Lookup, Reach, Session, mx_names
 from mailward.core.names import Domain
 from mailward.core.watch.keeping import bridge_fetches
 from mailward.net import tracing
@@ -15,7 +15,7 @@ from mailward.net.fetch import introduce
 from mailward.net.guard import make_probe_guard
 from mailward.net.quota import too_many
 from mailward.net.resolver import Resolver, make_resolver
-from mailward.probe.observe import Observer, Ways, mx_names
+from mailward.probe.observe import Observer, Ways
 from mailward.store.aio import in_store
 from mailward.store.services import following, mxlooks, watching
 from mailward.store.services.watching import Seen

@@ -1,6 +1,6 @@
 """From a look at a domain to what a change of its policy would do."""
 
-from tests.core.check.made import DOMAIN, MX, absent, facts, failed, host, record, session, tls
+from tests.core.check.made import DOMAIN, MX, absent, facts, failed, found, host, record, session, tls
 
 from mailward.core.check.rejected import change_facts, rejected
 from mailward.core.mtasts.policy import Mode, Policy
@@ -29,11 +29,16 @@ def test_a_record_that_is_wrong_now_hides_no_fault() -> None:
 
 
 def test_mx_records_that_could_not_be_asked_are_unknown() -> None:
-    found = change_facts(facts(mx=failed(DOMAIN, "MX"), hosts=()), ENFORCE, None)
-    assert found.mx is None
-    assert "SERVFAIL" in found.why_unknown
+    seen = change_facts(facts(mx=failed(DOMAIN, "MX"), hosts=()), ENFORCE, None)
+    assert seen.mx is None
+    assert "SERVFAIL" in seen.why_unknown
 
 
 def test_a_name_without_mx_and_address_takes_no_mail() -> None:
     bare = host(name=DOMAIN, v4=absent(DOMAIN, "A"), v6=absent(DOMAIN, "AAAA"), sessions=())
     assert change_facts(facts(mx=absent(DOMAIN, "MX"), hosts=(bare,)), ENFORCE, None).mx == ()
+
+
+def test_hosts_that_were_not_looked_at_are_weighed_too() -> None:
+    many = found(DOMAIN, "MX", "20 mx2.example.test", f"10 {MX}", "10 .")
+    assert change_facts(facts(mx=many, skipped_hosts=1), ENFORCE, None).mx == (MX, "mx2.example.test")

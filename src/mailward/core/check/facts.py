@@ -246,3 +246,16 @@ class Facts:
     """MX hosts beyond the limit, not looked at."""
     supposed: tuple[str, ...] = ()
     """What is not so, but was asked about: a dry run."""
+
+
+def mx_names(domain: Domain, mx: Lookup) -> list[str]:
+    """All MX hosts, by preference, then name. RFC 5321 §5.1: the domain itself where there are no MX records."""
+    if not mx.was_found:
+        return [] if mx.has_failed else [domain]
+    ordered = sorted((_preference(record), record.partition(" ")[2]) for record in mx.records)
+    return list(dict.fromkeys(name for _, name in ordered if name not in (".", "")))
+
+
+def _preference(record: str) -> int:
+    number = record.partition(" ")[0]
+    return int(number) if number.isdigit() else 65_536

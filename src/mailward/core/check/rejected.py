@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from mailward.core.check.codes import Code
-from mailward.core.check.facts import Facts, Found
+from mailward.core.check.facts import Facts, Found, mx_names
 from mailward.core.check.rules.mxtls import certificates, starttls
 from mailward.core.check.suppose import suppose_policy
 from mailward.core.check.view import View
@@ -38,10 +38,13 @@ def change_facts(facts: Facts, policy: Policy, current: Policy | None) -> Change
     """
     if facts.mx.has_failed:
         return ChangeFacts(None, why_unknown=facts.mx.reason or "DNS did not answer", current=current)
-    hosts = facts.hosts
-    if not facts.mx.was_found:  # RFC 5321 §5.1: the implicit MX, where there is an address
-        hosts = tuple(host for host in hosts if host.addresses or host.v4.has_failed or host.v6.has_failed)
-    names = tuple(host.name for host in hosts)
+    if facts.mx.was_found:
+        # those too that were not looked at, for there are many: senders go to any of them
+        names = tuple(mx_names(facts.domain, facts.mx))
+    else:  # RFC 5321 §5.1: the implicit MX, where there is an address
+        names = tuple(
+            host.name for host in facts.hosts if host.addresses or host.v4.has_failed or host.v6.has_failed
+        )
     return ChangeFacts(names, rejected=rejected(facts, policy), current=current)
 
 
