@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 from asgiref.sync import async_to_sync
-from tests.core.check.made import facts
+from tests.core.check.made import MX as MX_OF_POLICY
+from tests.core.check.made import POLICY, TESTING, facts, host, serving, session, tls
 from tests.fakes.certs import Authority
 from tests.fakes.dns import FakeDns, Fault
 from tests.fakes.evidence import make_domains, make_organisation, report_failures, report_success
@@ -370,6 +371,28 @@ def _show(domain: Domain, code: str, host: str, *, is_there: bool = True) -> Non
     report = replace(run(facts()), findings=tuple(found))
     basis = Basis(clock.now(), {}, confirmed=frozenset({host}))
     settle(domain.organisation_id, domain.pk, report, basis, Problems(settle_minutes=0))
+
+
+@pytest.mark.parametrize("code", [Code.MX_NOT_IN_POLICY, Code.CERTIFICATE_HOST_MISMATCH])
+def test_what_cost_no_mail_at_the_first_look_is_told_once_it_does(
+    organisation: Organisation, code: Code
+) -> None:
+    (domain,) = make_domains(organisation, ["example.test"])
+    elsewhere = {"hosts": (host(session(tls=tls(name="other.test"))),)}
+    uncovered = code is Code.MX_NOT_IN_POLICY
+
+    def check(hour: int, body: bytes) -> None:
+        body = body.replace(b"mx: mx.", b"mx: other.") if uncovered else body
+        seen = facts(**serving(body), **({} if uncovered else elsewhere))
+        with clock.frozen(NOON + timedelta(hours=hour)):
+            basis = Basis(clock.now(), {}, is_first_check=hour == 0)
+            settle(domain.organisation_id, domain.pk, run(seen), basis, Problems())
+
+    for hour, body in enumerate((TESTING, TESTING, TESTING, POLICY)):
+        check(hour, body)
+        assert open_problems() == set()
+    check(4, POLICY)
+    assert open_problems() == {(code.value, MX_OF_POLICY, 1)}
 
 
 def test_octets_that_no_database_takes_are_told_of_all_the_same(

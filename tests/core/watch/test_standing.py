@@ -16,15 +16,18 @@ CRITICAL = Finding(Code.CERTIFICATE_EXPIRED, Severity.CRITICAL, "mx.example.test
 
 
 def look(standing: Standing, *sights: str) -> tuple[Standing, list[Step]]:
-    """`x` shows it, `-` does not, `?` saw nothing, `=` shows what the look before showed."""
+    """`x` shows it, `-` does not, `?` saw nothing, `=` shows what the look before showed. `!` and `#` are as `x` and
+    `=`, and it costs mail.
+    """
     steps = []
     for sight in sights:
         standing, step = advance(
             standing,
-            is_there=sight in "x=",
+            is_there=sight in "x=!#",
             is_observed=sight != "?",
-            is_fresh=sight != "=",
+            is_fresh=sight not in "=#",
             is_confirmed=False,
+            is_critical=sight in "!#",
         )
         steps.append(step)
     return standing, steps
@@ -51,6 +54,24 @@ def test_what_was_there_from_the_beginning_is_told_only_where_it_costs_mail() ->
     assert look(begin(WARNING, is_first_check=True), *"xxx")[1] == [Step.NONE] * 3
     assert look(begin(CRITICAL, is_first_check=True), *"xx")[1] == [Step.NONE, Step.OPEN]
     assert look(begin(WARNING, is_first_check=False), *"xx")[1] == [Step.NONE, Step.OPEN]
+
+
+@pytest.mark.parametrize(
+    ("sights", "steps"),
+    [
+        ("x!", [Step.NONE, Step.NONE]),
+        ("xx!!", [Step.NONE, Step.NONE, Step.NONE, Step.OPEN]),
+        (
+            "xx##!",
+            [Step.NONE, Step.NONE, Step.NONE, Step.NONE, Step.OPEN],
+        ),  # the policy says more, no new handshake
+        ("xx!-", [Step.NONE, Step.NONE, Step.NONE, Step.FORGET]),
+    ],
+)
+def test_what_begins_to_cost_mail_is_new(sights: str, steps: list[Step]) -> None:
+    standing, found = look(begin(WARNING, is_first_check=True), *sights)
+    assert found == steps
+    assert standing.is_baseline is False
 
 
 def test_what_others_have_seen_often_enough_is_told_and_over_at_once() -> None:

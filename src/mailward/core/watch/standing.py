@@ -37,7 +37,7 @@ class Standing:
     clear: int = 0
     is_open: bool = False
     is_baseline: bool = False
-    """It was there when we first looked, and costs no mail now: shown, but nobody is told. Only changes make noise."""
+    """It was there when we first looked, and has cost no mail since: shown, but nobody is told. Changes make noise."""
 
     @property
     def is_pending(self) -> bool:
@@ -57,14 +57,23 @@ def begin(finding: Finding, *, is_first_check: bool) -> Standing:
 
 
 def advance(
-    standing: Standing, *, is_there: bool, is_observed: bool, is_fresh: bool, is_confirmed: bool
+    standing: Standing,
+    *,
+    is_there: bool,
+    is_observed: bool,
+    is_fresh: bool,
+    is_confirmed: bool,
+    is_critical: bool = False,
 ) -> tuple[Standing, Step]:
     """After one more check.
 
-    `is_fresh`: it rests on another look than the check before. `is_confirmed`: others have seen the same often enough,
-    such as that an MX host's certificate changed.
+    `is_critical`: it costs mail now. What did not when we first looked is new then, as if it was seen for the first
+    time. `is_fresh`: it rests on another look than the check before. `is_confirmed`: others have seen the same often
+    enough, such as that an MX host's certificate changed.
     """
     if is_there:
+        if standing.is_baseline and is_critical:
+            standing, is_fresh = Standing(), True
         return _appear(standing, is_fresh=is_fresh, is_confirmed=is_confirmed)
     if not is_observed:
         return standing, Step.NONE

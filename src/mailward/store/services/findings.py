@@ -13,6 +13,7 @@ from mailward.core.check.codes import RESULT_TYPES, Code
 from mailward.core.check.facts import Facts
 from mailward.core.check.finding import Finding
 from mailward.core.check.run import Report
+from mailward.core.explain.explanation import Severity
 from mailward.core.watch import standing as stand
 from mailward.core.watch.changes import place
 from mailward.core.watch.standing import Standing, Step
@@ -106,6 +107,7 @@ def _move(
         is_observed=stand.is_observed(facts, row.code, row.about, row.evidence),
         is_fresh=row.pk is None or at > row.last_at,
         is_confirmed=row.host in basis.confirmed,
+        is_critical=finding is not None and finding.severity is Severity.CRITICAL,
     )
     if step is Step.FORGET:
         row.delete()
@@ -115,6 +117,7 @@ def _move(
         row.evidence = [each[:_MAX_EVIDENCE_CHARACTERS] for each in finding.evidence]
     row.last_at = max(row.last_at, at)
     row.seen, row.clear, row.is_open = standing.seen, standing.clear, standing.is_open
+    row.is_baseline = standing.is_baseline
     moved.is_pending = moved.is_pending or standing.is_pending
     if step is Step.OPEN:
         moved.opened.append(_open(row, rules))
