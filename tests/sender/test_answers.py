@@ -338,6 +338,16 @@ class TestDane:
         )
         await daemon.knowledge.close()
 
+    async def test_a_failing_mx_host_defers_nothing_beside_one_without_tlsa(self, lab: Lab) -> None:
+        lab.dns.set(DOMAIN, "MX", f"10 mx.{DOMAIN}.", f"20 mx2.{DOMAIN}.")
+        lab.dns.remove(f"_25._tcp.mx.{DOMAIN}", "TLSA")
+        lab.dns.fail(Fault.SERVFAIL, f"mx2.{DOMAIN}")
+        for level, answer in (("", "NOTFOUND "), ("encrypt", "NOTFOUND "), ("may", "OK dane")):
+            daemon = lab.daemon(default_level=level)
+            daemon.knowledge.dane.is_on = True
+            assert await ask(daemon) == answer
+            await daemon.knowledge.close()
+
     async def test_dane_that_was_full_is_not_forgotten_by_a_failing_lookup(
         self, lab: Lab, daemon: Daemon
     ) -> None:

@@ -183,9 +183,10 @@ async def run(
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, daemon.overrides.reload if daemon.overrides else _nothing)
     if not settings.sender.default_level:
-        logger.warning(
-            "default-level-not-told", extra={"effect": "testing policies and partial DANE are left alone"}
-        )
+        effect = "testing policies and partial DANE are left alone"
+        if settings.sender.dane:
+            effect += ", and mail waits (TEMP dane-unknown-deferred) while DANE cannot be looked up"
+        logger.warning("default-level-not-told", extra={"effect": effect})
     await daemon.server.start(sockets)
     _leave_garbage_alone()
     health = Health(daemon.answers, settings.sender_cache_path, settings.sender.mode)

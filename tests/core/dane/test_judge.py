@@ -26,8 +26,10 @@ FINDINGS = [
     ([U, N], DaneState.PARTIAL, "one with unusable records only"),
     ([N, N], DaneState.PARTIAL, "dane-d14: TLS is required, nobody is authenticated"),
     ([N, F], DaneState.PARTIAL, "unusable, and one unknown"),
-    ([W, F], DaneState.UNKNOWN, "dane-d20: the failing one could have had records"),
+    ([W, F], DaneState.PARTIAL, "dane-d20: one is proved to have none, so that waiting protects nothing"),
     ([F], DaneState.UNKNOWN, "nothing is known"),
+    ([F, F], DaneState.UNKNOWN, "nothing is known of any: both could have records"),
+    ([F, D], DaneState.UNKNOWN, "and the other takes no mail"),
     ([W, W], DaneState.ABSENT, "dane-d19: proved to have none"),
     ([D], DaneState.ABSENT, "nobody there"),
     ([], DaneState.ABSENT, "a null MX"),
@@ -50,7 +52,16 @@ def test_dane_d23_a_failed_mx_lookup_is_unknown_and_named() -> None:
 
 
 def test_the_reason_names_the_lookups_that_failed() -> None:
-    assert judge(Outcome.SECURE, hosts(W, F, F)).reason == "why 1; why 2"
+    assert judge(Outcome.SECURE, hosts(D, F, F)).reason == "why 1; why 2"
+    assert judge(Outcome.SECURE, hosts(W, F)).reason == "no usable TLSA records: mx0.example.com; why 1"
+
+
+@given(st.lists(st.sampled_from(HostState), min_size=1, max_size=6), st.data())
+def test_lookups_made_to_fail_take_no_domain_s_dane(states: list[HostState], data: st.DataObject) -> None:
+    before = judge(Outcome.SECURE, hosts(*states)).state
+    attacked = [data.draw(st.sampled_from([state, F])) for state in states]
+    after = judge(Outcome.SECURE, hosts(*attacked)).state
+    assert before is not DaneState.FULL or after in (DaneState.FULL, DaneState.UNKNOWN)
 
 
 @given(st.lists(st.sampled_from(HostState), max_size=6))

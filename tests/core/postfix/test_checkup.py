@@ -124,9 +124,11 @@ def test_without_an_smtp_client_nothing_is_asked() -> None:
     assert [item.code for item in examine(Instance({}, ()), OURS)] == ["no-client"]
 
 
-def test_a_level_that_is_not_told() -> None:
-    found = wrong(examine(instance(), Ours(OURS.places, "", looks_for_dane=True)))
+@pytest.mark.parametrize("looks_for_dane", [True, False])
+def test_a_level_that_is_not_told(looks_for_dane: bool) -> None:
+    found = wrong(examine(instance(), Ours(OURS.places, "", looks_for_dane)))
     assert found["level-not-told"].fix == '[sender] default_level = "may"'
+    assert ("mail waits" in found["level-not-told"].text) is looks_for_dane
 
 
 def test_lists_of_tables_are_split_as_postfix_splits_them() -> None:

@@ -132,7 +132,7 @@ CASES = (
         "dane-partial-default", "danewrong TLS", "half-encrypt",
         mx=("danewrong", "plain"), is_signed=True, site="encrypt",
     ),
-    case("dane-unknown", "plain plain", "doubt", mx=("nolookup", "plain"), is_signed=True),
+    case("dane-partial", "plain plain", "doubt", mx=("nolookup", "plain"), is_signed=True),
     case("dane-unknown", "TLSA lookup error", "doubt-alone", mx=("nolookup",), is_signed=True),
     case(
         "dane-unknown-deferred", "TEMP DANE cannot be ruled out: TLSA _25._tcp.nolookup.mx.test", "doubt-encrypt",

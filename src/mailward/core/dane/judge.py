@@ -38,7 +38,7 @@ class DaneState(StrEnum):
     PARTIAL = "partial"
     FULL = "full"
     UNKNOWN = "unknown"
-    """A lookup failed that could have shown DANE."""
+    """A lookup failed that could have shown DANE, and no host is known to be without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,10 @@ def judge(mx: Outcome, hosts: Sequence[Host], reason: str = "") -> DaneFinding:
         return DaneFinding(DaneState.PARTIAL, _without(hosts), hosts)
     if HostState.UNUSABLE in states:
         return DaneFinding(DaneState.PARTIAL, "no MX host has TLSA records that can be used", hosts)
+    if HostState.FAILED in states and HostState.WITHOUT in states:
+        # RFC 7672 §2.1: what fails is skipped host by host. A host is without TLSA records only where DNSSEC proves it,
+        # so nobody brings a domain here by making lookups fail, and waiting would protect no mail to that host
+        return DaneFinding(DaneState.PARTIAL, f"{_without(hosts)}; {failed}", hosts)
     if HostState.FAILED in states:
         return DaneFinding(DaneState.UNKNOWN, failed, hosts)
     return DaneFinding(DaneState.ABSENT, "no MX host has TLSA records", hosts)

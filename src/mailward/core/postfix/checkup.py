@@ -89,7 +89,9 @@ def _level(instance: Instance, ours: Ours) -> Iterator[Finding]:
         text = "smtp_tls_security_level is none: mail to domains without a policy goes in the clear"
         yield Finding(Grade.ADVICE, "level-none", text, _set(instance, "smtp_tls_security_level", "may"))
     if not ours.default_level:
-        text = f"default_level is not told: testing policies and partial DANE are left alone (Postfix has {level})"
+        text = f"default_level is not told (Postfix has {level}): testing policies and partial DANE are left alone"
+        if ours.looks_for_dane:
+            text += ", and mail waits while DANE cannot be looked up"
         yield Finding(Grade.ADVICE, "level-not-told", text, f'[sender] default_level = "{level}"')
     elif ours.default_level != level:
         text = f"default_level is {ours.default_level}, and Postfix's smtp_tls_security_level is {level}"
