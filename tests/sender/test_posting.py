@@ -1,5 +1,6 @@
 """Each rua on its own: what the other side says decides what becomes of the report, and everybody can see it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from email import message_from_bytes
@@ -17,9 +18,9 @@ from tests.sender.reportlab import DAY, MORNING, ReportLab, later, ruas, tally
 from mailward.config import Dns, Sender
 from mailward.core.tlsrpt.read import read_bytes
 from mailward.core.tlsrpt.reading import check_strict
-from mailward.net import webpost
+from mailward.net import clock, webpost
 from mailward.sender.pace import MAX_ATTEMPTS
-from mailward.sender.reportrows import Delivery, State
+from mailward.sender.reportrows import Delivery, State, StoreError
 
 MINUTE = timedelta(minutes=1)
 
@@ -123,6 +124,53 @@ async def test_a_host_that_hangs_is_left_and_asked_again(
     assert {each.state for each in lab.deliveries()} == {"delivered"}
     marks = [post.headers.get("X-Mailward-Repeat", "")[:8] for post in host.posts]
     assert sorted(marks) == ["", "", "possible"]
+
+
+async def test_a_store_that_fails_for_one_host_ends_nothing_at_the_others(
+    lab: ReportLab, host: ReportHost
+) -> None:
+    lab.count(tally(record=ruas(url(host), "https://broken.example/")))
+    with clock.frozen(MORNING), lab.daily() as daily:
+        await daily.make()
+        daily.store._connection.execute(
+            "CREATE TRIGGER broken BEFORE UPDATE ON delivery WHEN old.rua = 'https://broken.example/'"
+            " BEGIN SELECT raise(ABORT, 'disk is full'); END"
+        )
+        with pytest.raises(StoreError, match="full"):
+            await daily.post()
+    assert lab.states() == {url(host): "delivered", "https://broken.example/": "waiting"}
+    assert len(host.posts) == 1
+
+
+async def test_what_is_cut_off_at_a_stop_waits_as_possibly_repeated(lab: ReportLab, host: ReportHost) -> None:
+    host.hangs = True
+    lab.count(tally(record=ruas(url(host))))
+    with clock.frozen(MORNING), lab.daily() as daily:
+        await daily.make()
+        posting = asyncio.create_task(daily.post())
+        async with asyncio.timeout(10):
+            while not host.posts:  # noqa: ASYNC110 - the host has no event for it
+                await asyncio.sleep(0.01)
+        assert lab.states() == {url(host): "sending"}
+        await daily.post()
+        assert lab.states() == {url(host): "sending"}, "it is being sent"
+        posting.cancel()
+        await asyncio.gather(posting, return_exceptions=True)
+    [delivery] = lab.deliveries()
+    assert (delivery.state, delivery.is_repeat, delivery.attempts) == ("waiting", 1, 1)
+
+
+async def test_what_nobody_sends_any_more_is_tried_again_within_bounds(lab: ReportLab) -> None:
+    lab.count(tally())
+    with clock.frozen(MORNING), lab.daily() as daily:
+        await daily.make()
+        for attempts in range(1, MAX_ATTEMPTS + 1):
+            [delivery] = [each.delivery for each in daily.store.listing()]
+            assert (delivery.state, delivery.attempts) == ("waiting", attempts - 1)
+            daily.store.mark(delivery, 0)  # and then something of ours went wrong
+            await daily.post()
+    [delivery] = lab.deliveries()
+    assert (delivery.state, delivery.is_repeat) == ("failed", 1)
 
 
 async def test_a_host_that_is_away_is_asked_for_all_its_reports_at_once_and_for_a_day(

@@ -42,6 +42,7 @@ MAIL_BATCH, WEB_BATCH = 200, 500
 HOSTS_AT_ONCE = 16
 _NOT_TRIED_SECONDS = 300
 _MAX_NOT_TRIED = 3
+_CUT_OFF = "cut off while it was sent"
 
 
 class AnotherReporter(Exception):
@@ -130,6 +131,8 @@ class Daily:
     pace: Pace = field(default_factory=lambda: Pace(clock.since_boot()))
     _unsaved: list[Callable[[], None]] = field(default_factory=list)
     """What the other side has said and the disk had no room for."""
+    _in_flight: set[int] = field(default_factory=set)
+    """Numbers of the deliveries that are being sent."""
     _watch: ClockWatch | None = None
 
     def start(self) -> None:
@@ -195,7 +198,7 @@ class Daily:
 
     async def mail(self) -> bool:
         """As many mails as may go now. False: there is nothing more to do now."""
-        self._save()
+        self._catch_up()
         tlsrpt = self.settings.tlsrpt
         limit = hourly_limit(
             _now(), self.store.first_made_at(), tlsrpt.warm_up_mails_per_hour, tlsrpt.mails_per_hour
@@ -208,16 +211,18 @@ class Daily:
                 if (raw := self._letter(delivery)) is None or not self._mark(delivery):
                     continue
                 self.pace.take()
-                outcome = await post.send(self.letters.envelope_sender(delivery), delivery.address, raw)
-                self._settle(delivery, outcome)
+                sending = post.send(self.letters.envelope_sender(delivery), delivery.address, raw)
+                outcome = await self._finish(delivery, sending)
                 not_tried += outcome.verdict is Verdict.NOT_TRIED
                 if not_tried >= _MAX_NOT_TRIED:
                     return False
         return bool(due)
 
     async def post(self) -> bool:
-        """What is due by HTTPS; hosts beside each other, what goes to one of them one after another."""
-        self._save()
+        """What is due by HTTPS; hosts beside each other, what goes to one of them one after another. Raises after all
+        of them are done.
+        """
+        self._catch_up()
         due = self.store.due(_now(), WEB_BATCH, by_mail=False)
         if not due:
             return False
@@ -227,9 +232,14 @@ class Daily:
         sender, tlsrpt = self.settings.sender, self.settings.tlsrpt
         context = make_context(sender.ca_file, any_certificate=tlsrpt.https_certificate == "any")
         slots = asyncio.Semaphore(HOSTS_AT_ONCE)
-        async with asyncio.TaskGroup() as group:
-            for deliveries in by_host.values():
-                group.create_task(self._post_to_host(deliveries, context, slots))
+        # no TaskGroup: an error at one host would end what is being sent to the others
+        ended = await asyncio.gather(
+            *(self._post_to_host(deliveries, context, slots) for deliveries in by_host.values()),
+            return_exceptions=True,
+        )
+        for error in ended:
+            if error is not None:
+                raise error
         return True
 
     async def _post_to_host(
@@ -241,10 +251,10 @@ class Daily:
                 content = self.store.content(delivery)
                 if content is None or not self._mark(delivery):
                     continue
-                outcome = await post_report(
+                sending = post_report(
                     delivery, content.gzipped, resolver=resolver, guard=guard, context=context
                 )
-                self._settle(delivery, outcome)
+                outcome = await self._finish(delivery, sending)
                 if outcome.verdict is Verdict.TEMPORARY:
                     # the same host would say the same, or nothing, to the others
                     self._put_off(deliveries[at + 1 :], outcome)
@@ -273,6 +283,30 @@ class Daily:
 
     def _mark(self, delivery: Delivery) -> bool:
         return self.store.mark(delivery, _now())
+
+    async def _finish(self, delivery: Delivery, sending: Awaitable[Outcome]) -> Outcome:
+        """What is marked is sent, and what becomes of it is kept."""
+        self._in_flight.add(delivery.number)
+        try:
+            outcome = await sending
+            self._settle(delivery, outcome)
+        except asyncio.CancelledError:
+            with contextlib.suppress(StoreError):  # the next start finds it
+                self._keep(partial(self.store.postpone, delivery, _now(), _CUT_OFF, is_repeat=True))
+            raise
+        finally:
+            self._in_flight.discard(delivery.number)
+        return outcome
+
+    def _catch_up(self) -> None:
+        """Nothing stays begun that nobody is sending: what an error of ours has cut off is tried again like what had
+        no answer.
+        """
+        self._save()
+        for delivery in self.store.sending():
+            if delivery.number not in self._in_flight:
+                outcome = Outcome(Verdict.TEMPORARY, _CUT_OFF, maybe_taken=True)
+                self._settle(delivery._replace(attempts=delivery.attempts - 1), outcome)
 
     def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
         facts = {"domain": delivery.domain, "day": delivery.day, "rua": delivery.rua, "reason": outcome.text}

@@ -1,9 +1,9 @@
 """The reports that are made and where they go, in one SQLite file: what was acknowledged to nobody is not lost.
 
 One row of `delivery` for each (day, domain, rua), and for each supplement of that day. It is marked `sending` before
-anything leaves the machine, and `delivered` after the other side has accepted; what is found `sending` at a start was
-cut off in between, is sent again with the same Report-ID and Message-ID, and carries the mark of a possible repeat from
-then on.
+anything leaves the machine, and `delivered` after the other side has accepted; what is found `sending` at a start, or
+later while nobody sends it, was cut off in between, is sent again with the same Report-ID and Message-ID, and carries
+the mark of a possible repeat from then on.
 
 The reporter is one process (it holds a lock beside the file); commands write beside it.
 """
@@ -159,6 +159,14 @@ class ReportStore:
                 " outcome = 'cut off while it was sent' WHERE state = 'sending'",
                 (now,),
             ).rowcount
+
+    def sending(self) -> list[Delivery]:
+        """What is marked and has no outcome."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM delivery WHERE state = 'sending'"  # noqa: S608 - constant
+            ).fetchall()
+        return [Delivery(*row) for row in rows]
 
     def pull_in(self, now: int, at_most: int) -> int:
         """What waits longer than anything may, because the clock went back, waits so many seconds."""
