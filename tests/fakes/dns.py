@@ -196,9 +196,7 @@ class FakeDns:
     def _fill(
         self, response: dns.message.Message, name: dns.name.Name, rdtype: dns.rdatatype.RdataType
     ) -> None:
-        if self.authenticated and not any(
-            name.is_subdomain(dns.name.from_text(apex)) for apex in self.insecure
-        ):
+        if self.authenticated and not self._is_insecure(name):
             response.flags |= dns.flags.AD
         for _ in range(8):  # a CNAME loop in the data must end
             alias = self._data.get((name, dns.rdatatype.CNAME))
@@ -214,10 +212,15 @@ class FakeDns:
             if not alias or rdtype == dns.rdatatype.CNAME:
                 break
             name = dns.name.from_text(alias[0].to_text())
+            if self._is_insecure(name):  # RFC 4035 §3.2.3: AD is for all of the answer
+                response.flags &= ~dns.flags.AD
         if not self._exists(name):
             response.set_rcode(dns.rcode.NXDOMAIN)
         if apex := self._apex(name):
             response.authority.append(self._rrset(apex, dns.rdatatype.SOA))
+
+    def _is_insecure(self, name: dns.name.Name) -> bool:
+        return any(name.is_subdomain(dns.name.from_text(apex)) for apex in self.insecure)
 
     def _rrset(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.rrset.RRset:
         return dns.rrset.from_rdata_list(name, self.ttl, self._data[(name, rdtype)])

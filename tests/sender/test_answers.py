@@ -10,8 +10,10 @@ from tests.fakes.dns import Fault
 from tests.fakes.policyhost import http
 from tests.sender.lab import DOMAIN, POLICY, SECURE, SHA256, Lab, policy
 
+from mailward.core.dane.judge import HostState
 from mailward.core.names import Domain
 from mailward.core.postfix.netstring import encode
+from mailward.core.postfix.nexthop import NextHop
 from mailward.core.sending.facts import Row
 from mailward.core.sending.overrides import Action, Override
 from mailward.net import clock
@@ -282,6 +284,37 @@ class TestDane:
         assert not [query for query in lab.dns.queries if query.rdtype == "TLSA"]
 
     async def test_an_insecure_address_is_never_asked_for_tlsa(self, lab: Lab, daemon: Daemon) -> None:
+        lab.dns.insecure.add(f"mx.{DOMAIN}")
+        assert await ask(daemon) == "NOTFOUND "
+        assert not [query for query in lab.dns.queries if query.rdtype == "TLSA"]
+
+    async def test_a_secure_alias_into_an_unsigned_zone_is_asked_for_tlsa_at_its_own_name(
+        self, lab: Lab, daemon: Daemon
+    ) -> None:
+        lab.dns.remove(f"mx.{DOMAIN}", "A")
+        lab.dns.set(f"mx.{DOMAIN}", "CNAME", "mx.unsigned.test.")
+        lab.dns.set("mx.unsigned.test", "A", "192.0.2.1")
+        lab.dns.insecure.add("unsigned.test")
+        assert await ask(daemon) == "OK dane-only"
+        assert lab.asked("_25._tcp.mx.unsigned.test", "TLSA") == 0
+
+    async def test_an_alias_that_cannot_be_looked_up_is_no_host_without_tlsa(
+        self, lab: Lab, daemon: Daemon
+    ) -> None:
+        lab.dns.remove(f"mx.{DOMAIN}", "A")
+        lab.dns.set(f"mx.{DOMAIN}", "CNAME", "mx.unsigned.test.")
+        lab.dns.set("mx.unsigned.test", "A", "192.0.2.1")
+        lab.dns.insecure.add("unsigned.test")
+        lab.dns.fail(Fault.SERVFAIL, f"mx.{DOMAIN}", "CNAME")
+        finding, _ = await daemon.knowledge.discovery.find_dane(NextHop(NAME))
+        assert [(host.state, host.reason[:21]) for host in finding.hosts] == [
+            (HostState.FAILED, "CNAME mx.example.test")
+        ]
+
+    async def test_an_alias_that_is_not_secure_is_not_asked_for_tlsa(self, lab: Lab, daemon: Daemon) -> None:
+        lab.dns.remove(f"mx.{DOMAIN}", "A")
+        lab.dns.set(f"mx.{DOMAIN}", "CNAME", f"host.{DOMAIN}.")
+        lab.dns.set(f"host.{DOMAIN}", "A", "192.0.2.1")
         lab.dns.insecure.add(f"mx.{DOMAIN}")
         assert await ask(daemon) == "NOTFOUND "
         assert not [query for query in lab.dns.queries if query.rdtype == "TLSA"]

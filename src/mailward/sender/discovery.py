@@ -1,6 +1,7 @@
 """What DNS and HTTPS say of a domain now: facts, not judgements. Remembers nothing."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,14 +97,23 @@ class Discovery:
             return Host(name, HostState.FAILED, f"A and AAAA {name}: {addresses.reason}"), 0
         if not addresses.found:
             return Host(name, HostState.DEAD, "no address"), addresses.ttl
-        if outcome is Outcome.INSECURE:
+        if outcome is Outcome.SECURE:
+            return await self._look_for_tlsa(name, owner_names(name, addresses.chain, port), addresses.ttl)
+        insecure = Host(name, HostState.WITHOUT, "its address is not secured by DNSSEC")
+        if not addresses.chain:
             # RFC 7672 §2.2.2: TLSA is asked for only where the address is secure
-            return Host(name, HostState.WITHOUT, "its address is not secured by DNSSEC"), addresses.ttl
-        return await self._look_for_tlsa(name, addresses, port)
+            return insecure, addresses.ttl
+        # RFC 7672 §2.2.2: or where the first CNAME is, which leads into a zone that is not; a query of its own tells
+        alias = await self.resolver.lookup(name, "CNAME")
+        if alias.status is Status.FAILED:
+            return Host(name, HostState.FAILED, f"CNAME {name}: {alias.reason}"), 0
+        ttl = min(addresses.ttl, alias.ttl)
+        if not (alias.found and alias.authenticated):
+            return insecure, ttl
+        return await self._look_for_tlsa(name, owner_names(name, (), port), ttl)
 
-    async def _look_for_tlsa(self, name: str, addresses: Answer[str], port: int) -> tuple[Host, int]:
-        ttl = addresses.ttl
-        for owner in owner_names(name, addresses.chain, port):
+    async def _look_for_tlsa(self, name: str, owners: Sequence[str], ttl: int) -> tuple[Host, int]:
+        for owner in owners:
             answer = await self.resolver.lookup(owner, "TLSA")
             outcome = _outcome(answer)
             ttl = min(ttl, answer.ttl)
