@@ -29,6 +29,8 @@ class FakeRelay:
     password: str = ""
     refuse_recipient: str = ""
     """An address that gets `550`."""
+    refusal: str = ""
+    """What every recipient gets."""
     answer: str = ""
     """What it answers to every message instead of taking it."""
     pause: Callable[[], Awaitable[None]] | None = None
@@ -48,6 +50,8 @@ class FakeRelay:
     ) -> str:
         if address == self.refuse_recipient:
             return "550 5.1.1 no such person"
+        if self.refusal:
+            return self.refusal
         envelope.rcpt_tos.append(address)
         return "250 ok"
 

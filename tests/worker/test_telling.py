@@ -16,6 +16,7 @@ from tests.fakes.relay import FakeRelay
 from mailward.config import Relay, Settings
 from mailward.net import clock
 from mailward.notify import waveletters
+from mailward.notify.deliver import send_test
 from mailward.store.models import (
     Domain,
     DomainRecipient,
@@ -277,6 +278,64 @@ def test_a_person_whom_the_relay_refuses_keeps_nobody_else_from_being_told(
     assert errors["bób@example.net"].endswith("is no mail address that we can write to")
     assert ServiceState.objects.get(name=notifications.RELAY).ok is not None
     assert not OutboxItem.objects.exists(), "given up after five attempts"
+
+
+def test_a_relay_that_refuses_everybody_loses_no_mail(
+    organisation: Organisation, settings: Settings, relay: FakeRelay
+) -> None:
+    relay.refusal = "554 5.7.1 Relay access denied"
+    with clock.frozen(NOON):
+        member(organisation, "alice@example.net")
+        recipient(make_domains(organisation, ["b.test"])[0], "ben@b.test")
+        break_mx(Domain.objects.all())
+    work(settings)
+    now = SETTLED
+    for _ in range(12):
+        now += timedelta(minutes=15)
+        work(settings, now)
+    assert not ServiceState.objects.get(name=notifications.RELAY).ok
+    relay.refusal = ""
+    work(settings, now + timedelta(minutes=15))
+    assert set(read(relay)) == {"alice@example.net", "ben@b.test"}
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_what_was_given_up_goes_out_once_the_relay_takes_mail_again(
+    organisation: Organisation, settings: Settings, relay: FakeRelay, is_open: bool
+) -> None:
+    relay.refusal = "554 5.7.1 Relay access denied"
+    with clock.frozen(NOON):
+        member(organisation, "alice@example.net")
+        break_mx(make_domains(organisation, ["a.test"]))
+    work(settings)
+    assert OutboxItem.objects.filter(kind="mail").exists()
+    work(settings, now := SETTLED + timedelta(days=3))
+    assert not OutboxItem.objects.filter(kind="mail").exists(), "given up after three days"
+    relay.refusal = ""
+    with clock.frozen(now):
+        if not is_open:
+            Problem.objects.update(closed_at=now)
+        async_to_sync(send_test)(settings, "admin@example.net")
+    relay.mails.clear()
+    for hours in (1, 2, 100):
+        work(settings, now + timedelta(hours=hours))
+    assert [mail.recipients for mail in relay.mails] == [("alice@example.net",)] * is_open
+
+
+def test_who_alone_is_refused_is_given_up_when_the_relay_has_taken_mail_of_another(
+    organisation: Organisation, settings: Settings, relay: FakeRelay
+) -> None:
+    relay.refuse_recipient = "gone@example.net"
+    with clock.frozen(NOON):
+        member(organisation, "gone@example.net")
+        break_mx(make_domains(organisation, ["a.test"]))
+    for hours in range(8):
+        work(settings, SETTLED + timedelta(hours=hours))
+    assert OutboxItem.objects.get().attempts == 8
+    with clock.frozen(SETTLED + timedelta(hours=8)):
+        async_to_sync(send_test)(settings, "admin@example.net")
+    work(settings, SETTLED + timedelta(hours=9))
+    assert not OutboxItem.objects.exists()
 
 
 def test_a_problem_that_closes_while_the_relay_is_down_is_not_told_any_more(

@@ -64,6 +64,13 @@ class RecipientRefused(MessageRefused):
     """It takes no mail for any of these recipients."""
 
 
+class NoAddress(RecipientRefused):
+    """A recipient is nothing that mail can be sent to, whatever the relay: it was not asked."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, temporary=False)
+
+
 async def send_mail(
     relay: Relay, message: bytes, recipients: Sequence[str], *, deadlines: Deadlines = Deadlines()
 ) -> Mapping[str, str]:
@@ -190,7 +197,7 @@ class RelaySession:
         for recipient in recipients:
             # smtplib would cut it short and go on with what is left
             if not _ADDRESS.fullmatch(recipient):
-                raise RecipientRefused(f"{_clean(recipient)!r} is no mail address", temporary=False)
+                raise NoAddress(f"{_clean(recipient)!r} is no mail address")
         refused = self._client.sendmail(sender, list(recipients), message)
         return {recipient: _reply(*answer) for recipient, answer in refused.items()}
 

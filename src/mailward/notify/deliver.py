@@ -11,6 +11,7 @@ from mailward.net import clock, tracing
 from mailward.net.mailer import (
     MailerError,
     MessageRefused,
+    NoAddress,
     RecipientRefused,
     RelaySession,
     check_relay,
@@ -79,7 +80,7 @@ async def deliver_notices(settings: Settings, message_ids: Sequence[str]) -> Map
                 to = ascii_address(notice.recipient)
                 await session.send(await in_store(_notice_mail, settings, notice, to), [to])
         except ValueError as error:
-            failed[notice.message_id] = RecipientRefused(str(error), temporary=False)
+            failed[notice.message_id] = NoAddress(str(error))
         except MailerError as error:
             failed[notice.message_id] = error
         if failure := failed.get(notice.message_id):
@@ -150,7 +151,7 @@ async def _send_now(
     try:
         to = ascii_address(recipient)
     except ValueError as error:
-        raise RecipientRefused(str(error), temporary=False) from error
+        raise NoAddress(str(error)) from error
     _check_sender(settings)
     relay = settings.relay
     message_id = f"<{kind}.{secrets.token_hex(16)}@{sender_domain(relay.sender)}>"
@@ -172,7 +173,7 @@ async def check(settings: Settings) -> None:
     except MailerError as error:
         await _judge_relay({"": error}, sent=False)
     else:
-        await _judge_relay({}, sent=True)
+        await in_store(notifications.set_relay_state, ok=True)
 
 
 def _check_sender(settings: Settings) -> None:
@@ -186,7 +187,7 @@ async def _send(settings: Settings, session: RelaySession, letter: Letter) -> No
     try:
         to = ascii_address(letter.recipient)
     except ValueError as error:
-        raise RecipientRefused(str(error), temporary=False) from error
+        raise NoAddress(str(error)) from error
     message = build_problem_mail(letter, sender=settings.relay.sender, console_url=settings.console_url)
     with tracing.span("mail.send"):
         await session.send(message, [to])
@@ -214,7 +215,7 @@ async def _note_failures(letters: Sequence[Letter | None], failed: Mapping[str, 
 async def _judge_relay(failed: Mapping[str, MailerError], *, sent: bool) -> None:
     """A relay that took something works; one that refused all it was given may be set up wrongly."""
     if sent:
-        await in_store(notifications.set_relay_state, ok=True)
+        await in_store(notifications.note_taken)
     elif failed:
         # the connection's own failure says more than one recipient's
         errors = sorted(failed.values(), key=lambda error: isinstance(error, MessageRefused))

@@ -4,15 +4,24 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from mailward.config import Settings
 from mailward.net import clock, tracing
-from mailward.net.mailer import MailerError, RecipientRefused
+from mailward.net.mailer import MailerError, NoAddress, RecipientRefused
 from mailward.notify import deliver
 from mailward.store.aio import in_store
-from mailward.store.services import automatic, housekeeping, joining, outbox, problems, promotions, waves
+from mailward.store.services import (
+    automatic,
+    housekeeping,
+    joining,
+    notifications,
+    outbox,
+    problems,
+    promotions,
+    waves,
+)
 from mailward.store.services.certificates import read_subject
 from mailward.store.services.outbox import Claimed
 from mailward.worker.records import check_domain
@@ -20,7 +29,7 @@ from mailward.worker.watch import watcher_for
 
 _log = logging.getLogger(__name__)
 _MOST_REFUSALS = 5
-"""A recipient that a working relay refuses for good is given up after so many attempts."""
+"""A recipient that a relay refuses for good, and takes others' mail meanwhile, is given up after so many attempts."""
 
 
 class Failure(NamedTuple):
@@ -67,13 +76,31 @@ async def notify(settings: Settings, items: Sequence[Claimed]) -> Failures:
 
 async def mail(settings: Settings, items: Sequence[Claimed]) -> Failures:
     """Keys are Message-IDs of mails about problems."""
+    start = clock.now()
     failed = await deliver.deliver(settings, [item.key for item in items])
-    return {item.id: _mail_failure(failed[item.key], item) for item in items if item.key in failed}
+    return await in_store(_mail_failures, items, failed, start)
 
 
-def _mail_failure(error: MailerError, item: Claimed) -> Failure:
+def _mail_failures(items: Sequence[Claimed], failed: Mapping[str, MailerError], start: datetime) -> Failures:
+    return {item.id: _mail_failure(failed[item.key], item, start) for item in items if item.key in failed}
+
+
+def _mail_failure(error: MailerError, item: Claimed, start: datetime) -> Failure:
     refused = isinstance(error, RecipientRefused) and not error.temporary
-    return Failure(error.detail, is_final=refused and item.attempts >= _MOST_REFUSALS)
+    return Failure(error.detail, is_final=refused and _is_given_up(error, item, start))
+
+
+def _is_given_up(error: MailerError, item: Claimed, start: datetime) -> bool:
+    """Whether a refusal is about this recipient: a relay that is set up wrongly refuses everybody for good."""
+    is_often = item.attempts >= _MOST_REFUSALS
+    if isinstance(error, NoAddress):
+        return is_often
+    if "refused_at" not in item.payload:
+        outbox.note(item, {**item.payload, "refused_at": start.isoformat()})
+    first = datetime.fromisoformat(item.payload.get("refused_at", start.isoformat()))
+    return (is_often and notifications.has_taken_since(first)) or (
+        clock.now() - first >= notifications.GIVEN_UP_AFTER
+    )
 
 
 async def verify(settings: Settings, items: Sequence[Claimed]) -> Failures:
@@ -125,8 +152,9 @@ async def leaving(settings: Settings, items: Sequence[Claimed]) -> Failures:
 
 async def notice(settings: Settings, items: Sequence[Claimed]) -> Failures:
     """Keys are those of store.models.Notice."""
+    start = clock.now()
     failed = await deliver.deliver_notices(settings, [item.key for item in items])
-    return {item.id: _mail_failure(failed[item.key], item) for item in items if item.key in failed}
+    return await in_store(_mail_failures, items, failed, start)
 
 
 async def promote(settings: Settings, items: Sequence[Claimed]) -> Failures:

@@ -35,6 +35,12 @@ from mailward.store.services import outbox
 
 RELAY = "relay"
 """The name of the mail relay in ServiceState."""
+_TOOK = "relay-took"
+"""The name of when the relay last took a mail for anybody."""
+GIVEN_UP_AFTER = timedelta(days=3)
+"""So long a recipient is tried whom the relay refuses for good, while it takes nothing for anybody else either."""
+_GIVEN_UP_WITHIN = timedelta(days=30)
+_MOST_GIVEN_UP = 1_000
 CLOCK = "clock "
 """What the names of the machines' clocks begin with."""
 SHOWN = 10
@@ -321,7 +327,35 @@ def set_relay_state(*, ok: bool, detail: str = "") -> bool:
     ServiceState.objects.update_or_create(name=RELAY, defaults=state)
     if changed and ok:
         outbox.hasten("mail")
+        outbox.hasten("notice")
     return changed
+
+
+@transaction.atomic
+def note_taken() -> None:
+    """The relay works: it has taken a mail. If it had taken none for so long that mails were given up, those that tell
+    of problems which are open still are tried again.
+    """
+    set_relay_state(ok=True)
+    now = clock.now()
+    before = ServiceState.objects.filter(name=_TOOK).values_list("changed_at", flat=True).first()
+    ServiceState.objects.update_or_create(name=_TOOK, defaults={"ok": True, "changed_at": now})
+    if before is None or before <= now - GIVEN_UP_AFTER:
+        _try_again(max(before or now - _GIVEN_UP_WITHIN, now - _GIVEN_UP_WITHIN))
+
+
+def _try_again(queued_since: datetime) -> None:
+    """Put the mails of that time that were given up, the newest first, into the outbox again."""
+    unsent = Notification.objects.filter(
+        sent_at__isnull=True, queued_at__gte=queued_since, problem__closed_at__isnull=True
+    ).exclude(outbox.waiting_for("mail", "message_id"))
+    newest = unsent.values("message_id").annotate(at=Max("queued_at")).order_by("-at", "message_id")
+    outbox.put_many(outbox.Item("mail", row["message_id"]) for row in newest[:_MOST_GIVEN_UP])
+
+
+def has_taken_since(moment: datetime) -> bool:
+    """Whether the relay has taken a mail for anybody since."""
+    return ServiceState.objects.filter(name=_TOOK, changed_at__range=(moment, clock.now())).exists()
 
 
 @transaction.atomic

@@ -159,6 +159,11 @@ def retry(claimed: Claimed | Iterable[Claimed], error: str, delay: timedelta | N
         )
 
 
+def note(claimed: Claimed, payload: Mapping[str, object]) -> None:
+    """Let the next attempt know this, unless the work was asked for again meanwhile."""
+    OutboxItem.objects.filter(id=claimed.id, version=claimed.version).update(payload=dict(payload))
+
+
 def give_back(claimed: Iterable[Claimed]) -> None:
     """The work was not done, for no fault of its own: anybody may take it at once."""
     retry(claimed, "interrupted", timedelta(0))
