@@ -7,6 +7,7 @@ import resource
 import signal
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from tests.fakes.dns import Fault
@@ -15,6 +16,7 @@ from tests.fakes.socketmap import Client
 from tests.sender.lab import DOMAIN, SECURE, Lab, policy
 from tests.sender.process import Process, make_process
 
+from mailward.core.mtasts.decide import Failure
 from mailward.core.names import Domain
 from mailward.net import clock
 from mailward.sender.believed import BelievedTime
@@ -120,6 +122,22 @@ class TestTheClock:
             assert await ask(second) == "NOTFOUND "
             assert second.knowledge.now() == pytest.approx(clock.now().timestamp(), abs=2)
             await second.knowledge.close()
+
+    async def test_a_failure_noted_in_the_future_puts_off_no_refresh(self, lab: Lab, daemon: Daemon) -> None:
+        lab.publish()
+        assert await ask(daemon) == SECURE
+        entry = (await daemon.knowledge.state(NAME)).entry
+        assert entry is not None
+        ahead = int(clock.timestamp() + WEEK.total_seconds())
+        cache = daemon.knowledge.cache
+        await cache.note(replace(entry, failure=Failure("1", ahead, 1), refresh_at=ahead))
+        daemon.knowledge.hear_of(NAME)
+        assert await cache.due(daemon.knowledge.now(), 10) == [NAME]
+        await daemon.knowledge.refresh(NAME)  # too early to be fetched: but when is known again
+        assert await cache.due(daemon.knowledge.now(), 10) == []
+        lab.publish("2")
+        await daemon.knowledge.refresh(NAME)
+        assert len(lab.host.requests) == 2
 
     async def test_a_policy_fetched_in_the_future_is_fetched_again(self, lab: Lab) -> None:
         lab.publish()

@@ -112,6 +112,15 @@ async def test_a_refresh_is_due_while_the_policy_lives(path: Path) -> None:
     await cache.close()
 
 
+async def test_a_refresh_that_was_put_off_while_the_clock_was_ahead_is_due(path: Path) -> None:
+    now = int(clock.timestamp())
+    cache = SqliteCache(path, 10)
+    await cache.put(replace(entry("a.test", fetched_at=now), refresh_at=now + 86_390))
+    await cache.put(replace(entry("b.test", fetched_at=now), refresh_at=now + 30 * 86_400))
+    assert await cache.due(now, 10) == ["b.test"]
+    await cache.close()
+
+
 async def test_ended_policies_are_evicted_first_then_unused_ones(path: Path) -> None:
     cache = SqliteCache(path, 4)
     await cache.put(entry("ended.test", fetched_at=T - 90_000))

@@ -62,7 +62,9 @@ class PolicyCache(Protocol):
         """Note that they are used: what is used is not evicted first."""
 
     async def due(self, now: int, limit: int) -> list[Domain]:
-        """Live policies whose refresh is due, the longest overdue first."""
+        """Live policies whose refresh is due, the longest overdue first. One that is more than a day ahead is due now:
+        it was noted while the clock was ahead.
+        """
 
     async def remove(self, domain: Domain) -> bool:
         """Forget it, history and all; whether there was something."""

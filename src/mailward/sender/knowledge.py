@@ -13,7 +13,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from mailward.core.dane.judge import DaneFinding
-from mailward.core.mtasts.decide import BackOff, Cached, Expired, Failure, Fetch, Refresh, Use, decide
+from mailward.core.mtasts.decide import (
+    DAY_SECONDS,
+    BackOff,
+    Cached,
+    Expired,
+    Failure,
+    Fetch,
+    Refresh,
+    Use,
+    decide,
+)
 from mailward.core.mtasts.policy import Level, Mode, Problem
 from mailward.core.names import Domain
 from mailward.core.postfix.nexthop import NextHop
@@ -198,11 +208,20 @@ class Knowledge:
         failure = state.failure or (entry.failure if entry else None)
         step = decide(cached, found.record, failure, self.now(), _jitter(domain, cached))
         if isinstance(step, Use):
+            await self._bring_forward(domain, state)
             return
         if isinstance(step, Refresh | Fetch):
             await self._fetch(domain, state, found, failure)
             return
         self._conclude(domain, state, _without_policy(step, found), self._negative_seconds(step, found))
+
+    async def _bring_forward(self, domain: Domain, state: DomainState) -> None:
+        """A refresh that was put off while the clock was ahead."""
+        entry = state.entry
+        latest = max(self.now(), int(clock.timestamp())) + DAY_SECONDS
+        if entry is not None and entry.refresh_at > latest:
+            refresh_at = min(entry.cached.refresh_at(_jitter(domain, entry.cached)), self.now() + DAY_SECONDS)
+            state.entry = await self._note(replace(entry, refresh_at=refresh_at))
 
     async def _catch_up(self, domain: Domain, state: DomainState) -> None:
         """Take what another process on the same cache has learned since."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from mailward.core.mtasts.decide import Cached, Failure
+from mailward.core.mtasts.decide import DAY_SECONDS, Cached, Failure
 from mailward.core.mtasts.policy import Policy
 from mailward.core.names import Domain
 from mailward.net import clock
@@ -124,9 +124,12 @@ class SqliteCache:
 
     async def due(self, now: int, limit: int) -> list[Domain]:
         query = (
-            "SELECT domain FROM policy WHERE refresh_at <= ? AND expires_at > ? ORDER BY refresh_at LIMIT ?"
+            "SELECT domain FROM policy WHERE (refresh_at <= ? OR refresh_at > ?) AND expires_at > ?"
+            " ORDER BY refresh_at LIMIT ?"
         )
-        return [Domain(str(domain)) for (domain,) in self._read(query, (now, now, limit))]
+        # by the clock itself: one that is ahead of what is believed here may be what another process believes
+        latest = max(now, int(clock.timestamp())) + DAY_SECONDS
+        return [Domain(str(domain)) for (domain,) in self._read(query, (now, latest, now, limit))]
 
     async def remove(self, domain: Domain) -> bool:
         return bool(await self._writer.run(lambda connection: _remove(connection, domain)))

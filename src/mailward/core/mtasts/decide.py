@@ -112,7 +112,9 @@ def decide(
 ) -> Step:
     """`record`: the one usable `_mta-sts` record, or None. `now` is seconds since 1970."""
     policy_id = record.policy_id if record else ""
-    retry_at = failure.retry_at(policy_id) if failure else now
+    # one noted while the clock was ahead would hold off every fetch until that date
+    is_recent = failure is not None and failure.failed_at <= now + BACK_OFF_SECONDS
+    retry_at = failure.retry_at(policy_id) if failure is not None and is_recent else now
     if cached is not None and cached.is_live(now):
         reason = _why_refresh(cached, policy_id, now, jitter)
         return Refresh(cached.policy, reason) if reason and retry_at <= now else Use(cached.policy)
