@@ -96,6 +96,13 @@ class Server:
     def create(self, database: str) -> None:
         self.sql(f"CREATE DATABASE {database} OWNER mailward")
 
+    def let_in_peers(self) -> None:
+        """As Debian sets it up: users of the system, each as the role of that name. Our `sql` goes on."""
+        rules = "local all postgres trust\nlocal all all peer\n"
+        (self.folder / "cluster" / "pg_hba.conf").write_text(rules)
+        self.folder.chmod(0o711)
+        self.sql("SELECT pg_reload_conf()")
+
     def sql(self, statement: str, database: str = "postgres") -> str:
         """As the superuser. Returns what psql prints."""
         done = subprocess.run(

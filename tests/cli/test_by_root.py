@@ -1,4 +1,6 @@
-"""Commands that root types, on the data folder of the service's user: what they make is the user's."""
+"""Commands that root types, on the data folder of the service's user: what they make is the user's, and PostgreSQL,
+which knows the user and not root, is asked as him.
+"""
 
 import os
 import pwd
@@ -9,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.fakes.signer import report_json
+from tests.ingest.conftest import json_body
+from tests.postgresql import Server
 from tests.prepared import prepare
 
 from mailward.backup.making import working_folder
@@ -18,6 +23,8 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 USER = "nobody"
+MAY_REFUSE = ("user", "policy", "domains", "certificates")
+"""What DNS or the absence of people has them say; the database has answered then."""
 
 
 @pytest.fixture
@@ -100,3 +107,63 @@ def test_a_backup_that_root_was_killed_at_keeps_no_other_from_being_made(reachab
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     with working_folder(reachable):
         assert not left.exists()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    server = Server()
+    server.start()
+    server.let_in_peers()
+    server.sql(f"CREATE ROLE {USER} LOGIN CREATEDB")
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def names(server: Server) -> dict[str, str]:
+    """The settings, with the recipe's own words: a name, and where the socket is."""
+    server.sql("DROP DATABASE IF EXISTS mailward")
+    server.sql(f"CREATE DATABASE mailward OWNER {USER}")
+    return {"MAILWARD_DATABASE_NAME": "mailward", "MAILWARD_DATABASE_HOST": str(server.folder)}
+
+
+def test_every_command_is_let_in_by_a_server_that_asks_who_is_there(
+    data: Path, names: dict[str, str], server: Server, tmp_path: Path
+) -> None:
+    # only root may read these, and write there
+    listed, policy, reports = (tmp_path / name for name in ("domains.csv", "policy.txt", "reports.json"))
+    listed.write_text("third.test\n")
+    policy.write_text("version: STSv1\r\nmode: testing\r\nmx: mx.test\r\nmax_age: 86400\r\n")
+    reports.write_bytes(json_body(report_json(policy_domain="second.test")))
+    taken = tmp_path / "taken.sqlite3"
+    (data / "mailward.sqlite3").rename(taken)
+    taken.chmod(0o600)
+    os.chown(taken, 0, 0)
+    for command in (
+        ("database", "copy", "--from", taken),
+        ("user", "link"),
+        ("user", "list"),
+        ("domains", "add", "second.test"),
+        ("domains", "import", listed, "--add"),
+        ("domains", "records"),
+        ("policy", "set", "second.test", policy),
+        ("report", "import", reports, "--domain", "second.test"),
+        ("certificates",),
+        ("key", "rotate"),
+        ("backup", tmp_path / "backup"),
+        ("database", "migrate", "--dry-run"),
+        ("database", "migrate", "--to", "0.1.0"),
+        ("database", "migrate"),
+    ):
+        done = run(data, *command, **names, MAILWARD_DNS_RESOLVERS="127.0.0.1:9")
+        assert 'role "root"' not in done.stderr, command
+        assert "Traceback" not in done.stderr, done.stderr
+        assert done.returncode in ((0, 1, 2, 3) if command[0] in MAY_REFUSE else (0,)), (command, done.stderr)
+    assert server.sql("SELECT count(*) FROM store_domain", "mailward") == "2"
+    assert roots(data) == []
+    server.sql("DROP DATABASE mailward")
+    server.sql(f"CREATE DATABASE mailward OWNER {USER}")
+    done = run(data, "restore", tmp_path / "backup", "--replace", **names)
+    assert done.returncode == 0, done.stderr
+    assert server.sql("SELECT count(*) FROM store_domain", "mailward") == "2"
+    assert roots(data) == []

@@ -21,6 +21,7 @@ from tests.store.test_expanding import new_operations
 import mailward.store.migrations
 from mailward.backup import BackupFault
 from mailward.backup.making import working_folder
+from mailward.backup.postgresql import access_of
 from mailward.backup.scratch import copy_name, drop_left_copy, scratch_copy
 from mailward.config import Database, Settings
 from mailward.store.copying import tables
@@ -247,7 +248,7 @@ def test_what_a_killed_rehearsal_left_goes_and_nothing_else_of_that_name(
         pid = os.fork()
         if not pid:
             with working_folder(settings.data_path, ".rehearsal-") as folder:
-                copying = scratch_copy(settings.database, folder)
+                copying = scratch_copy(access_of(settings), folder)
                 copying.__enter__()
                 os.kill(os.getpid(), signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
@@ -259,14 +260,14 @@ def test_what_a_killed_rehearsal_left_goes_and_nothing_else_of_that_name(
     assert server.sql(COPIES) == "0"
     assert not list(release.data.glob(".rehearsal-*"))
     rehearse_and_be_killed()
-    with scratch_copy(settings.database, tmp_path) as name:
+    with scratch_copy(access_of(settings), tmp_path) as name:
         assert name == "killed_rehearsal"
-        with pytest.raises(BackupFault, match="is under way"), scratch_copy(settings.database, tmp_path):
+        with pytest.raises(BackupFault, match="is under way"), scratch_copy(access_of(settings), tmp_path):
             pass
     assert server.sql(COPIES) == "0"
     server.sql("CREATE DATABASE killed_rehearsal OWNER mailward")
-    drop_left_copy(settings.database)
-    with pytest.raises(BackupFault, match="look at it"), scratch_copy(settings.database, tmp_path):
+    drop_left_copy(access_of(settings))
+    with pytest.raises(BackupFault, match="look at it"), scratch_copy(access_of(settings), tmp_path):
         pass
     assert server.sql(COPIES) == "1", "somebody made it, and did not say that it is ours"
 

@@ -170,17 +170,18 @@ def _gathered(settings: Settings, config: Path | None) -> Iterator[tuple[Manifes
 def _sealing(settings: Settings, gathered: Gathered) -> set[bytes]:
     """Identifiers of the keys that have sealed something in the database."""
     if gathered.database == "postgresql":
-        return sealed_in_postgresql(settings.database)
+        return sealed_in_postgresql(postgresql.access_of(settings))
     return sealed_in_sqlite(gathered.files[SQLITE]) if gathered.database else set()
 
 
 def _take_database(settings: Settings, gathered: Gathered) -> None:
     if settings.database.name:
         gathered.database = "postgresql"
-        gathered.migrations = postgresql.applied_migrations(settings.database)
+        access = postgresql.access_of(settings)
+        gathered.migrations = postgresql.applied_migrations(access)
         place = gathered.place()
-        check_space(gathered.folder, postgresql.size_of(settings.database))
-        postgresql.dump(settings.database, place)
+        check_space(gathered.folder, postgresql.size_of(access))
+        postgresql.dump(access, place)
         postgresql.check_dump(place)
         gathered.take(DUMP, place)
     elif settings.sqlite_path.exists():

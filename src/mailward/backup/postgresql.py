@@ -3,10 +3,13 @@
 import os
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, TypedDict
 
 from mailward.backup import BackupFault
-from mailward.config import Database
+from mailward.config import Database, Settings
+from mailward.net.ownership import Owner, owner_for_root
 
 _SECONDS = 15
 _SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
@@ -15,15 +18,40 @@ PSQL = ("--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--set=ON_ERROR
 _LIST = "SELECT app || '.' || name FROM django_migrations ORDER BY 1"
 
 
-def dump(database: Database, target: Path) -> None:
+class Child(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: tuple[int, ...]
+    cwd: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """To a database, and as whom."""
+
+    database: Database
+    peer: Owner | None = None
+    """None: as who we are."""
+
+
+def access_of(settings: Settings) -> Access:
+    """A local server is asked by the user of the service, whom it knows, though root gives the command."""
+    database = settings.database
+    return Access(database, owner_for_root(settings.data_path) if database.is_local else None)
+
+
+def dump(access: Access, target: Path) -> None:
     """Raises BackupFault."""
-    _run(database, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={target}")
+    # opened here: whom the server knows need not reach the file
+    with target.open("wb") as file:
+        _run(access, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", output=file)
 
 
-def load(database: Database, source: Path) -> None:
+def load(access: Access, source: Path) -> None:
     """Into an empty database, whole or not at all. Raises BackupFault."""
     options = ("--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction")
-    _run(database, "pg_restore", *options, f"--dbname={database.name}", str(source))
+    with source.open("rb") as file:
+        _run(access, "pg_restore", *options, f"--dbname={access.database.name}", source=file)
 
 
 def check_dump(source: Path) -> None:
@@ -31,20 +59,20 @@ def check_dump(source: Path) -> None:
     _run(None, "pg_restore", "--list", str(source))
 
 
-def applied_migrations(database: Database) -> list[str]:
+def applied_migrations(access: Access) -> list[str]:
     """Raises BackupFault."""
-    asked = query(database, "SELECT to_regclass('django_migrations') IS NOT NULL")
-    return query(database, _LIST).splitlines() if asked == "t" else []
+    asked = query(access, "SELECT to_regclass('django_migrations') IS NOT NULL")
+    return query(access, _LIST).splitlines() if asked == "t" else []
 
 
-def size_of(database: Database) -> int:
+def size_of(access: Access) -> int:
     """Octets on the server. Raises BackupFault."""
-    return int(query(database, "SELECT pg_database_size(current_database())"))
+    return int(query(access, "SELECT pg_database_size(current_database())"))
 
 
-def is_empty(database: Database) -> bool:
+def is_empty(access: Access) -> bool:
     """Raises BackupFault."""
-    return query(database, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == "0"
+    return query(access, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == "0"
 
 
 def quoted(name: str) -> str:
@@ -57,10 +85,10 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def query(database: Database, *statements: str) -> str:
+def query(access: Access, *statements: str) -> str:
     """What they bring, each in a transaction of its own. Raises BackupFault."""
     commands = [f"--command={statement}" for statement in statements]
-    return _run(database, "psql", *PSQL, *commands).strip()
+    return _run(access, "psql", *PSQL, *commands).strip()
 
 
 def require(program: str) -> None:
@@ -71,21 +99,39 @@ def require(program: str) -> None:
         )
 
 
-def _run(database: Database | None, program: str, *arguments: str) -> str:
+def _run(
+    access: Access | None,
+    program: str,
+    *arguments: str,
+    source: IO[bytes] | int = subprocess.DEVNULL,
+    output: IO[bytes] | int = subprocess.PIPE,
+) -> str:
+    """What it says, unless `output` gets that."""
     require(program)
     done = subprocess.run(
         [program, *arguments],
-        env=os.environ | (environment(database) if database else {}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
+        env=os.environ | (environment(access.database) if access else {}),
+        stdin=source,
+        stdout=output,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
         check=False,
+        **as_peer(access),
     )
     if done.returncode:
         said = " ".join(done.stderr.split()).removeprefix(f"{program}: ").removeprefix("error: ")
         raise BackupFault(f"{program} failed: {said[:500].rstrip('.') or done.returncode}")
-    return done.stdout
+    return done.stdout or ""
+
+
+def as_peer(access: Access | None) -> Child:
+    """Options of subprocess."""
+    peer = access.peer if access else None
+    if peer is None:
+        return {}
+    # where we are, he may not be
+    return {"user": peer.user, "group": peer.group, "extra_groups": peer.groups, "cwd": "/"}
 
 
 def environment(database: Database) -> dict[str, str]:

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from mailward.backup import BackupFault, postgresql
-from mailward.config import Database, Settings, SettingsError
+from mailward.config import Settings, SettingsError
 from mailward.net.sealing import key_identifiers
 
 _TABLES = ("store_acmeaccount", "store_acmeorder", "store_certificate", "store_dnszone")
@@ -29,13 +29,13 @@ def sealed_in_sqlite(path: Path) -> set[bytes]:
     return {bytes.fromhex(text) for (text,) in rows}
 
 
-def sealed_in_postgresql(database: Database) -> set[bytes]:
+def sealed_in_postgresql(access: postgresql.Access) -> set[bytes]:
     """The same of a server. Raises BackupFault."""
-    named = postgresql.query(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'").split()
+    named = postgresql.query(access, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'").split()
     there = [table for table in _TABLES if table in named]
     if not there:
         return set()
-    said = postgresql.query(database, " UNION ".join(_POSTGRESQL.format(table) for table in there))
+    said = postgresql.query(access, " UNION ".join(_POSTGRESQL.format(table) for table in there))
     return {bytes.fromhex(text) for text in said.split()}
 
 

@@ -178,7 +178,7 @@ def clear_rehearsals(settings: Settings) -> None:
         for prefix in (WORKING, _REHEARSAL):
             remove_left(settings.data_path, prefix)
         if settings.database.name and _is_database(copy_name(settings.database.name)):
-            drop_left_copy(settings.database)
+            drop_left_copy(postgresql.access_of(settings))
     except (BackupFault, OSError, DatabaseError) as error:
         _log.warning("rehearsal-stays", extra={"detail": str(error)})
 
@@ -192,8 +192,9 @@ def _is_database(name: str) -> bool:
 @contextmanager
 def _postgresql_copy(settings: Settings) -> Iterator[str]:
     with working_folder(settings.data_path, _REHEARSAL) as folder:
-        check_space(folder, postgresql.size_of(settings.database))
-        with scratch_copy(settings.database, folder) as name:
+        access = postgresql.access_of(settings)
+        check_space(folder, postgresql.size_of(access))
+        with scratch_copy(access, folder) as name:
             yield name
 
 

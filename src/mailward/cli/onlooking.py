@@ -6,6 +6,7 @@ from typing import Any
 
 from mailward.config import Settings, load_settings
 from mailward.doctor.process import read_environment
+from mailward.net.ownership import become, owner_for_root
 
 _WAIT_SECONDS = 2
 
@@ -27,22 +28,10 @@ def read_settings_there(config: Path | None, data: Path | None) -> Settings:
     environment = read_environment(folder) | environment | {"MAILWARD_DATA": str(folder)}
     config = config or (Path(environment["MAILWARD_CONFIG"]) if "MAILWARD_CONFIG" in environment else None)
     settings = load_settings(config, environment)
-    _become_owner(settings.data_path)
+    # root sees with the eyes of the service's user: files, ports that are left to the user, PostgreSQL's peer
+    if (owner := owner_for_root(settings.data_path)) is not None:
+        become(owner)
     return settings
-
-
-def _become_owner(folder: Path) -> None:
-    """Root sees with the eyes of the service's user: files, ports that are left to the user, PostgreSQL's peer."""
-    if os.geteuid() != 0:
-        return
-    try:
-        owner = folder.stat()
-    except OSError:
-        return
-    if owner.st_uid:
-        os.setgroups([])
-        os.setegid(owner.st_gid)
-        os.seteuid(owner.st_uid)
 
 
 def why_no_database(settings: Settings) -> str:

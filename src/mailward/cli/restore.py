@@ -82,7 +82,7 @@ def _bring_back(settings: Settings, file: Path, opener: Opener) -> Manifest:
             check_sqlite(staging.files[SQLITE])
         if DUMP in staging.files:
             # whole or not at all; what is in the data folder stays where it is if not
-            postgresql.load(settings.database, staging.files[DUMP])
+            postgresql.load(postgresql.access_of(settings), staging.files[DUMP])
         if aside := move_aside(data, clock.now()):
             typer.echo(f"What was there is now in {aside}.")
         database = staging.files.pop(SQLITE, None)
@@ -107,7 +107,7 @@ def _check_manifest(settings: Settings, manifest: Manifest) -> None:
     if manifest.database == "postgresql":
         if there == "sqlite":
             raise BackupFault("it holds a PostgreSQL database, and the settings name none: [database] name")
-        if not postgresql.is_empty(settings.database):
+        if not postgresql.is_empty(postgresql.access_of(settings)):
             raise BackupFault(f"the PostgreSQL database {settings.database.name} is not empty")
     if manifest.database and (newer := _unknown(manifest)):
         raise BackupFault(

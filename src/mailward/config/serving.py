@@ -59,6 +59,11 @@ class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """Host and port of the server itself."""
         return (self.direct_host, self.direct_port) if self.direct_host else (self.host, self.port)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is asked by a Unix socket, which tells it who asks."""
+        return not self.server[0] or self.server[0].startswith("/")
+
     def tls_options(self) -> dict[str, str]:
         """As libpq names them."""
         if self.tls == "disable":

@@ -10,7 +10,7 @@ what is told of them must not fail for that: U+FFFD stands in its place.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psycopg
 from django.db import connection
@@ -20,6 +20,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb, JsonbDumper
 from psycopg.types.string import StrDumperUnknown
 
+from mailward.net.ownership import Owner, acting_as
 from mailward.store.aio import disconnect
 
 _T = TypeVar("_T")
@@ -48,6 +49,13 @@ class Impatient(psycopg.Connection[TupleRow]):
     """Closed when the server says nothing for `patience_seconds`; the caller gets OperationalError."""
 
     patience_seconds: float | None = None
+    peer: Owner | None = None
+    """As whom it is made; None: as who we are."""
+
+    @classmethod
+    def connect(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401 - psycopg's own
+        with acting_as(cls.peer):
+            return super().connect(*args, **kwargs)
 
     def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:
         try:
@@ -62,9 +70,9 @@ class Impatient(psycopg.Connection[TupleRow]):
             raise
 
 
-def connection_class(seconds: float) -> type[psycopg.Connection[TupleRow]]:
-    """Impatient by so much."""
-    return type("Connection", (Impatient,), {"patience_seconds": seconds})
+def connection_class(seconds: float, peer: Owner | None = None) -> type[psycopg.Connection[TupleRow]]:
+    """Impatient by so much, and made as him."""
+    return type("Connection", (Impatient,), {"patience_seconds": seconds, "peer": peer})
 
 
 def wait_for_ever() -> None:
@@ -111,8 +119,8 @@ def is_shared() -> bool:
     wanted = connection.get_connection_params()
     with (
         connection.wrap_database_errors,
-        psycopg.connect(**wanted, autocommit=True) as one,
-        psycopg.connect(**wanted, autocommit=True) as other,
+        _connect(**wanted, autocommit=True) as one,
+        _connect(**wanted, autocommit=True) as other,
     ):
         seen: list[set[int]] = [set(), set()]
         for _ in range(_LOOKS):
@@ -124,4 +132,9 @@ def is_shared() -> bool:
 def reach() -> None:
     """Raises django.db.OperationalError with the server's reason: the pool says only that it has no connection."""
     with connection.wrap_database_errors:
-        psycopg.connect(**connection.get_connection_params()).close()
+        _connect(**connection.get_connection_params()).close()
+
+
+def _connect(**wanted: Any) -> psycopg.Connection[TupleRow]:  # noqa: ANN401 - libpq's parameters
+    with acting_as(connection.settings_dict["PEER"]):
+        return psycopg.connect(**wanted)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from mailward.config import Database, Settings
+from mailward.config import Settings
+from mailward.net.ownership import owner_for_root
 
 Description = dict[str, Any]  # Django's own shape
 _CONNECT_SECONDS = 5
@@ -11,7 +12,7 @@ _SILENCE_SECONDS = 5
 
 
 def describe(settings: Settings) -> Description:
-    return _postgresql(settings.database) if settings.database.name else _sqlite(settings)
+    return _postgresql(settings) if settings.database.name else _sqlite(settings)
 
 
 def _sqlite(settings: Settings) -> Description:
@@ -31,9 +32,11 @@ def _sqlite(settings: Settings) -> Description:
     }
 
 
-def _postgresql(database: Database) -> Description:
+def _postgresql(settings: Settings) -> Description:
     from mailward.store.postgresql import connection_class
 
+    database = settings.database
+    peer = owner_for_root(settings.data_path) if database.is_local else None
     waits = {
         "statement_timeout": database.statement_seconds,
         "lock_timeout": database.lock_seconds,
@@ -51,6 +54,8 @@ def _postgresql(database: Database) -> Description:
         "CONN_HEALTH_CHECKS": True,
         # a cursor of the server's outlives its transaction, which a pooler in transaction mode does not
         "DISABLE_SERVER_SIDE_CURSORS": bool(database.direct_host),
+        # whom a local server sees, where root gives the command
+        "PEER": peer,
         "DIRECT": {"HOST": database.server[0], "PORT": str(database.server[1])},
         "OPTIONS": {
             **database.tls_options(),
@@ -69,7 +74,7 @@ def _postgresql(database: Database) -> Description:
                 "max_idle": 300,
                 # short: while the server is away each attempt waits twice as long as the one before
                 "reconnect_timeout": _CONNECT_SECONDS,
-                "connection_class": connection_class(database.statement_seconds + _SILENCE_SECONDS),
+                "connection_class": connection_class(database.statement_seconds + _SILENCE_SECONDS, peer),
             },
         },
     }
