@@ -10,7 +10,6 @@ import pytest
 from mailward.core.tlsrpt.results import ResultType
 from mailward.notify.mails import (
     InvitationLetter,
-    ascii_address,
     build_invitation_mail,
     build_problem_mail,
     build_test_mail,
@@ -175,38 +174,6 @@ def test_an_organisation_and_a_sender_with_odd_names_break_nothing() -> None:
     odd = replace(LETTER, organisation='Müller\r\n& Söhne, "quoted"')
     assert "Müller & Söhne" in " ".join(text(odd).split())
     assert built(sender='"Mail, ward" <m@example.net>')["From"].addresses[0].display_name == "Mail, ward"
-
-
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [
-        ("bob@example.net", "bob@example.net"),
-        ("Bob.O'Neil+tls@Example.NET", "Bob.O'Neil+tls@example.net"),  # a local part's case is its owner's
-        ("bob@münchen.test", "bob@xn--mnchen-3ya.test"),  # IDNA
-        ("root@localhost", "root@localhost"),
-    ],
-)
-def test_addresses_are_written_as_mail_servers_take_them(address: str, expected: str) -> None:
-    assert ascii_address(address) == expected
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "",
-        "bob",
-        "@example.net",
-        "bob@",
-        "bob..x@example.net",  # no dot-string
-        '"bob x"@example.net',
-        "bób@example.net",  # SMTPUTF8
-        "bob@example.net\r\nBcc: eve@example.net",
-        "bob@example.net, eve@example.net",
-    ],
-)
-def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - the name's own error is one too
-        ascii_address(address)
 
 
 def test_the_test_mail_says_that_it_is_one() -> None:

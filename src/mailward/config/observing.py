@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from mailward.config.values import check_each
-from mailward.core.places import check_networks, parse_place
+from mailward.core.places import check_networks, check_url, parse_place
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -28,6 +28,7 @@ class Tracing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Addresses or networks of HTTPS servers in front of the console whose `traceparent` is believed."""
 
     def __post_init__(self) -> None:
+        check_each("endpoint", self.endpoint, lambda text: check_url(text, "https", "http"))
         check_networks("trusted", self.trusted)
 
 

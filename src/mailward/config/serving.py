@@ -1,10 +1,22 @@
 """The tables of the platform: where it listens, keeps things, asks and sends."""
 
+from email.utils import parseaddr
 from typing import Annotated, Literal
 
 import msgspec
 
-from mailward.config.values import Listen, Port, Positive, check_address, check_each
+from mailward.config.values import (
+    MAX_DAYS,
+    Count,
+    Listen,
+    Port,
+    Positive,
+    Seconds,
+    check_address,
+    check_each,
+    keep_name,
+)
+from mailward.core.addresses import parse_address
 from mailward.core.dns.nameserver import (
     Server,
     check_contact,
@@ -13,7 +25,7 @@ from mailward.core.dns.nameserver import (
     parse_transfer_key,
     plain_key_name,
 )
-from mailward.core.places import check_listen, check_networks, parse_place
+from mailward.core.places import check_host, check_listen, check_networks, check_url, parse_place
 
 
 class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,9 +51,9 @@ class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tls_certificate: str = ""
     """A PEM file of ours, where the server asks for one."""
     tls_key: str = ""
-    statement_seconds: Positive = 60
+    statement_seconds: Seconds = 60
     """A statement that takes longer fails; migrations may take their time."""
-    lock_seconds: Positive = 10
+    lock_seconds: Seconds = 10
     """The same for one that waits for others."""
     connections: Positive = 10
     """The most connections of each process."""
@@ -49,6 +61,8 @@ class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def __post_init__(self) -> None:
         if not self.name and (self.host or self.direct_host or self.user or self.password):
             raise ValueError("a PostgreSQL database needs its name")
+        for key in ("host", "direct_host"):
+            check_each(key, getattr(self, key), _check_server)
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("tls_certificate and tls_key go together")
         if self.tls == "verify-ca" and not self.tls_ca:
@@ -112,6 +126,7 @@ class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def __post_init__(self) -> None:
         check_listen("listen", self.listen)
         check_networks("proxies", self.proxies)
+        check_each("public_url", self.public_url, _check_console)
 
 
 class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -133,10 +148,13 @@ class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     front_listen: Listen = ("127.0.0.1",)
     front_port: Port = 8081
     """Where the fronts ask."""
-    keep_fetches_days: Annotated[int, msgspec.Meta(ge=30)] = 400
+    keep_fetches_days: Annotated[int, msgspec.Meta(ge=30, le=MAX_DAYS)] = 400
     """How long the counts of who fetched which policy are kept."""
 
     def __post_init__(self) -> None:
+        keep_name(self, "public_name")
+        if not self.public_name:
+            raise ValueError("public_name is empty: domains are led to it by CNAME")
         check_each("nodes", self.nodes, lambda text: parse_place(text, 443))
         check_listen("listen", self.listen)
         check_listen("front_listen", self.front_listen)
@@ -169,20 +187,21 @@ class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """TSIG keys, `name:algorithm:secret`; who signs with one may have the whole zone. The first signs NOTIFY to
     secondaries without one of their own.
     """
-    replies_per_second: Annotated[int, msgspec.Meta(ge=0)] = 20
+    replies_per_second: Count = 20
     """About one name to one network; 0: no limit."""
-    replies_per_second_an_address: Annotated[int, msgspec.Meta(ge=0)] = 5_000
+    replies_per_second_an_address: Count = 5_000
     """Whatever they are about; 0: no limit."""
 
     catalog: bool = False
     """Whether secondaries learn of the zones `mta-sts.<domain>` by themselves (RFC 9432)."""
 
     def __post_init__(self) -> None:
+        keep_name(self, "zone")
         if self.catalog and not (self.transfer_keys and self.policy_addresses):
             raise ValueError("catalog needs transfer_keys, by which it is signed, and policy_addresses")
         check_listen("listen", self.listen)
         check_each("servers", self.servers, lambda text: parse_server(text, self.zone))
-        check_each("contact", [self.contact] if self.contact else [], check_contact)
+        check_each("contact", self.contact, check_contact)
         for text in self.policy_addresses:
             check_address("policy_addresses", text)
         check_networks("transfer_networks", self.transfer_networks)
@@ -243,6 +262,10 @@ class Reports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """The same, in front of the HTTPS door."""
 
     def __post_init__(self) -> None:
+        keep_name(self, "domain")
+        if not self.domain:
+            raise ValueError("domain is empty: the addresses that reports go to are in it")
+        keep_name(self, "https_name")
         check_listen("smtp_listen", self.smtp_listen)
         check_listen("https_listen", self.https_listen)
         check_networks("relays", self.relays)
@@ -284,3 +307,20 @@ class Relay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     username: str = ""
     password: str = ""
     sender: str = "mailward@localhost"
+
+    def __post_init__(self) -> None:
+        check_each("host", self.host, check_host)
+        check_each("sender", [self.sender], lambda text: parse_address(parseaddr(text)[1] or text))
+
+
+def _check_server(text: str) -> None:
+    """A folder (or a name without one, `@...`), or hosts apart by commas, as libpq takes them."""
+    if not text.startswith(("/", "@")):
+        for host in text.split(","):
+            check_host(host)
+
+
+def _check_console(text: str) -> None:
+    check_url(text, "https", "http")
+    if "?" in text or "#" in text:
+        raise ValueError(f"{text[:100]!r} is no URL that paths can be added to")

@@ -6,19 +6,52 @@ from typing import Annotated
 
 import msgspec
 
+from mailward.core.names import parse_domain
+
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+MAX_DAYS = 36_500
+"""A hundred years: no date that is reckoned with them is out of Python's range."""
+Days = Annotated[int, msgspec.Meta(ge=1, le=MAX_DAYS)]
+Hours = Annotated[int, msgspec.Meta(ge=1, le=MAX_DAYS * 24)]
+Minutes = Annotated[int, msgspec.Meta(ge=1, le=MAX_DAYS * 1440)]
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=2_000_000)]
+"""PostgreSQL keeps its limits in milliseconds, as 32 bits."""
+Command = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+"""A program and its arguments."""
 Listen = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 """Addresses to listen on, `address` or `address:port`; in a file one may stand without brackets around it."""
 
 
-def check_each(key: str, texts: Iterable[str], parse: Callable[[str], object]) -> None:
-    """That `parse` takes each. Raises ValueError, with the key's name before what `parse` says."""
-    for text in texts:
+def check_each(key: str, texts: str | Iterable[str], parse: Callable[[str], object]) -> None:
+    """That `parse` takes each, or the one that is there. Raises ValueError, with the key's name before what `parse`
+    says.
+    """
+    for text in filter(None, [texts]) if isinstance(texts, str) else texts:
         try:
             parse(text)
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from error
+
+
+def keep_name(table: msgspec.Struct, key: str) -> None:
+    """Puts the canonical form of a domain name in place of what was written; an empty one stays. Raises ValueError."""
+    if text := getattr(table, key):
+        try:
+            msgspec.structs.force_setattr(table, key, parse_domain(text, allow_single=True))
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from error
+
+
+def check_ehlo(text: str) -> None:
+    """A name, or an address in brackets (RFC 5321 section 4.1.3). Raises ValueError."""
+    if not text.startswith("["):
+        parse_domain(text, allow_single=True)
+    elif not text.endswith("]"):
+        raise ValueError(f"{text[:100]!r} is no address in brackets")
+    else:
+        ipaddress.ip_address(text[1:-1].removeprefix("IPv6:"))
 
 
 def check_address(key: str, text: str, version: int | None = None) -> None:

@@ -1,12 +1,17 @@
 """Where a server is, as settings say it: `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1`, `[2001:db8::1]:53`."""
 
 import ipaddress
+import re
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
-from mailward.core.names import InvalidName, parse_domain
+from mailward.core.names import MAX_NAME_LENGTH, InvalidName, is_address, parse_domain
 
 Place = tuple[str, int]
 """Address and port."""
+
+_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
+"""Names of containers have underscores, and lead to them."""
 
 
 def parse_place(text: str, default_port: int | None = None) -> tuple[str, int]:
@@ -51,6 +56,30 @@ def parse_listen(text: str, default_port: int) -> Place:
         raise ValueError(
             f"{text[:100]!r} is nowhere to listen: it must be an IP address, or address:port"
         ) from error
+
+
+def check_host(text: str) -> None:
+    """A name that can be looked up, or an address. Raises ValueError with one sentence."""
+    is_name = len(text) <= MAX_NAME_LENGTH and _HOST.fullmatch(text) is not None
+    if is_name or (is_address(text) and "[" not in text):
+        return
+    try:
+        parse_domain(text, allow_single=True)
+    except InvalidName as error:
+        raise ValueError(f"{text[:100]!r} is no host: it must be a name or an IP address") from error
+
+
+def check_url(text: str, *schemes: str) -> None:
+    """An absolute URL with one of these schemes, and a host. Raises ValueError with one sentence."""
+    try:
+        parts = urlsplit(text)
+        check_host(parts.hostname or "")
+        is_one = parts.scheme in schemes and parts.port != 0 and text.isprintable() and " " not in text
+    except ValueError:  # half an IPv6 address, a port that is none
+        is_one = False
+    if not is_one:
+        wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ValueError(f"{text[:100]!r} is no URL that can be used: it must begin with {wanted} and a host")
 
 
 def show_place(place: Place) -> str:

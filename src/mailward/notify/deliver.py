@@ -7,6 +7,7 @@ from dataclasses import replace
 from email.utils import parseaddr
 
 from mailward.config import Settings
+from mailward.core.addresses import parse_address
 from mailward.net import clock, tracing
 from mailward.net.mailer import (
     MailerError,
@@ -19,7 +20,6 @@ from mailward.net.mailer import (
 )
 from mailward.notify.mails import (
     InvitationLetter,
-    ascii_address,
     build_invitation_mail,
     build_notice,
     build_password_mail,
@@ -77,7 +77,7 @@ async def deliver_notices(settings: Settings, message_ids: Sequence[str]) -> Map
         try:
             _check_sender(settings)
             async with RelaySession(settings.relay) as session:
-                to = ascii_address(notice.recipient)
+                to = parse_address(notice.recipient)
                 await session.send(await in_store(_notice_mail, settings, notice, to), [to])
         except ValueError as error:
             failed[notice.message_id] = NoAddress(str(error))
@@ -149,7 +149,7 @@ async def _send_now(
 ) -> None:
     """`build` gets address and Message-ID. Raises MailerError, whose detail is for the person who asked."""
     try:
-        to = ascii_address(recipient)
+        to = parse_address(recipient)
     except ValueError as error:
         raise NoAddress(str(error)) from error
     _check_sender(settings)
@@ -178,14 +178,14 @@ async def check(settings: Settings) -> None:
 
 def _check_sender(settings: Settings) -> None:
     try:
-        ascii_address(parseaddr(settings.relay.sender)[1])
+        parse_address(parseaddr(settings.relay.sender)[1])
     except ValueError as error:
         raise MailerError(f"relay.sender: {error}", temporary=False) from error
 
 
 async def _send(settings: Settings, session: RelaySession, letter: Letter) -> None:
     try:
-        to = ascii_address(letter.recipient)
+        to = parse_address(letter.recipient)
     except ValueError as error:
         raise NoAddress(str(error)) from error
     message = build_problem_mail(letter, sender=settings.relay.sender, console_url=settings.console_url)

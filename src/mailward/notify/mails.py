@@ -10,11 +10,11 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 
+from mailward.core.addresses import parse_address
 from mailward.core.explain.catalogue import Explanation
 from mailward.core.explain.hosting import HOSTING
 from mailward.core.explain.problem import explain_problem
 from mailward.core.explain.rollout import JUMPED
-from mailward.core.names import parse_domain
 from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
 from mailward.store.services.notifications import Letter
 
@@ -26,7 +26,6 @@ _MAX_SHOWN = 120
 _MAX_EVIDENCE = 300
 _WIDTH = 76
 _KEPT_BLANK = "\x1f"
-_LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _PLAIN = re.compile(r"[^A-Za-z0-9.:_@*-]")
 
 
@@ -200,17 +199,6 @@ def _one_line_whole(text: str) -> str:
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
-def ascii_address(address: str) -> str:
-    """`address` as it may stand in a header and an envelope (RFC 5321 section 4.1.2, dot-string).
-
-    Raises ValueError: quoted local parts and SMTPUTF8 are not for us.
-    """
-    local, _, domain = address.rpartition("@")
-    if not _LOCAL_PART.fullmatch(local):
-        raise ValueError(f"{_foreign(address)!r} is no mail address that we can write to")
-    return f"{local}@{parse_domain(domain, allow_single=True)}"
-
-
 def sender_domain(sender: str) -> str:
     """The domain for our Message-IDs."""
     _, at, domain = parseaddr(sender)[1].rpartition("@")
@@ -222,8 +210,8 @@ def _build(
 ) -> bytes:
     message = EmailMessage(policy=SMTP)
     name, address = parseaddr(sender)
-    message["From"] = Address(display_name=_one_line(name), addr_spec=ascii_address(address))
-    message["To"] = Address(addr_spec=ascii_address(recipient))
+    message["From"] = Address(display_name=_one_line(name), addr_spec=parse_address(address))
+    message["To"] = Address(addr_spec=parse_address(recipient))
     message["Subject"] = _one_line(subject)
     message["Date"] = format_datetime(date)
     message["Message-ID"] = message_id

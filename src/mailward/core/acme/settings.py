@@ -1,23 +1,26 @@
 """The settings of certificates: which CAs, and how they reach us. Read by mailward.config with all others."""
 
+import re
 from collections import Counter
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
+from mailward.core.addresses import parse_address
 from mailward.core.names import InvalidName, parse_domain
-from mailward.core.places import check_listen, check_networks
+from mailward.core.places import check_listen, check_networks, check_url
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 _MAX_LABEL = 120
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*={0,2}", re.ASCII)
 
 
 class AcmeDirectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One certificate authority (RFC 8555). To name it is to agree to its terms of service."""
 
-    url: Annotated[str, msgspec.Meta(pattern=r"^https://.+")]
+    url: str
     contact: str = ""
     """A mail address that the CA may write to."""
     profile: str = ""
@@ -31,6 +34,17 @@ class AcmeDirectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     orders_per_3_hours: Positive = 300
     ca_file: str = ""
     """Certificate authorities (PEM) that the directory's own certificate comes from; empty: the usual ones."""
+
+    def __post_init__(self) -> None:
+        check_url(self.url, "https")  # RFC 8555 §6.1
+        if self.contact:
+            parse_address(self.contact)
+        for text in self.caa_identities:
+            parse_domain(text, allow_single=True)
+        if bool(self.eab_kid) != bool(self.eab_hmac_key):
+            raise ValueError("eab_kid and eab_hmac_key go together")
+        if not _BASE64URL.fullmatch(self.eab_hmac_key):
+            raise ValueError("eab_hmac_key is not in base64url")
 
 
 class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,6 +68,11 @@ class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     def __post_init__(self) -> None:
         check_listen("http_listen", self.http_listen)
         check_networks("http_proxies", self.http_proxies)
+        for each in self.directories:
+            try:
+                check_url(each if isinstance(each, str) else each.url, "https")
+            except ValueError as error:
+                raise ValueError(f"directories: {error}") from error
 
     @property
     def authorities(self) -> tuple[AcmeDirectory, ...]:
@@ -77,17 +96,11 @@ class Acme(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:  # half an IPv6 address: no order gets there either
-        return ""
+    return urlsplit(url).hostname or ""
 
 
 def _place(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
+    parts = urlsplit(url)
     return f"{parts.netloc.rpartition('@')[2].lower()}{parts.path}"
 
 

@@ -8,8 +8,9 @@ DEFAULT_HOLD_DAYS = 7
 MAX_HOLD_DAYS = 365
 """Of the days for which a domain must have been ready before it is enforced by itself."""
 
-_Count = Annotated[int, msgspec.Meta(ge=0)]
-_Positive = Annotated[int, msgspec.Meta(ge=1)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=36_500)]
+_Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+_Positive = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -19,7 +20,7 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """The days that the readiness page shows, and whose reporters and sessions count."""
     testing_days: _Count = 14
     """So long in testing mode without a break."""
-    recent_days: _Positive = 7
+    recent_days: _Days = 7
     """In the last so many days, refused sessions stand against it."""
     min_reporters: _Positive = 2
     min_sessions: _Positive = 50
@@ -27,7 +28,7 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     max_refused_percent: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0.1
     """More of a reporter's sessions that would have been refused stand against it: for each reporter by itself, since
     others' successes make its failures no better."""
-    fresh_days: _Positive = 3
+    fresh_days: _Days = 3
     """Reports and our own look are at most so old."""
     certificate_days: _Count = 7
     """Certificates of MX hosts and policy host last so long."""
