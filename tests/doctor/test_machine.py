@@ -12,7 +12,7 @@ from tests.doctor.looking import grades, look, make_subject, told
 import mailward
 from mailward.cli.serve import locked
 from mailward.cli.standing import telling
-from mailward.config import Doctor, PolicyHost
+from mailward.config import Certificates, Doctor, PolicyHost
 from mailward.core.doctor.finding import Grade
 from mailward.doctor.asking import NotAsked
 from mailward.doctor.disk import look_at_disk
@@ -60,6 +60,19 @@ async def test_a_file_that_root_made_in_the_folder_of_another_is_told(folder: Pa
     found = {each.code: each for each in await look(look_at_host, make_subject(folder))}
     assert found["other-owner"].grade is Grade.PROBLEM
     assert found["other-owner"].fix == f"chown -R nobody: {folder}"
+
+
+async def test_a_folder_of_certificates_that_the_service_cannot_read_is_told(
+    folder: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "certificates"
+    subject = make_subject(folder, certificates=Certificates(directory=str(place)))
+    assert "is not there" in (await told(look_at_host, subject))["certificates-unread"]
+    place.mkdir(mode=0o700)
+    assert await told(look_at_host, subject) == {}
+    for name in ("", "key", "secret-key"):
+        os.chown(folder / name, 65534, 65534)
+    assert "nobody may not read" in (await told(look_at_host, subject))["certificates-unread"]
 
 
 async def test_a_folder_that_is_not_there_is_no_alarm(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The machine: who may read what is ours, which user runs, what the kernel grants."""
 
+import asyncio
 import os
-import pwd
 import resource
 import stat
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from pathlib import Path
 from mailward.config import Settings
 from mailward.core.doctor.catalogue import tell
 from mailward.core.doctor.finding import Finding
+from mailward.doctor.access import may_use, service_user, user_name
 from mailward.doctor.process import read_running
 from mailward.doctor.subject import Findings, Subject, good, unseen
 
@@ -22,7 +23,7 @@ _MIN_MEMORY = 200 * 1024**2
 
 async def look_at_host(subject: Subject) -> Findings:
     settings = subject.settings
-    found = [*_files(settings), *_limits(settings)]
+    found = [*_files(settings), *await asyncio.to_thread(_certificates, settings), *_limits(settings)]
     for finding in found:
         yield finding
 
@@ -48,11 +49,30 @@ def _files(settings: Settings) -> Iterator[Finding]:
                 yield tell("secret-readable", text, f"chmod 0600 {folder / name}")
     strangers = [name for name, found in secrets.items() if found.st_uid != status.st_uid]
     if strangers:
-        owner, name = _user(status.st_uid), strangers[0]
-        text = f"{folder / name} belongs to {_user(secrets[name].st_uid)}, the folder to {owner}"
+        owner, name = user_name(status.st_uid), strangers[0]
+        text = f"{folder / name} belongs to {user_name(secrets[name].st_uid)}, the folder to {owner}"
         yield tell("other-owner", text, f"chown -R {owner}: {folder}")
     elif not status.st_mode & _OTHERS:
-        yield good(f"{folder} belongs to {_user(status.st_uid)} and is open to nobody else")
+        yield good(f"{folder} belongs to {user_name(status.st_uid)} and is open to nobody else")
+
+
+def _certificates(settings: Settings) -> list[Finding]:
+    if not settings.certificates.directory:
+        return []
+    folder = Path(settings.certificates.directory).absolute()
+    try:
+        user = service_user(settings)
+    except PermissionError:  # told of the data folder
+        return []
+    if user is None or may_use(folder, (os.R_OK, os.X_OK), user):
+        return []
+    if os.path.lexists(folder):
+        text = f"{user_name(user)} may not read certificates.directory {folder}"
+        fix = f"let {user_name(user)} read it and enter the folders above it: chmod o+rx, chgrp or setfacl"
+    else:
+        text = f"certificates.directory {folder} is not there, or {user_name(user)} may not see it"
+        fix = f"mkdir {folder}, or [certificates] directory = the folder of your certificates"
+    return [tell("certificates-unread", text, fix)]
 
 
 def _limits(settings: Settings) -> Iterator[Finding]:
@@ -88,10 +108,3 @@ def _available_memory() -> int | None:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return None
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)

@@ -72,7 +72,8 @@ _SETTINGS = Topic(
 _HOST = Topic(
     "host",
     "Machine and files",
-    "Who may read the data folder and the keys in it, to whom they belong, how many files a process may "
+    "Who may read the data folder and the keys in it, to whom they belong, whether `certificates.directory` can be "
+    "read, how many files a process may "
     "open, and memory.",
     (
         advice("folder-open", "Mailward makes it with mode 0700. What is in it has modes of its own."),
@@ -83,6 +84,10 @@ _HOST = Topic(
         problem(
             "other-owner",
             "A command that was run as another user made it; the service can no longer write it.",
+        ),
+        problem(
+            "certificates-unread",
+            "The certificates in it are not served; names that have no other one are refused at the handshake.",
         ),
         advice("few-files", "Each connection is a file. Under many fetches at once some are turned away."),
         advice("little-memory", "The kernel ends the largest process when there is none left."),
