@@ -263,6 +263,13 @@ MISTAKES = [
         "statement_seconds",
         "more than PostgreSQL",
     ),
+    (
+        '[backup]\nrecipients = ["age1xyz"]\n',
+        {},
+        "recipients: this is not a recipient (age1...): it is cut",
+        "cut",
+    ),
+    ('[backup]\nrecipients = ["ssh-rsa AAAA"]\n', {}, "recipients: this is not a recipient", "another's key"),
     ("[reports]\nsmtp_listen = []\n", {}, "reports.smtp_listen", "nowhere to listen"),
     ('[reports]\nsmtp_proxies = ["proxy"]\n', {}, "smtp_proxies: 'proxy'", "a proxy by name"),
     ('[relay]\nsecurity = "ssl"\n', {}, "relay.security` (one of starttls, tls, none)", "no way"),

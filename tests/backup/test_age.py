@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mailward.backup import BackupFault, bech32
+from mailward.backup import BackupFault
 from mailward.backup.age import (
     CHUNK_BYTES,
     Closed,
@@ -17,6 +17,8 @@ from mailward.backup.age import (
     make_identity,
     read_identities,
 )
+from mailward.core import bech32
+from mailward.core.bech32 import KeyTextInvalid
 
 SIZES = (0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES)
 
@@ -151,6 +153,14 @@ def test_a_recipient_that_is_none_is_refused(text: str, _reason: str) -> None:
         Lock((text,))
 
 
+def test_what_is_wrong_in_a_file_of_identities_is_told_with_its_line_and_without_the_key() -> None:
+    secret, _ = make_identity()
+    for odd, reason in ((secret[:-9], "cut off|checksum"), ("age1x", r"AGE-SECRET-KEY-1"), ("x", "begins")):
+        with pytest.raises(BackupFault, match=f"^line 3: this is not an identity.*({reason})") as caught:
+            read_identities(f"# made today\n{secret}\n{odd}\n")
+        assert secret[16:30] not in str(caught.value)
+
+
 def test_the_examples_of_bip_173_are_read() -> None:
     # valid strings of BIP 173; the data of "split" is checked by writing it again
     text = "split1checkupstagehandshakeupstreamerranterredcaperred2y9e3w"
@@ -158,7 +168,7 @@ def test_the_examples_of_bip_173_are_read() -> None:
         bech32.decode("split", text).hex() == "c5f38b70305f519bf66d85fb6cf03058f3dde463ecd7918f2dc743918f2d"
     )
     assert bech32.encode("split", bech32.decode("split", text)) == text
-    with pytest.raises(BackupFault, match="checksum"):
+    with pytest.raises(KeyTextInvalid, match="checksum"):
         bech32.decode("split", text.replace("y9", "9y"))
-    with pytest.raises(BackupFault, match="capitals"):
+    with pytest.raises(KeyTextInvalid, match="capitals"):
         bech32.decode("split", text.replace("check", "CHECK"))

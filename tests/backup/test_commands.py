@@ -26,7 +26,8 @@ from tests.prepared import prepare
 from mailward.backup import BackupFault
 from mailward.backup.making import check_space, working_folder
 from mailward.backup.rotation import remove_old
-from mailward.backup.seal import read_passphrase
+from mailward.backup.seal import chosen_lock, read_passphrase
+from mailward.config import Backup
 
 pytestmark = pytest.mark.timeout(300)  # a process for each command
 
@@ -262,6 +263,9 @@ def test_sealed_for_a_recipient_and_by_a_passphrase(old: Operator, new: Operator
     assert "--identity" in new.fails("restore", tmp_path / "one")
     assert "--passphrase-file" in new.fails("backup", "verify", tmp_path / "two", "--identity", identity)
     assert "data/key" in new.does("backup", "verify", tmp_path / "two", "--passphrase-file", phrase)
+    (tmp_path / "wrong").write_text("# mine\nnone\n")
+    said = new.fails("backup", "verify", tmp_path / "one", "--identity", tmp_path / "wrong")
+    assert f"{tmp_path / 'wrong'}: line 2: this is not an identity" in said
     new.does("restore", tmp_path / "one", "--identity", identity)
     assert (new.data / "key").read_bytes() == (old.data / "key").read_bytes()
 
@@ -280,6 +284,11 @@ def test_a_file_that_holds_no_passphrase_is_said_to(tmp_path: Path, content: byt
     (tmp_path / "phrase").write_bytes(content)
     with pytest.raises(BackupFault, match=reason):
         read_passphrase(tmp_path / "phrase")
+
+
+def test_a_passphrase_file_of_the_settings_is_told_as_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(BackupFault, match=r"backup\.passphrase_file: .*/none cannot be read: No such file"):
+        chosen_lock(Backup(passphrase_file=str(tmp_path / "none")))
 
 
 def test_the_end_of_the_line_is_no_part_of_the_passphrase(tmp_path: Path) -> None:

@@ -27,7 +27,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from mailward.backup import BackupFault, bech32
+from mailward.backup import BackupFault
+from mailward.core import bech32
+from mailward.core.agekeys import IDENTITY, MAX_RECIPIENTS, RECIPIENT, parse_identity, parse_recipient
+from mailward.core.bech32 import KeyTextInvalid
 
 MAGIC = b"age-encryption.org/v1\n"
 CHUNK_BYTES = 64 * 1024
@@ -41,9 +44,6 @@ _MAX_SCRYPT_LOG_N = 20
 """A forged file may ask for more memory than there is."""
 _MAX_HEADER_LINES = 200
 _MAX_LINE_BYTES = 200
-_MAX_RECIPIENTS = 99
-"""Two lines each, so that we can read what we write."""
-_RECIPIENT, _IDENTITY = "age", "age-secret-key-"
 _STANZA = re.compile(rb"-> ([\x21-\x7e]+(?: [\x21-\x7e]+)*)\n")
 
 
@@ -62,10 +62,13 @@ class Lock:
         """Raises BackupFault."""
         if self.recipients and self.passphrase:
             raise BackupFault("a backup is for recipients or for a passphrase, not for both")
-        if len(self.recipients) > _MAX_RECIPIENTS:
-            raise BackupFault(f"a backup is for {_MAX_RECIPIENTS} recipients at most")
-        for text in self.recipients:
-            _public(text)
+        if len(self.recipients) > MAX_RECIPIENTS:
+            raise BackupFault(f"a backup is for {MAX_RECIPIENTS} recipients at most")
+        for number, text in enumerate(self.recipients, 1):
+            try:
+                parse_recipient(text)
+            except KeyTextInvalid as error:
+                raise BackupFault(f"recipient {number}: {error}") from error
 
     def __bool__(self) -> bool:
         return bool(self.recipients or self.passphrase)
@@ -82,19 +85,25 @@ class Opener:
 def make_identity() -> tuple[str, str]:
     """The secret, which opens; and the recipient, which seals."""
     key = X25519PrivateKey.generate()
-    secret = bech32.encode(_IDENTITY, key.private_bytes_raw()).upper()
-    return secret, bech32.encode(_RECIPIENT, key.public_key().public_bytes_raw())
+    secret = bech32.encode(IDENTITY, key.private_bytes_raw()).upper()
+    return secret, bech32.encode(RECIPIENT, key.public_key().public_bytes_raw())
 
 
 def read_identities(text: str) -> tuple[str, ...]:
     """As age-keygen writes them: a line each, comments begin with #. Raises BackupFault."""
-    lines = [line.strip() for line in text.splitlines()]
-    found = tuple(line for line in lines if line and not line.startswith("#"))
-    for each in found:
-        _private(each)
+    found = []
+    for number, written in enumerate(text.splitlines(), 1):
+        line = written.strip()
+        if not line or line.startswith("#"):
+            continue
+        try:
+            parse_identity(line)
+        except KeyTextInvalid as error:
+            raise BackupFault(f"line {number}: {error}") from error
+        found.append(line)
     if not found:
         raise BackupFault("there is no identity in it: a line that begins with AGE-SECRET-KEY-1")
-    return found
+    return tuple(found)
 
 
 class Sealer(io.RawIOBase):
@@ -271,17 +280,11 @@ def _chunk_nonce(count: int, is_last: bool) -> bytes:
 
 
 def _public(text: str) -> X25519PublicKey:
-    data = bech32.decode(_RECIPIENT, text)
-    if len(data) != 32:
-        raise BackupFault("a recipient is a key of 32 octets")
-    return X25519PublicKey.from_public_bytes(data)
+    return X25519PublicKey.from_public_bytes(parse_recipient(text))
 
 
 def _private(text: str) -> X25519PrivateKey:
-    data = bech32.decode(_IDENTITY, text)
-    if len(data) != 32:
-        raise BackupFault("an identity is a key of 32 octets")
-    return X25519PrivateKey.from_private_bytes(data)
+    return X25519PrivateKey.from_private_bytes(parse_identity(text))
 
 
 def _text(data: bytes) -> bytes:

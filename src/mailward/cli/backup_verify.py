@@ -72,9 +72,19 @@ def _database_size(manifest: Manifest) -> int:
 
 
 def make_opener(identity: Path | None, passphrase_file: Path | None) -> Opener:
-    """Raises BackupFault and OSError."""
-    identities = read_identities(identity.read_text(encoding="utf-8")) if identity else ()
-    return Opener(identities, read_passphrase(passphrase_file) if passphrase_file else "")
+    """Raises Problem."""
+    try:
+        identities = read_identities(identity.read_text(encoding="utf-8")) if identity else ()
+    except OSError as error:
+        raise Problem(f"{identity} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise Problem(f"{identity} is no text in UTF-8, and no identity.") from error
+    except BackupFault as error:
+        raise Problem(f"{identity}: {error}.") from error
+    try:
+        return Opener(identities, read_passphrase(passphrase_file) if passphrase_file else "")
+    except BackupFault as error:
+        raise Problem(f"{error}.") from error
 
 
 def describe(manifest: Manifest) -> str:

@@ -17,6 +17,7 @@ from mailward.config.values import (
     keep_name,
 )
 from mailward.core.addresses import parse_address
+from mailward.core.agekeys import MAX_RECIPIENTS, parse_recipient
 from mailward.core.dns.nameserver import (
     Server,
     check_contact,
@@ -111,6 +112,9 @@ class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def __post_init__(self) -> None:
         if self.passphrase_file and self.recipients:
             raise ValueError("passphrase_file and recipients are both set; a backup is sealed by one of them")
+        if len(self.recipients) > MAX_RECIPIENTS:
+            raise ValueError(f"recipients are {MAX_RECIPIENTS} at most")
+        check_each("recipients", self.recipients, parse_recipient)
 
 
 class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,10 +1,12 @@
 """Bech32 (BIP 173), as age writes keys: letters that survive being read aloud, and a checksum."""
 
-from mailward.backup import BackupFault
-
 _LETTERS = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _CHECKSUM = 6
+
+
+class KeyTextInvalid(ValueError):
+    """The text is no key; the message says why and never quotes it: it may be secret."""
 
 
 def encode(prefix: str, data: bytes) -> str:
@@ -16,21 +18,23 @@ def encode(prefix: str, data: bytes) -> str:
 
 
 def decode(prefix: str, text: str) -> bytes:
-    """Raises BackupFault, which never quotes the text: it may be secret."""
+    """Raises KeyTextInvalid."""
     if text not in (text.lower(), text.upper()):
-        raise BackupFault("a key is written in small letters or in capitals, not in both")
+        raise KeyTextInvalid("it is written in small letters and in capitals: one of them")
     text = text.lower()
     head, _, letters = text.rpartition("1")
+    if not text.startswith(f"{prefix}1"):
+        raise KeyTextInvalid("it begins otherwise")
     if head != prefix or len(letters) <= _CHECKSUM or any(letter not in _LETTERS for letter in letters):
-        raise BackupFault(f"a key of this kind begins with {prefix}1")
+        raise KeyTextInvalid("it is cut off, or has letters that no key has")
     values = [_LETTERS.index(letter) for letter in letters]
     if _polymod([*_expand(prefix), *values]) != 1:
-        raise BackupFault("the key has a slip of the pen: its checksum is wrong")
+        raise KeyTextInvalid("it has a slip of the pen: its checksum is wrong")
     values = values[:-_CHECKSUM]
     data = bytes(_regroup(values, 5, 8))
     # BIP 173: what was added to fill the last letter is less than a letter, and zero
     if _regroup(data, 8, 5) != values:
-        raise BackupFault("the key has bits behind its end")
+        raise KeyTextInvalid("it has bits behind its end")
     return data
 
 
