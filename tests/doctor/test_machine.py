@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from tests.doctor.looking import grades, look, make_subject, told
 import mailward
 from mailward.cli.serve import locked
 from mailward.cli.standing import telling
-from mailward.config import Certificates, Doctor, PolicyHost
+from mailward.config import Backup, Certificates, Doctor, PolicyHost
 from mailward.core.doctor.finding import Grade
 from mailward.doctor.asking import NotAsked
 from mailward.doctor.disk import look_at_disk
@@ -142,6 +143,37 @@ async def test_the_age_of_the_newest_backup_decides(folder: Path) -> None:
     assert await told(look_at_disk, subject) == {}
     with clock.stepped(timedelta(hours=10)):
         assert "30 hours old" in (await told(look_at_disk, subject))["backup-old"]
+
+
+@pytest.fixture
+def two_owners() -> Iterator[tuple[Path, Path]]:
+    """A data folder of nobody's, and a folder of root's beside it."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)  # noqa: PTH101 - others get as far as here
+        data, theirs = Path(name, "data"), Path(name, "roots")
+        for made in (data, theirs):
+            made.mkdir(mode=0o700)
+        os.chown(data, 65534, 65534)
+        yield data, theirs
+
+
+async def test_a_folder_of_backups_that_the_service_cannot_use_is_told_beside_all_else(
+    two_owners: tuple[Path, Path],
+) -> None:
+    data, theirs = two_owners
+    for place in (theirs, theirs / "deeper"):
+        subject = make_subject(data, backup=Backup(folder=str(place)))
+        found = await look(look_at_disk, subject)
+        assert [each.code for each in found if each.grade is Grade.PROBLEM] == ["backup-folder"]
+        assert str(place) in found[-1].text
+        assert len(found) > 1, "and how much room there is"
+        note_rooms(subject.settings)
+        os.seteuid(65534)
+        try:
+            assert [each.code for each in await look(look_at_disk, subject)] == [each.code for each in found]
+            note_rooms(subject.settings)
+        finally:
+            os.seteuid(0)
 
 
 async def test_who_holds_the_lock_runs_since_its_start(folder: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from mailward.config import Settings
@@ -11,6 +12,7 @@ from mailward.core.doctor.catalogue import tell
 from mailward.core.doctor.filling import Filling, judge_filling
 from mailward.core.doctor.finding import Finding
 from mailward.doctor import growth
+from mailward.doctor.access import may_use, service_user, user_name
 from mailward.doctor.backups import newest_backup
 from mailward.doctor.subject import Findings, Subject, good, unseen
 from mailward.net import clock
@@ -29,20 +31,23 @@ async def look_at_disk(subject: Subject) -> Findings:
         found = await asyncio.to_thread(_look, settings, is_trial=subject.is_trial)
     except FileNotFoundError:
         yield unseen(f"{settings.data_path} is not there yet: it is made at the first start")
-    except PermissionError:
-        yield unseen(f"this user may not look into {settings.data_path}")
     else:
         for finding in found:
             yield finding
 
 
 def _look(settings: Settings, *, is_trial: bool) -> list[Finding]:
-    return [
-        *_space(settings),
-        *_growth(settings),
-        *_database(settings),
-        *_backups(settings, is_trial=is_trial),
-    ]
+    """Raises FileNotFoundError where there is no data folder."""
+    found: list[Finding] = []
+    for look in (_space, _growth, _database, partial(_backups, is_trial=is_trial)):
+        try:
+            found += look(settings)
+        except PermissionError as error:
+            # of another part: it keeps nobody from looking at the rest
+            where = Path(error.filename or settings.data_path)
+            where = settings.data_path if where.is_relative_to(settings.data_path) else where
+            found.append(unseen(f"this user may not look into {where}"))
+    return list(dict.fromkeys(found))
 
 
 def _space(settings: Settings) -> Iterator[Finding]:
@@ -103,6 +108,13 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _backups(settings: Settings, *, is_trial: bool) -> Iterator[Finding]:
+    user, folder = service_user(settings), settings.backup_path
+    if user is not None and (lacks := _what_lacks(folder, user)):
+        name = user_name(user)
+        text = f"{name} may not {lacks} the folder of backups, {folder}"
+        fix = f"chown {name}: {folder}, and let {name} through the folders above it; or [backup] folder = another"
+        yield tell("backup-folder", text, fix)
+        return
     newest = newest_backup(settings)
     if newest is None:
         if not is_trial:
@@ -115,3 +127,18 @@ def _backups(settings: Settings, *, is_trial: bool) -> Iterator[Finding]:
         yield tell("backup-old", text, "systemctl list-timers 'mailward*', journalctl -u mailward-backup")
     else:
         yield good(f"the newest backup is of {newest:%Y-%m-%d %H:%M} UTC")
+
+
+def _what_lacks(folder: Path, user: int) -> str:
+    """What the user of the service cannot do there; empty: nothing. One that is not there yet has to be made."""
+    if may_use(folder, (os.R_OK, os.X_OK), user):
+        # a unit with ProtectSystem=strict sees a disk that another unit writes to as read-only
+        is_shown_so = os.geteuid() == user and os.statvfs(folder).f_flag & os.ST_RDONLY
+        return "" if is_shown_so or may_use(folder, (os.W_OK,), user) else "write"
+    try:
+        if folder.exists():
+            return "read"
+        above = next(each for each in folder.parents if each.exists())
+    except PermissionError:
+        return "reach"
+    return "" if may_use(above, (os.W_OK, os.X_OK), user) else "make"

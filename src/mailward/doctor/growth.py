@@ -26,9 +26,12 @@ Rooms = dict[str, tuple[Room, ...]]
 def folders(settings: Settings) -> list[Path]:
     """Of the data, and of backups where they are on another disk. Raises OSError."""
     data, backups = settings.data_path, settings.backup_path
-    if backups.is_dir() and backups.stat().st_dev != data.stat().st_dev:
-        return [data, backups]
-    return [data]
+    device = data.stat().st_dev
+    try:
+        is_elsewhere = backups.is_dir() and backups.stat().st_dev != device
+    except PermissionError:  # then nothing of ours grows there
+        is_elsewhere = False
+    return [data, backups] if is_elsewhere else [data]
 
 
 def room(folder: Path, now: datetime) -> Room:

@@ -111,6 +111,7 @@ _DISK = Topic(
         ),
         problem("inodes-full", "No file can be made any more, whatever space there is."),
         advice("log-large", "A reader that never ends keeps SQLite's write-ahead log from being cut back."),
+        problem("backup-folder", "No backup is made there, nor can an old one be brought back."),
         advice("no-backup", "What is on this disk alone is lost with it."),
         problem("backup-old", "The timer that makes backups does not run, or fails."),
     ),
