@@ -92,8 +92,16 @@ def test_a_damaged_database_is_told(data: Path) -> None:
 def test_what_is_no_database_at_all_is_told_and_the_rest_goes_on(data: Path) -> None:
     (data / "mailward.sqlite3").write_bytes(b"not a database" * 1000)
     found = doctor(data, "database", "queues", "running", "disk")
-    assert "file is not a database" in found["database-away"]
-    assert set(found) == {"database-away", "not-running"}
+    assert "file is not a database" in found["damaged"]
+    assert set(found) == {"damaged", "not-running"}
+
+
+def test_a_database_that_is_empty_or_gone_where_mailward_was_used_is_told(data: Path) -> None:
+    (data / "secret-key").touch()
+    (data / "mailward.sqlite3").write_bytes(b"")
+    assert "is empty" in doctor(data, "database")["damaged"]
+    (data / "mailward.sqlite3").unlink()
+    assert "is not there" in doctor(data, "database")["damaged"]
 
 
 def test_a_database_without_its_log_is_told(data: Path) -> None:

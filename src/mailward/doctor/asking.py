@@ -9,10 +9,17 @@ from mailward.store.aio import in_store
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_DAMAGED = ("file is not a database", "database disk image is malformed")
+"""What SQLite says of SQLITE_NOTADB and SQLITE_CORRUPT."""
 
 
 class NotAsked(Exception):
     """The database cannot be asked; the text says why."""
+
+    def __init__(self, text: str, *, is_damaged: bool = False) -> None:
+        super().__init__(text)
+        self.is_damaged = is_damaged
+        """What lies there is no database any more, or not a whole one."""
 
 
 async def ask(no_database: str, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -25,7 +32,9 @@ async def ask(no_database: str, function: Callable[_P, _T], *args: _P.args, **kw
     try:
         return await in_store(function, *args, **kwargs)
     except DatabaseError as error:
-        raise NotAsked(f"the database does not answer: {one_line(error)}") from error
+        text = one_line(error)
+        is_damaged = any(words in text for words in _DAMAGED)
+        raise NotAsked(f"the database does not answer: {text}", is_damaged=is_damaged) from error
 
 
 def one_line(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """The database: whether it answers, and whether it is set up for what it has to do."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from mailward.config import Settings
 from mailward.core.doctor.catalogue import tell
@@ -21,12 +22,15 @@ _MAX_LAG_SECONDS = 60.0
 async def look_at_database(subject: Subject) -> Findings:
     settings = subject.settings
     if not settings.database.name and not settings.sqlite_path.exists():
-        yield unseen(f"{settings.sqlite_path} is not there yet: it is made at the first start")
+        yield _missing(settings)
         return
     try:
         found = await (_postgresql(subject) if settings.database.name else _sqlite(subject))
     except NotAsked as error:
         where = settings.sqlite_path
+        if error.is_damaged and not settings.database.name:
+            yield tell("damaged", f"{where} is damaged: {error}", _restore(where))
+            return
         fix = f"see that the user of Mailward may read and write {where}, and that the disk is not full"
         if settings.database.name:
             host = settings.database.host or "the local socket"
@@ -39,13 +43,31 @@ async def look_at_database(subject: Subject) -> Findings:
         yield finding
 
 
+def _missing(settings: Settings) -> Finding:
+    path = settings.sqlite_path
+    if not _was_used(settings):
+        return unseen(f"{path} is not there yet: it is made at the first start")
+    text = f"{path} is not there, and Mailward was in use on this folder: a start makes an empty one"
+    return tell("damaged", text, _restore(path))
+
+
+def _was_used(settings: Settings) -> bool:
+    return (settings.data_path / "secret-key").exists()
+
+
+def _restore(path: Path) -> str:
+    return f"stop Mailward, keep a copy of {path}*, and restore the last backup (docs/backup.md)"
+
+
 async def _sqlite(subject: Subject) -> list[Finding]:
     seen, found = await subject.ask(sqlite, checked=subject.is_thorough), []
     path = subject.settings.sqlite_path
     if seen.damage:
-        text = f"{path} is damaged: {seen.damage[:200]}"
-        fix = f"stop Mailward, keep a copy of {path}*, and restore the last backup (docs/database.md)"
-        found.append(tell("damaged", text, fix))
+        found.append(tell("damaged", f"{path} is damaged: {seen.damage[:200]}", _restore(path)))
+    elif not seen.bytes and _was_used(subject.settings):
+        found.append(
+            tell("damaged", f"{path} is empty, and Mailward was in use on this folder", _restore(path))
+        )
     if seen.journal_mode != "wal":
         text = f"{path} is in journal mode {seen.journal_mode}: readers and writers wait for each other"
         fix = "keep the data folder on a local disk, not on a network file system, and restart Mailward"

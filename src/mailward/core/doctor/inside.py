@@ -134,7 +134,8 @@ _DATABASE = Topic(
         ),
         problem(
             "damaged",
-            "Pages of the file contradict each other, after a broken disk or a copy made while it was written.",
+            "Pages of the file contradict each other, after a broken disk or a copy made while it was written; or it "
+            "is no database, empty or gone.",
         ),
         problem(
             "not-wal", "Mailward switches the log on; a file system that cannot share memory prevents it."
