@@ -242,6 +242,20 @@ def test_what_killed_runs_left_goes_and_what_is_being_written_stays(old: Operato
         assert not left.exists()
 
 
+def test_a_backup_without_the_database_is_refused_and_removes_no_good_one(old: Operator) -> None:
+    old.does("backup")
+    [good] = (old.data / "backups").iterdir()
+    (old.data / "mailward.sqlite3").write_bytes(b"")
+    assert "has no tables" in old.fails("backup", "--keep", "1")
+    (old.data / "mailward.sqlite3").unlink()
+    assert "is not there" in old.fails("backup", "--keep", "1")
+    assert "is not there" in old.run("backup", "-").stderr.decode()
+    assert list((old.data / "backups").iterdir()) == [good]
+    # a host of the sender alone has none
+    (old.data / "secret-key").unlink()
+    old.does("backup")
+
+
 def test_to_a_pipe_and_opened_by_other_tools(old: Operator) -> None:
     done = old.run("backup", "-")
     assert done.returncode == 0

@@ -24,6 +24,11 @@ class Kept:
     is_sqlite: bool = False
 
 
+def is_of_a_platform(settings: Settings) -> bool:
+    """Whether `mailward serve` has run on the data folder: it makes this key first, and `mailward sender` has none."""
+    return (settings.data_path / _KEYS[0]).exists()
+
+
 def sender_databases(settings: Settings) -> Iterator[Kept]:
     """Those of `mailward sender` that live in the data folder. Raises BackupFault for one with an odd name."""
     paths = (

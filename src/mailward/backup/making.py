@@ -16,7 +16,15 @@ import mailward
 from mailward.backup import BackupFault, postgresql
 from mailward.backup.age import Lock, Opener
 from mailward.backup.archive import opened, write_archive
-from mailward.backup.contents import KEY, KEY_AWAY, Kept, absent, key_files, sender_databases
+from mailward.backup.contents import (
+    KEY,
+    KEY_AWAY,
+    Kept,
+    absent,
+    is_of_a_platform,
+    key_files,
+    sender_databases,
+)
 from mailward.backup.manifest import DUMP, SETTINGS, SQLITE, Manifest, Part
 from mailward.backup.rotation import remove_partial
 from mailward.backup.sealed import at_hand, sealed_in_postgresql, sealed_in_sqlite
@@ -26,6 +34,7 @@ from mailward.net import clock
 from mailward.net.durable import sync_folder
 
 _READ_BYTES = 1024 * 1024
+_BRING_BACK = "bring back the last good backup with mailward restore"
 _SPARE_BYTES = 64 * 1024 * 1024
 WORKING = ".backup-"
 """What the working folders in the data folder begin with; what a killed run left is removed by the next one."""
@@ -184,10 +193,16 @@ def _take_database(settings: Settings, gathered: Gathered) -> None:
         postgresql.dump(access, place)
         postgresql.check_dump(place)
         gathered.take(DUMP, place)
-    elif settings.sqlite_path.exists():
+    elif (path := settings.sqlite_path).exists():
         gathered.database = "sqlite"
-        _take(Kept(SQLITE, settings.sqlite_path, is_sqlite=True), gathered)
+        _take(Kept(SQLITE, path, is_sqlite=True), gathered)
         gathered.migrations = applied_migrations(gathered.files[SQLITE])
+    elif is_of_a_platform(settings):
+        raise BackupFault(f"{path} is not there, and this folder is one of an installation; {_BRING_BACK}")
+    # such backups, night by night, would push out the last good one
+    if gathered.database and not gathered.migrations:
+        where = settings.database.name or path
+        raise BackupFault(f"the database {where} has no tables; {_BRING_BACK}")
 
 
 def _take(kept: Kept, gathered: Gathered) -> None:
