@@ -77,6 +77,37 @@ async def test_what_was_changed_before_the_start_is_no_news(lab: Lab, daemon: Da
     await later.knowledge.close()
 
 
+async def test_what_a_worker_has_learned_itself_stays_in_its_memory(lab: Lab, daemon: Daemon) -> None:
+    daemon.journal.is_shared = True
+    lab.publish()
+    assert await ask(daemon) == SECURE
+    state = await daemon.knowledge.state(NAME)
+    for _ in range(2):
+        await daemon.journal.look()
+    assert await daemon.knowledge.state(NAME) is state
+
+
+@pytest.mark.parametrize("ahead", [dt.timedelta(), dt.timedelta(days=365)])
+async def test_what_another_has_learned_later_is_heard_once(lab: Lab, ahead: dt.timedelta) -> None:
+    lab.publish()
+    with clock.stepped(ahead):
+        first, second = lab.daemon(), lab.daemon()
+        assert await ask(first) == await ask(second) == SECURE
+        third = lab.daemon()  # hears from here on
+        assert await ask(third) == SECURE
+    third.journal.is_shared = True
+    lab.publish("2", policy("none"))
+    with clock.frozen(clock.now() + dt.timedelta(seconds=1)):
+        await first.knowledge.refresh(NAME)
+        await third.journal.look()
+        assert await ask(third) == "NOTFOUND "
+        state = await third.knowledge.state(NAME)
+        await third.journal.look()
+        assert await third.knowledge.state(NAME) is state
+    for daemon in (first, second, third):
+        await daemon.knowledge.close()
+
+
 async def test_a_change_that_fails_changes_nothing(lab: Lab, daemon: Daemon) -> None:
     lab.publish()
     await ask(daemon)

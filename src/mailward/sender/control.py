@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mailward.core.names import Domain
+from mailward.net import clock
 from mailward.sender.cache import CacheError
 from mailward.sender.census import open_for_reading
 from mailward.sender.knowledge import Knowledge
@@ -28,7 +29,8 @@ _BUSY_SECONDS = 10.0
 _TABLE = """CREATE TABLE IF NOT EXISTS changed (
     number INTEGER PRIMARY KEY AUTOINCREMENT, domain TEXT NOT NULL, at INTEGER NOT NULL
 ) STRICT"""
-_LEARNED = "SELECT fetched_at, domain FROM policy WHERE fetched_at >= ?"
+_WINDOW_SECONDS = 2  # heard twice rather than never: others learn while this is read
+_LEARNED = "SELECT fetched_at, domain FROM policy WHERE fetched_at BETWEEN ? AND ?"
 _HAS_TABLE = "SELECT count(*) FROM sqlite_schema WHERE name = 'changed'"
 
 Change = Callable[[sqlite3.Connection], Sequence[Domain]]
@@ -82,6 +84,8 @@ class Journal:
         """Whether other processes learn policies on the same cache."""
         rows = self._read("SELECT coalesce(max(fetched_at), 0), '' FROM policy", ())
         self._heard_at = int(str(rows[0][0])) if rows else 0  # memory is empty yet: nothing before is news
+        self._heard: frozenset[tuple[object, object]] = frozenset()
+        """Fetches within the window that were heard of already."""
         rows = self._read("SELECT coalesce(max(number), 0), '' FROM changed", ())
         self._number = int(str(rows[0][0])) if rows else 0
 
@@ -101,11 +105,7 @@ class Journal:
     async def look(self) -> None:
         """Forget what others have changed, and hear of what they have learned. Raises CacheError."""
         if self.is_shared:
-            # a second twice rather than never: they learn while this is read
-            rows = await asyncio.to_thread(self._read, _LEARNED, (self._heard_at - 2,))
-            for fetched_at, name in rows:
-                self._heard_at = max(self._heard_at, int(str(fetched_at)))
-                self._knowledge.hear_of(Domain(str(name)))
+            await self._hear()
         query = "SELECT number, domain FROM changed WHERE number > ? ORDER BY number LIMIT ?"
         rows = await asyncio.to_thread(self._read, query, (self._number, MAX_AT_ONCE))
         for number, name in rows:
@@ -113,6 +113,19 @@ class Journal:
             self._knowledge.forget(Domain(str(name)))
         if rows:
             logger.info("changed-by-command", extra={"domains": len(rows), "first": str(rows[0][1])})
+
+    async def _hear(self) -> None:
+        now = int(clock.timestamp())
+        self._heard_at = min(
+            self._heard_at, now
+        )  # what was fetched while the clock was ahead hides nothing later
+        window = (self._heard_at - _WINDOW_SECONDS, now + _WINDOW_SECONDS)
+        rows = await asyncio.to_thread(self._read, _LEARNED, window)
+        for fetched_at, name in rows:
+            self._heard_at = max(self._heard_at, int(str(fetched_at)))
+            if (fetched_at, name) not in self._heard:
+                self._knowledge.hear_of(Domain(str(name)), int(str(fetched_at)))
+        self._heard = frozenset(rows)
 
     def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[object, object]]:
         try:

@@ -174,10 +174,19 @@ class Knowledge:
             return
         await self._flights.join(domain, lambda: self._discover(domain, state), None)
 
-    def hear_of(self, domain: Domain) -> None:
-        """Another process has learned a policy: do not go on saying that there is none, or another."""
-        if domain not in self._unwritten and self._states.pop(domain) is not None:
-            self.on_change(domain)
+    def hear_of(self, domain: Domain, fetched_at: int | None = None) -> None:
+        """Another process has learned a policy: do not go on saying that there is none, or another.
+
+        `fetched_at`: when that was; memory keeps what was fetched then or later, and not in the future.
+        """
+        state = self._states.get(domain)
+        if state is None or domain in self._unwritten:
+            return
+        held_at = state.entry.cached.fetched_at if state.entry else None
+        if fetched_at is not None and held_at is not None and fetched_at <= held_at <= self.now():
+            return
+        self._states.pop(domain)
+        self.on_change(domain)
 
     def hear_of_many(self) -> None:
         """More than can be named."""
@@ -231,10 +240,15 @@ class Knowledge:
             self._metrics.cache_errors += 1  # what memory holds is good; the next who must read hears of it
             return
         before = state.entry
-        if kept is not None and (before is None or kept.cached.fetched_at > before.cached.fetched_at):
+        if kept is not None and (before is None or self._is_older(before, kept)):
             state.entry = kept
             if before is None or before.cached.policy != kept.cached.policy:
                 self.on_change(domain)
+
+    def _is_older(self, entry: Entry, kept: Entry) -> bool:
+        """Than what the cache has. One fetched in the future was replaced since, unless it is still to be written."""
+        is_ahead = entry.cached.fetched_at > self.now() and entry.domain not in self._unwritten
+        return is_ahead or kept.cached.fetched_at > entry.cached.fetched_at
 
     async def _fetch(
         self, domain: Domain, state: DomainState, found: RecordFinding, failure: Failure | None
