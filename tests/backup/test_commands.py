@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -46,17 +47,22 @@ class Operator:
     def run(
         self, *command: str | Path, output: BinaryIO | int = subprocess.PIPE
     ) -> "subprocess.CompletedProcess[bytes]":
+        done = self.python("-m", "mailward", *command, output=output)
+        assert b"Traceback" not in done.stderr, done.stderr.decode()
+        return done
+
+    def python(
+        self, *command: str | Path, output: BinaryIO | int = subprocess.PIPE
+    ) -> "subprocess.CompletedProcess[bytes]":
         kept = {key: text for key, text in os.environ.items() if not key.startswith(("MAILWARD", "DJANGO"))}
         own = {"MAILWARD_DATA": str(self.data), "DJANGO_SETTINGS_MODULE": "mailward.web.settings"}
-        done = subprocess.run(
-            [sys.executable, "-m", "mailward", *command],
+        return subprocess.run(
+            [sys.executable, *command],
             env=kept | own | self.settings,
             stdout=output,
             stderr=subprocess.PIPE,
             check=False,
         )
-        assert b"Traceback" not in done.stderr, done.stderr.decode()
-        return done
 
     def does(self, *command: str | Path) -> str:
         done = self.run(*command)
@@ -426,6 +432,39 @@ def test_postgresql_by_its_own_tools(server: Server, tmp_path: Path) -> None:
     assert (odd.data / "key").read_text() == "in use\n", "nothing, that is: what was there is still there"
     alone = Operator(tmp_path / "alone")
     assert "the settings name none" in alone.fails("restore", tmp_path / "backup")
+
+
+KILLED = """
+import os, signal, sys
+from mailward.cli import restore
+setattr(restore, sys.argv[1], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+restore.app(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("step", ["move_aside", "put_in_place", "give_to_owner"])
+def test_a_restore_into_postgresql_that_is_killed_is_repeated(
+    server: Server, tmp_path: Path, step: str
+) -> None:
+    server.create(f"whole_{step}")
+    server.create(f"cut_{step}")
+    old = Operator(tmp_path / "old", server.environment(f"whole_{step}"))
+    old.does("_prepare")
+    old.does("backup", tmp_path / "backup")
+    old.does("backup", tmp_path / "another")
+    new = Operator(tmp_path / "new", server.environment(f"cut_{step}"))
+    new.data.mkdir(parents=True)
+    (new.data / "key").write_text("of before\n")
+    killed = new.python("-c", KILLED, step, tmp_path / "backup", "--replace")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert server.sql("SELECT count(*) FROM store_organisation", f"cut_{step}") == "1"
+    assert "was cut short" in new.fails("serve")
+    refused = new.fails("restore", tmp_path / "another", "--replace")
+    assert f"dropdb cut_{step} && createdb --owner=mailward cut_{step}" in refused
+    new.does("restore", tmp_path / "backup")
+    assert (new.data / "key").read_bytes() == (old.data / "key").read_bytes()
+    assert not list(new.data.glob(".*"))
+    assert 2**24 < int(server.sql("SELECT zone_value FROM store_hostinggeneration", f"cut_{step}")) < 2**31
 
 
 def test_postgresql_is_consistent_while_everybody_writes(server: Server, tmp_path: Path) -> None:

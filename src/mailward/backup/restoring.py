@@ -8,10 +8,11 @@ from typing import BinaryIO
 
 from mailward.backup import BackupFault
 from mailward.backup.manifest import DATA, DUMP, SETTINGS, SQLITE, Part
-from mailward.net.durable import sync_folder
+from mailward.net.durable import sync_folder, write_whole
 
 RESTORED_SETTINGS = "restored-settings.toml"
 """In the data folder: where the settings file belongs is the operator's to say."""
+_UNFINISHED = ".unfinished-restore"
 _OURS = ("lock", "backups")
 """What may be in an empty data folder."""
 
@@ -40,6 +41,27 @@ def check_folder(data: Path, *, may_replace: bool) -> None:
         raise BackupFault(
             f"{data} is not empty: it holds {found[0].name}; --replace moves what is there aside"
         )
+
+
+def mark_unfinished(data: Path, dump: str) -> None:
+    """On the disk, before the dump with this hash is loaded: who repeats it knows the database for his own.
+
+    Raises OSError.
+    """
+    write_whole(dump.encode(), unfinished_mark(data))
+    sync_folder(data)
+
+
+def unfinished(data: Path) -> str:
+    """The hash of the dump whose restore was cut short; empty: none was. Raises OSError."""
+    try:
+        return unfinished_mark(data).read_text(encoding="ascii")
+    except FileNotFoundError:
+        return ""
+
+
+def unfinished_mark(data: Path) -> Path:
+    return data / _UNFINISHED
 
 
 def move_aside(data: Path, now: datetime) -> Path | None:

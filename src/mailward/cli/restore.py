@@ -1,5 +1,7 @@
 """`mailward restore`: from a backup to an installation that goes on where it was."""
 
+import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +17,11 @@ from mailward.backup.restoring import (
     Staging,
     check_folder,
     give_to_owner,
+    mark_unfinished,
     move_aside,
     put_in_place,
+    unfinished,
+    unfinished_mark,
 )
 from mailward.backup.sqlitecopy import check_sqlite
 from mailward.cli.backup import PassphraseOption
@@ -53,7 +58,8 @@ def restore(
     try:
         opener = make_opener(identity, passphrase_file)
         with locked(settings.data_path):
-            check_folder(settings.data_path, may_replace=replace)
+            # what lies there after one that was cut short is half of it, or was to be moved then
+            check_folder(settings.data_path, may_replace=replace or bool(unfinished(settings.data_path)))
             manifest = _bring_back(settings, file, opener)
     except BackupFault as error:
         raise Problem(f"Nothing was restored: {error}.") from error
@@ -80,9 +86,8 @@ def _bring_back(settings: Settings, file: Path, opener: Opener) -> Manifest:
         members.check(staging.open)
         if SQLITE in staging.files:
             check_sqlite(staging.files[SQLITE])
-        if DUMP in staging.files:
-            # whole or not at all; what is in the data folder stays where it is if not
-            postgresql.load(postgresql.access_of(settings), staging.files[DUMP])
+        if DUMP in staging.files and not _is_loaded(settings, manifest):
+            _load(settings, manifest, staging.files[DUMP])
         if aside := move_aside(data, clock.now()):
             typer.echo(f"What was there is now in {aside}.")
         database = staging.files.pop(SQLITE, None)
@@ -93,7 +98,47 @@ def _bring_back(settings: Settings, file: Path, opener: Opener) -> Manifest:
             # last: without it there is no installation that could start half restored
             put_in_place({SQLITE: database}, data)
     give_to_owner(data)
+    unfinished_mark(data).unlink(missing_ok=True)
     return manifest
+
+
+def _is_loaded(settings: Settings, manifest: Manifest) -> bool:
+    """Whether an earlier run, which was cut short, has brought this dump in. Raises BackupFault for other tables."""
+    database = settings.database
+    if postgresql.is_empty(postgresql.access_of(settings)):
+        return False
+    if unfinished(settings.data_path) == _hash_of_dump(manifest):
+        return True
+    name, owner = shlex.quote(database.name), shlex.quote(database.user or _user_of(settings.data_path))
+    raise BackupFault(
+        f"the PostgreSQL database {database.name} is not empty, and --replace is about the data folder alone. Where "
+        f"nobody needs what is in it, stop all of Mailward and, as postgres: dropdb {name} && createdb "
+        f"--owner={owner} {name}"
+    )
+
+
+def _user_of(folder: Path) -> str:
+    try:
+        return folder.owner()
+    except KeyError:  # a number without a name, as in containers
+        return str(folder.stat().st_uid)
+
+
+def _load(settings: Settings, manifest: Manifest, dump: Path) -> None:
+    """Whole or not at all; what is in the data folder stays where it is if not. Raises BackupFault."""
+    access = postgresql.access_of(settings)
+    mark_unfinished(settings.data_path, _hash_of_dump(manifest))
+    try:
+        postgresql.load(access, dump)
+    except BackupFault:
+        with suppress(BackupFault):  # a server that went away may have it all
+            if postgresql.is_empty(access):
+                unfinished_mark(settings.data_path).unlink()
+        raise
+
+
+def _hash_of_dump(manifest: Manifest) -> str:
+    return next(part.sha256 for part in manifest.parts if part.name == DUMP)
 
 
 def _check_manifest(settings: Settings, manifest: Manifest) -> None:
@@ -107,8 +152,7 @@ def _check_manifest(settings: Settings, manifest: Manifest) -> None:
     if manifest.database == "postgresql":
         if there == "sqlite":
             raise BackupFault("it holds a PostgreSQL database, and the settings name none: [database] name")
-        if not postgresql.is_empty(postgresql.access_of(settings)):
-            raise BackupFault(f"the PostgreSQL database {settings.database.name} is not empty")
+        _is_loaded(settings, manifest)
     if manifest.database and (newer := _unknown(manifest)):
         raise BackupFault(
             f"it was made by a newer Mailward ({manifest.mailward}, {newer}); restore it with that release"

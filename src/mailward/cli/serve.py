@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 import mailward
+from mailward.backup.restoring import unfinished_mark
 from mailward.cli.children import SUPERVISOR_VARIABLE
 from mailward.cli.greeting import greet
 from mailward.cli.metrics import Endpoint, Lines, serving
@@ -61,6 +62,7 @@ def serve(
     environment["MAILWARD_DATA"] = str(settings.data_path)
     environment[SUPERVISOR_VARIABLE] = str(os.getpid())
     with locked(settings.data_path):
+        _refuse_half_restored(settings)
         _refuse_left_behind(settings, environment)
         # held from here to the end: who connects while a child is away waits, and is not refused
         held = hold(settings, os.environ)
@@ -91,6 +93,15 @@ def locked(folder: Path) -> Iterator[None]:
         file.write(f"{os.getpid()}\n{mailward.__version__}\n")
         file.flush()
         yield
+
+
+def _refuse_half_restored(settings: Settings) -> None:
+    mark = unfinished_mark(settings.data_path)
+    if mark.exists():
+        raise Problem(
+            f"A restore into {settings.data_path} was cut short: the database is there, and keys may be missing. Give "
+            f"the same command again. To start with what is there instead, remove {mark}."
+        )
 
 
 def _refuse_left_behind(settings: Settings, environment: Environment) -> None:
