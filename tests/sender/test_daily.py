@@ -1,6 +1,7 @@
 """From counted sessions to a signed mail that a strict receiver believes."""
 
 import random
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
@@ -243,6 +244,10 @@ async def test_reports_of_the_version_before_are_taken_over(lab: ReportLab) -> N
     await lab.once()
     assert lab.relay.mails == [], "they went before"
     assert lab.states() == {"mailto:tls@shop.example": "delivered", "mailto:b@shop.example": "failed"}
+    with lab.daily() as daily:
+        kept = daily.store.content(lab.deliveries()[0])
+    assert kept is not None
+    assert kept.report_id in (FIXTURES / "reports-1.sql").read_text()
     lab.count(tally(successes=4))
     await lab.once(later(1))
     [mail] = lab.relay.mails
@@ -250,15 +255,30 @@ async def test_reports_of_the_version_before_are_taken_over(lab: ReportLab) -> N
 
 
 async def test_made_again_a_report_has_the_same_id_and_bytes(lab: ReportLab, tmp_path: Path) -> None:
+    lab.folder = tmp_path / "store"
+    lab.count(tally(), tally(policy=TLSA))
+    with lab.daily():
+        pass  # the store is there, and nothing is made
     made = []
     for name in ("first", "second"):
-        again = ReportLab(tmp_path / name, lab.relay)
-        again.count(tally(), tally(policy=TLSA))
+        again = ReportLab(shutil.copytree(lab.folder, tmp_path / name), lab.relay)
         await again.once()
         with again.daily() as daily:
             content = daily.store.content(again.deliveries()[0])
         made.append(content)
     assert made[0] == made[1]
+
+
+async def test_two_machines_under_one_contact_give_their_reports_ids_of_their_own(
+    lab: ReportLab, tmp_path: Path
+) -> None:
+    for name in ("first", "second"):
+        machine = ReportLab(tmp_path / name, lab.relay)
+        machine.count(tally(), tally(day=DAY + timedelta(days=1)))
+        for days in range(2):
+            await machine.once(later(days))
+    ids = {read_mail(mail.content).reports[0].report_id for mail in lab.relay.mails}
+    assert len(ids) == len(lab.relay.mails) == 4
 
 
 async def test_the_counts_are_kept_for_three_days_and_the_reports_for_thirty(lab: ReportLab) -> None:

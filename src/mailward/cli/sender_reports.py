@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -137,7 +138,11 @@ def _preview(settings: Settings, domain: str, day: date, *, as_json: bool) -> No
         counts = Counts(settings.tlsrpt_counts_path)
         counted = counts.read_domain(day, parse_domain(domain))
         counts.close()
-        report = make_report(counted, make_reporter(settings)) if counted else None
+        who = make_reporter(settings)
+        if settings.tlsrpt_reports_path.exists():  # the id that will be sent
+            with _store(settings) as store:
+                who = replace(who, instance=store.instance())
+        report = make_report(counted, who) if counted else None
     except (CountsError, ContactUnusable) as error:
         raise Problem(str(error)) from error
     if counted is None or report is None:

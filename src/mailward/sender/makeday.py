@@ -7,6 +7,7 @@ the same day. One a day at most, with the reports of the day that has ended.
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
@@ -46,6 +47,7 @@ def make_day(
 ) -> int:
     """How many reports were made now. Goes on where a crash has ended it. Raises CountsError or StoreError."""
     counts.close_part(part)
+    reporter = replace(reporter, instance=store.instance())
     made_to = store.made_to(part.day, part.number)
     domains = (each for each in counts.read_part(part) if each.domain > made_to)
     made = 0

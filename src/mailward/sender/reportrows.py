@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mailward.sender.durable import open_schema
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _BUSY_SECONDS = 10.0
 EPOCH = date(1970, 1, 1)
 
@@ -67,7 +67,11 @@ CREATE TABLE clock (
     is_doubt INTEGER NOT NULL
 ) STRICT;
 """
-_SCHEMA = f"""{_TABLES}{_CLOCK}
+_INSTANCE = """
+CREATE TABLE instance (id TEXT NOT NULL) STRICT;
+INSERT INTO instance VALUES (lower(hex(randomblob(16))));
+"""  # made once, with the file
+_SCHEMA = f"""{_TABLES}{_CLOCK}{_INSTANCE}
 CREATE TABLE suppression (
     rua TEXT PRIMARY KEY,
     since INTEGER NOT NULL,
@@ -93,6 +97,7 @@ DROP TABLE old_report;
 DROP TABLE old_delivery;
 """,  # noqa: S608 - constants
     2: _CLOCK,
+    3: _INSTANCE,
 }
 
 

@@ -56,6 +56,12 @@ class ReportStore:
 
     # Making a day
 
+    def instance(self) -> str:
+        """What tells this store's reports from those of another machine under the same contact; it never changes."""
+        with self._reading() as connection:
+            [(found,)] = connection.execute("SELECT id FROM instance").fetchall()
+        return str(found)
+
     def complete_parts(self) -> dict[tuple[date, int], int]:
         """Days, and parts of them, that all reports are made for; and when that was begun. Raises StoreError, as all
         here do.

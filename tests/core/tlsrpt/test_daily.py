@@ -90,4 +90,5 @@ def test_an_id_is_that_of_day_domain_and_reporter() -> None:
         make_report_id(DAY, "a.example", Reporter("Sender Ltd", "tls@other.example")),
     }
     assert len(ids) == 4
+    assert make_report_id(DAY, "a.example", Reporter("Sender Ltd", US.contact, "b")) not in ids
     assert make_report_id(DAY, "a.example", Reporter("Renamed", "new@sender.example")) in ids

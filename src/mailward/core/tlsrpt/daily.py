@@ -1,6 +1,7 @@
 """What was counted for a domain on a UTC day, as the report that is sent about it (RFC 8460 sections 4.1 to 4.4).
 
-Made again from the same counts by the same reporter, a report has the same id and the same bytes.
+Made again from the same counts by the same reporter (its instance included), a report has the same id and the same
+bytes.
 """
 
 import hashlib
@@ -39,6 +40,8 @@ class Reporter:
     organization_name: str
     contact: str
     """A mail address; its domain is the submitter (RFC 8460 section 5.3)."""
+    instance: str = ""
+    """Which of the machines that report under this contact: each has counted for itself."""
 
     @property
     def submitter(self) -> str:
@@ -46,10 +49,12 @@ class Reporter:
 
 
 def make_report_id(day: date, domain: str, reporter: Reporter, part: int = 0) -> str:
-    """Derived from what the report is about, so that a report that is made again is known to be the same; a supplement
-    has its own.
+    """Derived from what the report is about and whose counts it has, so that a report that is made again is known to be
+    the same; a supplement has its own.
     """
-    digest = hashlib.sha256(f"{day.isoformat()}\0{domain}\0{reporter.submitter}".encode()).hexdigest()
+    # RFC 8460 §5.3: receivers may drop what has the id of another report of the same submitter as a duplicate
+    about = (day.isoformat(), domain, reporter.submitter, reporter.instance)
+    digest = hashlib.sha256("\0".join(about).encode()).hexdigest()
     return f"{day.isoformat()}.{digest[:24]}" + (f".{part}" if part else "")
 
 
