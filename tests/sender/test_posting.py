@@ -309,9 +309,18 @@ async def test_while_our_own_mail_server_is_away_no_attempt_is_counted(
     assert len(relay.mails) == 1
 
 
-@pytest.mark.parametrize("status, state", [(0, "delivered"), (75, "waiting"), (65, "failed")])
+@pytest.mark.parametrize(
+    "status, state, attempts",
+    [
+        (0, "delivered", 1),
+        (65, "failed", 1),
+        (67, "failed", 1),
+        (75, "waiting", 1),
+        *((ours, "waiting", 0) for ours in (64, 68, 69, 77, 78)),
+    ],
+)
 async def test_the_sendmail_command_says_by_its_status_what_it_did(
-    lab: ReportLab, tmp_path: Path, status: int, state: str
+    lab: ReportLab, tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int, state: str, attempts: int
 ) -> None:
     script = tmp_path / "sendmail"
     script.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/words\ncat > {tmp_path}/mail\nexit {status}\n')
@@ -324,7 +333,9 @@ async def test_the_sendmail_command_says_by_its_status_what_it_did(
     lab.count(tally())
     await lab.once()
     [delivery] = lab.deliveries()
-    assert delivery.state == state
+    assert (delivery.state, delivery.attempts) == (state, attempts)
+    told = [record.message for record in caplog.records]
+    assert ("report-mail-not-taken" in told) == (attempts == 0)
     words = (tmp_path / "words").read_text().split()
     assert words == ["-i", "-f", f"b+{delivery.token}@sender.example", "--", "tls@shop.example"]
     assert b"\r" not in (tmp_path / "mail").read_bytes()

@@ -17,8 +17,10 @@ from mailward.sender.postconf import PostfixError, ProgramFailed, run_program
 from mailward.sender.reportrows import Delivery
 
 MEDIA_TYPE = "application/tlsrpt+gzip"
-# sysexits.h: the message or its recipient is at fault, not the moment
-_FINAL_STATUS = (64, 65, 67, 68)
+# sysexits.h: EX_DATAERR and EX_NOUSER: the message or its recipient is at fault, not the moment
+_FINAL_STATUS = (65, 67)
+# EX_USAGE, EX_NOHOST (which may be our own DNS), EX_UNAVAILABLE, EX_NOPERM, EX_CONFIG: nothing that the recipient said
+_OUR_STATUS = (64, 68, 69, 77, 78)
 # RFC 9110 §15.5, RFC 6585 §4: these say that it may be otherwise later
 _PATIENT_STATUS = (408, 421, 423, 425, 429)
 
@@ -68,11 +70,16 @@ class SendmailPost:
         try:
             await run_program(*self._command, "-f", sender, "--", recipient, stdin=text)
         except ProgramFailed as error:
-            verdict = Verdict.PERMANENT if error.status in _FINAL_STATUS else Verdict.TEMPORARY
-            return Outcome(verdict, str(error))
+            return Outcome(_verdict_of(error.status), str(error))
         except PostfixError as error:
             return Outcome(Verdict.NOT_TRIED, str(error))
         return Outcome(Verdict.ACCEPTED, "taken by the local mail server")
+
+
+def _verdict_of(status: int) -> Verdict:
+    if status in _FINAL_STATUS:
+        return Verdict.PERMANENT
+    return Verdict.NOT_TRIED if status in _OUR_STATUS else Verdict.TEMPORARY
 
 
 class SmtpPost:
