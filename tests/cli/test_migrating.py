@@ -195,10 +195,10 @@ def test_without_a_backup_nothing_changes_unless_the_operator_says_so(release: R
     assert (refused.returncode, release.token()) == (2, "as it was")
     assert "backup before that failed" in refused.stderr
     (release.data / "backups").unlink()
-    release.settings["MAILWARD_BACKUP_RECIPIENTS"] = "age1slip"
+    release.settings["MAILWARD_BACKUP_PASSPHRASE_FILE"] = str(release.folder / "none")
     refused = release.run("_prepare")
     assert (refused.returncode, release.token()) == (2, "as it was")
-    assert "backup before that failed" in refused.stderr
+    assert "backup before that failed: backup.passphrase_file: " in refused.stderr
     release.settings["MAILWARD_BACKUP_BEFORE_MIGRATIONS"] = "false"
     assert release.run("_prepare").returncode == 0
     assert release.token() == "changed"
