@@ -259,6 +259,9 @@ def back_and_forth(machine: Machine, pages: Documentation) -> None:
     machine.run(
         "mkdir /root/before && mv /root/mailward_*.deb /root/before/ && mv /root/next.deb /root/mailward_NEW_amd64.deb"
     )
+    said = pages.follow("upgrade.md", "rehearse")
+    is_tried = "store.0017_announced_at\n" in said and "The database itself was not changed." in said
+    seen("the new release tries its change of the tables before it is installed", is_tried, said)
     pages.follow("upgrade.md", "upgrade")
     pages.follow("upgrade.md", "forward")
     made = machine.run(f"cd {BACKUPS} && ls before-0017*", may_fail=True)

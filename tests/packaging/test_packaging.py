@@ -108,6 +108,16 @@ def test_the_command_reads_it_too_unless_another_settings_file_is_named(tmp_path
     assert "MAILWARD_A" not in told("backup", MAILWARD_CONFIG="other.toml")
 
 
+def test_the_command_of_an_unpacked_package_runs_what_is_beside_it(tmp_path: Path) -> None:
+    for name in ("usr/bin", "opt/mailward/bin"):
+        (tmp_path / name).mkdir(parents=True)
+    shutil.copy(ROOT / "packaging/debian/command/mailward", tmp_path / "usr/bin")
+    python = tmp_path / "opt/mailward/bin/python"
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    assert run("sh", str(tmp_path / "usr/bin/mailward"), "version") == "-P -m mailward version\n"
+
+
 def test_each_service_has_a_socket_unit_whose_sockets_bear_its_name() -> None:
     named = {
         unit.name: re.findall(r"(?m)^FileDescriptorName=(.+)", unit.read_text())
