@@ -37,7 +37,10 @@ MAIN = "mailward.service"
 ZONE = "sts.example.net"
 BACKUPS = "/srv/backups"  # of docs/backup.md
 WAIT_SECONDS = 240
-ELSEWHERE = {("migrate-from-parsedmarc.md", "parsedmarc")}  # followed by tests/docs/test_parsedmarc.py
+ELSEWHERE = {
+    ("migrate-from-parsedmarc.md", "parsedmarc"),  # followed by tests/docs/test_parsedmarc.py
+    ("ports.md", "behind-a-front"),  # and this by tests/packaging/booted_deb.py
+}
 DAYS = ("2026-11-23", "2026-11-24", "2026-11-25")
 OLD_SETTINGS = """data = "/var/lib/mailward"
 [reports]

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import dns.asyncquery
 import dns.message
+from tests.docs.marked import read_blocks
 from tests.fakes.dns import FakeDns
 from tests.fakes.socketmap import Client
 from tests.packaging.booted import permissions, run, seen, show, write
@@ -52,6 +53,16 @@ default_level = "may"
 WITH_FRONTS = OURS.replace("[policy_host]", '[policy_host]\nfronts = ["127.0.0.1"]')
 WITH_A_CA = OURS + '[acme]\ndirectories = ["https://127.0.0.1:1/directory"]\n'
 """No certificate of the development CA is served then: so that is tried by itself."""
+BEHIND = OURS.replace(
+    'listen = ["0.0.0.0", "::"]\npublic_name', 'listen = "127.0.0.1:8443"\npublic_name'
+).replace(
+    'smtp_listen = ["0.0.0.0", "::"]', 'smtp_listen = "127.0.0.1:2525"\nhttps_listen = "127.0.0.1:8444"'
+)
+BEHIND_FOR_A_CA = (
+    '[acme]\ndirectories = ["https://127.0.0.1:1/directory"]\nhttp_listen = "127.0.0.1"\nhttp_port = 8080\n'
+)
+PORTS = Path(__file__).parents[2] / "docs" / "ports.md"
+CHALLENGE = "/.well-known/acme-challenge/none"
 Asked = dict[str, tuple[Callable[[], Awaitable[str]], str]]
 """What is asked: how, and what the answer has."""
 REPORT = Path(__file__).parents[1] / "fixtures/reports/plain.json"
@@ -73,12 +84,12 @@ async def world() -> AsyncIterator[None]:
         yield
 
 
-async def policy() -> str:
-    """As a sender fetches it, by TLS on port 443."""
+async def policy(port: int = 443) -> str:
+    """As a sender fetches it, by TLS."""
     trust = ssl.create_default_context(cafile=str(DATA / "ca" / "ca.pem"))
     async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection(
-            "127.0.0.1", 443, ssl=trust, server_hostname="mta-sts.example.test"
+            "127.0.0.1", port, ssl=trust, server_hostname="mta-sts.example.test"
         )
         writer.write(
             b"GET /.well-known/mta-sts.txt HTTP/1.1\r\nHost: mta-sts.example.test\r\nConnection: close\r\n\r\n"
@@ -195,9 +206,13 @@ class Questions:
             await asyncio.sleep(0.05)
 
     @contextlib.asynccontextmanager
-    async def asked(self) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self.ask(policy, "mode: testing")) for _ in range(ASKERS)]
-        tasks += [asyncio.create_task(self.ask(zone_serial, "sts.test."))]
+    async def asked(self, questions: Asked | None = None) -> AsyncIterator[None]:
+        """These, or policies and DNS."""
+        if questions is None:
+            tasks = [asyncio.create_task(self.ask(policy, "mode: testing")) for _ in range(ASKERS)]
+            tasks += [asyncio.create_task(self.ask(zone_serial, "sts.test."))]
+        else:
+            tasks = [asyncio.create_task(self.ask(*each)) for each in questions.values()]
         yield
         self._stopping = True
         await asyncio.gather(*tasks)
@@ -274,9 +289,9 @@ async def http(port: int, host: str, path: str, tls: ssl.SSLContext | None = Non
     return text
 
 
-async def greeting() -> str:
+async def greeting(port: int = 25) -> str:
     async with asyncio.timeout(PATIENCE):
-        reader, writer = await asyncio.open_connection("127.0.0.1", 25)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         text = (await reader.readline()).decode()
         writer.close()
     return text
@@ -315,11 +330,56 @@ async def sockets() -> None:
     }
     more = tuple(f"mailward-{name}.socket" for name in MORE_SOCKETS)
     await asked_while_stopped(WITH_FRONTS, more, asked)
-    path = "/.well-known/acme-challenge/none"
-    asked = {"port 80, for a CA": (lambda: http(80, host, path), "HTTP/1.1 404")}
+    asked = {"port 80, for a CA": (lambda: http(80, host, CHALLENGE), "HTTP/1.1 404")}
     await asked_while_stopped(WITH_A_CA, ("mailward-acme.socket",), asked)
     write(str(SETTINGS), OURS)
     await run("systemctl", "restart", SERVICE)
+
+
+async def restarted_behind(settings: str, asked: Asked, what: str) -> None:
+    write(str(SETTINGS), settings)
+    await run("systemctl", "restart", SERVICE)
+    questions = Questions(patience=0)
+    async with questions.asked(asked):
+        for _ in range(3):
+            pid = await show("MainPID", SERVICE)
+            await run("systemctl", "restart", SERVICE)
+            await started_anew(pid)
+    seen(what, not questions.lost, questions.lost[:3] or f"{questions.answered} answers")
+
+
+async def behind() -> None:
+    """At the addresses of the recipes, by the drop-ins of docs/ports.md."""
+    write(str(SETTINGS), BEHIND)
+    steps = [block for block in read_blocks(PORTS) if block.step == "behind-a-front"]
+    drop_ins = [Path(block.file) for block in steps if block.file]
+    for block in steps:
+        if block.file:
+            Path(block.file).parent.mkdir(exist_ok=True)
+            write(block.file, block.text)
+        else:
+            await run("sh", "-euc", block.text)
+    asked: Asked = {
+        "policy": (lambda: policy(8443), "mode: testing"),
+        "mail": (lambda: greeting(2525), "220 "),
+        "reports": (lambda: http(8444, "reports.test", "/", unverified()), "HTTP/1.1 4"),
+        "page": (lambda: http(8000, "127.0.0.1:8000", "/"), "HTTP/1.1 302"),
+    }
+    await restarted_behind(BEHIND, asked, "behind a front, restarts refuse no connection")
+    await run("systemctl", "stop", SERVICE)
+    await run("systemctl", "start", "mailward-acme.socket")
+    question: Asked = {"port 8080": (lambda: http(8080, "mta-sts.example.test", CHALLENGE), "HTTP/1.1 404")}
+    await restarted_behind(BEHIND + BEHIND_FOR_A_CA, question, "and none of a CA")
+    theirs = [f"mailward-{name}.socket" for name in ("policy-host", "smtp")]
+    more = [f"mailward-{name}.socket" for name in ("reports-https", "acme")]
+    await run("systemctl", "stop", *theirs, *more, SERVICE)
+    await run("systemctl", "disable", *more)
+    for drop_in in drop_ins:
+        drop_in.unlink()
+        drop_in.parent.rmdir()
+    write(str(SETTINGS), OURS)
+    await run("systemctl", "daemon-reload")
+    await run("systemctl", "start", *theirs, SERVICE)
 
 
 async def watchdog() -> None:
@@ -385,7 +445,7 @@ async def postgresql() -> None:
 
 
 def parts() -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
-    for part in (platform, upgrade, sockets, watchdog, sender, postgresql):
+    for part in (platform, upgrade, sockets, behind, watchdog, sender, postgresql):
         yield part.__name__, part
 
 

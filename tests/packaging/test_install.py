@@ -24,6 +24,8 @@ OF_THE_PACKAGE = (
     "and loses no question",
     "started by its socket: port 80, for a CA",
     "started by its socket: port 8081, for a front",
+    "behind a front, restarts refuse no connection",
+    "and none of a CA",
     "a policy host that hangs is started again",
     "a main process that hangs is started anew by systemd",
     "the sender answers Postfix's socket",
