@@ -17,6 +17,8 @@ from tests.postgresql import Server
 from tests.prepared import prepare
 
 from mailward.backup.making import working_folder
+from mailward.cli.installation import load_named
+from mailward.cli.problem import Problem
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="root gives away what it makes"),
@@ -167,3 +169,18 @@ def test_every_command_is_let_in_by_a_server_that_asks_who_is_there(
     assert done.returncode == 0, done.stderr
     assert server.sql("SELECT count(*) FROM store_domain", "mailward") == "2"
     assert roots(data) == []
+
+
+def test_a_stranger_is_told_as_whom_to_run_it(reachable: Path) -> None:
+    os.chown(reachable, pwd.getpwnam("daemon").pw_uid, -1)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            become_user()
+            with pytest.raises(Problem, match="runuser -u daemon -- mailward"):
+                load_named(None, reachable)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

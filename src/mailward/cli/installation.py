@@ -19,13 +19,28 @@ DataOption = Annotated[Path | None, typer.Option(help="The folder of the databas
 def load_named(config: Path | None, data: Path | None) -> Settings:
     """The settings of the installation that the options name, for Django and for child processes too.
 
-    Raises SettingsError.
+    Raises SettingsError, and Problem where this user may not look into the data folder.
     """
     if config is not None:
         os.environ["MAILWARD_CONFIG"] = str(config.absolute())
     if data is not None:
         os.environ["MAILWARD_DATA"] = str(data.absolute())
-    return load_settings(config)
+    settings = load_settings(config)
+    _check_user(settings.data_path)
+    return settings
+
+
+def _check_user(folder: Path) -> None:
+    if not folder.is_dir() or os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
+        return
+    try:
+        owner = folder.owner()
+    except KeyError:  # a number without a name, as in containers
+        owner = f"#{folder.stat().st_uid}"
+    raise Problem(
+        f"This user may not look into the data folder {folder}. Run it as root, or as its user: "
+        f"runuser -u {owner} -- mailward ..."
+    )
 
 
 def open_installation(config: Path | None, data: Path | None) -> None:
