@@ -1,6 +1,7 @@
 """From question to answer, with real DNS and HTTPS on loopback."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import logging
 import sqlite3
@@ -54,6 +55,26 @@ async def test_keys_without_a_policy_of_their_own_ask_nobody(lab: Lab, daemon: D
 
 async def test_a_payload_that_is_no_question_is_told_so(daemon: Daemon) -> None:
     assert await daemon.answers.answer(b"QUERY") == b"48:PERM a question is a map name, a space and a key,"
+
+
+async def test_a_damaged_entry_defers_its_domain_until_it_is_fetched_again(lab: Lab, daemon: Daemon) -> None:
+    lab.publish()
+    assert await ask(daemon) == SECURE
+    with contextlib.closing(sqlite3.connect(lab.sender.cache, isolation_level=None)) as cache:
+        cache.execute("UPDATE policy SET policy = x'c1'")
+        cache.execute("DELETE FROM version")
+    daemon.knowledge.hear_of(NAME)
+    lab.dns.set(f"_mta-sts.{DOMAIN}", "TXT")
+    lab.host.response = http(status="500 No")
+    assert (await ask(daemon)).startswith("TEMP cache-unreadable: ")
+    assert daemon.knowledge.damaged_count == 1
+    assert await daemon.knowledge.cache.due(daemon.knowledge.now(), 10) == []
+    lab.host.response = http(POLICY)
+    with clock.frozen(clock.now() + dt.timedelta(minutes=6)):
+        await daemon.knowledge.refresh(NAME)
+        assert await ask(daemon) == SECURE
+    assert daemon.knowledge.damaged_count == 0
+    assert [entry.domain for entry in await daemon.knowledge.cache.listing()] == [DOMAIN]
 
 
 async def test_without_a_record_nothing_is_asked_again_within_the_negative_ttl(

@@ -48,7 +48,14 @@ async def test_a_daemon_tells_its_numbers_and_its_health(lab: Lab) -> None:
     status, health = await get(port, "/healthz")
     assert (status, json.loads(health)) == (
         200,
-        {"status": "ok", "mode": "enforce", "dane": "off", "policies": 1, "refreshes_failing": 0},
+        {
+            "status": "ok",
+            "mode": "enforce",
+            "dane": "off",
+            "policies": 1,
+            "refreshes_failing": 0,
+            "policies_damaged": 0,
+        },
     )
     assert (await get(port, "/else"))[0] == 404
     assert await daemon.stop(signal.SIGTERM) == 0

@@ -7,7 +7,6 @@ import resource
 import signal
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from tests.fakes.dns import Fault
@@ -130,7 +129,7 @@ class TestTheClock:
         assert entry is not None
         ahead = int(clock.timestamp() + WEEK.total_seconds())
         cache = daemon.knowledge.cache
-        await cache.note(replace(entry, failure=Failure("1", ahead, 1), refresh_at=ahead))
+        await cache.note(NAME, entry.cached.fetched_at, Failure("1", ahead, 1), ahead)
         daemon.knowledge.hear_of(NAME)
         assert await cache.due(daemon.knowledge.now(), 10) == [NAME]
         await daemon.knowledge.refresh(NAME)  # too early to be fetched: but when is known again

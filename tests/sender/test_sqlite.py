@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from mailward.core.mtasts.decide import Cached, Failure
 from mailward.core.mtasts.policy import Policy, parse_policy
 from mailward.core.names import Domain
 from mailward.net import clock
-from mailward.sender.cache import CacheError, Entry
+from mailward.sender.cache import CacheError, DamagedEntry, Entry
 from mailward.sender.control import purge_domains
 from mailward.sender.sqlite import MAX_VERSIONS, SqliteCache
 
@@ -81,12 +82,12 @@ async def test_a_later_fetch_is_not_overwritten_but_one_in_the_future_is(path: P
 async def test_a_failure_is_noted_of_the_same_fetch_only(path: Path) -> None:
     cache = SqliteCache(path, 10)
     noted = replace(entry(), failure=Failure("1", T + 5, 1, "timeout"), refresh_at=T + 305)
-    assert await cache.note(noted) is False
+    assert await cache.note(NAME, T, noted.failure, noted.refresh_at) is False
     await cache.put(entry())
-    assert await cache.note(noted) is True
+    assert await cache.note(NAME, T, noted.failure, noted.refresh_at) is True
     assert await cache.load(NAME) == noted
     await cache.put(entry(fetched_at=T + 10))
-    assert await cache.note(noted) is False
+    assert await cache.note(NAME, T, noted.failure, noted.refresh_at) is False
     assert await cache.load(NAME) == entry(fetched_at=T + 10)
     await cache.close()
 
@@ -166,14 +167,37 @@ async def test_a_write_that_fails_says_so_and_the_next_one_works(path: Path) -> 
     await cache.close()
 
 
-async def test_a_damaged_entry_is_an_error_and_no_absence(path: Path) -> None:
+def damage(path: Path, domain: str, column: str) -> None:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(f"UPDATE policy SET {column} = x'c1' WHERE domain = ?", (domain,))
+
+
+def forget_texts(path: Path, domain: str) -> None:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("DELETE FROM version WHERE domain = ?", (domain,))
+
+
+async def test_a_damaged_entry_is_read_from_its_text(path: Path) -> None:
+    cache = SqliteCache(path, 10)
+    await cache.put(entry(number=1))
+    await cache.put(entry(number=2))
+    damage(path, NAME, "policy")
+    damage(path, NAME, "failure")
+    assert await cache.load(NAME) == entry(number=2)
+    await cache.close()
+
+
+async def test_a_damaged_entry_without_text_is_no_absence_and_hides_no_other(path: Path) -> None:
     cache = SqliteCache(path, 10)
     await cache.put(entry())
-    with sqlite3.connect(path) as other:
-        other.execute("UPDATE policy SET policy = x'c1'")
-    other.close()
-    with pytest.raises(CacheError, match="damaged"):
+    await cache.put(entry("other.test"))
+    damage(path, NAME, "policy")
+    forget_texts(path, NAME)
+    with pytest.raises(DamagedEntry, match="damaged") as caught:
         await cache.load(NAME)
+    assert (caught.value.fetched_at, caught.value.expires_at) == (T, T + 86_400)
+    assert await cache.listing() == [entry("other.test")]
+    assert await cache.damaged() == [NAME]
     await cache.close()
 
 

@@ -14,7 +14,7 @@ from mailward.cli.domain_argument import read_domain
 from mailward.cli.problem import Problem
 from mailward.config import Settings, load_settings
 from mailward.core.mtasts.policy import Mode
-from mailward.core.names import InvalidName, parse_domain
+from mailward.core.names import Domain, InvalidName, parse_domain
 from mailward.core.postfix.nexthop import NextHop, NoPolicy, parse_nexthop
 from mailward.core.sending.overrides import OverridesInvalid
 from mailward.net import clock, log
@@ -174,6 +174,7 @@ def list_policies(
     except InvalidName as error:
         raise Problem(str(error)) from error
     found = _guarded(lambda: _with_cache(settings, lambda cache: cache.listing()))
+    tell_damaged(_guarded(lambda: _with_cache(settings, lambda cache: cache.damaged())))
     now = int(clock.now().timestamp())
     for entry in select(
         found, now, mode=mode, failing=failing, ended=ended, ends_within_hours=ends_within, below=below
@@ -197,6 +198,12 @@ def purge(
         typer.echo(f"Forgotten: {name}")
     if missing := [name for name in names if name not in gone]:
         raise Problem(f"No policy of {', '.join(missing)} is in {path}.")
+
+
+def tell_damaged(domains: Sequence[Domain]) -> None:
+    if domains:
+        names = f"{', '.join(domains[:20])}{' and more' if len(domains) > 20 else ''}"
+        typer.echo(f"{len(domains)} entries cannot be read until they are fetched again: {names}", err=True)
 
 
 def existing_cache(settings: Settings) -> Path:

@@ -11,7 +11,7 @@ from typing import Annotated, BinaryIO
 import typer
 
 from mailward.cli.problem import Problem
-from mailward.cli.sender import Config, existing_cache
+from mailward.cli.sender import Config, existing_cache, tell_damaged
 from mailward.config import Settings, load_settings
 from mailward.core.names import Domain
 from mailward.net import clock
@@ -75,6 +75,7 @@ def _bounded_lines(stream: BinaryIO) -> Iterable[bytes]:
 async def _listing(settings: Settings) -> list[Entry]:
     cache = SqliteCache(settings.sender_cache_path, settings.sender.max_domains)
     try:
+        tell_damaged(await cache.damaged())
         return await cache.listing()
     finally:
         await cache.close()

@@ -17,6 +17,21 @@ class CacheError(Exception):
     code = "cache"
 
 
+class DamagedEntry(CacheError):
+    """What is kept of one domain cannot be read; of the others it says nothing. A fetch that succeeds replaces it.
+
+    Times are seconds since 1970: of its last fetch, and until when its policy would have held.
+    """
+
+    code = "cache-entry"
+
+    def __init__(self, domain: Domain, fetched_at: int, expires_at: int, reason: str) -> None:
+        super().__init__(f"the entry of {domain} is damaged: {reason}")
+        self.domain = domain
+        self.fetched_at = fetched_at
+        self.expires_at = expires_at
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     domain: Domain
@@ -40,7 +55,7 @@ class PolicyCache(Protocol):
     """Each method raises CacheError."""
 
     async def load(self, domain: Domain) -> Entry | None:
-        """The policy, ended or not."""
+        """The policy, ended or not. Raises DamagedEntry too."""
 
     async def put(self, entry: Entry) -> bool:
         """Keep it; returns when it is durable. A text unlike the one before is added to the history.
@@ -52,8 +67,8 @@ class PolicyCache(Protocol):
     async def put_late(self, entry: Entry) -> bool:
         """`put` of what was fetched a while ago. False as well where the domain was purged since."""
 
-    async def note(self, entry: Entry) -> bool:
-        """Note the failure and the next refresh of the entry, where this very fetch of its policy is still kept.
+    async def note(self, domain: Domain, fetched_at: int, failure: Failure | None, refresh_at: int) -> bool:
+        """Note the failure and the next refresh of a policy, where that very fetch of it is still kept.
 
         False where it is not: the domain was purged, or another process has fetched since.
         """
@@ -69,7 +84,11 @@ class PolicyCache(Protocol):
     async def remove(self, domain: Domain) -> bool:
         """Forget it, history and all; whether there was something."""
 
-    async def listing(self) -> list[Entry]: ...
+    async def listing(self) -> list[Entry]:
+        """By name, without those that are damaged."""
+
+    async def damaged(self) -> list[Domain]:
+        """Those that `listing` leaves out."""
 
     async def history(self, domain: Domain) -> list[Version]:
         """Newest first."""

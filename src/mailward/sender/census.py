@@ -65,6 +65,10 @@ def failing_policies(path: Path, now: int, fetched_before: int) -> list[tuple[Do
     try:
         with contextlib.closing(open_for_reading(path)) as connection:
             rows = connection.execute(_FAILING, (now, fetched_before, MAX_FAILING)).fetchall()
-        return [(Domain(domain), _failures.decode(failure), ends_at) for domain, failure, ends_at in rows]
-    except (sqlite3.Error, msgspec.MsgspecError) as error:
+    except sqlite3.Error as error:
         raise CacheError(f"{path}: {error}") from error
+    failing = []
+    for domain, failure, ends_at in rows:
+        with contextlib.suppress(msgspec.MsgspecError):  # one that is damaged hides no other
+            failing.append((Domain(domain), _failures.decode(failure), ends_at))
+    return failing

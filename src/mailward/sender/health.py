@@ -65,6 +65,7 @@ class Health:
             "dane": "on" if self._answers.knowledge.dane.is_on else "off",
             "policies": census.live if census else None,
             "refreshes_failing": census.failing_refreshes if census else None,
+            "policies_damaged": self._answers.knowledge.damaged_count,
         }
         body = (json.dumps(state) + "\n").encode()
         return Response(200 if census is not None else 503, body, "application/json")

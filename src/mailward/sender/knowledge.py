@@ -25,13 +25,14 @@ from mailward.core.mtasts.decide import (
     decide,
 )
 from mailward.core.mtasts.policy import Level, Mode, Problem
+from mailward.core.mtasts.record import Record
 from mailward.core.names import Domain
 from mailward.core.postfix.nexthop import NextHop
 from mailward.core.sending.facts import StsFinding, StsState
 from mailward.net import clock
 from mailward.net.fetch import FetchError
 from mailward.sender.believed import BelievedTime
-from mailward.sender.cache import CacheError, Entry, PolicyCache
+from mailward.sender.cache import CacheError, DamagedEntry, Entry, PolicyCache
 from mailward.sender.daneknowledge import DANE_OFF, DaneKnowledge
 from mailward.sender.discovery import Discovery, RecordFinding
 from mailward.sender.flights import Flights
@@ -66,6 +67,8 @@ class DomainState:
     """Of `finding`."""
     failure: Failure | None = None
     """Of first fetches: those of refreshes are in the entry."""
+    damaged: DamagedEntry | None = None
+    """What the cache has in place of `entry`."""
     waits_for: str = ""
     """The question that its discovery waits for."""
     recheck_at: float = 0.0
@@ -126,17 +129,28 @@ class Knowledge:
             done = await self._flights.join(domain, lambda: self._discover(domain, state), deadline)
             if not done:
                 self._metrics.late_answers += 1
-                return _late(state), 0.0
+                return self._unreadable(state) or _late(state), 0.0
         return self._live(state) or (state.finding, state.fresh_until)
 
     async def state(self, domain: Domain) -> DomainState:
-        """Raises CacheError."""
+        """Raises CacheError where nothing at all can be said."""
         state = self._states.get(domain)
         if state is None:
-            state = DomainState(self._unwritten.get(domain) or await self.cache.load(domain))
+            state = DomainState()
+            try:
+                state.entry = self._unwritten.get(domain) or await self.cache.load(domain)
+            except DamagedEntry as error:
+                self._metrics.cache_errors += 1
+                logger.error("cache-unreadable", extra={"domain": domain, "reason": str(error)})
+                state.damaged = error
             state.read_at = clock.monotonic()
             self._states.put(domain, state)
         return state
+
+    @property
+    def damaged_count(self) -> int:
+        """Domains in memory whose entry in the cache cannot be read, and which could not be fetched again yet."""
+        return sum(state.damaged is not None for state in self._states.values())
 
     def due_for_recheck(self, limit: int) -> list[Domain]:
         """Domains with a live policy that get mail, and whose record was not looked at lately."""
@@ -215,7 +229,10 @@ class Knowledge:
         entry = state.entry
         cached = entry.cached if entry else None
         failure = state.failure or (entry.failure if entry else None)
-        step = decide(cached, found.record, failure, self.now(), _jitter(domain, cached))
+        record = found.record
+        if record is None and self._unreadable(state) is not None:
+            record = Record("")  # there was a policy, which needs no record to hold
+        step = decide(cached, record, failure, self.now(), _jitter(domain, cached))
         if isinstance(step, Use):
             await self._bring_forward(domain, state)
             return
@@ -239,6 +256,7 @@ class Knowledge:
         except CacheError:
             self._metrics.cache_errors += 1  # what memory holds is good; the next who must read hears of it
             return
+        state.damaged = None
         before = state.entry
         if kept is not None and (before is None or self._is_older(before, kept)):
             state.entry = kept
@@ -273,7 +291,7 @@ class Knowledge:
         cached = Cached(fetched.policy, policy_id, self.now())
         entry = Entry(domain, cached, None, cached.refresh_at(_jitter(domain, cached)))
         before = state.entry
-        state.entry, state.failure = entry, None
+        state.entry, state.failure, state.damaged = entry, None, None
         if not await self._keep(entry):
             await self._catch_up(domain, state)
             return
@@ -294,6 +312,8 @@ class Knowledge:
             self.on_change(domain)
             if state.entry is not None and state.entry.cached.is_live(self.now()):
                 return
+        if state.damaged is not None:
+            await self._put_off(state.damaged, failure)
         state.failure = failure
         finding = StsFinding(StsState.FETCH_FAILED, reason=failure.reason)
         self._conclude(
@@ -320,11 +340,23 @@ class Knowledge:
             self._unwritten[entry.domain] = entry
             return entry
         try:
-            return entry if await self.cache.note(entry) else await self.cache.load(entry.domain)
+            noted = await self.cache.note(
+                entry.domain, entry.cached.fetched_at, entry.failure, entry.refresh_at
+            )
+            return entry if noted else await self.cache.load(entry.domain)
         except CacheError as error:
             self._metrics.cache_errors += 1
             logger.error("cache-not-written", extra={"domain": entry.domain, "reason": str(error)})
             return entry
+
+    async def _put_off(self, damaged: DamagedEntry, failure: Failure) -> None:
+        """Lest it is due all the time, before all others."""
+        retry_at = failure.retry_at(failure.policy_id)
+        try:
+            await self.cache.note(damaged.domain, damaged.fetched_at, failure, retry_at)
+        except CacheError as error:
+            self._metrics.cache_errors += 1
+            logger.error("cache-not-written", extra={"domain": damaged.domain, "reason": str(error)})
 
     async def _keep(self, entry: Entry) -> bool:
         """False where the cache has a later one. A policy that cannot be written down is still used, and written later:
@@ -349,6 +381,7 @@ class Knowledge:
                 del self._unwritten[domain]
 
     def _conclude(self, domain: Domain, state: DomainState, finding: StsFinding, seconds: float) -> None:
+        finding = self._unreadable(state) or finding
         changed = state.finding.state is not finding.state
         state.finding = finding
         state.fresh_until = clock.monotonic() + min(seconds, MAX_NEGATIVE_SECONDS)
@@ -363,6 +396,12 @@ class Knowledge:
         if left <= 0:
             return None
         return StsFinding(StsState.LIVE, entry.cached.policy), clock.monotonic() + min(left, LIVE_SECONDS)
+
+    def _unreadable(self, state: DomainState) -> StsFinding | None:
+        """Until a fetch succeeds, or the policy that cannot be read has ended."""
+        if state.damaged is None or state.damaged.expires_at <= self.now():
+            return None
+        return StsFinding(StsState.UNREADABLE, reason=str(state.damaged))
 
     def _negative_seconds(self, step: object, found: RecordFinding) -> float:
         if isinstance(step, BackOff):

@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mailward.config import Settings
+from mailward.core.mtasts.decide import Failure
 from mailward.core.names import Domain, matches_mx
 from mailward.core.postfix.answer import render
 from mailward.core.postfix.maillog import Relay
@@ -80,8 +81,8 @@ class Overlay:
     async def put_late(self, entry: Entry) -> bool:
         return await self.put(entry)
 
-    async def note(self, entry: Entry) -> bool:
-        return await self.put(entry)
+    async def note(self, domain: Domain, fetched_at: int, failure: Failure | None, refresh_at: int) -> bool:
+        return domain in self._entries  # one answer a domain is asked for: there is no next time
 
     async def touch(self, domains: Sequence[Domain], now: int) -> None:
         """Uses are not noted."""
@@ -94,6 +95,9 @@ class Overlay:
 
     async def listing(self) -> list[Entry]:
         return list(self._entries.values())
+
+    async def damaged(self) -> list[Domain]:
+        return []
 
     async def history(self, domain: Domain) -> list[Version]:
         return []

@@ -10,16 +10,16 @@ import functools
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from mailward.core.mtasts.decide import DAY_SECONDS, Cached, Failure
-from mailward.core.mtasts.policy import Policy
+from mailward.core.mtasts.policy import Policy, PolicyInvalid, parse_policy
 from mailward.core.names import Domain
 from mailward.net import clock
-from mailward.sender.cache import CacheError, Entry, Version
+from mailward.sender.cache import CacheError, DamagedEntry, Entry, Version
 from mailward.sender.durable import connect_durably
 
 SCHEMA_VERSION = 3
@@ -70,9 +70,9 @@ ON CONFLICT (domain) DO UPDATE SET policy = excluded.policy, policy_id = exclude
 WHERE excluded.fetched_at >= policy.fetched_at OR policy.fetched_at > ?
 """
 _NOTE = "UPDATE policy SET failure = ?, refresh_at = ? WHERE domain = ? AND fetched_at = ?"
-_COLUMNS = "domain, policy, policy_id, fetched_at, refresh_at, failure"
+_COLUMNS = "domain, policy, policy_id, fetched_at, expires_at, refresh_at, failure"
 
-_Row = tuple[str, bytes, str, int, int, bytes | None]
+_Row = tuple[str, bytes, str, int, int, int, bytes | None]
 _Work = Callable[[sqlite3.Connection], object]
 _policies = msgspec.msgpack.Decoder(Policy)
 _failures = msgspec.msgpack.Decoder(Failure)
@@ -99,7 +99,7 @@ class SqliteCache:
 
     async def load(self, domain: Domain) -> Entry | None:
         rows = self._read(f"SELECT {_COLUMNS} FROM policy WHERE domain = ?", (domain,))  # noqa: S608 - constant
-        return _entry(rows[0]) if rows else None
+        return self._entry(rows[0]) if rows else None
 
     async def put(self, entry: Entry) -> bool:
         return bool(await self._writer.run(lambda connection: self._put(connection, entry)))
@@ -111,9 +111,8 @@ class SqliteCache:
 
         return bool(await self._writer.run(put))
 
-    async def note(self, entry: Entry) -> bool:
-        failure = None if entry.failure is None else _encode(entry.failure)
-        values = (failure, entry.refresh_at, entry.domain, entry.cached.fetched_at)
+    async def note(self, domain: Domain, fetched_at: int, failure: Failure | None, refresh_at: int) -> bool:
+        values = (None if failure is None else _encode(failure), refresh_at, domain, fetched_at)
         return bool(await self._writer.run(lambda connection: connection.execute(_NOTE, values).rowcount))
 
     async def touch(self, domains: Sequence[Domain], now: int) -> None:
@@ -135,7 +134,10 @@ class SqliteCache:
         return bool(await self._writer.run(lambda connection: _remove(connection, domain)))
 
     async def listing(self) -> list[Entry]:
-        return [_entry(row) for row in self._read(f"SELECT {_COLUMNS} FROM policy ORDER BY domain", ())]  # noqa: S608 - constant
+        return [each for each in self._all() if isinstance(each, Entry)]
+
+    async def damaged(self) -> list[Domain]:
+        return [each.domain for each in self._all() if isinstance(each, DamagedEntry)]
 
     async def history(self, domain: Domain) -> list[Version]:
         query = "SELECT first_seen_at, policy_id, text FROM version WHERE domain = ? ORDER BY rowid DESC"
@@ -172,6 +174,35 @@ class SqliteCache:
             return self._reader.execute(query, parameters).fetchall()
         except sqlite3.Error as error:
             raise CacheError(str(error)) from error
+
+    def _all(self) -> Iterator[Entry | DamagedEntry]:
+        for row in self._read(f"SELECT {_COLUMNS} FROM policy ORDER BY domain", ()):  # noqa: S608 - constant
+            try:
+                yield self._entry(row)
+            except DamagedEntry as error:
+                yield error
+
+    def _entry(self, row: tuple[object, ...]) -> Entry:
+        """Raises DamagedEntry."""
+        domain, blob, policy_id, fetched_at, expires_at, refresh_at, failure = msgspec.convert(row, _Row)
+        try:
+            read = _read_small if len(blob) <= _SMALL else _policies.decode
+            policy = read(blob)
+        except msgspec.MsgspecError as error:
+            found = self._policy_from_history(Domain(domain))
+            if found is None:
+                raise DamagedEntry(Domain(domain), fetched_at, expires_at, str(error)) from error
+            policy = found
+        cached = Cached(policy, policy_id, fetched_at)
+        return Entry(Domain(domain), cached, _read_failure(failure), refresh_at)
+
+    def _policy_from_history(self, domain: Domain) -> Policy | None:
+        """The newest text is that of the policy in force."""
+        query = "SELECT text FROM version WHERE domain = ? ORDER BY rowid DESC LIMIT 1"
+        for (text,) in self._read(query, (domain,)):
+            with contextlib.suppress(PolicyInvalid, UnicodeError):
+                return parse_policy(str(text).encode())
+        return None
 
     def _put(self, connection: sqlite3.Connection, entry: Entry) -> bool:
         cached = entry.cached
@@ -328,11 +359,8 @@ def _read_small(policy: bytes) -> Policy:
     return _policies.decode(policy)
 
 
-def _entry(row: tuple[object, ...]) -> Entry:
-    domain, policy, policy_id, fetched_at, refresh_at, failure = msgspec.convert(row, _Row)
-    try:
-        read = _read_small if len(policy) <= _SMALL else _policies.decode
-        cached = Cached(read(policy), policy_id, fetched_at)
-        return Entry(Domain(domain), cached, _failures.decode(failure) if failure else None, refresh_at)
-    except msgspec.MsgspecError as error:
-        raise CacheError(f"the entry of {domain} is damaged: {error}") from error
+def _read_failure(blob: bytes | None) -> Failure | None:
+    """One that cannot be read is none: it only puts off the next fetch."""
+    with contextlib.suppress(msgspec.MsgspecError):
+        return _failures.decode(blob) if blob else None
+    return None
