@@ -14,12 +14,14 @@ from mailward.ingest.verify_again import verify_again
 from mailward.net import clock
 from mailward.net.resolver import Resolver
 from mailward.store.aio import in_store
-from mailward.store.models import DailySessions, Domain, OutboxItem, Report
+from mailward.store.models import DailySessions, Domain, OutboxItem, PolicyVersion, Report
+from mailward.store.services.whose import DOUBT
 
 GOOGLE = Signer("google.test")
 REPORT = report_json()
 MAIL = google_mail(REPORT)
 SIGNED = GOOGLE.sign(MAIL)
+OURS = b"Authentication-Results: mx.reports.test; dkim=pass header.d=google.test\r\n"
 
 pytestmark = pytest.mark.usefixtures("domain")
 
@@ -94,7 +96,101 @@ async def test_dns_that_never_answers_leaves_a_report_unverified_after_three_day
     assert await in_store(sessions) == []
 
 
-OURS = b"Authentication-Results: mx.reports.test; dkim=pass header.d=google.test\r\n"
+ABOUT_ATTACKER = report_json("mx.attacker.test", policy_type="tlsa", failed=5000)
+UNSIGNED_HEADER = b"TLS-Report-Domain: example.test\r\n"
+
+
+def dane_mail(recipient: str) -> bytes:
+    """A report with `tlsa` entries only, from a sender that does not sign TLS-Report-Domain."""
+    mail = google_mail(ABOUT_ATTACKER, recipient=recipient)
+    return GOOGLE.sign(mail.replace(UNSIGNED_HEADER, b""))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        dane_mail("tls@attacker.test"),
+        UNSIGNED_HEADER + dane_mail("tls@attacker.test"),
+        UNSIGNED_HEADER + dane_mail(f"tls@attacker.test, {ADDRESS}"),
+        OURS + UNSIGNED_HEADER + dane_mail("tls@attacker.test"),
+        GOOGLE.sign(
+            google_mail(
+                ABOUT_ATTACKER
+                | {
+                    "policies": [
+                        {"policy": {"policy-type": "sts"}, "summary": {"total-failure-session-count": 5}}
+                    ]
+                },
+                recipient="tls@attacker.test",
+            ).replace(UNSIGNED_HEADER, b"")
+        ),
+    ],
+    ids=["without the header", "with one added", "to two addresses", "through a relay", "no name at all"],
+)
+async def test_a_genuine_report_about_another_domain_that_is_sent_on_is_not_counted(
+    house: House, raw: bytes
+) -> None:
+    GOOGLE.publish(house.dns)
+    assert (await house.mail(raw)).startswith("250")
+    report = await in_store(lambda: Report.objects.select_related("domain").get())
+    assert (report.domain and report.domain.name, report.trust, report.counted) == (
+        "example.test",
+        "verified",
+        False,
+    )
+    assert report.dkim_detail.startswith(DOUBT)
+    assert await in_store(sessions) == []
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [GOOGLE.sign(google_mail(ABOUT_ATTACKER, recipient="tls@attacker.test")), dane_mail(f"TLS <{ADDRESS}>")],
+    ids=["TLS-Report-Domain is signed", "To is signed"],
+)
+async def test_a_report_about_mx_hosts_counts_where_the_signature_says_whose_it_is(
+    house: House, raw: bytes
+) -> None:
+    GOOGLE.publish(house.dns)
+    assert (await house.mail(raw)).startswith("250")
+    assert await in_store(sessions) == [("google.test", 100, 5000)]
+
+
+async def test_so_does_one_about_the_mx_hosts_of_the_domain_and_it_takes_the_place_of_a_doubtful_one(
+    house: House, domain: Domain
+) -> None:
+    GOOGLE.publish(house.dns)
+    raw = dane_mail("tls@attacker.test")
+    assert (await house.mail(raw)).startswith("250")
+    assert await in_store(sessions) == []
+    await in_store(serve_policy, domain, ["*.attacker.test"])
+    assert (await house.mail(raw)).startswith("250")
+    assert await in_store(sessions) == [("google.test", 100, 5000)]
+    assert (await in_store(Report.objects.get)).copies == 2
+
+
+async def test_one_that_waited_for_dns_is_weighed_alike(house: House, domain: Domain) -> None:
+    GOOGLE.publish(house.dns)
+    house.dns.fail(Fault.SERVFAIL)
+    assert (await house.mail(dane_mail("tls@attacker.test"))).startswith("250")
+    house.dns.heal()
+    report = await in_store(Report.objects.get)
+    await verify_again(report.pk, resolver=Resolver([house.dns.address]))
+    report = await in_store(Report.objects.get)
+    assert (report.trust, report.counted, report.dkim_detail[: len(DOUBT)]) == ("verified", False, DOUBT)
+
+
+def serve_policy(domain: Domain, mx: list[str]) -> None:
+    version = PolicyVersion.objects.create(
+        organisation_id=domain.organisation_id,
+        domain=domain,
+        number=1,
+        policy_id="1",
+        mode="enforce",
+        max_age_seconds=86400,
+        mx=mx,
+        text="",
+    )
+    Domain.objects.filter(pk=domain.pk).update(current_version=version)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,12 @@ import msgspec
 import pytest
 from tests.fakes.signer import report_json
 
+from mailward.core.check.facts import Facts, Found, Lookup, MxHost, PolicyHost
+from mailward.core.names import Domain as Name
 from mailward.core.tlsrpt.schema import Report as WireReport
+from mailward.core.watch.keeping import pack_facts
 from mailward.store.models import (
+    Check,
     DailyFailures,
     DailySessions,
     Domain,
@@ -22,9 +26,11 @@ from mailward.store.models import (
     Receipt,
     Report,
     Trust,
+    Watch,
 )
 from mailward.store.services.incoming import Incoming, Judgement, OwnedShare, Stored, digest_report
 from mailward.store.services.reports import store_batch
+from mailward.store.services.whose import mx_of
 
 pytestmark = pytest.mark.django_db
 
@@ -342,3 +348,30 @@ def test_copies_received_later_keep_their_order_of_arrival(domain: Domain) -> No
     store(msgspec.structs.replace(arrival(domain), received_at=NOW + timedelta(hours=1), door=Door.HTTPS))
     receipt = Receipt.objects.get()
     assert (receipt.door, receipt.received_at) == ("https", NOW + timedelta(hours=1))
+
+
+def test_the_mx_hosts_of_a_domain_are_those_last_seen_with_the_aliases_that_they_are(domain: Domain) -> None:
+    def lookup(name: str, kind: str, *chain: str) -> Lookup:
+        return Lookup(name, kind, Found.FOUND, chain=chain)
+
+    host = MxHost("MX.example.test", lookup("", "A", "real.example.test"), lookup("", "AAAA"))
+    facts = Facts(
+        domain=Name("example.test"),
+        at=NOW,
+        validates=True,
+        mx=lookup("example.test", "MX"),
+        hosts=(host,),
+        sts=lookup("", "TXT"),
+        elsewhere=(),
+        policy_host=PolicyHost(lookup("", "A"), lookup("", "AAAA")),
+        tlsrpt=lookup("", "TXT"),
+    )
+    check = Check.objects.create(
+        organisation_id=domain.organisation_id,
+        domain=domain,
+        first_at=NOW,
+        digest=b"",
+        facts=pack_facts(facts),
+    )
+    Watch.objects.create(organisation_id=domain.organisation_id, domain=domain, due_at=NOW, current=check)
+    assert mx_of([domain.pk, 7]) == {domain.pk: {"mx.example.test", "real.example.test"}, 7: set()}

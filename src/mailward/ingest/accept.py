@@ -4,7 +4,7 @@ Three steps, so that the slow one between them can wait for DNS without holding 
 
     draft = read_arrival(arrival, limits)                # CPU only
     keys = await finder.find(draft.signatures)           # network only
-    incoming = draft.judged(judge_mail(draft, keys))     # neither
+    incoming = draft.judged(judge_mail(draft, keys, domain))   # neither
 """
 
 import logging
@@ -16,12 +16,14 @@ import msgspec
 
 from mailward.config import Settings
 from mailward.core.dkim import (
+    MAX_TRIED,
     KeyAnswer,
     Malformed,
     Message,
     Result,
     Signature,
     find_signatures,
+    only_address,
     split_message,
     verify,
     vouched_domain,
@@ -157,24 +159,35 @@ def _split(content: bytes) -> Message | None:
 
 
 def judge_mail(
-    draft: Draft, keys: Mapping[str, KeyAnswer], *, authserv_ids: Collection[str] = ()
+    draft: Draft, keys: Mapping[str, KeyAnswer], report_domain: str, *, authserv_ids: Collection[str] = ()
 ) -> Judgement:
-    """Who vouches for a mail: its signer, or else a relay of ours with one of `authserv_ids`."""
+    """Who vouches for a mail: its signer, or else a relay of ours with one of `authserv_ids`.
+
+    `report_domain`: that of our report addresses.
+    """
     arrival = draft.arrival
-    mail = draft.mail or arrival.content
-    return judge_content(mail, keys, arrival.received_at, draft.signatures, authserv_ids=authserv_ids)
+    return judge_content(
+        draft.mail or arrival.content,
+        keys,
+        arrival.received_at,
+        f"{arrival.address.token}@{report_domain}",
+        draft.signatures,
+        authserv_ids=authserv_ids,
+    )
 
 
 def judge_content(
     content: bytes | Message,
     keys: Mapping[str, KeyAnswer],
     received_at: datetime,
+    address: str,
     signatures: Sequence[Signature] | None = None,
     *,
     authserv_ids: Collection[str] = (),
 ) -> Judgement:
-    """As judge_mail, of bytes that were read before."""
+    """As judge_mail, of bytes that were read before, which came to `address`."""
     verdict = verify(content, keys, received_at, signatures)
+    holding: tuple[Signature, ...] = () if verdict.signature is None else (verdict.signature,)
     trust = _TRUST[verdict.result]
     signer = verdict.domain if trust is Trust.VERIFIED else ""
     detail = verdict.detail
@@ -182,8 +195,29 @@ def judge_content(
         vouched = vouched_domain(content, authserv_ids)
         if vouched is not None and not _leaves_room(content, signatures, vouched):
             trust, signer = Trust.VOUCHED_RELAY, vouched
+            found = find_signatures(content) if signatures is None else signatures
+            # which of them the relay found good it does not say; beyond MAX_TRIED there may be another
+            holding = (
+                tuple(each for each in found if each.domain == vouched) if len(found) < MAX_TRIED else ()
+            )
             detail = f"Our relay found a good signature of {vouched}. {detail}".strip()
-    return Judgement(trust, verdict.result.value, detail, signer)
+    return Judgement(trust, verdict.result.value, detail, signer, _says_whose(content, holding, address))
+
+
+def _says_whose(content: bytes | Message, holding: Sequence[Signature], address: str) -> bool:
+    """Whether each of these signatures covers where the report belongs: TLS-Report-Domain, or our address in To.
+
+    RFC 8460 §5.3 says that the former SHOULD be signed. In To the address must stand alone: of two addresses, the
+    other's owner has the same mail, and could change what is not signed.
+    """
+    message = content if isinstance(content, Message) else _split(content)
+    if message is None or not holding:
+        return False
+    if all(each.covers(message, b"tls-report-domain") for each in holding):
+        return True
+    return only_address(message, b"to") == address.lower() and all(
+        each.covers(message, b"to") for each in holding
+    )
 
 
 def _leaves_room(content: bytes | Message, signatures: Sequence[Signature] | None, domain: str) -> bool:

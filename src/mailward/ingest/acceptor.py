@@ -45,6 +45,7 @@ class Acceptor:
     def __init__(self, settings: Settings, *, resolver: Resolver | None = None) -> None:
         self._limits: Limits = limits_of(settings)
         self._authserv_ids: Collection[str] = settings.reports.authserv_ids
+        self._report_domain = settings.reports.domain
         self._finder = KeyFinder(resolver or make_key_resolver(settings.dns))
         self.writer = Writer()
         self.arrivals = Arrivals()
@@ -98,7 +99,8 @@ class Acceptor:
         if draft.arrival.door is not Door.SMTP:
             return judge_by_door(draft.arrival)
         keys = await self._finder.find(draft.signatures)
-        judge = partial(judge_mail, draft, keys, authserv_ids=self._authserv_ids if from_relay else ())
+        authserv_ids = self._authserv_ids if from_relay else ()
+        judge = partial(judge_mail, draft, keys, self._report_domain, authserv_ids=authserv_ids)
         if len(draft.arrival.content) <= MAX_INLINE_BYTES:
             return judge()
         return await asyncio.get_running_loop().run_in_executor(self._readers, judge)

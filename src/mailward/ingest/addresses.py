@@ -28,6 +28,8 @@ class ReportAddress:
     domain_name: str | None
     owned: Mapping[str, int]
     """The domains that a report can be about here: name -> id."""
+    token: str = ""
+    """Local part of its mail address."""
 
 
 def address_of_token(token: str) -> ReportAddress | None:
@@ -42,12 +44,14 @@ def address_of_token(token: str) -> ReportAddress | None:
 
 
 def address_of_domain(domain: Domain) -> ReportAddress:
-    return ReportAddress(domain.organisation_id, domain.pk, domain.name, {domain.name: domain.pk})
+    owned = {domain.name: domain.pk}
+    return ReportAddress(domain.organisation_id, domain.pk, domain.name, owned, domain.report_token)
 
 
 def address_of_organisation(organisation_id: int) -> ReportAddress:
     names = Domain.objects.filter(organisation_id=organisation_id).values_list("name", "id")
-    return ReportAddress(organisation_id, None, None, dict(names))
+    token = Organisation.objects.filter(pk=organisation_id).values_list("report_token", flat=True).first()
+    return ReportAddress(organisation_id, None, None, dict(names), token or "")
 
 
 class AddressBook:

@@ -40,7 +40,8 @@ async def _judged(draft: Draft, settings: Settings, resolver: Resolver | None) -
     if draft.arrival.door is not Door.SMTP:
         return draft.judged(judge_by_door(draft.arrival))
     finder = KeyFinder(resolver or make_key_resolver(settings.dns))
-    return draft.judged(judge_mail(draft, await finder.find(draft.signatures)))
+    keys = await finder.find(draft.signatures)
+    return draft.judged(judge_mail(draft, keys, settings.reports.domain))
 
 
 def _arrival(quarantine_id: int) -> Arrival:

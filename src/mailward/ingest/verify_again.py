@@ -31,7 +31,8 @@ async def verify_again(report_id: int, *, resolver: Resolver | None = None) -> N
     finder = KeyFinder(resolver or make_key_resolver(settings.dns))
     keys = await finder.find(find_signatures(pending.content))
     # as of its arrival: a signature that was valid then does not expire while it waits
-    judgement = judge_content(pending.content, keys, pending.received_at)
+    address = f"{pending.address_token}@{settings.reports.domain}"
+    judgement = judge_content(pending.content, keys, pending.received_at, address)
     if judgement.trust is Trust.PENDING:
         age = clock.now() - pending.received_at
         if age < GIVE_UP_AFTER:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailward.core.tlsrpt.routing import Address, Share, route
+from mailward.core.tlsrpt.routing import Address, Share, hosts_in_doubt, route
 from mailward.core.tlsrpt.schema import Policy, PolicyResult, Report
 
 DOMAIN = Address({"example.test"}, "example.test")
@@ -86,3 +86,22 @@ def test_whose_policies_they_are(
 ) -> None:
     shares = tuple(Share(domain, places) for domain, places in expected.items())
     assert route(report(*policies), address, header) == shares, reason
+
+
+@pytest.mark.parametrize(
+    "policies, expected, reason",
+    [
+        ([("sts", "example.test"), ("tlsa", "mx.other.test")], set(), "an entry names the domain"),
+        ([("no-policy-found", "example.test")], set(), "whatever its type"),
+        ([("tlsa", "example.test")], set(), "the domain is its own MX host"),
+        ([("tlsa", "example.test"), ("tlsa", "mx.other.test")], {"mx.other.test"}, "each host is weighed"),
+        ([("tlsa", None)], {""}, "a host without a name"),
+        ([("sts", None)], {""}, "an entry that names nobody"),
+        ([("tlsa", f"mx{number}.test") for number in range(51)], {""}, "more hosts than are weighed"),
+        ([], set(), "nothing to count"),
+    ],
+)
+def test_hosts_that_a_report_names_instead_of_its_domain(
+    policies: list[tuple[str | None, str | None]], expected: set[str], reason: str
+) -> None:
+    assert hosts_in_doubt(report(*policies), "example.test", range(len(policies))) == expected, reason

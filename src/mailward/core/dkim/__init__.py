@@ -25,12 +25,13 @@ Deliberately not here: `l=` (refused: RFC 8460 section 3), SHA-1 (refused: RFC 8
 
 from mailward.core.dkim.authres import vouched_domain
 from mailward.core.dkim.key import KeyAnswer, KeyStatus
-from mailward.core.dkim.message import Malformed, Message, from_domain, split_message
+from mailward.core.dkim.message import Malformed, Message, from_domain, only_address, split_message
 from mailward.core.dkim.sign import SigningKey, sign
-from mailward.core.dkim.signature import Signature, find_signatures
+from mailward.core.dkim.signature import MAX_TRIED, Signature, find_signatures
 from mailward.core.dkim.verify import DkimVerdict, Result, verify
 
 __all__ = [
+    "MAX_TRIED",
     "DkimVerdict",
     "KeyAnswer",
     "KeyStatus",
@@ -41,6 +42,7 @@ __all__ = [
     "SigningKey",
     "find_signatures",
     "from_domain",
+    "only_address",
     "sign",
     "split_message",
     "verify",

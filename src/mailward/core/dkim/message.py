@@ -11,6 +11,7 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:(.*)", re.DOTALL)
 _WSP = re.compile(rb"[ \t]+")
 _EMPTY_LINES_REVERSED = re.compile(rb"(?:\n\r)*")
+_ATOM_ADDRESS = re.compile(r"[A-Za-z0-9_.+-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _ADDRESS_DOMAIN = re.compile(r"@([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)", re.ASCII)
 
 
@@ -138,6 +139,16 @@ def from_domain(message: Message | bytes) -> str | None:
     if len(domains) != 1 or text.count("@") != 1:
         return None
     return str(domains[0]).lower()
+
+
+def only_address(message: Message, name: bytes) -> str:
+    """The one address in the one field of this name, in lower case; "" where there are none or several."""
+    fields = message.all(name)
+    if len(fields) != 1 or len(fields[0].value) > 2000:
+        return ""
+    text = _without_quoted(fields[0].value.decode("latin-1"))
+    match = _ATOM_ADDRESS.search(text)
+    return match[0].lower() if match and text.count("@") == 1 else ""
 
 
 def _without_quoted(text: str) -> str:

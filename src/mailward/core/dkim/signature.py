@@ -46,6 +46,10 @@ class Signature:
         """Where the TXT record with the public key stands."""
         return f"{self.selector}._domainkey.{self.domain}"
 
+    def covers(self, message: Message, name: bytes) -> bool:
+        """Whether the mail has a field of this name, in lower case, and each of them is signed."""
+        return 0 < len(message.all(name)) <= self.signed_names.count(name)
+
 
 def find_signatures(raw: bytes | Message) -> tuple[Signature, ...]:
     """The signatures that could make the mail verified: at most five whose domain is aligned with From.

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -57,6 +57,8 @@ class DkimVerdict:
     """The signer, where the result is PASS; else the domain whose signature was looked at last."""
     detail: str = ""
     """One sentence on why, or what is worth knowing; for people."""
+    signature: Signature | None = field(default=None, compare=False)
+    """The one that holds, where the result is PASS."""
 
 
 # what is said when several signatures disagree: one good signature is enough, and a later try may give one
@@ -104,7 +106,8 @@ def _judge(
     message: Message, signature: Signature, keys: Mapping[str, KeyAnswer], now: datetime
 ) -> DkimVerdict:
     def verdict(result: Result, detail: str) -> DkimVerdict:
-        return DkimVerdict(result, signature.domain, f"Signature of {signature.domain}: {detail}.")
+        holding = signature if result is Result.PASS else None
+        return DkimVerdict(result, signature.domain, f"Signature of {signature.domain}: {detail}.", holding)
 
     if problem := signature.problem or _refusal(message, signature, now):
         return verdict(Result.FAIL, problem)
@@ -153,8 +156,8 @@ def header_hash(message: Message, signature: Signature) -> bytes:
     form = relaxed_field if signature.header_form == "relaxed" else simple_field
     digest = hashlib.sha256()
     stacks: dict[bytes, list[Field]] = {}
-    for field in message.fields:
-        stacks.setdefault(field.name, []).append(field)
+    for each in message.fields:
+        stacks.setdefault(each.name, []).append(each)
     for name in signature.signed_names:
         # RFC 6376 §5.4.2: instances are signed from the bottom up; a name beyond them signs their absence
         if stack := stacks.get(name):

@@ -5,10 +5,13 @@ about. Neither is enough alone: policy domains can be made up by anybody, and an
 serves many domains.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from mailward.core.tlsrpt.schema import Policy, PolicyType, Report
+
+MAX_HOSTS = 50
+"""More MX hosts no report need name to be told from another's."""
 
 
 class Address(NamedTuple):
@@ -45,6 +48,22 @@ def route(report: Report, address: Address, tls_report_domain: str | None = None
         # a report without policies says nothing of anybody, and is kept where it came to
         return (Share(None if report.policies else address.domain, tuple(range(len(report.policies)))),)
     return tuple(Share(domain, tuple(places)) for domain, places in shares.items())
+
+
+def hosts_in_doubt(report: Report, domain: str, places: Sequence[int]) -> frozenset[str]:
+    """The MX hosts that a share of `domain` names instead of it; empty where it is about that domain in any case.
+
+    Where no entry names the domain, all that makes the share its own is a header field or the address that the
+    report came to. Neither need be signed, so whoever gets such a report about a domain of theirs could send it
+    on to the address of another. "" stands for an entry that names nobody, and for more than MAX_HOSTS.
+    """
+    policies = [report.policies[place].policy for place in places]
+    if any(each.policy_domain == domain and each.policy_type != PolicyType.TLSA for each in policies):
+        return frozenset()
+    # RFC 8460 §4.4: of a `tlsa` entry, the TLSA base domain
+    hosts = {"" if each.policy_type != PolicyType.TLSA else each.policy_domain or "" for each in policies}
+    hosts.discard(domain)
+    return frozenset(hosts) if len(hosts) <= MAX_HOSTS else frozenset({""})
 
 
 def _owner(policy: Policy, address: Address, subject: str | None) -> str | None:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from mailward.core.tlsrpt.results import POLICY_HOST_RESULTS
+from mailward.core.tlsrpt.routing import hosts_in_doubt
 from mailward.core.tlsrpt.schema import PolicyResult, Report
 from mailward.store.models import Door, Trust
 
@@ -56,6 +57,8 @@ class Judgement(_Value, frozen=True):
     detail: str = ""
     signer: str = ""
     """The domain that vouches for it."""
+    says_whose: bool = False
+    """Whether what vouches for it covers where the report belongs too, not only what it says."""
 
 
 class OwnedShare(NamedTuple):
@@ -78,6 +81,8 @@ class ShareDigest(_Value, frozen=True):
     """Policy type, successful, failed; only where the sender gave a number."""
     failures: tuple[tuple[str, str, str, str, int], ...]
     """Policy type, result type, host, sending address, sessions."""
+    hosts_in_doubt: frozenset[str] = frozenset()
+    """See core.tlsrpt.routing.hosts_in_doubt."""
 
 
 class ReportDigest(_Value, frozen=True):
@@ -207,6 +212,7 @@ def _digest_share(report: Report, share: OwnedShare) -> ShareDigest:
         *largest,
         tuple(sessions),
         tuple([(*cause, number) for cause, number in failures.items()]) if failures else (),
+        frozenset() if share.domain_id is None else hosts_in_doubt(report, share.domain_name, share.policies),
     )
 
 

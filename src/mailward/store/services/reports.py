@@ -27,6 +27,7 @@ from mailward.store.services.incoming import (
     Stored,
     clean,
 )
+from mailward.store.services.whose import is_open, is_own, mx_of, say_detail
 
 KEPT_RECEIPTS = 20
 """Later copies that are kept one by one; all are counted."""
@@ -88,6 +89,7 @@ class _Batch:
     def __init__(self, items: Sequence[Incoming]) -> None:
         self._items = items
         self._known: dict[Key, _Known] = {}
+        self._mx: dict[int, frozenset[str]] = {}
         self._counts = DailyCounts()
         self._raws: list[Row] = []
         self._receipts: list[Row] = []
@@ -103,6 +105,7 @@ class _Batch:
 
     def store(self) -> list[Stored]:
         self._find_known()
+        self._find_mx()
         stored = [self._take(item) for item in self._items]
         self._write()
         return stored
@@ -130,6 +133,29 @@ class _Batch:
                         id_, trust, bool(counted), reporter, day, copies
                     )
 
+    def _find_mx(self) -> None:
+        asked = {
+            share.domain_id
+            for item in self._items
+            for report in item.reports
+            for share in report.shares
+            if share.domain_id is not None and share.hosts_in_doubt and is_open(item.judgement, share)
+        }
+        if asked:
+            self._mx = mx_of(asked)
+
+    def _is_doubtful(self, item: Incoming, share: ShareDigest) -> bool:
+        """Whether it could be a report about another domain, sent on."""
+        return bool(share.hosts_in_doubt) and is_open(item.judgement, share) and not is_own(share, self._mx)
+
+    def _counts_as(self, item: Incoming, share: ShareDigest, day: date) -> bool:
+        return (
+            item.judgement.trust in _COUNTED
+            and share.domain_id is not None
+            and is_countable(day, item.received_at)
+            and not self._is_doubtful(item, share)
+        )
+
     def _take(self, item: Incoming) -> Stored:
         if item.unreadable is not None:
             return Stored(quarantine_id=self._quarantine(item, *item.unreadable))
@@ -146,7 +172,7 @@ class _Batch:
                 else:
                     copies += 1
                     self._copies[known.id] = self._copies.get(known.id, 0) + 1
-                    if _is_better(item.judgement, report, known):
+                    if self._is_better(item, report, share, known):
                         raw_id = raw_id or self._keep_raw(item)
                         self._upgrade(known, item, report, share, raw_id)
                     else:
@@ -235,17 +261,13 @@ class _Batch:
         judgement = item.judgement
         known.trust = judgement.trust.value
         known.reporter = clean(judgement.signer.lower(), 253) or report.claimed_reporter
-        known.counted = (
-            known.trust in _COUNTED
-            and share.domain_id is not None
-            and is_countable(known.day, item.received_at)
-        )
+        known.counted = self._counts_as(item, share, known.day)
         known.copy = (
             item.address_domain_id,
             raw_id,
             known.trust,
             clean(judgement.dkim, 12),
-            clean(judgement.detail, 500),
+            say_detail(judgement.detail, doubtful=self._is_doubtful(item, share)),
             clean(judgement.signer, 253),
             known.counted,
             item.imported_by,
@@ -276,6 +298,14 @@ class _Batch:
                     self._time(item.received_at),
                 )
             )
+
+    def _is_better(self, item: Incoming, report: ReportDigest, share: ShareDigest, known: _Known) -> bool:
+        if share.hosts_in_doubt and item.judgement.trust in _COUNTED and known.trust in _COUNTED:
+            # one that could be another's takes the place of none that counts, and makes room for one that does
+            counts = self._counts_as(item, share, known.day)
+            if counts != known.counted:
+                return counts
+        return _is_better(item.judgement, report, known)
 
     def _write(self) -> None:
         touched = [known for _, known in sorted(self._known.items(), key=lambda each: each[0]) if known.copy]

@@ -14,6 +14,7 @@ from mailward.render.html import render_document, render_page
 from mailward.store.models import Door, Receipt
 from mailward.store.packed import unpack
 from mailward.store.queries.reports import ReportDetail, ReportRow, find_report
+from mailward.store.services.whose import DOUBT
 from mailward.web.access import ScopedRequest, reader_page
 from mailward.web.download import attachment, raw_extension
 from mailward.web.pages.reports.original import show_original
@@ -49,6 +50,7 @@ def report_detail(request: ScopedRequest, report_id: int) -> HttpResponse:
         # escaped by the renderer, piece by piece
         "document": mark_safe(render_document(_document(detail), heading_level=1)),  # noqa: S308
         "trust": describe_trust(row),
+        "doubt": DOUBT if row.dkim_detail.startswith(DOUBT) else "",
         "names_note": note_names(row, detail.report.contact_info),
         "original": show_original(content, report_id=row.report_id, parsed=unpack(bytes(row.parsed))),
         "size": len(content),
