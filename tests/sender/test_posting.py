@@ -1,6 +1,7 @@
 """Each rua on its own: what the other side says decides what becomes of the report, and everybody can see it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from email import message_from_bytes
@@ -19,6 +20,7 @@ from mailward.config import Dns, Sender
 from mailward.core.tlsrpt.read import read_bytes
 from mailward.core.tlsrpt.reading import check_strict
 from mailward.net import clock, webpost
+from mailward.sender import reporter
 from mailward.sender.pace import MAX_ATTEMPTS
 from mailward.sender.reportrows import Delivery, State, StoreError
 
@@ -138,11 +140,18 @@ async def test_a_store_that_fails_for_one_host_ends_nothing_at_the_others(
         )
         with pytest.raises(StoreError, match="full"):
             await daily.post()
+        async with asyncio.timeout(10):
+            while lab.states()[url(host)] != "delivered":
+                with contextlib.suppress(StoreError):
+                    await daily.post()
     assert lab.states() == {url(host): "delivered", "https://broken.example/": "waiting"}
     assert len(host.posts) == 1
 
 
-async def test_what_is_cut_off_at_a_stop_waits_as_possibly_repeated(lab: ReportLab, host: ReportHost) -> None:
+async def test_what_is_cut_off_at_a_stop_waits_as_possibly_repeated(
+    lab: ReportLab, host: ReportHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporter, "LOOK_SECONDS", 0.1)
     host.hangs = True
     lab.count(tally(record=ruas(url(host))))
     with clock.frozen(MORNING), lab.daily() as daily:
@@ -154,10 +163,45 @@ async def test_what_is_cut_off_at_a_stop_waits_as_possibly_repeated(lab: ReportL
         assert lab.states() == {url(host): "sending"}
         await daily.post()
         assert lab.states() == {url(host): "sending"}, "it is being sent"
-        posting.cancel()
-        await asyncio.gather(posting, return_exceptions=True)
+        await daily.stop()
+        await posting
     [delivery] = lab.deliveries()
     assert (delivery.state, delivery.is_repeat, delivery.attempts) == ("waiting", 1, 1)
+
+
+async def test_a_host_that_hangs_does_not_hold_up_what_becomes_due_for_others(
+    lab: ReportLab, host: ReportHost, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporter, "LOOK_SECONDS", 0.1)
+    host.hangs = True
+    async with ReportHost(authority.issue("reports.example")).running() as other, asyncio.timeout(10):
+        lab.count(tally(record=ruas(url(host), url(other))))
+        with lab.daily() as daily:
+            with clock.frozen(MORNING):
+                await daily.make()
+                [late] = [each.delivery for each in daily.store.listing() if each.delivery.rua == url(other)]
+                daily.store.put_off(late, late.next_at + 60, "", counts=False)
+                await daily.post()
+            with clock.frozen(MORNING + 2 * MINUTE):
+                while not other.posts:
+                    await daily.post()
+                await daily.post()
+            assert lab.states() == {url(host): "sending", url(other): "delivered"}
+            await daily.stop()
+
+
+async def test_each_host_has_its_turn_before_one_has_a_second(
+    lab: ReportLab, host: ReportHost, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporter, "HOSTS_AT_ONCE", 1)
+    monkeypatch.setattr(reporter, "TURN_SECONDS", 0.0)
+    async with ReportHost(authority.issue("reports.example"), posts=host.posts).running() as other:
+        lab.count(*(tally(f"a{number}.example", record=ruas(url(host, "/a"))) for number in range(3)))
+        lab.count(*(tally(f"b{number}.example", record=ruas(url(other, "/b"))) for number in range(2)))
+        await lab.once()
+    targets = [post.target for post in host.posts]
+    assert sorted(targets) == ["/a", "/a", "/a", "/b", "/b"]
+    assert targets[0] != targets[1] != targets[2] != targets[3]
 
 
 async def test_what_nobody_sends_any_more_is_tried_again_within_bounds(lab: ReportLab) -> None:

@@ -128,7 +128,7 @@ def make_mail_post(settings: Tlsrpt) -> MailPost:
 
 
 async def post_report(
-    delivery: Delivery, gzipped: bytes, *, resolver: Resolver, guard: Guard, context: ssl.SSLContext
+    delivery: Delivery, gzipped: bytes, *, resolver: Resolver, guard: Guard, context: ssl.SSLContext | None
 ) -> Outcome:
     headers = {REPEAT_FIELD: REPEAT_TEXT} if delivery.is_repeat else {}
     try:

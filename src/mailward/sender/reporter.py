@@ -9,12 +9,12 @@ import logging
 import os
 import signal
 import ssl
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from mailward.config import Settings
 from mailward.core.tlsrpt.daily import Reporter
@@ -40,6 +40,9 @@ logger = logging.getLogger("mailward.sender")
 LOOK_SECONDS = 20.0
 MAIL_BATCH, WEB_BATCH = 200, 500
 HOSTS_AT_ONCE = 16
+TURN_SECONDS = 60.0
+"""Of one host; what is begun then may end."""
+_MAX_HOSTS = 10_000
 _NOT_TRIED_SECONDS = 300
 _MAX_NOT_TRIED = 3
 _CUT_OFF = "cut off while it was sent"
@@ -94,6 +97,7 @@ async def _until_told(daily: "Daily") -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await daily.stop()
         logger.info("reporter-stopped")
 
 
@@ -133,6 +137,11 @@ class Daily:
     """What the other side has said and the disk had no room for."""
     _in_flight: set[int] = field(default_factory=set)
     """Numbers of the deliveries that are being sent."""
+    _round: deque[str] = field(default_factory=deque)
+    """Hosts that have something due and wait for their turn."""
+    _turns: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """Host -> what is being posted there."""
+    _context: ssl.SSLContext | None = None
     _watch: ClockWatch | None = None
 
     def start(self) -> None:
@@ -141,8 +150,11 @@ class Daily:
 
     async def run_once(self) -> None:
         await self.make()
-        while await self.mail() or await self.post():
-            pass
+        try:
+            while await self.mail() or await self.post():
+                pass
+        finally:
+            await self.stop()
 
     # Making
 
@@ -204,7 +216,7 @@ class Daily:
             _now(), self.store.first_made_at(), tlsrpt.warm_up_mails_per_hour, tlsrpt.mails_per_hour
         )
         available = self.pace.available(clock.since_boot(), limit)
-        due = self.store.due(_now(), min(available, MAIL_BATCH), by_mail=True)
+        due = self.store.due(_now(), min(available, MAIL_BATCH))
         not_tried = 0
         async with make_mail_post(tlsrpt) as post:
             for delivery in due:
@@ -219,46 +231,61 @@ class Daily:
         return bool(due)
 
     async def post(self) -> bool:
-        """What is due by HTTPS; hosts beside each other, what goes to one of them one after another. Raises after all
-        of them are done.
+        """What is due by HTTPS: some hosts beside each other, what goes to one of them one after another. Returns when
+        one of them has had its turn, or after a while; the others go on. False: there is nothing more to do now.
         """
         self._catch_up()
-        due = self.store.due(_now(), WEB_BATCH, by_mail=False)
-        if not due:
+        self._start_turns()
+        if not self._turns:
             return False
-        by_host: dict[str, list[Delivery]] = {}
-        for delivery in due:
-            by_host.setdefault(urlsplit(delivery.rua).netloc, []).append(delivery)
-        sender, tlsrpt = self.settings.sender, self.settings.tlsrpt
-        context = make_context(sender.ca_file, any_certificate=tlsrpt.https_certificate == "any")
-        slots = asyncio.Semaphore(HOSTS_AT_ONCE)
-        # no TaskGroup: an error at one host would end what is being sent to the others
-        ended = await asyncio.gather(
-            *(self._post_to_host(deliveries, context, slots) for deliveries in by_host.values()),
-            return_exceptions=True,
-        )
-        for error in ended:
-            if error is not None:
-                raise error
+        await asyncio.wait(self._turns.values(), timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        self._end_turns()
         return True
 
-    async def _post_to_host(
-        self, deliveries: Sequence[Delivery], context: ssl.SSLContext, slots: asyncio.Semaphore
-    ) -> None:
+    async def stop(self) -> None:
+        """Nothing is posted after that; what is cut off waits."""
+        turns = [*self._turns.values()]
+        self._turns.clear()
+        for turn in turns:
+            turn.cancel()
+        await asyncio.gather(*turns, return_exceptions=True)
+
+    def _start_turns(self) -> None:
+        """Each host with something due has one turn before any has a second, so that a slow one holds up no other."""
+        free = HOSTS_AT_ONCE - len(self._turns)
+        if free and not self._round:
+            hosts = [host for host in self.store.due_hosts(_now(), _MAX_HOSTS) if host not in self._turns]
+            if hosts:
+                sender, takes_any = self.settings.sender, self.settings.tlsrpt.https_certificate == "any"
+                self._context = make_context(sender.ca_file, any_certificate=takes_any)
+            self._round.extend(hosts)
+        for _ in range(min(free, len(self._round))):
+            host = self._round.popleft()
+            self._turns[host] = asyncio.create_task(self._post_to_host(host, self._context))
+
+    def _end_turns(self) -> None:
+        ended = {host: turn for host, turn in self._turns.items() if turn.done()}
+        for host in ended:
+            del self._turns[host]
+        if errors := [error for turn in ended.values() if (error := turn.exception()) is not None]:
+            raise errors[0]
+
+    async def _post_to_host(self, host: str, context: ssl.SSLContext | None) -> None:
         resolver, guard = make_resolver(self.settings.dns), make_guard(self.settings.dns)
-        async with slots:
-            for at, delivery in enumerate(deliveries):
-                content = self.store.content(delivery)
-                if content is None or not self._mark(delivery):
-                    continue
-                sending = post_report(
-                    delivery, content.gzipped, resolver=resolver, guard=guard, context=context
-                )
-                outcome = await self._finish(delivery, sending)
-                if outcome.verdict is Verdict.TEMPORARY:
-                    # the same host would say the same, or nothing, to the others
-                    self._put_off(deliveries[at + 1 :], outcome)
-                    return
+        ends = clock.monotonic() + TURN_SECONDS
+        deliveries = self.store.due(_now(), WEB_BATCH, host=host)
+        for at, delivery in enumerate(deliveries):
+            if at and clock.monotonic() >= ends:
+                return
+            content = self.store.content(delivery)
+            if content is None or not self._mark(delivery):
+                continue
+            sending = post_report(delivery, content.gzipped, resolver=resolver, guard=guard, context=context)
+            outcome = await self._finish(delivery, sending)
+            if outcome.verdict is Verdict.TEMPORARY:
+                # the same host would say the same, or nothing, to the others
+                self._put_off(deliveries[at + 1 :], outcome)
+                return
 
     def _put_off(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:
         """The host was asked once for all of them; who asks for patience, though, may take the next."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mailward.sender.durable import open_schema
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _BUSY_SECONDS = 10.0
 EPOCH = date(1970, 1, 1)
 
@@ -71,7 +71,13 @@ _INSTANCE = """
 CREATE TABLE instance (id TEXT NOT NULL) STRICT;
 INSERT INTO instance VALUES (lower(hex(randomblob(16))));
 """  # made once, with the file
-_SCHEMA = f"""{_TABLES}{_CLOCK}{_INSTANCE}
+# destinations writes https ruas with a path always
+HOST = "substr(rua, 9, instr(substr(rua, 9), '/') - 1)"
+"""Host and port of an https rua, in SQL; word for word as in the index."""
+_HOSTS = f"""
+CREATE INDEX delivery_host ON delivery ({HOST}, next_at) WHERE state = 'waiting' AND address = '';
+"""
+_SCHEMA = f"""{_TABLES}{_CLOCK}{_INSTANCE}{_HOSTS}
 CREATE TABLE suppression (
     rua TEXT PRIMARY KEY,
     since INTEGER NOT NULL,
@@ -98,6 +104,7 @@ DROP TABLE old_delivery;
 """,  # noqa: S608 - constants
     2: _CLOCK,
     3: _INSTANCE,
+    4: _HOSTS,
 }
 
 

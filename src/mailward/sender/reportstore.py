@@ -20,6 +20,7 @@ import msgspec
 
 from mailward.sender.reportrows import (
     EPOCH,
+    HOST,
     Content,
     Delivery,
     Listed,
@@ -182,14 +183,26 @@ class ReportStore:
                 (now, at_most),
             ).rowcount
 
-    def due(self, now: int, limit: int, *, by_mail: bool) -> list[Delivery]:
+    def due(self, now: int, limit: int, *, host: str = "") -> list[Delivery]:
+        """By HTTPS to that host; without one by mail."""
+        there = f"address = '' AND {HOST} = ?" if host else "(address = '') = 0 AND ? = ''"
         with self._reading() as connection:
             rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM delivery WHERE state = 'waiting' AND (address = '') = ?"  # noqa: S608
+                f"SELECT {_COLUMNS} FROM delivery WHERE state = 'waiting' AND {there}"  # noqa: S608 - constants
                 " AND next_at <= ? ORDER BY next_at LIMIT ?",
-                (not by_mail, now, limit),
+                (host, now, limit),
             ).fetchall()
         return [Delivery(*row) for row in rows]
+
+    def due_hosts(self, now: int, limit: int) -> list[str]:
+        """Host and port of each that something is due to by HTTPS, the longest due first."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT {HOST} FROM delivery WHERE state = 'waiting' AND address = '' AND next_at <= ?"  # noqa: S608
+                f" GROUP BY {HOST} ORDER BY min(next_at) LIMIT ?",
+                (now, limit),
+            ).fetchall()
+        return [host for (host,) in rows]
 
     def waiting_since(self, made_before: int) -> list[Delivery]:
         """What waits, of reports that were made before that; some at a time."""
