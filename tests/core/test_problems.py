@@ -1,9 +1,9 @@
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from mailward.core.problems import Evidence, Thresholds, is_gone, is_problem
+from mailward.core.problems import Evidence, Thresholds, is_gone, is_problem, last_settled, seems_gone
 
 DAY = date(2026, 11, 20)
 DEFAULT = Thresholds(min_reporters=2, min_sessions=10, min_percent=1.0)
@@ -20,7 +20,9 @@ def seen(
     reported: Mapping[str, date] | None = None,
     report_days: tuple[date, ...] = (DAY,),
     domain_id: int = 1,
+    settled_day: date = DAY + timedelta(days=9),
 ) -> Evidence:
+    reported = reported or dict.fromkeys(reporters, DAY)
     return Evidence(
         domain_id=domain_id,
         first_day=DAY,
@@ -28,7 +30,9 @@ def seen(
         seen_by=frozenset(reporters),
         failed=failed or {"sts": 1},
         total=total or {"sts": 1000},
-        reported=reported or dict.fromkeys(reporters, DAY),
+        reported=reported,
+        settled={reporter: min(day, settled_day) for reporter, day in reported.items()},
+        settled_day=settled_day,
         report_days=frozenset(report_days),
     )
 
@@ -116,6 +120,26 @@ def test_a_failure_is_gone_for_a_domain_when_later_reports_show_none(
     evidence: Evidence, expected: bool
 ) -> None:
     assert is_gone(evidence) is expected
+    assert seems_gone(evidence) is expected
+
+
+def test_a_day_of_which_more_reports_may_come_shows_nothing_gone() -> None:
+    own = seen("a.test", reported={"a.test": after(1)}, report_days=(after(1),), settled_day=DAY)
+    days = (after(1), after(2), after(3))
+    others = seen("a.test", reported={"b.test": after(3)}, report_days=days, settled_day=after(2))
+    for evidence in (own, others):
+        assert (is_gone(evidence), seems_gone(evidence)) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("now", "day"),
+    [
+        (datetime(2026, 11, 22, 0, 0, tzinfo=UTC), DAY),
+        (datetime(2026, 11, 21, 23, 59, tzinfo=UTC), DAY - timedelta(days=1)),
+    ],
+)
+def test_a_day_settles_24_hours_after_its_end(now: datetime, day: date) -> None:
+    assert last_settled(now) == day
 
 
 def test_failed_sessions_of_a_domain_are_those_of_the_type_with_the_most() -> None:

@@ -11,7 +11,7 @@ from mailward.store.scope import Scope, scope_of
 from mailward.store.services.problems import Assessment, assess
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-DAY = NOON.date() - timedelta(days=2)
+DAY = NOON.date() - timedelta(days=3)
 
 pytestmark = pytest.mark.django_db
 

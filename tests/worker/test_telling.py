@@ -34,7 +34,7 @@ from mailward.store.services.notices import queue_notice
 from mailward.worker import run_once
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-DAY = NOON.date() - timedelta(days=2)
+DAY = NOON.date() - timedelta(days=3)
 SETTLED = NOON + timedelta(minutes=10)
 
 pytestmark = pytest.mark.django_db

@@ -7,10 +7,19 @@ report.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 
 CLEAN_DAYS = 3
 """So many later days of reports without the failure show it gone, whoever sent them."""
+SETTLES_AFTER = timedelta(hours=24)
+"""So long after its end a UTC day may show a failure gone. Senders report a day in several reports, as they like: the
+first may know nothing of what the next one tells.
+"""
+
+
+def last_settled(now: datetime) -> date:
+    """The last UTC day of which no more reports are expected."""
+    return (now - SETTLES_AFTER).date() - timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,10 @@ class Evidence:
     sessions, true or made up, makes theirs no better."""
     reported: Mapping[str, date]
     """Per reporter, the last day for which it reports any session of the domain."""
+    settled: Mapping[str, date]
+    """The same of days up to `settled_day`."""
+    settled_day: date
+    """As `last_settled` says."""
     report_days: frozenset[date]
     """The days for which anybody reports any session of the domain."""
 
@@ -47,22 +60,29 @@ class Evidence:
 
 
 def is_gone(evidence: Evidence) -> bool:
-    """Whether reports show that the failure is over for this domain. No reports show nothing.
+    """Whether reports show that the failure is over for this domain. No reports show nothing, nor do those of days of
+    which more may come.
 
     Sessions of any policy type count: once a policy can be fetched again, its sessions move to another type.
     """
-    later = {day for day in evidence.report_days if day > evidence.last_day}
+    return _is_gone(evidence, evidence.settled, evidence.settled_day)
+
+
+def seems_gone(evidence: Evidence) -> bool:
+    """Whether that is how it looks by the reports that are here, of any day: then nothing new is told of it."""
+    return _is_gone(evidence, evidence.reported, date.max)
+
+
+def _is_gone(evidence: Evidence, reported: Mapping[str, date], until: date) -> bool:
+    later = {day for day in evidence.report_days if evidence.last_day < day <= until}
     if len(later) >= CLEAN_DAYS:
         return True
-    return any(
-        evidence.reported.get(reporter, evidence.last_day) > evidence.last_day
-        for reporter in evidence.seen_by
-    )
+    return any(reported.get(reporter, evidence.last_day) > evidence.last_day for reporter in evidence.seen_by)
 
 
 def is_problem(evidence: Iterable[Evidence], thresholds: Thresholds) -> bool:
-    """Whether one cause is worth telling people of, weighed over all domains where it is not gone."""
-    live = [each for each in evidence if not is_gone(each)]
+    """Whether one cause is worth telling people of, weighed over all domains where it does not seem gone."""
+    live = [each for each in evidence if not seems_gone(each)]
     if len({reporter for each in live for reporter in each.seen_by}) >= thresholds.min_reporters:
         return True
     return any(

@@ -18,6 +18,7 @@ from mailward.store.services import (
     importing,
     leaving,
     notifications,
+    problems,
     rollout,
     turns,
     watching,
@@ -103,6 +104,10 @@ async def watch_waves(_settings: Settings) -> None:
     await in_store(waves.put_due, waveletters.stopped)
 
 
+async def assess_settled(_settings: Settings) -> None:
+    await in_store(problems.put_settled)
+
+
 async def verify_again(_settings: Settings) -> None:
     await in_store(housekeeping.put_verifications, _VERIFICATIONS_AN_HOUR)
 
@@ -144,6 +149,8 @@ TIMED = (
     Timed("leaving", timedelta(minutes=10), leave),
     Timed("rollout", timedelta(seconds=10), judge_rollouts),
     Timed("waves", timedelta(minutes=1), watch_waves),
+    # a day settles at midnight
+    Timed("settled", timedelta(hours=1), assess_settled),
     Timed("verify", timedelta(hours=1), verify_again),
     Timed("sweep", timedelta(hours=1), sweep),
     Timed("imports-sweep", timedelta(hours=1), sweep_imports),

@@ -44,6 +44,7 @@ class Sessions:
     total: dict[tuple[str, str], int] = field(default_factory=dict)
     """By policy type and reporter."""
     reported: dict[str, date] = field(default_factory=dict)
+    settled: dict[str, date] = field(default_factory=dict)
     days: set[date] = field(default_factory=set)
 
 
@@ -87,7 +88,7 @@ def _read_failures(found: dict[Cause, list[Failure]], condition: Q, first: date,
         found[Cause(organisation_id, result_type, host)].append(Failure(*rest))
 
 
-def sessions_of(domain_ids: Iterable[int], first: date, last: date) -> dict[int, Sessions]:
+def sessions_of(domain_ids: Iterable[int], first: date, last: date, settled_day: date) -> dict[int, Sessions]:
     """The sessions of these domains on the days from `first` to `last`."""
     found: dict[int, Sessions] = defaultdict(Sessions)
     for chunk in chunks(sorted(domain_ids)):
@@ -95,31 +96,39 @@ def sessions_of(domain_ids: Iterable[int], first: date, last: date) -> dict[int,
         # a report of no sessions shows nothing
         rows = rows.filter(Q(ok__gt=0) | Q(failed__gt=0))
         by_reporter = rows.values_list("domain_id", "policy_type", "reporter")
-        for domain_id, policy_type, reporter, total, day in by_reporter.annotate(
-            sessions=Sum(F("ok") + F("failed")), latest=Max("day")
+        for domain_id, policy_type, reporter, total, day, settled in by_reporter.annotate(
+            sessions=Sum(F("ok") + F("failed")),
+            latest=Max("day"),
+            settled=Max("day", filter=Q(day__lte=settled_day)),
         ):
             sessions = found[domain_id]
             sessions.total[policy_type, reporter] = total
             sessions.reported[reporter] = max(sessions.reported.get(reporter, day), day)
+            if settled is not None:
+                sessions.settled[reporter] = max(sessions.settled.get(reporter, settled), settled)
         for domain_id, day in rows.values_list("domain_id", "day").distinct():
             found[domain_id].days.add(day)
     return found
 
 
 def weigh(
-    failures: Iterable[Failure], sessions: Mapping[int, Sessions], counted_from: date
+    failures: Iterable[Failure], sessions: Mapping[int, Sessions], counted_from: date, settled_day: date
 ) -> dict[int, Evidence]:
     """Evidence per domain for the failures of one cause. Counts are those of days from `counted_from` on."""
     by_domain: dict[int, list[Failure]] = defaultdict(list)
     for failure in failures:
         by_domain[failure.domain_id].append(failure)
     return {
-        domain_id: _weigh_domain(domain_id, rows, sessions.get(domain_id, _NO_SESSIONS), counted_from)
+        domain_id: _weigh_domain(
+            domain_id, rows, sessions.get(domain_id, _NO_SESSIONS), counted_from, settled_day
+        )
         for domain_id, rows in by_domain.items()
     }
 
 
-def _weigh_domain(domain_id: int, rows: list[Failure], sessions: Sessions, counted_from: date) -> Evidence:
+def _weigh_domain(
+    domain_id: int, rows: list[Failure], sessions: Sessions, counted_from: date, settled_day: date
+) -> Evidence:
     failed: dict[str, int] = defaultdict(int)
     for row in rows:
         if row.day >= counted_from:
@@ -138,6 +147,8 @@ def _weigh_domain(domain_id: int, rows: list[Failure], sessions: Sessions, count
         failed=failed,
         total=seen,
         reported=sessions.reported,
+        settled=sessions.settled,
+        settled_day=settled_day,
         report_days=frozenset(sessions.days),
     )
 

@@ -15,9 +15,9 @@ from django.db.models import Count, Exists, Max, Min, OuterRef, Sum
 from django.db.models.functions import Greatest, Least
 
 from mailward.config import Problems as Rules
-from mailward.core.problems import Evidence, Thresholds, is_gone, is_problem
+from mailward.core.problems import Evidence, Thresholds, is_gone, is_problem, last_settled, seems_gone
 from mailward.net import clock
-from mailward.store.models import DailyFailures, DomainRecipient, Problem, ProblemDomain
+from mailward.store.models import DailyFailures, DailySessions, DomainRecipient, Problem, ProblemDomain
 from mailward.store.queries import evidence as read
 from mailward.store.queries.evidence import Cause, Failure, Sessions
 from mailward.store.services import outbox
@@ -40,6 +40,8 @@ class _Days:
 
     first: date
     last: date
+    settled: date
+    """The last of which no more reports are expected."""
 
 
 @dataclass(slots=True)
@@ -54,8 +56,9 @@ class _Changes:
 def assess(domain_ids: Iterable[int], rules: Rules) -> Assessment:
     """Weigh again every cause that these domains show, or showed when they were assessed last."""
     ids = sorted(set(domain_ids))
-    today = clock.today()
-    days = _Days(today - timedelta(days=rules.window_days), today + timedelta(days=1))
+    now = clock.now()
+    today = now.date()
+    days = _Days(today - timedelta(days=rules.window_days), today + timedelta(days=1), last_settled(now))
     fresh: set[Cause] = set()
     closed: list[int] = []
     for chunk in read.chunks(ids):
@@ -68,6 +71,21 @@ def assess(domain_ids: Iterable[int], rules: Rules) -> Assessment:
     return Assessment(tuple(opened), tuple(closed))
 
 
+def put_settled() -> int:
+    """Ask for the domains of open problems that have reports of a later day which has settled since: maybe no other
+    report comes that would. Returns how many.
+    """
+    later = DailySessions.objects.filter(
+        domain=OuterRef("domain"), day__gt=OuterRef("last_day"), day__lte=last_settled(clock.now())
+    )
+    rows = ProblemDomain.objects.filter(
+        Exists(later), is_reported=True, gone_at__isnull=True, problem__closed_at__isnull=True
+    )
+    ids = list(rows.values_list("domain_id", flat=True).distinct())
+    outbox.put_many(outbox.Item("assess", str(domain_id)) for domain_id in ids)
+    return len(ids)
+
+
 def _weigh_open(domain_ids: Sequence[int], days: _Days) -> tuple[set[Cause], dict[int, _Changes]]:
     """The causes of these domains that have no open problem, and what changes for those that have."""
     rows = _rows_of_open_problems(domain_ids)
@@ -77,11 +95,12 @@ def _weigh_open(domain_ids: Sequence[int], days: _Days) -> tuple[set[Cause], dic
     failures = read.failures_of_domains(domain_ids, first, days.last)
     problems = _open_problems(failures, tuple(rows.values()))
     concerned = {failure.domain_id for found in failures.values() for failure in found}
-    sessions = read.sessions_of(concerned | {domain_id for _, domain_id in rows}, first, days.last)
+    concerned |= {domain_id for _, domain_id in rows}
+    sessions = read.sessions_of(concerned, first, days.last, days.settled)
     changes: dict[int, _Changes] = {}
     for cause, problem_id in problems.items():
-        weighed = read.weigh(failures.get(cause, ()), sessions, days.first)
-        change = _change(problem_id, domain_ids, weighed, rows, sessions)
+        weighed = read.weigh(failures.get(cause, ()), sessions, days.first, days.settled)
+        change = _change(problem_id, domain_ids, weighed, rows, sessions, days.settled)
         if change.live or change.gone:
             changes[problem_id] = change
     in_window = {
@@ -120,24 +139,32 @@ def _change(
     weighed: Mapping[int, Evidence],
     rows: Mapping[tuple[int, int], ProblemDomain],
     sessions: Mapping[int, Sessions],
+    settled_day: date,
 ) -> _Changes:
     change = _Changes()
     for domain_id in domain_ids:
         evidence, row = weighed.get(domain_id), rows.get((problem_id, domain_id))
         if evidence is None:
             # its failures are no longer there to be read: only clean days can show it gone
-            if row is not None and row.gone_at is None and is_gone(_remembered(row, sessions)):
+            if row is not None and row.gone_at is None and is_gone(_remembered(row, sessions, settled_day)):
                 change.gone[domain_id] = row.last_day
-        elif not is_gone(evidence):
-            # what was gone comes back by a later day only: a late report of an earlier one is no news
-            if row is None or row.gone_at is None or evidence.last_day > row.last_day:
-                change.live[domain_id] = evidence
-        elif row is not None and row.gone_at is None:
+        elif row is not None and row.gone_at is None and is_gone(evidence):
             change.gone[domain_id] = evidence.last_day
+        elif _is_live(row, evidence):
+            change.live[domain_id] = evidence
     return change
 
 
-def _remembered(row: ProblemDomain, sessions: Mapping[int, Sessions]) -> Evidence:
+def _is_live(row: ProblemDomain | None, evidence: Evidence) -> bool:
+    """Of what is not gone, or was not there: a domain stays until it is gone, and comes if it does not seem so."""
+    if row is not None and row.gone_at is None and row.is_reported:
+        return True
+    # what was gone comes back by a later day only: a late report of an earlier one is no news
+    is_news = row is None or row.gone_at is None or evidence.last_day > row.last_day
+    return is_news and not seems_gone(evidence)
+
+
+def _remembered(row: ProblemDomain, sessions: Mapping[int, Sessions], settled_day: date) -> Evidence:
     known = sessions.get(row.domain_id, Sessions())
     return Evidence(
         domain_id=row.domain_id,
@@ -147,6 +174,8 @@ def _remembered(row: ProblemDomain, sessions: Mapping[int, Sessions]) -> Evidenc
         failed={},
         total={},
         reported=known.reported,
+        settled=known.settled,
+        settled_day=settled_day,
         report_days=frozenset(known.days),
     )
 
@@ -160,12 +189,12 @@ def _weigh_fresh(causes: set[Cause], days: _Days, rules: Rules) -> dict[Cause, d
     thresholds = Thresholds(rules.min_reporters, rules.min_sessions, rules.min_percent)
     possible = {cause: found for cause, found in failures.items() if _may_be_problem(found, thresholds)}
     concerned = {failure.domain_id for found in possible.values() for failure in found}
-    sessions = read.sessions_of(concerned, days.first, days.last)
+    sessions = read.sessions_of(concerned, days.first, days.last, days.settled)
     opening = {}
     for cause, found in possible.items():
-        weighed = read.weigh(found, sessions, days.first)
+        weighed = read.weigh(found, sessions, days.first, days.settled)
         if is_problem(weighed.values(), thresholds):
-            opening[cause] = {key: each for key, each in weighed.items() if not is_gone(each)}
+            opening[cause] = {key: each for key, each in weighed.items() if not seems_gone(each)}
     return opening
 
 
