@@ -21,9 +21,16 @@ def connect_durably(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 
 def open_schema(
-    path: Path, busy_seconds: float, schema: str, version: int, steps: Mapping[int, str]
+    path: Path,
+    busy_seconds: float,
+    schema: str,
+    version: int,
+    steps: Mapping[int, str],
+    additions: str = "",
 ) -> sqlite3.Connection:
-    """With the tables of `schema`, made if needed. `steps`: from each earlier version to the next one.
+    """With the tables of `schema`, made if needed. `steps`: from each earlier version to the next one. `additions`:
+    what an earlier release of the same version did not make and does not mind, so that it can be gone back to; they
+    are made where they are missing.
 
     Raises sqlite3.Error, also for a file of a later version.
     """
@@ -35,6 +42,9 @@ def open_schema(
         for statement in "".join(scripts).split(";")[:-1]:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {version}")
+    if found <= version:
+        for statement in additions.split(";")[:-1]:
+            connection.execute(statement)
     connection.execute("COMMIT")
     if found > version:
         raise sqlite3.DatabaseError(f"schema {found} is newer than this Mailward, which knows {version}")

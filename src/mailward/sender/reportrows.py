@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mailward.sender.durable import open_schema
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 3
 _BUSY_SECONDS = 10.0
 EPOCH = date(1970, 1, 1)
 
@@ -68,16 +68,16 @@ CREATE TABLE clock (
 ) STRICT;
 """
 _INSTANCE = """
-CREATE TABLE instance (id TEXT NOT NULL) STRICT;
-INSERT INTO instance VALUES (lower(hex(randomblob(16))));
-"""  # made once, with the file
+CREATE TABLE IF NOT EXISTS instance (number INTEGER PRIMARY KEY CHECK (number = 1), id TEXT NOT NULL) STRICT;
+INSERT OR IGNORE INTO instance VALUES (1, lower(hex(randomblob(16))));
+"""
 # destinations writes https ruas with a path always
 HOST = "substr(rua, 9, instr(substr(rua, 9), '/') - 1)"
 """Host and port of an https rua, in SQL; word for word as in the index."""
 _HOSTS = f"""
-CREATE INDEX delivery_host ON delivery ({HOST}, next_at) WHERE state = 'waiting' AND address = '';
+CREATE INDEX IF NOT EXISTS delivery_host ON delivery ({HOST}, next_at) WHERE state = 'waiting' AND address = '';
 """
-_SCHEMA = f"""{_TABLES}{_CLOCK}{_INSTANCE}{_HOSTS}
+_SCHEMA = f"""{_TABLES}{_CLOCK}
 CREATE TABLE suppression (
     rua TEXT PRIMARY KEY,
     since INTEGER NOT NULL,
@@ -103,9 +103,8 @@ DROP TABLE old_report;
 DROP TABLE old_delivery;
 """,  # noqa: S608 - constants
     2: _CLOCK,
-    3: _INSTANCE,
-    4: _HOSTS,
 }
+_ADDITIONS = _INSTANCE + _HOSTS
 
 
 class State(StrEnum):
@@ -212,4 +211,4 @@ class StoreError(Exception):
 
 def open_tables(path: Path) -> sqlite3.Connection:
     """Made if needed. Raises sqlite3.Error."""
-    return open_schema(path, _BUSY_SECONDS, _SCHEMA, SCHEMA_VERSION, _STEPS)
+    return open_schema(path, _BUSY_SECONDS, _SCHEMA, SCHEMA_VERSION, _STEPS, _ADDITIONS)
