@@ -27,7 +27,6 @@ from mailward.config import Settings, load_settings
 from mailward.net import log, systemd
 from mailward.net.ownership import give_away
 from mailward.net.systemd import notify, watchdog_seconds
-from mailward.store.left_behind import file_is_in_use
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -106,6 +105,8 @@ def _refuse_half_restored(settings: Settings) -> None:
 
 def _refuse_left_behind(settings: Settings, environment: Environment) -> None:
     """Exits where the settings name an empty database, and what is in use is beside it."""
+    from mailward.store.left_behind import file_is_in_use  # commands of the bare install import this module
+
     if not settings.database.name or not file_is_in_use(settings.sqlite_path):
         return
     try:
