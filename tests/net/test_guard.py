@@ -92,7 +92,7 @@ def test_the_public_addresses_of_this_machine_are_refused_also_inside_others() -
         Settings(dns=Dns(own_addresses=(OURS,))),
         Settings(nameserver=Nameserver(listen=(OURS,))),
         Settings(nameserver=Nameserver(policy_addresses=(OURS,))),
-        Settings(nameserver=Nameserver(servers=(f"ns1.example.org={OURS}",))),
+        Settings(nameserver=Nameserver(zone="example.org", servers=(f"ns1.example.org={OURS}",))),
         Settings(policy_host=PolicyHost(nodes=(f"{OURS}:8443",))),
         Settings(console=Console(listen=(OURS,))),
         Settings(watch=Watch(source_v4=OURS)),

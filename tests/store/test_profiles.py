@@ -302,7 +302,7 @@ def test_undo_enforces_nothing_that_would_lock_mail_out_now(
             waves.put_due(waveletters.stopped)
         for each, host in ((stays, made.MX), (moves, "mx.elsewhere.test")):
             seen = made.host(made.session(tls=made.tls(name=host)), name=host)
-            mx = made.found("example.test", "MX", f"10 {host}.")
+            mx = made.found("example.test", "MX", f"10 {host}")
             look_at(each, made.facts(at=NOON, mx=mx, hosts=(seen,)), Settings())
         assert profiles.undo(scope, change.pk)
         work(change)
