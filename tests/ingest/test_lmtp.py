@@ -50,10 +50,10 @@ async def test_each_recipient_has_a_reply_of_its_own(
     GOOGLE.publish(house.dns)
     accept = Acceptor.accept
 
-    async def accept_for_a_domain(self: Acceptor, arrival: Arrival, *, from_relay: bool = False) -> Stored:
+    async def accept_for_a_domain(self: Acceptor, arrival: Arrival) -> Stored:
         if arrival.address.domain_id is None:
             raise StoreBusy("not now")
-        return await accept(self, arrival, from_relay=from_relay)
+        return await accept(self, arrival)
 
     monkeypatch.setattr(Acceptor, "accept", accept_for_a_domain)
     replies = await hand_over(relay, SIGNED, ADDRESS, ORGANISATION, ADDRESS)

@@ -1,15 +1,19 @@
 """What a person brings, what quarantine gives back, and the test report."""
 
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from pytest_django import Settings as DjangoSettings
+from tests.fakes.dns import FakeDns
 from tests.fakes.signer import Signer, google_mail, report_json
-from tests.ingest.conftest import House, json_body
+from tests.ingest.conftest import ADDRESS, House, json_body, smtp
 
 from mailward.config import Reports, Settings
 from mailward.core.tlsrpt.errors import Unreadable
 from mailward.ingest.addresses import address_of_domain, address_of_token
 from mailward.ingest.channels.upload import accept_upload
+from mailward.ingest.doors import open_doors
 from mailward.ingest.reread import reread
 from mailward.ingest.test_report import send_test_report
 from mailward.net.resolver import Resolver
@@ -57,6 +61,32 @@ async def test_what_an_older_version_could_not_read_leaves_quarantine(house: Hou
     report = await in_store(Report.objects.get)
     assert (report.trust, report.domain_id, report.received_at) == ("verified", domain.pk, kept.received_at)
     assert await in_store(QuarantinedMessage.objects.count) == 0
+
+
+@pytest.mark.parametrize(
+    "relays, trust", [(("127.0.0.0/8",), "vouched-relay"), (("192.0.2.0/24",), "unverified")]
+)
+async def test_the_word_of_a_relay_of_ours_holds_in_quarantine(
+    transactional_db: None,
+    domain: Domain,
+    tmp_path: Path,
+    settings: DjangoSettings,
+    relays: tuple[str, ...],
+    trust: str,
+) -> None:
+    """That of somebody who has only written such a field does not."""
+    reports = Reports(authserv_ids=("mx.reports.test",), relays=relays)
+    settings.MAILWARD = Settings(data=str(tmp_path), reports=reports)
+    vouched = b"Authentication-Results: mx.reports.test; dkim=pass header.d=google.test\r\n"
+    async with FakeDns() as dns:
+        resolver = Resolver([dns.address])
+        with patch("mailward.ingest.accept.read_mail", side_effect=Unreadable("no-report", "Too old.")):
+            async with open_doors(settings.MAILWARD, resolver=resolver) as doors, smtp(doors.smtp_port) as by:
+                assert (await by.send(vouched + google_mail(report_json()), ADDRESS)).startswith("250")
+        kept = await in_store(QuarantinedMessage.objects.get)
+        assert (await reread(kept.pk, resolver=resolver)).new == 1
+    report = await in_store(Report.objects.get)
+    assert (report.trust, report.counted) == (trust, trust == "vouched-relay")
 
 
 async def test_what_still_cannot_be_read_stays_and_says_when_it_was_tried(

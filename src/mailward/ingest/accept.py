@@ -83,6 +83,8 @@ class Arrival(msgspec.Struct, frozen=True):
     """The file name of an upload or import."""
     imported_by: int | None = None
     """The person who uploaded it."""
+    from_relay: bool = False
+    """It came from a relay of ours, whose Authentication-Results may be believed."""
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -113,6 +115,7 @@ class Draft(msgspec.Struct, frozen=True):
             imported_by=arrival.imported_by,
             tls_report_domain=self.tls_report_domain,
             test_domain_id=test_domain_id,
+            from_relay=arrival.from_relay,
         )
 
 
@@ -161,7 +164,7 @@ def _split(content: bytes) -> Message | None:
 def judge_mail(
     draft: Draft, keys: Mapping[str, KeyAnswer], report_domain: str, *, authserv_ids: Collection[str] = ()
 ) -> Judgement:
-    """Who vouches for a mail: its signer, or else a relay of ours with one of `authserv_ids`.
+    """Who vouches for a mail: its signer, or else the relay of ours that it came from, with one of `authserv_ids`.
 
     `report_domain`: that of our report addresses.
     """
@@ -172,7 +175,7 @@ def judge_mail(
         arrival.received_at,
         f"{arrival.address.token}@{report_domain}",
         draft.signatures,
-        authserv_ids=authserv_ids,
+        authserv_ids=authserv_ids if arrival.from_relay else (),
     )
 
 

@@ -54,11 +54,9 @@ class Acceptor:
         self._unreadable = _DailyBudget(MAX_UNREADABLE_A_DAY)
         self._unvouched = _DailyBudget(MAX_UNVOUCHED_BYTES_A_DAY)
 
-    async def accept(self, arrival: Arrival, *, from_relay: bool = False) -> Stored:
-        """Returns once the arrival is committed: as reports, or in quarantine.
-
-        `from_relay`: it came from a relay of ours, whose Authentication-Results may be believed. Raises
-        IngestError where it could not be kept.
+    async def accept(self, arrival: Arrival) -> Stored:
+        """Returns once the arrival is committed: as reports, or in quarantine. Raises IngestError where it could not
+        be kept.
         """
         with (
             tracing.span(
@@ -66,14 +64,14 @@ class Acceptor:
             ),
             self.arrivals.counting(arrival.door, len(arrival.content)) as outcome,
         ):
-            incoming, stored = await self._accept(arrival, from_relay=from_relay)
+            incoming, stored = await self._accept(arrival)
             outcome.stored(stored, incoming.judgement.trust)
         _log_stored(incoming, stored)
         return stored
 
-    async def _accept(self, arrival: Arrival, *, from_relay: bool) -> tuple[Incoming, Stored]:
+    async def _accept(self, arrival: Arrival) -> tuple[Incoming, Stored]:
         with tracing.span("report.accept"):
-            incoming = await self.prepare(arrival, from_relay=from_relay)
+            incoming = await self.prepare(arrival)
         if incoming.unreadable is not None and not self._unreadable.spend(arrival, 1):
             raise TooMuchToday
         if incoming.judgement.trust not in COUNTED_TRUST and not self._unvouched.spend(
@@ -83,7 +81,7 @@ class Acceptor:
         with tracing.span("report.store"):
             return incoming, await self.writer.submit(incoming)
 
-    async def prepare(self, arrival: Arrival, *, from_relay: bool = False) -> Incoming:
+    async def prepare(self, arrival: Arrival) -> Incoming:
         """Everything but the store."""
         loop = asyncio.get_running_loop()
         draft = await loop.run_in_executor(self._readers, read_arrival, arrival, self._limits)
@@ -93,14 +91,13 @@ class Acceptor:
         if test_domain_id is not None:
             judgement = Judgement(Trust.TEST, detail="The test report that was asked for.")
             return draft.judged(judgement, test_domain_id)
-        return draft.judged(await self._judge(draft, from_relay=from_relay))
+        return draft.judged(await self._judge(draft))
 
-    async def _judge(self, draft: Draft, *, from_relay: bool) -> Judgement:
+    async def _judge(self, draft: Draft) -> Judgement:
         if draft.arrival.door is not Door.SMTP:
             return judge_by_door(draft.arrival)
         keys = await self._finder.find(draft.signatures)
-        authserv_ids = self._authserv_ids if from_relay else ()
-        judge = partial(judge_mail, draft, keys, self._report_domain, authserv_ids=authserv_ids)
+        judge = partial(judge_mail, draft, keys, self._report_domain, authserv_ids=self._authserv_ids)
         if len(draft.arrival.content) <= MAX_INLINE_BYTES:
             return judge()
         return await asyncio.get_running_loop().run_in_executor(self._readers, judge)

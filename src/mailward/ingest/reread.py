@@ -41,7 +41,8 @@ async def _judged(draft: Draft, settings: Settings, resolver: Resolver | None) -
         return draft.judged(judge_by_door(draft.arrival))
     finder = KeyFinder(resolver or make_key_resolver(settings.dns))
     keys = await finder.find(draft.signatures)
-    return draft.judged(judge_mail(draft, keys, settings.reports.domain))
+    authserv_ids = settings.reports.authserv_ids
+    return draft.judged(judge_mail(draft, keys, settings.reports.domain, authserv_ids=authserv_ids))
 
 
 def _arrival(quarantine_id: int) -> Arrival:
@@ -53,6 +54,7 @@ def _arrival(quarantine_id: int) -> Arrival:
         kept.received_at,
         kept.raw.name,
         kept.imported_by_id,
+        kept.from_relay,
     )
 
 

@@ -194,7 +194,7 @@ class _Hooks:
         outcomes = await asyncio.gather(
             *(
                 self._door.acceptor.accept(
-                    Arrival(Door.SMTP, address, content, received_at), from_relay=from_relay
+                    Arrival(Door.SMTP, address, content, received_at, from_relay=from_relay)
                 )
                 for address in addresses
             ),

@@ -160,6 +160,8 @@ class QuarantinedMessage(models.Model):
     detail = models.CharField(max_length=500, blank=True)
     received_at = models.DateTimeField()
     read_again_at = models.DateTimeField(null=True)
+    from_relay = models.BooleanField(default=False, db_default=False)
+    """It came from a relay of ours, whose Authentication-Results may be believed when it is read again."""
 
     class Meta:
         indexes = [models.Index(fields=["raw"], name="quarantined_by_raw")]

@@ -125,6 +125,8 @@ class Incoming(_Value, frozen=True, kw_only=True):
     tls_report_domain: str = ""
     test_domain_id: int | None = None
     """The domain whose test report this is."""
+    from_relay: bool = False
+    """It came from a relay of ours."""
 
 
 def size_of(incoming: Incoming) -> int:

@@ -219,6 +219,7 @@ class _Batch:
                 clean(code, 40),
                 clean(detail, 500),
                 self._time(item.received_at),
+                item.from_relay,
             )
         )
         return quarantine_id
@@ -430,7 +431,7 @@ VALUES (%s, %s, %s, %s, %s, %s)
 _ADD_COPIES = "UPDATE store_report SET copies = copies + %s WHERE id = %s"
 _ADD_QUARANTINED = """
 INSERT INTO store_quarantinedmessage
-    (id, organisation_id, address_domain_id, raw_id, imported_by_id, reason, detail, received_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+    (id, organisation_id, address_domain_id, raw_id, imported_by_id, reason, detail, received_at, from_relay)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _TEST_ARRIVED = "UPDATE store_domain SET test_report_arrived_at = %s WHERE id = %s AND organisation_id = %s"
