@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from mailward.hosting import following
 from mailward.hosting import snapshot as snapshot_module
 from mailward.hosting.snapshot import Snapshot, SnapshotKeeper, load_saved, make_snapshot, save_snapshot
 from mailward.net import clock
@@ -257,3 +258,19 @@ def test_what_was_appended_to_an_earlier_snapshot_is_no_part_of_a_later_one(
     save_snapshot(make_snapshot(hosted_policies()), keeper._path)
     later.write_bytes(content)
     assert load_saved(keeper._path) == make_snapshot(hosted_policies())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_cannot_be_saved_is_served_all_the_same_and_saved_later(
+    keeper: SnapshotKeeper, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "FULL_RELOAD_SECONDS", 0.0)
+    folder = keeper._path.parent
+    folder.rmdir()
+    host_policy(domain)
+    for _ in range(2):
+        asyncio.run(keeper.refresh())
+        assert keeper.current.policies == {"mta-sts.example.test": TEXT.encode()}
+    folder.mkdir()
+    asyncio.run(keeper.refresh())
+    assert load_saved(keeper._path) == keeper.current

@@ -12,6 +12,7 @@ from mailward.config import PolicyHost, Settings
 from mailward.core.acme.challenge import own_label
 from mailward.core.dns.wire import Type, decode_name, encode_name
 from mailward.core.dns.zone import Zone
+from mailward.hosting import following
 from mailward.hosting.delegated import CustomerZones, ZoneMaker
 from mailward.hosting.nameserver import ZoneKeeper, make_nameserver
 from mailward.net import clock
@@ -229,3 +230,17 @@ async def test_a_challenge_of_our_own_names_is_shown_below_its_label_and_in_our_
     await keeper.refresh()
     assert texts() == set()
     keeper.close()
+
+
+async def test_what_cannot_be_saved_is_served_all_the_same_and_saved_later(
+    keeper: ZoneKeeper, organisation: Organisation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "FULL_RELOAD_SECONDS", 0.0)
+    await in_store(tmp_path.rmdir)
+    await in_store(add_domain, organisation, 0)
+    for _ in range(2):
+        await keeper.refresh()
+        assert has(keeper, 0)
+    await in_store(tmp_path.mkdir)
+    await keeper.refresh()
+    assert keeper.load_saved(tmp_path / "zone.json") == keeper.current

@@ -147,11 +147,15 @@ class Keeper(ABC, Generic[Held]):
             "snapshot-loaded",
             extra={"generation": fresh.generation, "count": self.count(fresh), "ms": milliseconds},
         )
+        self.keep(fresh)
+        return fresh
+
+    def keep(self, held: Held) -> None:
+        """Save it. What cannot be saved, as on a full disk, is served all the same."""
         try:
-            self.save(fresh, self._path)
+            self.save(held, self._path)
         except OSError as error:
             _log.error("snapshot-not-saved", extra={"file": self._path, "reason": error.strerror})
-        return fresh
 
 
 def read_saved(path: Path, kind: type[Saved]) -> Saved | None:

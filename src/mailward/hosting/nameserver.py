@@ -106,7 +106,7 @@ class ZoneKeeper(Keeper[HostingState]):
             if self._challenges is None:
                 self._challenges = own_challenges()  # no file has them
             if not self._is_saved:
-                self.save(held, self._path)
+                self.keep(held)
             return held
         changed = changed_domains(held) if fresh.must_prove == held.must_prove else None
         domains = delegations(changed, must_prove=fresh.must_prove)
@@ -132,8 +132,8 @@ class ZoneKeeper(Keeper[HostingState]):
 
     def save(self, held: HostingState, path: Path) -> None:
         now = clock.monotonic()
+        self._is_saved = False
         if len(self._domains) > _SAVED_AT_ONCE and now - self._saved_at < SAVE_SECONDS:
-            self._is_saved = False
             return
         write_whole(msgspec.json.encode(_Saved(held, self._domains)), path)
         self._saved_at, self._is_saved = now, True

@@ -170,7 +170,7 @@ class SnapshotKeeper(Keeper[Snapshot]):
         state = hosting_state()
         if state == self._state:
             if not self._is_saved:
-                self.save(self.current, self._path)
+                self.keep(self.current)
             return self.current
         changed = self._change = None
         if self._state is not None and self._state.must_prove == state.must_prove:
