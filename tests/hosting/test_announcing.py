@@ -10,7 +10,7 @@ import dns.message
 import dns.rcode
 import msgspec
 import pytest
-from tests.fakes.dns import FakeDns
+from tests.fakes.dns import FakeDns, Fault
 from tests.fakes.ports import free_port
 
 from mailward.config import Dns, PolicyHost, Settings, Watch
@@ -150,8 +150,12 @@ def looked_at(domain: Domain, state: str, detail: str, *, was_right: bool) -> No
 
 @pytest.mark.parametrize(
     ("state", "detail", "was_right"),
-    [("right", IN_FRONT, True), ("wrong", f"{ELSEWHERE}; expected CNAME localhost", True)],
-    ids=["as it was", "looked at while it serves the policy of before"],
+    [
+        ("right", IN_FRONT, True),
+        ("wrong", f"{ELSEWHERE}; expected CNAME localhost", True),
+        ("unknown", "DNS did not answer", True),
+    ],
+    ids=["as it was", "looked at while it serves the policy of before", "looked at while DNS was away"],
 )
 async def test_p12_while_a_cache_in_front_serves_the_policy_of_before_no_id_is_told(
     bed: Bed, domain: Domain, tmp_path: Path, state: str, detail: str, was_right: bool
@@ -163,6 +167,7 @@ async def test_p12_while_a_cache_in_front_serves_the_policy_of_before_no_id_is_t
     async with FakeDns() as customers:
         customers.set("mta-sts.example.test", "A", "127.0.0.1")
         customers.set("mta-sts.example.test", "AAAA")
+        customers.set("localhost", "A", "192.0.2.8")
         settings = msgspec.structs.replace(
             settings,
             watch=Watch(https_port=front.port),
@@ -200,6 +205,23 @@ async def test_p12_a_name_that_never_led_to_us_holds_nothing_up(bed: Bed, domain
     await loop.work_once(settings, ANNOUNCE)
     await zone.refresh()
     assert await ask(port, "_mta-sts.t0ken.sts.test") == f'"v=STSv1; id={version.policy_id};"'
+
+
+async def test_p12_a_name_that_leads_to_us_waits_for_no_dns(bed: Bed, domain: Domain) -> None:
+    settings, zone, policies, port = bed
+    await in_store(lambda: looked_at(domain, "unknown", "DNS did not answer", was_right=True))
+    async with FakeDns() as customers:
+        customers.set("mta-sts.example.test", "A", "192.0.2.8")
+        customers.set("localhost", "A", "192.0.2.8")
+        settings = msgspec.structs.replace(settings, dns=Dns(resolvers=(customers.address,)))
+        for number, fault in enumerate((None, Fault.SERVFAIL)):
+            if fault:
+                customers.fail(fault, "mta-sts.example.test", "A")
+            version = await publish(domain, replace(POLICY, max_age_seconds=86_400 + number))
+            await policies.refresh()
+            await loop.work_once(settings, ANNOUNCE)
+            await zone.refresh()
+            assert await ask(port, "_mta-sts.t0ken.sts.test") == f'"v=STSv1; id={version.policy_id};"'
 
 
 async def test_p12_a_change_during_a_change_takes_its_place(bed: Bed, domain: Domain) -> None:

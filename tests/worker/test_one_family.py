@@ -9,9 +9,17 @@ from tests.fakes.dns import FakeDns, Fault
 from tests.fakes.onefamily import NEEDS_ROOT, without_ways
 from tests.worker import test_following, test_leaving
 
-from mailward.config import Dns, Settings
+from mailward.config import Dns, Settings, Watch
 from mailward.core.mtasts.follow import Follow
+from mailward.core.mtasts.policy import Mode, Policy, serialise_policy
+from mailward.core.names import Domain as DomainName
+from mailward.hosting.announce import look_in_front
+from mailward.hosting.policyweb import serve_policies
+from mailward.hosting.snapshot import Snapshot, SnapshotKeeper, save_snapshot
+from mailward.monitor.elsewhere import why_not_same
 from mailward.net import clock
+from mailward.net.guard import Guard
+from mailward.net.resolver import make_resolver
 from mailward.store.aio import in_store
 from mailward.store.models import Domain, Leaving, MxChange, Notice, PolicyVersion, VersionStep
 from mailward.store.services.policies import announce_version
@@ -84,6 +92,30 @@ async def test_an_id_is_seen_everywhere(settings: Settings, domain: Domain, dns:
         lambda: list(VersionStep.objects.filter(kind="seen").values_list("place", flat=True))
     )
     assert seen == ["127.0.0.1:53"]
+
+
+async def test_a_server_in_front_is_asked_where_there_is_a_way(
+    settings: Settings, domain: Domain, dns: FakeDns, tmp_path: Path
+) -> None:
+    name, host = DomainName(domain.name), f"mta-sts.{domain.name}"
+    text = serialise_policy(Policy(Mode.TESTING, 86_400, BOTH))
+    save_snapshot(Snapshot(1, {host: text.encode()}), tmp_path / "snapshot.json")
+    front = await serve_policies(
+        Settings(data=str(tmp_path)), SnapshotKeeper(tmp_path / "snapshot.json"), port=0
+    )
+    settings = Settings(data=str(tmp_path), dns=settings.dns, watch=Watch(https_port=front.port))
+    dns.set(host, "A", "127.0.0.1")
+    dns.set(host, "AAAA", AWAY)
+    assert await look_in_front(settings, name, text) == {f"{host} at 127.0.0.1": ""}
+    guard, ca_file = Guard(allow_private=True), tmp_path / "ca" / "ca.pem"
+    asked = make_resolver(settings.dns)
+    assert await why_not_same(name, host, text, asked, guard, ca_file=ca_file, port=front.port) == ""
+    # where there is a way to none, nothing is known
+    dns.set(host, "A")
+    [(place, why)] = (await look_in_front(settings, name, text)).items()
+    assert place == f"{host} at {AWAY}"
+    assert why.startswith("no connection")
+    await front.close(grace_seconds=0)
 
 
 async def test_a_plan_to_leave_ends(settings: Settings, domain: Domain) -> None:

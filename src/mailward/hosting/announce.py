@@ -13,7 +13,8 @@ from mailward.core.places import Place, show_place
 from mailward.net.certificates import authority_folder
 from mailward.net.fetch import FetchError, fetch_policy_at
 from mailward.net.guard import Guard, make_probe_guard
-from mailward.net.resolver import make_resolver
+from mailward.net.resolver import Answer, Resolver, make_resolver
+from mailward.net.ways import has_way
 
 _FETCH_SECONDS = 10.0
 _MAX_IN_FRONT = 8
@@ -30,19 +31,31 @@ async def look_at_hosts(settings: Settings, domain: Domain, text: str) -> dict[s
     return {show_place(node): reason for node, reason in zip(nodes, reasons, strict=True)}
 
 
-async def look_in_front(settings: Settings, domain: Domain, text: str) -> dict[str, str]:
+async def look_in_front(
+    settings: Settings, domain: Domain, text: str, *, is_certain: bool = True
+) -> dict[str, str]:
     """The same of each address that `mta-sts.<domain>` has in DNS, where another server is in front of ours: one that
-    caches may serve the policy of before for a while.
+    caches may serve the policy of before for a while. Addresses that this machine has no way to are left out, where it
+    has one to others. `is_certain`: whether there is such a server; otherwise DNS has to say so now.
     """
-    host, port = f"mta-sts.{domain}", settings.watch.https_port
-    found = await make_resolver(settings.dns).addresses(host)
+    host, port, resolver = f"mta-sts.{domain}", settings.watch.https_port, make_resolver(settings.dns)
+    found = await resolver.addresses(host)
+    if not is_certain and not await _leads_elsewhere(settings, resolver, found):
+        return {}
     if not found.found:
         return {host: found.reason or "it has no address"}
-    guard, addresses = make_probe_guard(settings), found.records[:_MAX_IN_FRONT]
+    guard = make_probe_guard(settings)
+    addresses = [each for each in found.records if has_way(each)][:_MAX_IN_FRONT] or found.records[:1]
     reasons = await asyncio.gather(
         *(_why_not_at(settings, domain, text, (address, port), guard) for address in addresses)
     )
     return {f"{host} at {address}": reason for address, reason in zip(addresses, reasons, strict=True)}
+
+
+async def _leads_elsewhere(settings: Settings, resolver: Resolver, found: Answer[str]) -> bool:
+    ours = await resolver.addresses(settings.policy_host.public_name)
+    own = {*ours.records, *settings.nameserver.policy_addresses}
+    return found.found and ours.found and own.isdisjoint(found.records)
 
 
 async def _why_not_at(settings: Settings, domain: Domain, text: str, place: Place, guard: Guard) -> str:

@@ -9,6 +9,7 @@ from mailward.core.names import Domain
 from mailward.net.fetch import FetchError, fetch_policy, fetch_policy_at
 from mailward.net.guard import Guard
 from mailward.net.resolver import Answer, Resolver, Status
+from mailward.net.ways import has_way
 
 FETCH_SECONDS = 12.0
 """Somebody waits at a page."""
@@ -102,7 +103,9 @@ async def why_not_same(
     except PolicyInvalid as error:
         return str(error)
     found = await resolver.addresses(host)
-    addresses = found.records[:_MAX_ADDRESSES] if found.found else (host,)
+    # a machine with one address family sees nothing of what is at the other
+    in_reach = tuple(each for each in found.records if has_way(each)) or found.records
+    addresses = in_reach[:_MAX_ADDRESSES] if found.found else (host,)
     for address in addresses:
         try:
             result = await fetch_policy_at(

@@ -34,8 +34,8 @@ class _Change:
     is_announced: bool
     is_served: bool
     """Otherwise it waits for the proof that the domain is theirs."""
-    is_fronted: bool
-    """Whether senders reach another server, which asks ours."""
+    is_fronted: bool | None
+    """Whether senders reach another server, which asks ours; None: DNS did not say at the last look."""
 
 
 async def announce_domain(settings: Settings, domain_id: int) -> str:
@@ -51,8 +51,9 @@ async def announce_domain(settings: Settings, domain_id: int) -> str:
         if not any(looks.values()) or clock.monotonic() >= until:
             break
         await asyncio.sleep(_PAUSE_SECONDS)
-    if change.is_fronted and not any(looks.values()):
-        looks |= await look_in_front(settings, change.name, change.text)
+    if change.is_fronted is not False and not any(looks.values()):
+        is_certain = change.is_fronted is True
+        looks |= await look_in_front(settings, change.name, change.text, is_certain=is_certain)
     await in_store(note_steps, change.version_id, Step.SERVED, looks)
     if reason := "; ".join(f"{place}: {reason}" for place, reason in looks.items() if reason):
         _log.warning("policy-not-announced", extra={"domain": change.name, "reason": reason})

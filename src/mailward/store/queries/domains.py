@@ -113,12 +113,18 @@ def is_served(domain: Domain) -> bool:
     return domain.claim_verified_at is not None or not several_organisations()
 
 
-def is_fronted(domain_id: int) -> bool:
+def is_fronted(domain_id: int) -> bool | None:
     """Whether `mta-sts.<domain>` led to another server at the last look, which served our policy then or before: it may
-    serve one of before for a while.
+    serve one of before for a while. None: that look saw nothing, and the one before is not kept.
     """
-    there = Q(state="right", detail=IN_FRONT) | Q(was_right=True, detail__startswith=ELSEWHERE)
-    return RecordCheck.objects.filter(there, domain_id=domain_id, record="mta-sts").exists()
+    check = RecordCheck.objects.filter(domain_id=domain_id, record="mta-sts").first()
+    if check is None:
+        return False
+    if (check.state == "right" and check.detail == IN_FRONT) or (
+        check.was_right and check.detail.startswith(ELSEWHERE)
+    ):
+        return True
+    return None if check.was_right and check.state == "unknown" else False
 
 
 def as_stored(search: str) -> str:
