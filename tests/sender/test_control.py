@@ -6,7 +6,8 @@ import datetime as dt
 import sqlite3
 
 import pytest
-from tests.sender.lab import DOMAIN, SECURE, Lab, policy
+from tests.fakes.policyhost import http
+from tests.sender.lab import DOMAIN, POLICY, SECURE, Lab, policy
 from tests.sender.test_answers import ask
 
 from mailward.core.names import Domain
@@ -42,6 +43,31 @@ async def test_a_fetch_that_fails_undoes_no_purge(lab: Lab, daemon: Daemon) -> N
     assert daemon.answers.metrics.fetch_failures.total() == 1
     assert await daemon.knowledge.cache.load(NAME) is None
     assert await ask(daemon) == "NOTFOUND "
+
+
+@pytest.mark.parametrize("is_found", [True, False])
+async def test_who_asks_after_a_purge_is_not_answered_by_the_refresh_that_it_met(
+    lab: Lab, daemon: Daemon, is_found: bool
+) -> None:
+    asking: list[asyncio.Task[str]] = []
+
+    async def purge_and_ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lab.publish("2")
+        purge_domains(lab.settings().sender_cache_path, [NAME], 100)
+        await daemon.journal.look()
+        asking.append(asyncio.create_task(ask(daemon)))
+        await asyncio.sleep(0)
+        if is_found:
+            writer.write(http(POLICY))
+        writer.close()
+
+    lab.publish()
+    assert await ask(daemon) == SECURE
+    lab.publish("2")
+    lab.host.response = purge_and_ask
+    await daemon.knowledge.refresh(NAME)
+    assert [await each for each in asking] == [SECURE]
+    assert len(lab.host.requests) == (2 if is_found else 3)
 
 
 async def test_a_fetch_that_fails_leaves_what_another_process_has_fetched(lab: Lab, daemon: Daemon) -> None:

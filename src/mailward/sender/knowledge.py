@@ -123,14 +123,15 @@ class Knowledge:
             logger.error("cache-unreadable", extra={"domain": domain, "reason": str(error)})
             return StsFinding(StsState.UNREADABLE, reason=str(error)), 0.0
         state.used_at = clock.monotonic()
-        if (live := self._live(state)) is not None:
-            return live
-        if state.fresh_until <= clock.monotonic():
+        # again where the discovery under way was that of a state which memory has forgotten since, as in a purge
+        while (live := self._live(state)) is None and state.fresh_until <= clock.monotonic():
             done = await self._flights.join(domain, lambda: self._discover(domain, state), deadline)
             if not done:
                 self._metrics.late_answers += 1
                 return self._unreadable(state) or _late(state), 0.0
-        return self._live(state) or (state.finding, state.fresh_until)
+            if state.entry is None and state.fresh_until <= clock.monotonic():
+                await self._catch_up(domain, state)
+        return live or (state.finding, state.fresh_until)
 
     async def state(self, domain: Domain) -> DomainState:
         """Raises CacheError where nothing at all can be said."""
