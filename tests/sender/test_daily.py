@@ -3,6 +3,7 @@
 import random
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from email import message_from_bytes, policy
@@ -301,6 +302,17 @@ async def test_what_waits_for_a_week_is_given_up_and_forgotten_in_the_end(lab: R
         assert [each.state for each in lab.deliveries()] == states, days
         if days == 7.1:
             assert lab.deliveries()[0].outcome.startswith("given up after 7 days; before: ")
+
+
+async def test_what_was_given_up_untried_suppresses_no_rua(lab: ReportLab) -> None:
+    lab.changes |= {"smtp_port": 9, "suppress_after_days": 2}  # nobody takes report mail
+    for days in range(12):
+        lab.count(tally(day=DAY + timedelta(days=days)))
+        await lab.once(later(days))
+    lab.changes["smtp_port"] = lab.relay.port
+    await lab.once(later(12))
+    states = Counter(each.state for each in lab.deliveries())
+    assert states == {"failed": 5, "delivered": 7}
 
 
 async def test_a_day_that_has_not_ended_waits_whatever_the_clock_said_when_it_was_counted(

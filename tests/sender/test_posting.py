@@ -385,6 +385,28 @@ async def test_the_sendmail_command_says_by_its_status_what_it_did(
     assert b"\r" not in (tmp_path / "mail").read_bytes()
 
 
+async def test_status_69_counts_as_an_attempt_where_anothers_report_was_taken_since_the_last(
+    lab: ReportLab, tmp_path: Path
+) -> None:
+    script = tmp_path / "sendmail"
+    script.write_text('#!/bin/sh\ncat > /dev/null\ncase "$*" in *tls@bad.example) exit 69;; esac\n')
+    script.chmod(0o755)
+    lab.changes |= {"smtp_host": "", "sendmail_command": (str(script), "-i")}
+    lab.count(tally("bad.example", record=ruas("mailto:tls@bad.example")), tally())
+    counted = []
+    with lab.daily() as daily:
+        for minutes in (0, 10, 20, 60):
+            now = MORNING + timedelta(minutes=minutes)
+            if minutes == 20:  # another report is taken, after the two attempts before
+                daily.store.change("shop.example", None, [State.DELIVERED], State.WAITING, 0)
+                with clock.frozen(now - timedelta(minutes=1)):
+                    await daily.run_once()
+            with clock.frozen(now):
+                await daily.run_once()
+            counted += [each.attempts for each in lab.deliveries() if each.domain == "bad.example"]
+    assert counted == [0, 0, 1, 1]
+
+
 async def test_the_first_days_see_few_mails(lab: ReportLab, relay: FakeRelay) -> None:
     lab.changes |= {"warm_up_mails_per_hour": 600, "mails_per_hour": 2400}
     lab.count(*(tally(f"shop{number}.example") for number in range(100)))

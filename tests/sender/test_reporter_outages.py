@@ -3,8 +3,11 @@
 import asyncio
 import resource
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,24 @@ async def test_on_a_full_disk_nothing_is_sent_twice_and_nothing_is_lost(lab: Rep
     await process.communicate()
     assert len(lab.relay.mails) == 1
     assert [each.is_repeat for each in lab.deliveries()] == [0]
+
+
+async def test_two_threads_that_save_at_once_lose_nothing(lab: ReportLab) -> None:
+    saved: list[str] = []
+    may_save = threading.Event()
+
+    def save(what: str) -> None:
+        assert may_save.wait(10)
+        time.sleep(0.05)  # the other thread looks meanwhile
+        saved.append(what)
+
+    with lab.daily() as daily:
+        keepers = [asyncio.to_thread(daily._keep, partial(save, what)) for what in ("a", "b", "c")]
+        saving = asyncio.gather(*keepers)
+        await asyncio.sleep(0.05)
+        may_save.set()
+        await saving
+    assert sorted(saved) == ["a", "b", "c"]
 
 
 async def test_a_day_that_cannot_be_stored_is_made_when_there_is_room(lab: ReportLab) -> None:

@@ -21,6 +21,8 @@ MEDIA_TYPE = "application/tlsrpt+gzip"
 _FINAL_STATUS = (65, 67)
 # EX_USAGE, EX_NOHOST (which may be our own DNS), EX_UNAVAILABLE, EX_NOPERM, EX_CONFIG: nothing that the recipient said
 _OUR_STATUS = (64, 68, 69, 77, 78)
+# of these, msmtp and classic sendmail say them of a recipient as well
+_UNCLEAR_STATUS = (68, 69)
 # RFC 9110 §15.5, RFC 6585 §4: these say that it may be otherwise later
 _PATIENT_STATUS = (408, 421, 423, 425, 429)
 
@@ -40,6 +42,8 @@ class Outcome(NamedTuple):
     """Seconds that the other side asks for."""
     maybe_taken: bool = False
     """All was sent and no answer came."""
+    is_unclear: bool = False
+    """With NOT_TRIED: it may be the recipient's fault all the same."""
 
 
 class MailPost(Protocol):
@@ -70,7 +74,8 @@ class SendmailPost:
         try:
             await run_program(*self._command, "-f", sender, "--", recipient, stdin=text)
         except ProgramFailed as error:
-            return Outcome(_verdict_of(error.status), str(error))
+            is_unclear = error.status in _UNCLEAR_STATUS
+            return Outcome(_verdict_of(error.status), str(error), is_unclear=is_unclear)
         except PostfixError as error:
             return Outcome(Verdict.NOT_TRIED, str(error))
         return Outcome(Verdict.ACCEPTED, "taken by the local mail server")

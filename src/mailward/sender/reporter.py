@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import ssl
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from mailward.sender.dkimkeys import KeyFileError, load_keys
 from mailward.sender.letters import ContactUnusable, Letters, make_reporter
 from mailward.sender.makeday import due_parts, make_day
 from mailward.sender.pace import MAX_WAIT, Pace, hourly_limit, retry_seconds
-from mailward.sender.posting import Outcome, Verdict, make_context, make_mail_post, post_report
+from mailward.sender.posting import MailPost, Outcome, Verdict, make_context, make_mail_post, post_report
 from mailward.sender.reportrows import Delivery, State, StoreError
 from mailward.sender.reportstore import ReportStore
 from mailward.sender.signalnumbers import Number, SignalNumbers
@@ -135,6 +136,10 @@ class Daily:
     pace: Pace = field(default_factory=lambda: Pace(clock.since_boot()))
     _unsaved: list[Callable[[], None]] = field(default_factory=list)
     """What the other side has said and the disk had no room for."""
+    _saving: threading.Lock = field(default_factory=threading.Lock)
+    """Of `_unsaved`: what is given up is in a thread of its own."""
+    _mail_taken_at: int = 0
+    """When our mail server took a report last."""
     _in_flight: set[int] = field(default_factory=set)
     """Numbers of the deliveries that are being sent."""
     _round: deque[str] = field(default_factory=deque)
@@ -223,12 +228,20 @@ class Daily:
                 if (raw := self._letter(delivery)) is None or not self._mark(delivery):
                     continue
                 self.pace.take()
-                sending = post.send(self.letters.envelope_sender(delivery), delivery.address, raw)
-                outcome = await self._finish(delivery, sending)
+                outcome = await self._finish(delivery, self._send(post, delivery, raw))
                 not_tried += outcome.verdict is Verdict.NOT_TRIED
                 if not_tried >= _MAX_NOT_TRIED:
                     return False
         return bool(due)
+
+    async def _send(self, post: MailPost, delivery: Delivery, raw: bytes) -> Outcome:
+        outcome = await post.send(self.letters.envelope_sender(delivery), delivery.address, raw)
+        if outcome.verdict is Verdict.ACCEPTED:
+            self._mail_taken_at = _now()
+        if outcome.is_unclear and 0 < delivery.tried_at < self._mail_taken_at:
+            # it has taken another's mail since the last attempt at this one: so it works, and an attempt counts
+            return outcome._replace(verdict=Verdict.TEMPORARY)
+        return outcome
 
     async def post(self) -> bool:
         """What is due by HTTPS: some hosts beside each other, what goes to one of them one after another. Returns when
@@ -379,9 +392,10 @@ class Daily:
 
     def _save(self) -> None:
         """What could not be committed is, before anything else is sent: it must not be sent twice for want of room."""
-        while self._unsaved:
-            self._unsaved[0]()
-            self._unsaved.pop(0)
+        with self._saving:
+            while self._unsaved:
+                self._unsaved[0]()
+                self._unsaved.pop(0)
 
 
 @contextlib.contextmanager

@@ -282,11 +282,12 @@ class ReportStore:
 
     def suppress_if_bad(self, delivery: Delivery, days: int, until: int, now: int) -> bool:
         """Whether on each of its last `days` days something failed there and nothing was delivered; then it is
-        suppressed. Later days are not looked at: what was accepted then may still come back.
+        suppressed. Later days are not looked at: what was accepted then may still come back. What was given up before
+        it could be tried says nothing of the rua.
         """
         with self._transaction() as connection:
             rows = connection.execute(
-                "SELECT max(state = 'delivered'), max(state IN ('failed', 'bounced')) FROM delivery"
+                "SELECT max(state = 'delivered'), max(state IN ('failed', 'bounced') AND attempts > 0) FROM delivery"
                 " WHERE rua = ? AND day <= ? GROUP BY day ORDER BY day DESC LIMIT ?",
                 (delivery.rua, delivery.day_number, days),
             ).fetchall()
