@@ -93,6 +93,13 @@ def test_what_a_command_makes_is_the_users(data: Path, command: str) -> None:
     assert roots(data) == []
 
 
+def test_a_folder_of_backups_that_root_makes_is_open_to_the_user(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "disk" / "backups"
+    done = run(data, "backup", MAILWARD_BACKUP_FOLDER=str(folder))
+    assert done.returncode == 0, done.stderr
+    assert [folder.parent.owner(), folder.owner(), *(each.owner() for each in folder.iterdir())] == [USER] * 3
+
+
 def test_a_backup_that_root_was_killed_at_keeps_no_other_from_being_made(reachable: Path) -> None:
     left = reachable / ".backup-left"
     left.mkdir(mode=0o700)
@@ -171,15 +178,18 @@ def test_every_command_is_let_in_by_a_server_that_asks_who_is_there(
     assert roots(data) == []
 
 
-def test_a_stranger_is_told_as_whom_to_run_it(reachable: Path) -> None:
+@pytest.mark.parametrize(
+    "below, said", [("", "runuser -u daemon -- mailward"), ("data", "may not reach the data folder")]
+)
+def test_a_stranger_is_told_as_whom_to_run_it(reachable: Path, below: str, said: str) -> None:
     os.chown(reachable, pwd.getpwnam("daemon").pw_uid, -1)
     child = os.fork()
     if not child:
         status = 1
         try:
             become_user()
-            with pytest.raises(Problem, match="runuser -u daemon -- mailward"):
-                load_named(None, reachable)
+            with pytest.raises(Problem, match=said):
+                load_named(None, reachable / below)
             status = 0
         finally:
             os._exit(status)

@@ -16,7 +16,7 @@ from mailward.cli.installation import ConfigOption, DataOption, load_named
 from mailward.cli.problem import Problem
 from mailward.config import Settings
 from mailward.net import clock
-from mailward.net.ownership import give_file_away, make_folder
+from mailward.net.ownership import give_file_away, make_folder, owner_for_root
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -74,7 +74,7 @@ def backup(
 
 def _into_file(settings: Settings, config: Path | None, file: str, lock: Lock, keep: int | None) -> Manifest:
     if not file:
-        make_folder(settings.backup_path)
+        make_folder(settings.backup_path, owner_for_root(settings.data_path))
         keep = keep or settings.backup.keep
     named = Path(file).absolute() if file else settings.backup_path
     if not named.is_dir():

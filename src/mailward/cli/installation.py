@@ -31,8 +31,13 @@ def load_named(config: Path | None, data: Path | None) -> Settings:
 
 
 def _check_user(folder: Path) -> None:
-    if not folder.is_dir() or os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
-        return
+    try:
+        if not folder.is_dir() or os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
+            return
+    except PermissionError:  # of a folder above it
+        raise Problem(
+            f"This user may not reach the data folder {folder}. Run it as root, or as Mailward's user."
+        ) from None
     try:
         owner = folder.owner()
     except KeyError:  # a number without a name, as in containers

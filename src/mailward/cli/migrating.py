@@ -25,7 +25,7 @@ from mailward.cli.problem import Problem
 from mailward.cli.tables import Plan, alone, check_owner, database_errors, in_use
 from mailward.config import Settings
 from mailward.net import clock
-from mailward.net.ownership import give_file_away, make_folder
+from mailward.net.ownership import Owner, give_file_away, make_folder, owner_for_root
 from mailward.store.releases import RELEASES
 
 _log = logging.getLogger("mailward.database")
@@ -65,12 +65,13 @@ def _folder(settings: Settings) -> Path:
     """
     folder = settings.backup_path
     beside = settings.data_path / "backups"
+    owner = owner_for_root(settings.data_path)
     try:
-        _try_to_write(folder)
+        _try_to_write(folder, owner)
     except OSError as error:
         if folder == beside:
             raise
-        _try_to_write(beside)
+        _try_to_write(beside, owner)
         _log.warning(
             "backup-elsewhere",
             extra={
@@ -83,9 +84,9 @@ def _folder(settings: Settings) -> Path:
     return folder
 
 
-def _try_to_write(folder: Path) -> None:
+def _try_to_write(folder: Path, owner: Owner | None) -> None:
     """Raises OSError."""
-    make_folder(folder)
+    make_folder(folder, owner)
     with TemporaryFile(dir=folder):
         pass
 

@@ -92,11 +92,17 @@ def make_empty(path: Path) -> None:
         os.close(number)
 
 
-def make_folder(path: Path) -> None:
-    """For its owner alone, given away. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        path.mkdir(mode=0o700)
-    except FileExistsError:
-        return
-    give_file_away(path)
+def make_folder(path: Path, owner: Owner | None = None) -> None:
+    """For its owner alone, and so is what is missing above it: `owner`, or else to whom the folder above belongs, where
+    we are root. Raises OSError.
+    """
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    for each in reversed(missing):
+        try:
+            each.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        if owner is None:
+            give_file_away(each)
+        else:
+            os.chown(each, owner.user, owner.group)
