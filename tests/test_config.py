@@ -304,6 +304,29 @@ def test_names_have_their_canonical_form_whoever_wrote_them(tmp_path: Path) -> N
     assert (server.name, server.addresses) == ("ns1.sts.example.net", ("192.0.2.1", "2001:db8::1"))
 
 
+def test_addresses_and_names_that_go_out_are_ascii_whoever_wrote_them(tmp_path: Path) -> None:
+    text = (
+        '[relay]\nsender = "Bücher <mail@Bücher.example>"\n[nameserver]\ncontact = "dns@bücher.example"\n'
+        '[watch]\nehlo_name = "mta.bücher.example"\n[sender]\nnotice_mail = ["root", "ops@bücher.example"]\n'
+        '[tlsrpt]\nehlo_name = "MTA.example.org."\ncontact = "tls@bücher.example"\n'
+        'envelope_sender = "tls+*@bücher.example"\n'
+    )
+    settings = load(tmp_path, text)
+    assert settings.relay.sender == "Bücher <mail@xn--bcher-kva.example>"
+    assert settings.nameserver.contact == "dns@xn--bcher-kva.example"
+    assert settings.watch.ehlo_name == "mta.xn--bcher-kva.example"
+    assert settings.sender.notice_mail == ("root", "ops@xn--bcher-kva.example")
+    assert settings.tlsrpt.ehlo_name == "mta.example.org"
+    assert settings.tlsrpt.contact == "tls@xn--bcher-kva.example"
+    assert settings.tlsrpt.envelope_sender == "tls+*@xn--bcher-kva.example"
+
+
+def test_a_webhook_that_is_no_url_is_not_quoted(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="notice_webhook: it is no URL") as caught:
+        load(tmp_path, '[sender]\nnotice_webhook = "https://hooks.test/T0/SECRET here"')
+    assert "SECRET" not in str(caught.value)
+
+
 def test_what_is_usual_elsewhere_is_taken(tmp_path: Path) -> None:
     text = (
         '[database]\nname = "a"\nhost = "/run/postgresql"\n[relay]\nhost = "mail_relay"\n'

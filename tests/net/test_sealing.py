@@ -76,3 +76,14 @@ def test_what_is_no_key_is_refused_without_being_quoted(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
         read_keys(text, "MAILWARD_KEY")
     assert not text or text not in str(caught.value)
+
+
+def test_a_key_of_the_settings_that_is_none_is_told_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = Settings(key="c2hvcnQ=")
+    with pytest.raises(SettingsError, match=r"^key: a key is 32 octets"):
+        load_keyring(settings)
+    monkeypatch.setenv("MAILWARD_KEY_FILE", "/run/secrets/key")
+    with pytest.raises(SettingsError, match=r"^MAILWARD_KEY_FILE: a key is 32 octets"):
+        load_keyring(settings)

@@ -14,8 +14,9 @@ from mailward.config.values import (
     Positive,
     Seconds,
     check_each,
-    check_ehlo,
+    keep_each,
     keep_name,
+    parse_ehlo,
 )
 from mailward.core.addresses import parse_address
 from mailward.core.names import is_address
@@ -82,8 +83,8 @@ class Sender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         for key in ("dnssec_secure_name", "dnssec_bogus_name"):
             if getattr(self, key) != ".":
                 keep_name(self, key)
-        check_each("notice_mail", self.notice_mail, _check_recipient)
-        check_each("notice_webhook", self.notice_webhook, lambda text: check_url(text, "https", "http"))
+        keep_each(self, "notice_mail", _parse_recipient)
+        check_each("notice_webhook", self.notice_webhook, _check_webhook)
         check_each("metrics_listen", self.metrics_listen, parse_place)
 
 
@@ -141,9 +142,9 @@ class Tlsrpt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """... for so many days."""
 
     def __post_init__(self) -> None:
-        check_each("ehlo_name", self.ehlo_name, check_ehlo)
-        check_each("contact", self.contact, parse_address)
-        check_each("envelope_sender", self.envelope_sender, parse_address)
+        keep_each(self, "ehlo_name", parse_ehlo)
+        keep_each(self, "contact", parse_address)
+        keep_each(self, "envelope_sender", parse_address)
         check_each("dkim_selectors", self.dkim_selectors, _check_selector)
         check_each("smtp_host", self.smtp_host, check_host)
 
@@ -155,9 +156,17 @@ def _check_socket(text: str) -> None:
         raise ValueError(f"{text[:100]!r} is neither address:port nor unix:/path")
 
 
-def _check_recipient(text: str) -> None:
+def _parse_recipient(text: str) -> str:
     """An address, or a user of this machine."""
-    parse_address(text if "@" in text else f"{text}@localhost")
+    return parse_address(text) if "@" in text else parse_address(f"{text}@localhost").partition("@")[0]
+
+
+def _check_webhook(text: str) -> None:
+    try:
+        check_url(text, "https", "http")
+    except ValueError:
+        # not quoted: whoever has it may write there
+        raise ValueError("it is no URL that can be used: https:// or http:// and a host") from None
 
 
 def _check_table(text: str) -> None:

@@ -14,13 +14,14 @@ from mailward.config.values import (
     Seconds,
     check_address,
     check_each,
+    keep_each,
     keep_name,
 )
 from mailward.core.addresses import parse_address
 from mailward.core.agekeys import MAX_RECIPIENTS, parse_recipient
 from mailward.core.dns.nameserver import (
     Server,
-    check_contact,
+    parse_contact,
     parse_secondary,
     parse_server,
     parse_transfer_key,
@@ -205,7 +206,7 @@ class Nameserver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError("catalog needs transfer_keys, by which it is signed, and policy_addresses")
         check_listen("listen", self.listen)
         check_each("servers", self.servers, lambda text: parse_server(text, self.zone))
-        check_each("contact", self.contact, check_contact)
+        keep_each(self, "contact", parse_contact)
         for text in self.policy_addresses:
             check_address("policy_addresses", text)
         check_networks("transfer_networks", self.transfer_networks)
@@ -314,7 +315,9 @@ class Relay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     def __post_init__(self) -> None:
         check_each("host", self.host, check_host)
-        check_each("sender", [self.sender], lambda text: parse_address(parseaddr(text)[1] or text))
+        if not self.sender:
+            raise ValueError("sender is empty: it is the From of what Mailward sends")
+        keep_each(self, "sender", _parse_sender)
 
 
 def _check_server(text: str) -> None:
@@ -322,6 +325,12 @@ def _check_server(text: str) -> None:
     if not text.startswith(("/", "@")):
         for host in text.split(","):
             check_host(host)
+
+
+def _parse_sender(text: str) -> str:
+    """An address, with a name before it or without."""
+    address = parseaddr(text)[1] or text
+    return text.replace(address, parse_address(address))
 
 
 def _check_console(text: str) -> None:

@@ -35,23 +35,30 @@ def check_each(key: str, texts: str | Iterable[str], parse: Callable[[str], obje
             raise ValueError(f"{key}: {error}") from error
 
 
+def keep_each(table: msgspec.Struct, key: str, parse: Callable[[str], str]) -> None:
+    """Puts what `parse` makes of each, or of the one that is there, in place of what was written: what goes out is
+    ASCII, whatever script it was written in. Raises ValueError as `check_each` does.
+    """
+    written = getattr(table, key)
+    check_each(key, written, parse)
+    if written:
+        kept = parse(written) if isinstance(written, str) else tuple(map(parse, written))
+        msgspec.structs.force_setattr(table, key, kept)
+
+
 def keep_name(table: msgspec.Struct, key: str) -> None:
-    """Puts the canonical form of a domain name in place of what was written; an empty one stays. Raises ValueError."""
-    if text := getattr(table, key):
-        try:
-            msgspec.structs.force_setattr(table, key, parse_domain(text, allow_single=True))
-        except ValueError as error:
-            raise ValueError(f"{key}: {error}") from error
+    """The same for a domain name; an empty one stays. Raises ValueError."""
+    keep_each(table, key, lambda text: parse_domain(text, allow_single=True))
 
 
-def check_ehlo(text: str) -> None:
+def parse_ehlo(text: str) -> str:
     """A name, or an address in brackets (RFC 5321 section 4.1.3). Raises ValueError."""
     if not text.startswith("["):
-        parse_domain(text, allow_single=True)
-    elif not text.endswith("]"):
+        return parse_domain(text, allow_single=True)
+    if not text.endswith("]"):
         raise ValueError(f"{text[:100]!r} is no address in brackets")
-    else:
-        ipaddress.ip_address(text[1:-1].removeprefix("IPv6:"))
+    ipaddress.ip_address(text[1:-1].removeprefix("IPv6:"))
+    return text
 
 
 def check_address(key: str, text: str, version: int | None = None) -> None:

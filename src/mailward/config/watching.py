@@ -14,7 +14,8 @@ from mailward.config.values import (
     Positive,
     check_address,
     check_each,
-    check_ehlo,
+    keep_each,
+    parse_ehlo,
 )
 from mailward.core.names import parse_domain
 from mailward.core.places import check_url, parse_target
@@ -81,7 +82,7 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         for key, version in (("source_v4", 4), ("source_v6", 6)):
             if text := getattr(self, key):
                 check_address(key, text, version)
-        check_each("ehlo_name", self.ehlo_name, check_ehlo)
+        keep_each(self, "ehlo_name", parse_ehlo)
         check_each("contact_url", self.contact_url, lambda text: check_url(text, "https", "http"))
         check_each("clock_domains", self.clock_domains, parse_domain)
 

@@ -99,10 +99,15 @@ class Keyring:
 def load_keyring(settings: Settings) -> Keyring:
     """Raises SettingsError for keys that are none, and OSError."""
     if settings.key:
-        return Keyring(read_keys(settings.key, "key"))
+        return Keyring(read_keys(settings.key, _where_named()))
     path = settings.data_path / KEY_FILE
     make_key_file(path)
     return Keyring(read_keys(path.read_text(encoding="ascii"), str(path)), path)
+
+
+def _where_named() -> str:
+    """Where the settings have the keys from, as far as it can be told."""
+    return next((name for name in ("MAILWARD_KEY", "MAILWARD_KEY_FILE") if name in os.environ), "key")
 
 
 def make_key() -> str:

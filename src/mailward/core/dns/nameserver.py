@@ -92,10 +92,10 @@ def parse_transfer_key(text: str) -> TransferKey:
     return TransferKey(name, algorithm, secret)
 
 
-def check_contact(text: str) -> None:
+def parse_contact(text: str) -> str:
     """A mail address that fits into a SOA record. Raises ValueError."""
     local, _, host = text.rpartition("@")
     # RFC 1035 §3.3.13: the local part is the first label, dots and all
     if not 0 < len(local) <= MAX_LABEL or not local.isascii() or not local.isprintable() or " " in local:
         raise ValueError(f"{text[:100]!r} is no mail address that fits into a SOA record")
-    parse_domain(host, allow_single=True)
+    return f"{local}@{parse_domain(host, allow_single=True)}"
