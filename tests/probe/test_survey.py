@@ -158,6 +158,22 @@ async def test_dane_is_told_where_the_resolver_validates() -> None:
     assert "dane-partial" in str(row["codes"]).split()
 
 
+@pytest.mark.parametrize("unsigned, dane", [("elsewhere.test", "all"), ("test", "none")])
+async def test_an_alias_into_an_unsigned_zone_is_asked_for_tlsa_at_its_own_name(
+    unsigned: str, dane: str
+) -> None:
+    dns = FakeDns(authenticated=True)
+    dns.insecure.add(unsigned)
+    dns.set("one.test", "MX", "10 mx.one.test.")
+    dns.set("mx.one.test", "CNAME", "mx.elsewhere.test.")
+    dns.set("mx.elsewhere.test", "A", "192.0.2.1")
+    dns.set("_25._tcp.mx.one.test", "TLSA", "3 1 1 " + "ab" * 32)
+    async with dns:
+        [row] = await look(dns, ways(dns), "one.test")
+    assert row["dane"] == dane
+    assert not [query for query in dns.queries if query.name == "_25._tcp.mx.elsewhere.test"]
+
+
 async def test_an_mx_host_is_spoken_to_once_however_often_the_survey_is_begun(
     dns: FakeDns, tmp_path: Path
 ) -> None:

@@ -126,14 +126,16 @@ class HostLook(Asker):
             if each is not None
         )
         found = [lookup for lookup in (v4, v6) if lookup.was_found]
-        # RFC 7672 §2.2.2: without a secure address, senders do not ask for TLSA records
-        if self.desk.validates and found and all(lookup.is_secure for lookup in found):
-            self.desk.spawn(self, self._look_for_tlsa(v4, v6))
+        chain = v4.chain or v6.chain
+        is_secure = all(lookup.is_secure for lookup in found)
+        # RFC 7672 §2.2.2: without a secure address senders ask for TLSA records of an alias alone, at its own name
+        if self.desk.validates and found and (is_secure or chain):
+            owners = owner_names(self.name, chain if is_secure else (), 25)
+            self.desk.spawn(self, self._look_for_tlsa(v4, v6, owners))
         else:
             self._finish(MxHost(self.name, v4, v6))
 
-    async def _look_for_tlsa(self, v4: Lookup, v6: Lookup) -> None:
-        owners = owner_names(self.name, v4.chain or v6.chain, 25)
+    async def _look_for_tlsa(self, v4: Lookup, v6: Lookup, owners: Sequence[str]) -> None:
         tlsa = [
             make_lookup(owner, "TLSA", await self.desk.resolver.lookup(owner, "TLSA"))
             for owner in owners

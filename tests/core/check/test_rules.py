@@ -271,6 +271,13 @@ TOGETHER: tuple[tuple[Code, Severity, Facts, set[Code]], ...] = (
         signed(signed_host("2 1 1 issuer", sessions=(session(tls=tls("other-name")),))),
         {Code.CERTIFICATE_HOST_MISMATCH},
     ),
+    # RFC 7672 §2.2.2: a secure alias into an unsigned zone has its TLSA records at its own name
+    (
+        Code.TLSA_MISMATCH,
+        CRITICAL,
+        signed(signed_host("3 1 1 wrong", v4=replace(found(MX, "A", "192.0.2.25"), chain=("a.test",)))),
+        {Code.MX_HOST_CNAME},
+    ),
     (
         Code.TLSA_CHAIN_EXPIRED,
         CRITICAL,

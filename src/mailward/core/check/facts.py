@@ -146,8 +146,8 @@ class MxHost:
     v4: Lookup
     v6: Lookup
     tlsa: tuple[Lookup, ...] = ()
-    """In the order of RFC 7672 section 2.2.3. Looked up for hosts with an insecure address too: such records do
-    nothing, and their owner should know."""
+    """In the order of RFC 7672 section 2.2.3. Looked up for hosts with an insecure address too: unless the host is a
+    secure alias such records do nothing, and their owner should know."""
     sessions: tuple[Session, ...] = ()
 
     @property

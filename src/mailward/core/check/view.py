@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 
 from mailward.core.certificate import Certificate, read_chain
-from mailward.core.check.facts import UNOBSERVED, Facts, MxHost, Session, Tls
+from mailward.core.check.facts import UNOBSERVED, Facts, Lookup, MxHost, Session, Tls
 from mailward.core.dane.judge import HostState, Outcome
-from mailward.core.dane.tlsa import Tlsa, TlsaInvalid, parse_tlsa
+from mailward.core.dane.tlsa import Tlsa, TlsaInvalid, owner_names, parse_tlsa
 from mailward.core.dane.verify import Verdict, verify
 from mailward.core.explain.explanation import Severity
 from mailward.core.mtasts.policy import Mode, Policy, Problem, lint_policy
@@ -171,9 +171,8 @@ class View:
             return HostState.DEAD, ()
         if outcome is Outcome.FAILED:
             return HostState.FAILED, ()
-        if outcome is Outcome.INSECURE:  # RFC 7672 §2.2.2: senders do not even ask for TLSA
-            return HostState.WITHOUT, ()
-        for lookup in host.tlsa:
+        looked_up = host.tlsa if outcome is Outcome.SECURE else _of_secure_alias(host)
+        for lookup in looked_up:
             if lookup.has_failed:
                 return HostState.FAILED, ()
             if lookup.was_found and lookup.is_secure:
@@ -181,6 +180,14 @@ class View:
                 usable = any(record.is_usable for record in records)
                 return (HostState.USABLE if usable else HostState.UNUSABLE), records
         return HostState.WITHOUT, ()
+
+
+def _of_secure_alias(host: MxHost) -> tuple[Lookup, ...]:
+    """RFC 7672 §2.2.2: where the address is not secure, senders ask for TLSA only if the host is a secure alias, and then
+    at its own name. What is proved there proves that the zone is signed, and the alias in it secure.
+    """
+    own_names = owner_names(host.name, (), 25) if host.v4.chain or host.v6.chain else ()
+    return tuple(each for each in host.tlsa if each.name in own_names and each.was_found and each.is_secure)
 
 
 def read_tlsa(texts: tuple[str, ...]) -> tuple[Tlsa, ...]:
