@@ -183,8 +183,8 @@ class View:
 
 
 def _of_secure_alias(host: MxHost) -> tuple[Lookup, ...]:
-    """RFC 7672 §2.2.2: where the address is not secure, senders ask for TLSA only if the host is a secure alias, and then
-    at its own name. What is proved there proves that the zone is signed, and the alias in it secure.
+    """RFC 7672 §2.2.2: where the address is not secure, senders ask for TLSA only if the host is a secure alias, and
+    then at its own name. What is proved there proves that the zone is signed, and the alias in it secure.
     """
     own_names = owner_names(host.name, (), 25) if host.v4.chain or host.v6.chain else ()
     return tuple(each for each in host.tlsa if each.name in own_names and each.was_found and each.is_secure)
