@@ -45,7 +45,7 @@ async def look_at_running(subject: Subject) -> Findings:
     elif state.missing and running is not None and running.is_starting:
         yield unseen("it has just been started, and is changing the tables of the database")
     elif state.missing:
-        text = f"the database lacks {len(state.missing)} changes of this version ({state.missing[-1]})"
+        text = f"the database lacks changes of this version, up to {state.missing[-1]}"
         yield tell("schema-older", text, "restart Mailward, which makes them: systemctl restart mailward")
     else:
         yield good(f"the tables are those of version {mailward.__version__}")
