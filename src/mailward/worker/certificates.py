@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from django.db import Error as DatabaseError
@@ -65,6 +65,8 @@ _ASK_FAILED_WAIT = timedelta(hours=6)
 
 _Reason = tuple[datetime, CareState, str]
 """Until when a CA is not asked, and why."""
+_Refusal = tuple[datetime | None, CareState, str]
+"""The same; without a time it is none."""
 
 
 class Carer:
@@ -226,26 +228,24 @@ class Carer:
         return True
 
     async def _order(self, plan: Plan, method: str) -> bool:
-        """Place an order at the first CA that may be asked."""
-        reasons: list[_Reason] = []
-        line = await in_store(certificates.line_before, plan)
-        for authority in await in_store(certificates.authorities, self._preferred(plan)):
-            ca = self._authorities[authority.directory]
-            until, state, why = self._why_not_now(plan, authority, ca, line)
-            if until is None:
-                until, state, why = await self._begin(plan, ca, method)
-                if until is None:
-                    return False  # the order is there: go on with it
-            reasons.append((until, state, why))
-        return await self._wait_for(plan, reasons)
+        """Place an order at the first CA that may be asked. False: it is there, to go on with."""
+        return await self._is_taken_by_none(plan, lambda ca: self._begin(plan, ca, method))
 
     async def _waits_its_turn(self, plan: Plan) -> bool:
         """Whether no CA has a place for the name yet: where it leads is looked at when one has."""
+        return await self._is_taken_by_none(plan)
+
+    async def _is_taken_by_none(
+        self, plan: Plan, begin: Callable[[AcmeDirectory], Awaitable[_Refusal]] | None = None
+    ) -> bool:
+        """True: no CA takes an order now, and that is all for now. `begin` is tried at each that may be asked."""
         reasons: list[_Reason] = []
         line = await in_store(certificates.line_before, plan)
         for authority in await in_store(certificates.authorities, self._preferred(plan)):
             ca = self._authorities[authority.directory]
             until, state, why = self._why_not_now(plan, authority, ca, line)
+            if until is None and begin is not None:
+                until, state, why = await begin(ca)
             if until is None:
                 return False
             reasons.append((until, state, why))
@@ -264,9 +264,7 @@ class Carer:
         urls = list(self._authorities)
         return sorted(urls, key=lambda url: url != plan.directory)
 
-    def _why_not_now(
-        self, plan: Plan, authority: Authority, ca: AcmeDirectory, line: Line
-    ) -> tuple[datetime | None, CareState, str]:
+    def _why_not_now(self, plan: Plan, authority: Authority, ca: AcmeDirectory, line: Line) -> _Refusal:
         now = clock.now()
         account = authority.account
         blocked_until = account.blocked_until if account is not None else None
@@ -284,9 +282,7 @@ class Carer:
             return at + timedelta(seconds=random.uniform(1, 30)), CareState.QUEUED, why  # noqa: S311
         return None, CareState.ORDERED, ""
 
-    async def _begin(
-        self, plan: Plan, ca: AcmeDirectory, method: str
-    ) -> tuple[datetime | None, CareState, str]:
+    async def _begin(self, plan: Plan, ca: AcmeDirectory, method: str) -> _Refusal:
         """Write an order down, where the CA may be asked; otherwise when to try again, and why not."""
         try:
             who = await open_account(self._counter, ca, self._keyring)
