@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from django.db.models import QuerySet
 from tests.fakes.dns import FakeDns
+from tests.fakes.pebble import Pebble
 from tests.fakes.ports import free_port
 
 from mailward.config import Certificates, Dns, PolicyHost, Reports, Settings
@@ -168,3 +169,12 @@ class Bed:
         answer = await reader.read()
         writer.close()
         return answer
+
+
+def pebble_for(bed: Bed, folder: Path, **options: Any) -> Pebble:
+    """A CA that asks the bed's DNS and its port 80."""
+    return Pebble(folder, dns=bed.dns.address, http_port=bed.http_port, **options)
+
+
+async def certificates() -> list[Certificate]:
+    return await in_store(lambda: list(Certificate.objects.order_by("sequence")))

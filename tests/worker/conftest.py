@@ -1,9 +1,11 @@
-"""A real SMTP server as relay, and the settings that name it."""
+"""A real SMTP server as relay, and the settings that name it; a node that looks after certificates."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from tests.fakes.relay import FakeRelay
+from tests.worker.certificatebed import Bed
 
 from mailward.config import Console, Settings
 
@@ -12,6 +14,14 @@ from mailward.config import Console, Settings
 def relay() -> Iterator[FakeRelay]:
     with FakeRelay() as relay:
         yield relay
+
+
+@pytest.fixture
+async def bed(tmp_path: Path) -> AsyncIterator[Bed]:
+    bed = Bed(tmp_path)
+    async with bed.dns:
+        yield bed
+        await bed.stop()
 
 
 @pytest.fixture

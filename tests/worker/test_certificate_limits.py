@@ -1,13 +1,10 @@
 """What CAs take of us, and when: limits of a name and of all, outages, and whose turn it is."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.fakes.pebble import Pebble
-from tests.worker.certificatebed import Bed
+from tests.worker.certificatebed import Bed, certificates, pebble_for
 
 from mailward.core.acme.faults import Fault
 from mailward.core.acme.faults import Scope as AcmeScope
@@ -15,7 +12,7 @@ from mailward.core.acme.state import CareState
 from mailward.net import clock
 from mailward.net.acme import AcmeClient, AcmeFault, Order
 from mailward.store.aio import in_store
-from mailward.store.models import AcmeAccount, Certificate, Domain
+from mailward.store.models import AcmeAccount, Domain
 from mailward.store.services.certificates import ca_failed, ensure_account
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,21 +21,9 @@ HOST = "mta-sts.example.test"
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture
-async def bed(tmp_path: Path, domain: Domain) -> AsyncIterator[Bed]:
-    bed = Bed(tmp_path)
-    async with bed.dns:
-        bed.publish(domain)
-        yield bed
-        await bed.stop()
-
-
-def pebble_for(bed: Bed, folder: Path, **options: Any) -> Pebble:
-    return Pebble(folder, dns=bed.dns.address, http_port=bed.http_port, **options)
-
-
-async def certificates() -> list[Certificate]:
-    return await in_store(lambda: list(Certificate.objects.order_by("sequence")))
+@pytest.fixture(autouse=True)
+def _published(bed: Bed, domain: Domain) -> None:
+    bed.publish(domain)
 
 
 async def test_what_is_beyond_the_ca_s_limit_waits_for_its_place(

@@ -1,19 +1,16 @@
 """What goes wrong at CAs, in DNS and with us, and what becomes of certificates then."""
 
 import base64
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from email.parser import BytesParser
 from email.policy import default
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.fakes.pebble import Pebble
-from tests.worker.certificatebed import Bed
+from tests.worker.certificatebed import Bed, certificates, pebble_for
 
 from mailward.core.acme.faults import Fault
 from mailward.core.acme.faults import Scope as AcmeScope
@@ -25,7 +22,6 @@ from mailward.store.aio import in_store
 from mailward.store.models import (
     AcmeAccount,
     AcmeOrder,
-    Certificate,
     CertificateCare,
     Domain,
     DomainRecipient,
@@ -44,21 +40,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 HOST = "mta-sts.example.test"
 
 
-@pytest.fixture
-async def bed(tmp_path: Path, domain: Domain) -> AsyncIterator[Bed]:
-    bed = Bed(tmp_path)
-    async with bed.dns:
-        bed.publish(domain)
-        yield bed
-        await bed.stop()
-
-
-def pebble_for(bed: Bed, folder: Path, **options: Any) -> Pebble:
-    return Pebble(folder, dns=bed.dns.address, http_port=bed.http_port, **options)
-
-
-async def certificates() -> list[Certificate]:
-    return await in_store(lambda: list(Certificate.objects.order_by("sequence")))
+@pytest.fixture(autouse=True)
+def _published(bed: Bed, domain: Domain) -> None:
+    bed.publish(domain)
 
 
 async def test_the_next_ca_is_asked_at_once_when_the_first_is_away(

@@ -1,12 +1,10 @@
 """Certificates from the first DNS record to the handshake, with the real Pebble."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from django.db import OperationalError
-from tests.fakes.pebble import Pebble
-from tests.worker.certificatebed import Bed
+from tests.worker.certificatebed import Bed, pebble_for
 
 from mailward.core.acme.state import CareState
 from mailward.hosting.certificates import IssuedCertificates
@@ -25,18 +23,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 ORDERED = "POST /order-plz"
 """What Pebble writes down about a new order."""
-
-
-@pytest.fixture
-async def bed(tmp_path: Path) -> AsyncIterator[Bed]:
-    bed = Bed(tmp_path)
-    async with bed.dns:
-        yield bed
-        await bed.stop()
-
-
-def pebble_for(bed: Bed, folder: Path, **options: object) -> Pebble:
-    return Pebble(folder, dns=bed.dns.address, http_port=bed.http_port, **options)  # type: ignore[arg-type]
 
 
 def orders_issued() -> float:

@@ -13,10 +13,9 @@ import msgspec
 import pytest
 from cryptography import x509
 from django.db import connections
-from tests.fakes.pebble import Pebble
 from tests.fakes.signer import report_json
 from tests.ingest.conftest import json_body, smtp
-from tests.worker.certificatebed import Bed
+from tests.worker.certificatebed import Bed, pebble_for
 
 from mailward.config import Nameserver, Reports
 from mailward.core.acme.state import CareState
@@ -39,22 +38,10 @@ REPORTS = Reports(domain=MAIL, https_name=HTTPS)
 ORDERED = "POST /order-plz"
 
 
-@pytest.fixture
-async def bed(tmp_path: Path) -> AsyncIterator[Bed]:
-    bed = Bed(tmp_path)
-    async with bed.dns:
-        yield bed
-        await bed.stop()
-
-
 @pytest.fixture(autouse=True)
 def _no_connection_is_left() -> Iterator[None]:
     yield
     connections.close_all()
-
-
-def pebble_for(bed: Bed, folder: Path, **options: object) -> Pebble:
-    return Pebble(folder, dns=bed.dns.address, http_port=bed.http_port, **options)  # type: ignore[arg-type]
 
 
 def publish_own(bed: Bed) -> None:

@@ -11,7 +11,7 @@ import dns.message
 import msgspec
 import pytest
 from tests.fakes.pebble import Pebble
-from tests.worker.certificatebed import Bed
+from tests.worker.certificatebed import Bed, pebble_for
 
 from mailward.config import Nameserver
 from mailward.core.acme.state import CareState
@@ -26,14 +26,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CHALLENGE = "_acme-challenge.mta-sts.example.test"
 
 
-@pytest.fixture
-async def bed(tmp_path: Path, domain: Domain) -> AsyncIterator[Bed]:
-    bed = Bed(tmp_path)
-    async with bed.dns:
-        bed.publish(domain)
-        bed.dns.set(f"mta-sts.{domain.name}", "A", "127.0.0.3")  # a proxy of the customer's; nobody is there
-        yield bed
-        await bed.stop()
+@pytest.fixture(autouse=True)
+def _published(bed: Bed, domain: Domain) -> None:
+    bed.publish(domain)
+    bed.dns.set(f"mta-sts.{domain.name}", "A", "127.0.0.3")  # a proxy of the customer's; nobody is there
 
 
 async def start(bed: Bed, pebble: Pebble) -> None:
@@ -81,7 +77,7 @@ async def until(so: Callable[[], bool]) -> None:
 async def test_where_cnames_are_flattened_a_word_of_ours_is_seen_and_a_copy_of_it_brings_nothing(
     bed: Bed, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Pebble(tmp_path / "pebble", dns=bed.dns.address, http_port=bed.http_port) as pebble:
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
         await start(bed, pebble)
         async with flattening(bed, domain) as shown:
             await bed.work(domain)  # the first look finds nothing there, and has the word shown
@@ -94,7 +90,7 @@ async def test_where_cnames_are_flattened_a_word_of_ours_is_seen_and_a_copy_of_i
         assert order.method == "dns-01"
     # the customer has left, and their DNS goes on showing what it saw last: that is not the next challenge. Another CA,
     # since this one may remember what was proved (Pebble now and then, though it is told not to)
-    with Pebble(tmp_path / "other", dns=bed.dns.address, http_port=bed.http_port) as pebble:
+    with pebble_for(bed, tmp_path / "other") as pebble:
         bed.use([pebble.directory])
         monkeypatch.setattr(ordering, "PATIENCE_SECONDS", 0.0)
         assert care.renew_at is not None
@@ -115,7 +111,7 @@ async def test_a_challenge_that_is_not_shown_for_long_is_told_and_the_ca_is_neve
     monkeypatch.setattr(ordering, "PATIENCE_SECONDS", 0.0)
     # it leads to our zone, whose servers never take up a change
     bed.dns.set(CHALLENGE, "CNAME", f"_acme-challenge.{domain.delegation_token}.sts.test.")
-    with Pebble(tmp_path / "pebble", dns=bed.dns.address, http_port=bed.http_port) as pebble:
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
         await start(bed, pebble)
         care = await bed.work(domain)
         words = f"{bed.dns.address} does not show the challenge yet"
