@@ -35,6 +35,7 @@ from mailward.net.httpserver import (
     serve_http,
 )
 from mailward.net.listening import at_port, inherited, open_streams
+from mailward.net.networks import Networks
 from mailward.net.resolver import make_resolver
 from mailward.net.sealing import load_keyring
 
@@ -238,18 +239,10 @@ def make_reverse_lookup(settings: Settings) -> Callable[[str], Awaitable[str]]:
 
 
 def make_proxy_test(networks: Sequence[str]) -> Callable[[str], bool]:
-    """Whether an address is in one of the networks. Raises ValueError for what is no address or network."""
-    parsed = [ipaddress.ip_network(text, strict=False) for text in networks]
-
-    @functools.lru_cache(maxsize=1_000)
-    def is_proxy(peer: str) -> bool:
-        try:
-            address = ipaddress.ip_address(peer.partition("%")[0])
-        except ValueError:
-            return False
-        return any((getattr(address, "ipv4_mapped", None) or address) in network for network in parsed)
-
-    return is_proxy
+    """Whether an address is in one of the networks, without a look at each for every connection. Raises ValueError for
+    what is no address or network.
+    """
+    return functools.lru_cache(maxsize=1_000)(Networks(networks).include)
 
 
 def _is_loopback(address: str) -> bool:
