@@ -20,7 +20,7 @@ from mailward.net import clock
 from mailward.store.models import Notice, Notification, Problem, ProblemDomain
 from mailward.store.queries.evidence import chunks
 from mailward.store.services import outbox
-from mailward.store.services.notices import people_of, queue_for
+from mailward.store.services.notices import by_person, queue_for
 from mailward.store.services.notifications import MAILS_A_DAY, SHARED_EVERY
 
 KIND = "joined"
@@ -78,14 +78,8 @@ def tell(joined: Iterable[Joined]) -> int:
 
 
 def _tell(organisation_id: int, found: list[tuple[Joined, Problem, str]]) -> int:
-    people: dict[int, set[str]] = {}
-    for chunk in chunks(sorted({each.domain_id for each, _, _ in found})):
-        people |= people_of(dict.fromkeys(chunk, organisation_id))
-    by_person: defaultdict[str, list[tuple[Joined, Problem, str]]] = defaultdict(list)
-    for row in found:
-        for person in people[row[0].domain_id]:
-            by_person[person].append(row)
-    for person, rows in sorted(by_person.items()):
+    shares = by_person((organisation_id, row[0].domain_id, row) for row in found)
+    for (_, person), rows in sorted(shares.items()):
         causes: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         for each, problem, name in sorted(rows, key=lambda row: (row[0].code, row[1].host, row[2])):
             causes[each.code, problem.host].append(name)
@@ -96,7 +90,7 @@ def _tell(organisation_id: int, found: list[tuple[Joined, Problem, str]]) -> int
         queue_for(
             organisation_id, min(domains) if len(domains) == 1 else None, [person], subject, lines, page=page
         )
-    return len(by_person)
+    return len(shares)
 
 
 def _wait_until(organisation_id: int) -> datetime | None:

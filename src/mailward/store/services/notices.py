@@ -2,13 +2,17 @@
 
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from django.db.models.functions import Lower
 
 from mailward.net import clock
 from mailward.store.models import DomainRecipient, Membership, Notice
+from mailward.store.queries.evidence import chunks
 from mailward.store.services import outbox
+
+_T = TypeVar("_T")
 
 
 def queue_notice(
@@ -20,11 +24,27 @@ def queue_notice(
     """
     people = _members([organisation_id])[organisation_id]
     if domain_id is not None:
-        people = people_of({domain_id: organisation_id})[domain_id]
+        people = _people_of({domain_id: organisation_id})[domain_id]
     return queue_for(organisation_id, domain_id, sorted(people), subject, lines, page=page)
 
 
-def people_of(organisations: Mapping[int, int]) -> dict[int, set[str]]:
+def by_person(rows: Iterable[tuple[int, int, _T]]) -> dict[tuple[int, str], list[_T]]:
+    """`rows`: the ids of an organisation and a domain of its, and what to tell. Returns, by organisation and mail
+    address, what is of domains whose problems this person hears of.
+    """
+    rows = list(rows)
+    organisations = {domain_id: organisation_id for organisation_id, domain_id, _ in rows}
+    people: dict[int, set[str]] = {}
+    for chunk in chunks(sorted(organisations)):
+        people |= _people_of({domain_id: organisations[domain_id] for domain_id in chunk})
+    found: defaultdict[tuple[int, str], list[_T]] = defaultdict(list)
+    for organisation_id, domain_id, row in rows:
+        for person in people[domain_id]:
+            found[organisation_id, person].append(row)
+    return found
+
+
+def _people_of(organisations: Mapping[int, int]) -> dict[int, set[str]]:
     """`organisations`: by the domain's id. Returns the mail addresses of all who hear of each domain's problems."""
     members = _members(set(organisations.values()))
     people = {
