@@ -78,6 +78,20 @@ def dns(elsewhere: tuple[int, Path]) -> Iterator[FakeDns]:
         yield server
 
 
+def publish(domain: Domain, policy: Policy = SAME) -> PolicyVersion:
+    return publish_policy(domain.organisation_id, domain.pk, policy, author_id=None)
+
+
+@pytest.fixture
+def begun(domain: Domain) -> Leaving:
+    """Leaving a policy that senders hold: mode none is announced, and the wait goes on."""
+    announce_version(domain.pk, publish(domain).pk)
+    row = leaving.begin(domain.organisation_id, domain.pk, author_id=None)
+    announce_version(domain.pk, row.version_id)
+    leaving.advance(domain.pk)
+    return row
+
+
 def page(client: Client, name: str) -> str:
     return client.get(reverse(name, args=["example.test"])).content.decode()
 
@@ -101,7 +115,7 @@ def test_taking_over_takes_nothing_back_that_somebody_publishes_meanwhile(
     other = Policy(Mode.TESTING, 86_400, ("mx1.example.test",))
 
     def look(name: str) -> Live:
-        publish_policy(domain.organisation_id, domain.pk, other, author_id=None)
+        publish(domain, other)
         return live.look_at_live_policy(name)
 
     monkeypatch.setattr(moving, "look_at_live_policy", look)
@@ -183,11 +197,11 @@ def test_an_added_domain_whose_live_policy_is_too_long_with_our_line_ends_waits(
 
 @pytest.mark.usefixtures("dns")
 def test_the_next_provider_is_looked_at_before_the_names_lead_there(alice: Client, domain: Domain) -> None:
-    publish_policy(domain.organisation_id, domain.pk, SAME, author_id=None)
+    publish(domain)
     address = reverse("domain-move", args=["example.test"])
     assert "It does." in alice.post(address, {"address": "127.0.0.1"}).content.decode()
     longer = Policy(SAME.mode, 2_419_200, SAME.mx)
-    publish_policy(domain.organisation_id, domain.pk, longer, author_id=None)
+    publish(domain, longer)
     told = alice.post(address, {"address": "mta-sts.example.test"}).content.decode()
     assert "127.0.0.1: its max_age is 1209600, and here 2419200" in told
 
@@ -196,7 +210,7 @@ def test_the_next_provider_is_looked_at_before_the_names_lead_there(alice: Clien
 def test_leaving_begins_with_the_domains_name_typed_and_can_be_broken_off(
     alice: Client, domain: Domain
 ) -> None:
-    publish_policy(domain.organisation_id, domain.pk, SAME, author_id=None)
+    publish(domain)
     begin = reverse("domain-leave-begin", args=["example.test"])
     alice.post(begin, {"confirm": "example"})
     assert not Leaving.objects.exists()
@@ -211,13 +225,8 @@ def test_leaving_begins_with_the_domains_name_typed_and_can_be_broken_off(
 
 @pytest.mark.usefixtures("dns")
 def test_after_the_wait_the_page_says_what_to_remove_and_at_the_end_that_it_has_left(
-    alice: Client, domain: Domain
+    alice: Client, domain: Domain, begun: Leaving
 ) -> None:
-    version = publish_policy(domain.organisation_id, domain.pk, SAME, author_id=None)
-    announce_version(domain.pk, version.pk)
-    row = leaving.begin(domain.organisation_id, domain.pk, author_id=None)
-    announce_version(domain.pk, row.version_id)
-    leaving.advance(domain.pk)
     assert "a sender may hold a policy that was served here" in page(alice, "domain-leave")
     with clock.frozen(clock.now() + timedelta(days=15)):
         found = leaving.advance(domain.pk)
@@ -229,25 +238,20 @@ def test_after_the_wait_the_page_says_what_to_remove_and_at_the_end_that_it_has_
         assert said in told
         assert "Leave records and names as they are" not in told
         assert "Not yet" not in told
-        leaving.note_records(row.pk, "ns1 has _mta-sts.example.test TXT")
+        leaving.note_records(begun.pk, "ns1 has _mta-sts.example.test TXT")
         assert "ns1 has _mta-sts.example.test TXT" in page(alice, "domain-leave")
-        leaving.note_records(row.pk, "")
+        leaving.note_records(begun.pk, "")
         assert f"example.test has left MTA-STS on {clock.now():%-d %b %Y}." in page(alice, "domain-leave")
 
 
 @pytest.mark.usefixtures("dns")
 def test_set_up_and_rollout_say_that_a_domain_is_leaving_and_that_it_has_left(
-    alice: Client, domain: Domain
+    alice: Client, domain: Domain, begun: Leaving
 ) -> None:
-    version = publish_policy(domain.organisation_id, domain.pk, SAME, author_id=None)
-    announce_version(domain.pk, version.pk)
-    row = leaving.begin(domain.organisation_id, domain.pk, author_id=None)
-    announce_version(domain.pk, row.version_id)
-    leaving.advance(domain.pk)
     assert "Leave the records as they are" in page(alice, "domain-setup")
     with clock.frozen(clock.now() + timedelta(days=15)):
         leaving.advance(domain.pk)
-        leaving.tell(row.pk, "they may go", [], "/")
+        leaving.tell(begun.pk, "they may go", [], "/")
         seen = {"state": "right", "observed": ["CNAME policies.test"], "checked_at": clock.now()}
         RecordCheck.objects.create(
             organisation_id=domain.organisation_id, domain=domain, record="mta-sts", **seen
@@ -258,7 +262,7 @@ def test_set_up_and_rollout_say_that_a_domain_is_leaving_and_that_it_has_left(
             True,
             False,
         ]
-        leaving.note_records(row.pk, "")
+        leaving.note_records(begun.pk, "")
         RecordCheck.objects.update(state="missing", observed=[])
         told = page(alice, "domain-setup")
         assert ["The domain has left MTA-STS" in told, "not needed" in told] == [True, True]
@@ -268,7 +272,7 @@ def test_set_up_and_rollout_say_that_a_domain_is_leaving_and_that_it_has_left(
 
 
 def test_mode_none_is_not_taken_to_another_provider(alice: Client, domain: Domain) -> None:
-    publish_policy(domain.organisation_id, domain.pk, SAME, author_id=None)
+    publish(domain)
     assert reverse("domain-move", args=["example.test"]) in page(alice, "domain-policy")
     leaving.begin(domain.organisation_id, domain.pk, author_id=None)
     assert reverse("domain-move", args=["example.test"]) not in page(alice, "domain-policy")
@@ -276,7 +280,7 @@ def test_mode_none_is_not_taken_to_another_provider(alice: Client, domain: Domai
 
 
 def test_who_moves_is_told_to_switch_following_off_first(alice: Client, domain: Domain) -> None:
-    publish_policy(domain.organisation_id, domain.pk, SAME, author_id=None)
+    publish(domain)
     assert "Switch following off first" not in page(alice, "domain-move")
     MxFollow.objects.create(organisation_id=domain.organisation_id, domain=domain, mode="all")
     assert "Switch following off first" in page(alice, "domain-move")
