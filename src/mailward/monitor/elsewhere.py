@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailward.config import Settings
 from mailward.core.mtasts.policy import Policy, PolicyInvalid, parse_policy
 from mailward.core.mtasts.record import RecordError, parse_record
 from mailward.core.names import Domain
 from mailward.net.fetch import FetchError, fetch_policy, fetch_policy_at
-from mailward.net.guard import Guard
+from mailward.net.guard import Guard, make_guard
 from mailward.net.resolver import Answer, Resolver, Status
 from mailward.net.ways import has_way
 
@@ -33,16 +34,9 @@ class Live:
     """Why a policy may be live all the same, in words without a final dot. Empty: `policy` is all that there is."""
 
 
-async def look_at_live(
-    domain: Domain,
-    resolver: Resolver,
-    guard: Guard,
-    *,
-    ca_file: Path | None = None,
-    port: int = 443,
-    own_host: str = "",
-) -> Live:
-    """`own_host`: the public name of our policy hosts. Raises nothing for what DNS and policy host do."""
+async def look_at_live(settings: Settings, domain: Domain, resolver: Resolver) -> Live:
+    """Raises nothing for what DNS and policy host do."""
+    watch = settings.watch
     answer = await resolver.txt(f"_mta-sts.{domain}")
     policy_id, record_reason = "", ""
     try:
@@ -51,7 +45,12 @@ async def look_at_live(
         record_reason = f"DNS did not answer: {answer.reason}" if _has_failed(answer) else str(error)
     try:
         result = await fetch_policy(
-            domain, resolver=resolver, guard=guard, ca_file=ca_file, port=port, total_seconds=FETCH_SECONDS
+            domain,
+            resolver=resolver,
+            guard=make_guard(settings.dns),
+            ca_file=Path(watch.ca_file) if watch.ca_file else None,
+            port=watch.https_port,
+            total_seconds=FETCH_SECONDS,
         )
     except FetchError as error:
         if policy_id:
@@ -59,14 +58,14 @@ async def look_at_live(
         elif _has_failed(answer):
             unknown = f"DNS did not answer for _mta-sts.{domain}: {answer.reason}"
         else:
-            unknown = await _why_maybe_served(domain, resolver, own_host, str(error))
+            unknown = await _why_maybe_served(domain, resolver, settings.policy_host.public_name, str(error))
         return Live(None, str(error), policy_id, record_reason, unknown)
     return Live(result.policy, "", policy_id, record_reason)
 
 
 async def _why_maybe_served(domain: Domain, resolver: Resolver, own_host: str, failure: str) -> str:
     """No record announces a policy that could not be fetched; senders keep what they hold until its max_age ends all
-    the same (RFC 8461 section 3.3). Empty: nobody else serves one.
+    the same (RFC 8461 section 3.3). Empty: nobody but `own_host`, our policy hosts, serves one.
     """
     host = f"mta-sts.{domain}"
     found = await resolver.addresses(host)

@@ -35,17 +35,7 @@ def check_now(domain_id: int) -> tuple[RecordState, ...]:
 
 def look_at_live_policy(name: str) -> Live:
     """What senders get for the domain now, wherever it is served."""
-    watch = settings.MAILWARD.watch
-    ca_file = Path(watch.ca_file) if watch.ca_file else None
-    dns = settings.MAILWARD.dns
-    return async_to_sync(look_at_live)(
-        Name(name),
-        make_resolver(dns),
-        make_guard(dns),
-        ca_file=ca_file,
-        port=watch.https_port,
-        own_host=settings.MAILWARD.policy_host.public_name,
-    )
+    return async_to_sync(look_at_live)(settings.MAILWARD, Name(name), make_resolver(settings.MAILWARD.dns))
 
 
 def live_policies_for(names: Sequence[str], *, seconds: float = MX_SECONDS) -> dict[str, Live]:
@@ -54,21 +44,12 @@ def live_policies_for(names: Sequence[str], *, seconds: float = MX_SECONDS) -> d
 
 
 async def _live_policies(names: Sequence[str], seconds: float) -> dict[str, Live]:
-    watch, dns = settings.MAILWARD.watch, settings.MAILWARD.dns
-    resolver, gate = make_resolver(dns), asyncio.Semaphore(_AT_ONCE)
-    ca_file = Path(watch.ca_file) if watch.ca_file else None
+    resolver, gate = make_resolver(settings.MAILWARD.dns), asyncio.Semaphore(_AT_ONCE)
     found: dict[str, Live] = {}
 
     async def look(name: str) -> None:
         async with gate:
-            found[name] = await look_at_live(
-                Name(name),
-                resolver,
-                make_guard(dns),
-                ca_file=ca_file,
-                port=watch.https_port,
-                own_host=settings.MAILWARD.policy_host.public_name,
-            )
+            found[name] = await look_at_live(settings.MAILWARD, Name(name), resolver)
 
     try:
         async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:

@@ -3,14 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from mailward.config import Settings
 from mailward.core.importing.listing import Wish
 from mailward.core.importing.verdict import Decision, Seen, decide
 from mailward.monitor.elsewhere import look_at_live
 from mailward.monitor.proposals import propose_mx
-from mailward.net.guard import make_guard
 from mailward.net.resolver import Resolver, make_resolver
 from mailward.store.aio import in_store
 from mailward.store.models import ImportState
@@ -89,16 +87,7 @@ async def _decide(
 
 
 async def _see(settings: Settings, resolver: Resolver, wish: Wish) -> Seen:
-    watch = settings.watch
-    ca_file = Path(watch.ca_file) if watch.ca_file else None
-    live = await look_at_live(
-        wish.name,
-        resolver,
-        make_guard(settings.dns),
-        ca_file=ca_file,
-        port=watch.https_port,
-        own_host=settings.policy_host.public_name,
-    )
+    live = await look_at_live(settings, wish.name, resolver)
     if wish.mx:
         return Seen(live=live.policy, unknown=live.unknown)
     proposal = await propose_mx(resolver, wish.name)
