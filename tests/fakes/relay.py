@@ -31,6 +31,8 @@ class FakeRelay:
     """An address that gets `550`."""
     refusal: str = ""
     """What every recipient gets."""
+    mended_after: int = 0
+    """So many refusals more; 0: it stays as it is."""
     answer: str = ""
     """What it answers to every message instead of taking it."""
     pause: Callable[[], Awaitable[None]] | None = None
@@ -50,8 +52,11 @@ class FakeRelay:
     ) -> str:
         if address == self.refuse_recipient:
             return "550 5.1.1 no such person"
-        if self.refusal:
-            return self.refusal
+        if refusal := self.refusal:
+            self.mended_after -= 1
+            if self.mended_after == 0:
+                self.refusal = ""
+            return refusal
         envelope.rcpt_tos.append(address)
         return "250 ok"
 

@@ -299,6 +299,23 @@ def test_a_relay_that_refuses_everybody_loses_no_mail(
     assert set(read(relay)) == {"alice@example.net", "ben@b.test"}
 
 
+def test_who_was_refused_just_before_the_relay_was_mended_is_tried_once_more(
+    organisation: Organisation, settings: Settings, relay: FakeRelay
+) -> None:
+    relay.refusal = "554 5.7.1 Relay access denied"
+    with clock.frozen(NOON):
+        member(organisation, "alice@example.net")
+        member(organisation, "bob@example.net")
+        break_mx(make_domains(organisation, ["a.test"]))
+    for hours in range(6):
+        work(settings, SETTLED + timedelta(hours=hours))
+    assert [item.attempts for item in OutboxItem.objects.all()] == [6, 6]
+    relay.mended_after = 1
+    for hours in (6, 7):
+        work(settings, SETTLED + timedelta(hours=hours))
+    assert set(read(relay)) == {"alice@example.net", "bob@example.net"}
+
+
 @pytest.mark.parametrize("is_open", [True, False])
 def test_what_was_given_up_goes_out_once_the_relay_takes_mail_again(
     organisation: Organisation, settings: Settings, relay: FakeRelay, is_open: bool

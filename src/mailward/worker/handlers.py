@@ -95,12 +95,16 @@ def _is_given_up(error: MailerError, item: Claimed, start: datetime) -> bool:
     is_often = item.attempts >= _MOST_REFUSALS
     if isinstance(error, NoAddress):
         return is_often
-    if "refused_at" not in item.payload:
-        outbox.note(item, {**item.payload, "refused_at": start.isoformat()})
-    first = datetime.fromisoformat(item.payload.get("refused_at", start.isoformat()))
-    return (is_often and notifications.has_taken_since(first)) or (
-        clock.now() - first >= notifications.GIVEN_UP_AFTER
-    )
+    known = {"refused_at": start.isoformat(), **item.payload}
+    first = datetime.fromisoformat(known["refused_at"])
+    # what it took after it refused this one may be because it was mended in between: the next attempt tells
+    is_fair, last = "has_taken" in item.payload, notifications.last_taken()
+    if last is not None and first <= last <= clock.now():
+        is_fair = is_fair or last < start
+        known["has_taken"] = True
+    if known != item.payload:
+        outbox.note(item, known)
+    return (is_often and is_fair) or clock.now() - first >= notifications.GIVEN_UP_AFTER
 
 
 async def verify(settings: Settings, items: Sequence[Claimed]) -> Failures:

@@ -338,7 +338,7 @@ def note_taken() -> None:
     """
     set_relay_state(ok=True)
     now = clock.now()
-    before = ServiceState.objects.filter(name=_TOOK).values_list("changed_at", flat=True).first()
+    before = last_taken()
     ServiceState.objects.update_or_create(name=_TOOK, defaults={"ok": True, "changed_at": now})
     if before is None or before <= now - GIVEN_UP_AFTER:
         _try_again(max(before or now - _GIVEN_UP_WITHIN, now - _GIVEN_UP_WITHIN))
@@ -353,9 +353,9 @@ def _try_again(queued_since: datetime) -> None:
     outbox.put_many(outbox.Item("mail", row["message_id"]) for row in newest[:_MOST_GIVEN_UP])
 
 
-def has_taken_since(moment: datetime) -> bool:
-    """Whether the relay has taken a mail for anybody since."""
-    return ServiceState.objects.filter(name=_TOOK, changed_at__range=(moment, clock.now())).exists()
+def last_taken() -> datetime | None:
+    """When the relay took a mail for anybody last."""
+    return ServiceState.objects.filter(name=_TOOK).values_list("changed_at", flat=True).first()
 
 
 @transaction.atomic
