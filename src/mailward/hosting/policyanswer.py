@@ -15,8 +15,9 @@ import msgspec
 from mailward.net.httpmessage import Request, Response, Shortcut, date_line
 
 POLICY_PATH = "/.well-known/mta-sts.txt"
-# RFC 8461 §8.2: a reverse proxy may cache; 60 seconds is what the RFC suggests to the origin
-_CACHE = "max-age=60"
+CACHE_SECONDS = 60
+"""So long a reverse proxy in front of us may keep an answer: what RFC 8461 section 8.2 suggests to the origin."""
+_CACHE = f"max-age={CACHE_SECONDS}"
 _OK = b"HTTP/1.1 200 OK\r\n"
 _PLAIN = re.compile(
     rb"(GET|HEAD) /\.well-known/mta-sts\.txt HTTP/1\.1\r\n((?:[A-Za-z-]{1,30}: ?[!-~][ -~]{0,300}\r\n){0,15})\r\n"

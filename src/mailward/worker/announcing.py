@@ -5,19 +5,22 @@ RFC 8461 section 8.1. Each step is committed before the next, and is taken up ag
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from mailward.config import Settings
 from mailward.core.mtasts.record import RecordError, parse_record
 from mailward.core.names import Domain as DomainName
 from mailward.hosting.announce import look_at_hosts, look_in_front
+from mailward.hosting.policyanswer import CACHE_SECONDS
 from mailward.net import clock
 from mailward.net.resolver import Answer, Status, make_resolver, of_those_in_reach
 from mailward.store.aio import in_store
 from mailward.store.models import Domain
 from mailward.store.queries.domains import is_fronted, is_served
 from mailward.store.services.policies import announce_version
-from mailward.store.services.progress import Step, note_steps
+from mailward.store.services.progress import Step, note_steps, served_since
 
 _log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 5.0
@@ -51,11 +54,18 @@ async def announce_domain(settings: Settings, domain_id: int) -> str:
         if not any(looks.values()) or clock.monotonic() >= until:
             break
         await asyncio.sleep(_PAUSE_SECONDS)
+    hosts, front = list(looks), dict[str, str]()
     if change.is_fronted is not False and not any(looks.values()):
         is_certain = change.is_fronted is True
-        looks |= await look_in_front(settings, change.name, change.text, is_certain=is_certain)
+        front = await look_in_front(settings, change.name, change.text, is_certain=is_certain)
+    looks |= front
     await in_store(note_steps, change.version_id, Step.SERVED, looks)
-    if reason := "; ".join(f"{place}: {reason}" for place, reason in looks.items() if reason):
+    reason = "; ".join(f"{place}: {reason}" for place, reason in looks.items() if reason)
+    if not reason and front and await in_store(_is_kept_by_caches, change.version_id, hosts):
+        reason = (
+            "a cache in front, other than the one that was asked, may serve the policy of before for a minute"
+        )
+    if reason:
         _log.warning("policy-not-announced", extra={"domain": change.name, "reason": reason})
         return reason
     if await in_store(announce_version, domain_id, change.version_id):
@@ -79,6 +89,12 @@ async def see_domain(settings: Settings, domain_id: int) -> str:
     if left_out := sorted(everywhere.keys() - answers.keys()):
         _log.info("name-servers-out-of-reach", extra={"domain": change.name, "servers": ", ".join(left_out)})
     return "; ".join(f"{place}: {reason}" for place, reason in looks.items() if reason)
+
+
+def _is_kept_by_caches(version_id: int, hosts: Sequence[str]) -> bool:
+    """Whether a cache in front may still have what our hosts served before: many servers may be at one address."""
+    since = served_since(version_id, hosts)
+    return since is not None and timedelta() <= clock.now() - since < timedelta(seconds=CACHE_SECONDS)
 
 
 def _why_not_seen(answer: Answer[str] | Answer[bytes], policy_id: str) -> str:

@@ -1,6 +1,7 @@
 """How far the newest version of a policy has come: served by each host, announced, seen at each DNS server."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from enum import StrEnum
 
 from django.db import transaction
@@ -53,6 +54,15 @@ def note_steps(version_id: int, kind: Step, looks: Mapping[str, str]) -> None:
         unique_fields=["version", "kind", "place"],
         update_fields=["done_at", "looked_at", "detail"],
     )
+
+
+def served_since(version_id: int, places: Collection[str]) -> datetime | None:
+    """When the last of these places was first seen to serve it without a break; None: one was not yet."""
+    rows = VersionStep.objects.filter(version_id=version_id, kind=Step.SERVED)
+    done = dict(rows.values_list("place", "done_at"))
+    times = [done.get(place[:_PLACE_CHARACTERS]) for place in places]
+    seen = [at for at in times if at is not None]
+    return max(seen) if seen and len(seen) == len(times) else None
 
 
 def look_again(domain_id: int) -> None:
