@@ -22,14 +22,16 @@ def seen(
     domain_id: int = 1,
     settled_day: date = DAY + timedelta(days=9),
 ) -> Evidence:
+    """`failed` and `total`: per policy type, all of the first reporter's."""
     reported = reported or dict.fromkeys(reporters, DAY)
+    first = reporters[0]
     return Evidence(
         domain_id=domain_id,
         first_day=DAY,
         last_day=DAY,
         seen_by=frozenset(reporters),
-        failed=failed or {"sts": 1},
-        total=total or {"sts": 1000},
+        failed={(policy_type, first): number for policy_type, number in (failed or {"sts": 1}).items()},
+        total={(policy_type, first): number for policy_type, number in (total or {"sts": 1000}).items()},
         reported=reported,
         settled={reporter: min(day, settled_day) for reporter, day in reported.items()},
         settled_day=settled_day,
@@ -72,10 +74,39 @@ def seen(
             [seen("a.test", failed={"sts": 12}, total={"tlsa": 10**6})],
             True,
         ),  # sessions of another type do not dilute
+        ([seen("a.test", reported={"a.test": after(1)}, report_days=(after(1),))], False),  # gone again
         (
             [seen("a.test", "b.test", reported={"a.test": after(1)}, report_days=(after(1),))],
-            False,
-        ),  # gone again
+            False,  # one sees it no more: the other one is left
+        ),
+        (
+            [seen("a.test", "b.test", "c.test", reported={"c.test": after(1)}, report_days=(after(1),))],
+            True,  # and speaks for nobody else
+        ),
+        (
+            [
+                seen(
+                    "a.test",
+                    "b.test",
+                    failed={"sts": 12},
+                    reported={"b.test": after(1)},
+                    report_days=(after(1),),
+                )
+            ],
+            True,
+        ),
+        (
+            [
+                seen(
+                    "a.test",
+                    "b.test",
+                    failed={"sts": 12},
+                    reported={"a.test": after(1)},
+                    report_days=(after(1),),
+                )
+            ],
+            False,  # what it told of counts no more
+        ),
     ],
 )
 def test_a_cause_is_a_problem_above_the_thresholds(evidence: list[Evidence], expected: bool) -> None:
@@ -99,10 +130,6 @@ def test_thresholds_of_one_session_tell_of_everything() -> None:
             False,
         ),  # never saw it
         (
-            seen("a.test", "b.test", reported={"a.test": DAY, "b.test": after(1)}, report_days=(after(1),)),
-            True,  # one of those that saw it
-        ),
-        (
             seen("a.test", reported={"b.test": after(4)}, report_days=(after(1), after(2), after(4))),
             True,  # three days without it, gaps or not, whoever says so
         ),
@@ -121,6 +148,11 @@ def test_a_failure_is_gone_for_a_domain_when_later_reports_show_none(
 ) -> None:
     assert is_gone(evidence) is expected
     assert seems_gone(evidence) is expected
+
+
+def test_one_of_those_who_saw_it_ends_a_problem_and_keeps_none_from_beginning() -> None:
+    evidence = seen("a.test", "b.test", reported={"a.test": DAY, "b.test": after(1)}, report_days=(after(1),))
+    assert (is_gone(evidence), seems_gone(evidence)) == (True, False)
 
 
 def test_a_day_of_which_more_reports_may_come_shows_nothing_gone() -> None:

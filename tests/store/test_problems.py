@@ -109,6 +109,18 @@ def test_what_was_clean_again_before_it_was_assessed_opens_nothing(domains: list
     assert not assess(domains).opened
 
 
+def test_who_reports_the_failure_and_then_a_clean_day_keeps_nobody_else_unheard(
+    domains: list[Domain],
+) -> None:
+    report_failures(domains, day(20), "liar.test", failed=1)
+    for number in (21, 22, 23):
+        for reporter in ("google.test", "microsoft.test"):
+            report_failures(domains, day(number), reporter, failed=300)
+    report_success(domains, day(25), "liar.test")
+    (opened,) = assess(domains).opened
+    assert Problem.objects.get(pk=opened).domains.count() == len(domains)
+
+
 def test_two_policy_types_about_the_same_sessions_are_not_added_up(domains: list[Domain]) -> None:
     for policy_type in ("sts", "tlsa"):
         report_failures(domains[:1], day(22), "google.test", failed=6, ok=0, policy_type=policy_type)

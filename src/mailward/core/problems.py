@@ -39,11 +39,10 @@ class Evidence:
     """The last day for which anybody reports the failure."""
     seen_by: frozenset[str]
     """The reporters that report it."""
-    failed: Mapping[str, int]
-    """Failed sessions of this cause, per policy type."""
-    total: Mapping[str, int]
-    """All sessions of the domain that those reporters tell of, per policy type: what others say of their own
-    sessions, true or made up, makes theirs no better."""
+    failed: Mapping[tuple[str, str], int]
+    """Failed sessions of this cause, per policy type and reporter."""
+    total: Mapping[tuple[str, str], int]
+    """All sessions of the domain, per policy type and reporter."""
     reported: Mapping[str, date]
     """Per reporter, the last day for which it reports any session of the domain."""
     settled: Mapping[str, date]
@@ -56,7 +55,16 @@ class Evidence:
     @property
     def sessions(self) -> int:
         """Failed sessions of the type with the most: `sts` and `tlsa` may describe the same sessions."""
-        return max(self.failed.values(), default=0)
+        return max(_by_type(self.failed, self.seen_by).values(), default=0)
+
+    @property
+    def still_seen_by(self) -> frozenset[str]:
+        """Those of `seen_by` that tell of no later day without the failure."""
+        return frozenset(
+            reporter
+            for reporter in self.seen_by
+            if self.reported.get(reporter, self.last_day) <= self.last_day
+        )
 
 
 def is_gone(evidence: Evidence) -> bool:
@@ -65,35 +73,49 @@ def is_gone(evidence: Evidence) -> bool:
 
     Sessions of any policy type count: once a policy can be fetched again, its sessions move to another type.
     """
-    return _is_gone(evidence, evidence.settled, evidence.settled_day)
+    if _has_clean_days(evidence, evidence.settled_day):
+        return True
+    settled = evidence.settled
+    return any(settled.get(reporter, evidence.last_day) > evidence.last_day for reporter in evidence.seen_by)
 
 
 def seems_gone(evidence: Evidence) -> bool:
-    """Whether that is how it looks by the reports that are here, of any day: then nothing new is told of it."""
-    return _is_gone(evidence, evidence.reported, date.max)
+    """Whether it looks so by the reports that are here, of any day: then nothing new is told of it. Who saw it and sees
+    it no more does not speak for the others: to report a failure and then a clean day would silence them.
+    """
+    return _has_clean_days(evidence, date.max) or not evidence.still_seen_by
 
 
-def _is_gone(evidence: Evidence, reported: Mapping[str, date], until: date) -> bool:
-    later = {day for day in evidence.report_days if evidence.last_day < day <= until}
-    if len(later) >= CLEAN_DAYS:
-        return True
-    return any(reported.get(reporter, evidence.last_day) > evidence.last_day for reporter in evidence.seen_by)
+def _has_clean_days(evidence: Evidence, until: date) -> bool:
+    return len({day for day in evidence.report_days if evidence.last_day < day <= until}) >= CLEAN_DAYS
 
 
 def is_problem(evidence: Iterable[Evidence], thresholds: Thresholds) -> bool:
     """Whether one cause is worth telling people of, weighed over all domains where it does not seem gone."""
     live = [each for each in evidence if not seems_gone(each)]
-    if len({reporter for each in live for reporter in each.seen_by}) >= thresholds.min_reporters:
+    if len({reporter for each in live for reporter in each.still_seen_by}) >= thresholds.min_reporters:
         return True
     return any(
         _is_much(live, policy_type, thresholds)
-        for policy_type in {key for each in live for key in each.failed}
+        for policy_type in {policy_type for each in live for policy_type, _ in each.failed}
     )
 
 
 def _is_much(live: list[Evidence], policy_type: str, thresholds: Thresholds) -> bool:
-    touched = [each for each in live if policy_type in each.failed]
-    failed = sum(each.failed[policy_type] for each in touched)
-    # a summary may claim fewer sessions than its own details: the larger number is nearer the truth
-    total = sum(max(each.total.get(policy_type, 0), each.failed[policy_type]) for each in touched)
+    """By those who still see it: what others say of their own sessions, true or made up, makes theirs no better."""
+    failed = total = 0
+    for each in live:
+        failing = _by_type(each.failed, each.still_seen_by).get(policy_type, 0)
+        if failing:
+            # a summary may claim fewer sessions than its own details: the larger number is nearer the truth
+            failed += failing
+            total += max(_by_type(each.total, each.still_seen_by).get(policy_type, 0), failing)
     return failed >= max(thresholds.min_sessions, 1) and 100 * failed >= thresholds.min_percent * total
+
+
+def _by_type(sessions: Mapping[tuple[str, str], int], reporters: frozenset[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for (policy_type, reporter), number in sessions.items():
+        if reporter in reporters:
+            found[policy_type] = found.get(policy_type, 0) + number
+    return found

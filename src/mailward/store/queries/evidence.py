@@ -129,23 +129,18 @@ def weigh(
 def _weigh_domain(
     domain_id: int, rows: list[Failure], sessions: Sessions, counted_from: date, settled_day: date
 ) -> Evidence:
-    failed: dict[str, int] = defaultdict(int)
+    failed: dict[tuple[str, str], int] = defaultdict(int)
     for row in rows:
         if row.day >= counted_from:
-            failed[row.policy_type] += row.sessions
+            failed[row.policy_type, row.reporter] += row.sessions
     days = [row.day for row in rows]
-    seen_by = frozenset(row.reporter for row in rows)
-    seen: dict[str, int] = defaultdict(int)
-    for (policy_type, reporter), number in sessions.total.items():
-        if reporter in seen_by:
-            seen[policy_type] += number
     return Evidence(
         domain_id=domain_id,
         first_day=min(days),
         last_day=max(days),
-        seen_by=seen_by,
+        seen_by=frozenset(row.reporter for row in rows),
         failed=failed,
-        total=seen,
+        total=sessions.total,
         reported=sessions.reported,
         settled=sessions.settled,
         settled_day=settled_day,
