@@ -100,6 +100,12 @@ def test_a_database_that_is_empty_or_gone_where_mailward_was_used_is_told(data: 
     (data / "secret-key").touch()
     (data / "mailward.sqlite3").write_bytes(b"")
     assert "is empty" in doctor(data, "database")["damaged"]
+    with sqlite3.connect(data / "mailward.sqlite3") as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    found = doctor(data, "database", "running")
+    assert "has no tables" in found["damaged"]
+    assert set(found) == {"damaged", "not-running"}
     (data / "mailward.sqlite3").unlink()
     assert "is not there" in doctor(data, "database")["damaged"]
 

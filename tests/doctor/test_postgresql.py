@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from tests.doctor.looking import NOBODY, look, told
 
-from mailward.config import Backup, PolicyHost, Settings
+from mailward.config import Backup, Database, PolicyHost, Settings
 from mailward.core.doctor.finding import Grade
+from mailward.doctor.client import dump_version
 from mailward.doctor.database import look_at_database
 from mailward.doctor.subject import Subject
 from mailward.net.resolver import make_resolver
@@ -86,3 +87,23 @@ async def test_one_that_is_away_is_a_problem_with_the_command_to_try(tmp_path: P
     )
     assert (found.grade, found.code) == (Grade.PROBLEM, "database-away")
     assert "psql -h" in found.fix
+
+
+async def test_where_the_local_socket_is_meant_no_command_names_it_as_a_host(tmp_path: Path) -> None:
+    away = msgspec.structs.replace(subject(tmp_path, host="", user="").settings)
+    (found,) = await look(
+        look_at_database, Subject(away, make_resolver(away.dns), "the database does not answer: no route")
+    )
+    assert found.fix.endswith(f"in: psql -p 5432 {away.database.name}")
+
+
+async def test_the_pg_dump_that_is_asked_is_that_of_the_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Debian's wrapper takes the release of the cluster that has the port
+    (tmp_path / "pg_dump").write_text(
+        '#!/bin/sh\ntest "$PGPORT" = 5433 && echo "pg_dump (PostgreSQL) 17.2"\n'
+    )
+    (tmp_path / "pg_dump").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert await dump_version(Database(name="m", port=5433)) == 17

@@ -19,8 +19,8 @@ def missing_programs() -> list[str]:
 async def dump_version(database: Database) -> int | None:
     """The major version of the pg_dump that takes this database; None where it does not say one."""
     host, port = database.server
-    # Debian has a wrapper there, which chooses among versions by where the server is
-    where = {"PGHOST": host, "PGPORT": str(port)} if host else {}
+    # Debian has a wrapper there, which chooses among versions by where the server is; as a backup asks it
+    where = {"PGPORT": str(port), **({"PGHOST": host} if host else {})}
     process = await asyncio.create_subprocess_exec(
         *("pg_dump", "--version"),
         env=os.environ | where,

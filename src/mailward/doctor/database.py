@@ -1,5 +1,6 @@
 """The database: whether it answers, and whether it is set up for what it has to do."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,13 +35,19 @@ async def look_at_database(subject: Subject) -> Findings:
         fix = f"see that the user of Mailward may read and write {where}, and that the disk is not full"
         if settings.database.name:
             host = settings.database.host or "the local socket"
-            fix = (
-                f"see that PostgreSQL runs at {host} and lets us in: psql -h {host} {settings.database.name}"
-            )
+            fix = f"see that PostgreSQL runs at {host} and lets the user of Mailward in: {_psql(settings)}"
         yield tell("database-away", str(error), fix)
         return
     for finding in found:
         yield finding
+
+
+def _psql(settings: Settings) -> str:
+    """The command that asks as we do, by whoever we are."""
+    database = settings.database
+    options = {"-h": database.host, "-p": str(database.port), "-U": database.user}
+    words = [word for option, value in options.items() if value for word in (option, value)]
+    return shlex.join(["psql", *words, database.name])
 
 
 def _missing(settings: Settings) -> Finding:
@@ -64,10 +71,10 @@ async def _sqlite(subject: Subject) -> list[Finding]:
     path = subject.settings.sqlite_path
     if seen.damage:
         found.append(tell("damaged", f"{path} is damaged: {seen.damage[:200]}", _restore(path)))
-    elif not seen.bytes and _was_used(subject.settings):
-        found.append(
-            tell("damaged", f"{path} is empty, and Mailward was in use on this folder", _restore(path))
-        )
+    elif seen.is_empty and _was_used(subject.settings):
+        what = "has no tables" if seen.bytes else "is empty"
+        text = f"{path} {what}, and Mailward was in use on this folder"
+        found.append(tell("damaged", text, _restore(path)))
     if seen.journal_mode != "wal":
         text = f"{path} is in journal mode {seen.journal_mode}: readers and writers wait for each other"
         fix = "keep the data folder on a local disk, not on a network file system, and restart Mailward"

@@ -14,13 +14,15 @@ class Schema:
     """This version has them, the database does not."""
     unknown: tuple[str, ...]
     """A newer version made them."""
+    is_empty: bool = False
+    """No version has made any."""
 
 
 def schema() -> Schema:
     loader = MigrationLoader(connection)
     applied = {name for app, name in loader.applied_migrations if app == "store"}
     ours = {name for app, name in loader.disk_migrations if app == "store"}
-    return Schema(tuple(sorted(ours - applied)), tuple(sorted(applied - ours)))
+    return Schema(tuple(sorted(ours - applied)), tuple(sorted(applied - ours)), not applied)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Sqlite:
     damage: str
     """What the quick check says; empty: nothing."""
     bytes: int
+    is_empty: bool
+    """It has no tables."""
 
 
 def sqlite(*, checked: bool = True) -> Sqlite:
@@ -46,6 +50,7 @@ def sqlite(*, checked: bool = True) -> Sqlite:
             ask("PRAGMA journal_mode"),
             "" if damage == "ok" else damage,
             int(ask("PRAGMA page_count")) * int(ask("PRAGMA page_size")),
+            ask("SELECT count(*) FROM sqlite_master") == "0",
         )
 
 
