@@ -82,7 +82,7 @@ def test_the_command_reads_it_too_unless_another_settings_file_is_named(tmp_path
     settings = tmp_path / "mailward.toml"
     settings.touch()
     (tmp_path / "environment").write_text(
-        "# ours\nMAILWARD_KEY_FILE=/etc/my key\nMAILWARD_A='0.0.0.0 ::'\nMAILWARD_B=\"$(id)\"\nPATH=/none\n"
+        "# ours\n  MAILWARD_KEY_FILE=/etc/my key \t\nMAILWARD_A='0.0.0.0 ::' \nMAILWARD_B=\"$(id)\"\nPATH=/none\n"
         "MAILWARD_C=theirs\nMAILWARD_d;id=1\nMAILWARD_E"
     )
 
