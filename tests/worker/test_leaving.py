@@ -9,6 +9,7 @@ from tests.fakes.dns import FakeDns
 from mailward.config import Dns, Settings
 from mailward.core.mtasts.leaving import Stage
 from mailward.core.mtasts.policy import Mode, Policy
+from mailward.monitor.elsewhere import NOBODYS_LABEL
 from mailward.net import clock
 from mailward.notify.leavingletters import records_may_go
 from mailward.store.aio import in_store
@@ -117,6 +118,23 @@ async def test_records_that_go_too_early_do_not_end_the_policy(
     assert (row.outcome, await in_store(lambda: leaving.plan_of(row).stage)) == ("", Stage.WAIT)
     await in_store(domain.refresh_from_db)
     assert domain.current_version_id == row.version_id
+
+
+async def test_what_a_wildcard_says_of_every_name_is_no_record_that_is_left(
+    settings: Settings, domain: Domain, dns: FakeDns
+) -> None:
+    row = await in_store(start, domain, 7)
+    await in_store(announce_version, domain.pk, row.version_id)
+    began = (await work(settings)).served_at
+    assert began is not None
+    for label in ("_mta-sts", "mta-sts", NOBODYS_LABEL):
+        dns.set(f"{label}.example.test", "TXT", "v=spf1 -all")
+        dns.set(f"{label}.example.test", "A", "192.0.2.9", "192.0.2.8")
+    dns.set("mta-sts.example.test", "A", "192.0.2.1")
+    with clock.frozen(began + 8 * DAY):
+        assert (await work(settings)).detail == f"{dns.address} has mta-sts.example.test A"
+        dns.set("mta-sts.example.test", "A", "192.0.2.8", "192.0.2.9")
+        assert (await work(settings)).outcome == "done"
 
 
 async def test_another_policy_breaks_it_off(settings: Settings, domain: Domain) -> None:

@@ -17,7 +17,8 @@ FETCH_SECONDS = 12.0
 
 
 _MAX_ADDRESSES = 3
-_NOBODYS_LABEL = "mailward-looks-for-a-wildcard"
+NOBODYS_LABEL = "mailward-looks-for-a-wildcard"
+"""What is found there is found at every name of the domain that has nothing of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ async def _why_maybe_served(domain: Domain, resolver: Resolver, own_host: str, f
     if not found.found:
         return ""
     # a wildcard leads every name somewhere, and a domain that is to come here may lead here already
-    for other in (f"{_NOBODYS_LABEL}.{domain}", *([own_host] if own_host else [])):
+    for other in (f"{NOBODYS_LABEL}.{domain}", *([own_host] if own_host else [])):
         if set((await resolver.addresses(other)).records) >= set(found.records):
             return ""
     return f"{host} is there, and its policy could not be fetched: {failure}"
