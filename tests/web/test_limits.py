@@ -91,3 +91,37 @@ async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
         writer.write(post(5) + b"hel")
         answer = await asyncio.wait_for(reader.read(), 5)
         assert b"200" not in answer
+
+
+@asynccontextmanager
+async def ending() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to a console that ends just after it has come."""
+    config = uvicorn.Config(_echo_length, http=BoundedProtocol, lifespan="off", log_config=None, port=0)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server._serve())  # `serve` would take the signals of the tests
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.01)
+    reader, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname())
+    while not server.server_state.connections:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    server.should_exit = True
+    await asyncio.sleep(0.3)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        await asyncio.wait_for(serving, 10)
+
+
+async def test_who_has_just_come_when_the_console_ends_is_answered() -> None:
+    async with ending() as (reader, writer):
+        writer.write(post(5) + b"hello")
+        answer = await asyncio.wait_for(reader.read(), 5)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert answer.endswith(b"\r\n5\r\n0\r\n\r\n")
+
+
+async def test_who_says_nothing_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LAST_HEAD_SECONDS", 0.4)
+    async with ending() as (reader, _):
+        assert await asyncio.wait_for(reader.read(), 5) == b""

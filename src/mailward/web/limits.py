@@ -12,6 +12,8 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 """An upload of many report files."""
 BODY_SECONDS = 120.0
 HEAD_SECONDS = 15.0
+LAST_HEAD_SECONDS = 1.0
+"""So long, when the console ends, for the head of who has just come."""
 MAX_HEAD_BYTES = 32 * 1024
 
 Message = dict[str, Any]  # ASGI's messages are untyped
@@ -59,9 +61,12 @@ class BoundedBodies:
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's protocol with a deadline for the head of each request: who only waits is closed."""
+    """uvicorn's protocol with a deadline for the head of each request: who only waits is closed. At the end uvicorn
+    cuts off who has not asked yet; here it is answered, if it has just come and asks at once.
+    """
 
     _head_deadline: asyncio.TimerHandle | None = None
+    _is_last = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -71,6 +76,8 @@ class BoundedProtocol(H11Protocol):
         super().data_received(data)
         if self._is_answering():
             self._forget_head()
+            if self._is_last:
+                super().shutdown()
         elif self._head_deadline is None:
             self._expect_head()
 
@@ -78,11 +85,19 @@ class BoundedProtocol(H11Protocol):
         self._forget_head()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        if self.cycle:  # it has asked before, if it does not ask now
+            super().shutdown()
+            return
+        self._is_last = True
+        self._forget_head()
+        self._expect_head(LAST_HEAD_SECONDS)
+
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _expect_head(self) -> None:
-        self._head_deadline = self.loop.call_later(HEAD_SECONDS, self._close_idle)
+    def _expect_head(self, seconds: float | None = None) -> None:
+        self._head_deadline = self.loop.call_later(seconds or HEAD_SECONDS, self._close_idle)
 
     def _forget_head(self) -> None:
         if self._head_deadline is not None:
