@@ -1,5 +1,7 @@
 """What a person brings, what quarantine gives back, and the test report."""
 
+import io
+import zipfile
 from pathlib import Path
 from unittest.mock import patch
 
@@ -18,7 +20,15 @@ from mailward.ingest.reread import reread
 from mailward.ingest.test_report import send_test_report
 from mailward.net.resolver import Resolver
 from mailward.store.aio import in_store
-from mailward.store.models import DailySessions, Domain, Organisation, QuarantinedMessage, Report, User
+from mailward.store.models import (
+    DailySessions,
+    Domain,
+    Organisation,
+    QuarantinedMessage,
+    RawMessage,
+    Report,
+    User,
+)
 
 GOOGLE = Signer("google.test")
 
@@ -87,6 +97,49 @@ async def test_the_word_of_a_relay_of_ours_holds_in_quarantine(
         assert (await reread(kept.pk, resolver=resolver)).new == 1
     report = await in_store(Report.objects.get)
     assert (report.trust, report.counted) == (trust, trust == "vouched-relay")
+
+
+def two_reports(second: bytes) -> bytes:
+    """A mail with a report, and with `second` in another part of that type."""
+    end = b"\r\n--0000000000007877ce062148fba9"
+    part = end + b"\r\nContent-Type: application/tlsrpt+json\r\n\r\n" + second
+    return google_mail(report_json()).replace(end + b"--", part + end + b"--")
+
+
+async def test_a_part_that_cannot_be_read_is_kept_beside_the_report_that_can(
+    house: House, domain: Domain
+) -> None:
+    assert (await house.mail(two_reports(b'{"policies":'))).startswith("250")
+    report, kept = await in_store(Report.objects.get), await in_store(QuarantinedMessage.objects.get)
+    assert (kept.reason, kept.raw_id, kept.address_domain_id) == ("json-truncated", report.raw_id, domain.pk)
+    assert kept.detail.startswith("part[2], beside what was read: ")
+
+    # as if this version could read it
+    whole = two_reports(json_body(report_json(report_id="second")))
+    await in_store(lambda: RawMessage.objects.filter(pk=kept.raw_id).update(content=whole))
+    assert (await reread(kept.pk)).new == 1
+    copies = await in_store(lambda: dict(Report.objects.values_list("report_id", "copies")))
+    assert copies == {"2026-11-23T00:00:00Z_example.test": 1, "second": 1}
+    assert await in_store(QuarantinedMessage.objects.count) == 0
+
+
+async def test_what_is_read_of_it_later_leaves_the_rest_there(house: House, domain: Domain) -> None:
+    await house.mail(b"Subject: nothing\r\n\r\nin it\r\n")
+    kept = await in_store(QuarantinedMessage.objects.get)
+    partly = two_reports(b'{"policies":')
+    await in_store(lambda: RawMessage.objects.filter(pk=kept.raw_id).update(content=partly))
+    stored = await reread(kept.pk)
+    assert (stored.new, stored.quarantine_id) == (1, kept.pk)
+    assert (await in_store(QuarantinedMessage.objects.get)).reason == "json-truncated"
+
+
+async def test_a_post_of_which_a_part_cannot_be_read_is_taken(house: House, domain: Domain) -> None:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("1.json", json_body(report_json()))
+        archive.writestr("2.json", b'{"policies":')
+    assert await house.post(held.getvalue(), media_type="application/tlsrpt+gzip") == 201
+    assert await in_store(QuarantinedMessage.objects.count) == 1
 
 
 async def test_what_still_cannot_be_read_stays_and_says_when_it_was_tried(

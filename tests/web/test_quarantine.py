@@ -1,7 +1,9 @@
 """What could not be read, and files that people bring."""
 
 import gzip
+import io
 import json
+import zipfile
 
 import msgspec
 import pytest
@@ -48,6 +50,28 @@ def test_what_still_cannot_be_read_stays(alice: Client, domain: Domain) -> None:
     answer = alice.post(f"/quarantine/{stored.quarantine_id}/again/", follow=True)
     assert b"still nothing can be made of it" in answer.content
     assert b"in vain" in answer.content
+
+
+def archive(*members: bytes) -> bytes:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as written:
+        for number, content in enumerate(members):
+            written.writestr(f"{number}.json", content)
+    return held.getvalue()
+
+
+def test_what_can_be_read_in_part_says_both(alice: Client, domain: Domain) -> None:
+    shown = upload(alice, archive(GOOD, b'{"policies":'))
+    item = QuarantinedMessage.objects.get()
+    assert ">1 read in part</span>" in shown
+    assert "1 new. " in shown
+    assert "1.json, beside what was read: " in shown
+    assert f"/quarantine/{item.pk}/" in shown
+    assert f"/reports/{Report.objects.get().pk}/" in shown
+    later = archive(GOOD, b'{"policies":', json.dumps(report_json(report_id="later")).encode())
+    RawMessage.objects.filter(pk=item.raw_id).update(content=later)
+    answer = alice.post(f"/quarantine/{item.pk}/again/", follow=True).content
+    assert b"It was read in part: 1 new report, 0 known reports. The rest stays here." in answer
 
 
 def test_a_reader_neither_uploads_nor_reads_again(rita: Client, domain: Domain) -> None:

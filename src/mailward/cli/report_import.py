@@ -60,8 +60,8 @@ def import_reports(
 ) -> None:
     """Take report files in. You vouch for them: they are counted, and marked as imported.
 
-    A file that cannot be read is named and kept in quarantine. Importing a file again changes nothing. Exit
-    status: 0 all were read, 1 some were not, 2 nothing could be done.
+    A file that cannot be read, or not all of it, is named and kept in quarantine. Importing a file again changes
+    nothing. Exit status: 0 all were read, 1 some were not, 2 nothing could be done.
     """
     if bool(domain) == bool(organisation):
         raise Problem("Say whose reports these are: --domain NAME, or --organisation NAME.")
@@ -194,5 +194,5 @@ def _summary(totals: _Totals) -> str:
         parts.append(f"{totals.foreign} about other domains (kept apart as foreign)")
     sentence = f"{totals.files} files, {totals.new + totals.known} reports: {', '.join(parts)}."
     if totals.bad:
-        sentence += f" {totals.bad} files could not be read; they are named above."
+        sentence += f" {totals.bad} files could not be read, or not all of them; they are named above."
     return sentence

@@ -94,6 +94,7 @@ class Draft(msgspec.Struct, frozen=True):
     reports: tuple[ReportDigest, ...] = ()
     report_ids: tuple[str, ...] = ()
     unreadable: tuple[str, str] | None = None
+    """Why all of it, or beside `reports` a part of it, cannot be read."""
     tls_report_domain: str = ""
     mail: Message | None = None
     """A mail as DKIM sees it; None where it is none, or has no header that can be judged."""
@@ -148,6 +149,7 @@ def _read(arrival: Arrival, limits: Limits) -> Draft:
             for at, report in enumerate(reading.reports)
         ),
         report_ids=tuple(report.report_id or "" for report in reading.reports),
+        unreadable=reading.unread,
         tls_report_domain=mail_domain or "",
         mail=mail,
         signatures=find_signatures(mail) if mail else (),

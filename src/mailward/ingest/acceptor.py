@@ -85,7 +85,7 @@ class Acceptor:
         """Everything but the store."""
         loop = asyncio.get_running_loop()
         draft = await loop.run_in_executor(self._readers, read_arrival, arrival, self._limits)
-        if draft.unreadable is not None:
+        if not draft.reports:
             return draft.judged(Judgement(Trust.UNVERIFIED))
         test_domain_id = await find_test_domain(draft)
         if test_domain_id is not None:

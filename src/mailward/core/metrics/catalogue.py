@@ -114,8 +114,8 @@ DNS_SERIAL = _gauge("dns_zone_serial", "Serial of the zone.")
 _section("Report doors")
 ARRIVALS = _counter(
     "report_arrivals_total",
-    "Report mails and POSTs for addresses of ours: new, known (all in it was there), quarantined, "
-    "busy (451 or 503), too-much (452 or 429), failed.",
+    "Report mails and POSTs for addresses of ours: new, known (all in it was there), quarantined "
+    "(all or a part of it), busy (451 or 503), too-much (452 or 429), failed.",
     "door",
     "outcome",
 )

@@ -10,7 +10,7 @@ from datetime import datetime
 from mailward.core.tlsrpt.compose import build_mail
 from mailward.core.tlsrpt.deviations import Notes
 from mailward.core.tlsrpt.documents import read_document
-from mailward.core.tlsrpt.errors import Refusal, Unreadable
+from mailward.core.tlsrpt.errors import PlacedRefusal, Refusal, Unreadable, say_where
 from mailward.core.tlsrpt.limits import DEFAULT_LIMITS, Limits
 from mailward.core.tlsrpt.metadata import header_facts, judge_file_name, judge_header
 from mailward.core.tlsrpt.mime import Entity, parse_entity, walk
@@ -25,6 +25,9 @@ JSON_TYPE = "application/tlsrpt+json"
 GZIP_TYPE = "application/tlsrpt+gzip"
 _TYPES = (GZIP_TYPE, JSON_TYPE)
 _NAME_ENDS = (".json", ".gz", ".zip")
+NO_REPORT = ("not-json", "no-report")
+"""Codes of what was not meant as a report, where nothing says that it was."""
+NOTHING = ("no-report", "the mail has no part that is a TLS report")
 
 
 def read_mail(raw: bytes, *, now: datetime | None = None, limits: Limits = DEFAULT_LIMITS) -> Reading:
@@ -51,6 +54,7 @@ class MailReader:
         self._budget = budget
         self._first = first
         self._notes = Notes()
+        self._unread: Refusal | None = None
 
     def read(self, raw: bytes) -> Reading:
         if len(raw) > 2 * self._limits.max_inflated_bytes:
@@ -63,34 +67,31 @@ class MailReader:
         facts = header_facts(mail.get)
         self._judge_form(mail, leaves)
         judge_header(mail.get("date"), facts, reports, self._notes)
-        return make_reading(reports, self._notes, facts)
+        return make_reading(reports, self._notes, facts, self._unread)
 
     def _read_leaves(self, leaves: Sequence[Entity]) -> tuple[Report, ...]:
         """RFC 8460 §5.3: extract the parts of the prescribed type and ignore the rest."""
         places = [at for at, leaf in enumerate(leaves) if leaf.content_type.value in _TYPES]
-        failure: Refusal | None = None
+        failure: PlacedRefusal | None = None
         if places:
             reports, failure = self._read_places(leaves, places)
             if reports:
+                self._unread = say_where(failure)
                 return reports
         others = [at for at, leaf in enumerate(leaves) if at not in places and _could_be_report(leaf)]
         reports, other_failure = self._read_places(leaves, others)
+        failure = failure or other_failure
         if reports:
+            self._unread = say_where(failure)
             return reports
-        if (
-            failure is None
-            and other_failure is not None
-            and other_failure[0] not in ("not-json", "no-report")
-        ):
-            failure = other_failure
-        raise Unreadable(*(failure or ("no-report", "the mail has no part that is a TLS report")))
+        raise Unreadable(*(failure[1] if failure else NOTHING))
 
     def _read_places(
         self, leaves: Sequence[Entity], places: Sequence[int]
-    ) -> tuple[tuple[Report, ...], Refusal | None]:
-        """What can be read of these parts, and the first reason why one could not."""
+    ) -> tuple[tuple[Report, ...], PlacedRefusal | None]:
+        """What can be read of these parts, and the first reason why one that was meant as a report could not."""
         reports: list[Report] = []
-        failure: Refusal | None = None
+        failure: PlacedRefusal | None = None
         readable = 0
         for at in places:
             notes = Notes()
@@ -101,8 +102,10 @@ class MailReader:
             try:
                 found = self._read_leaf(leaves[at], where, notes, first)
             except Unreadable as error:
-                failure = failure or (error.code, error.detail)
-                if leaves[at].content_type.value in _TYPES:
+                is_typed = leaves[at].content_type.value in _TYPES
+                if is_typed or error.code not in NO_REPORT:
+                    failure = failure or (where, (error.code, error.detail))
+                if is_typed:
                     self._notes.add(error.code, where, error.detail)
                 continue
             self._notes.extend(notes)

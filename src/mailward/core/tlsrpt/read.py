@@ -5,9 +5,9 @@ from datetime import datetime
 
 from mailward.core.tlsrpt.deviations import Notes
 from mailward.core.tlsrpt.documents import read_document
-from mailward.core.tlsrpt.errors import Refusal, Unreadable
+from mailward.core.tlsrpt.errors import PlacedRefusal, Unreadable, say_where
 from mailward.core.tlsrpt.limits import DEFAULT_LIMITS, Limits
-from mailward.core.tlsrpt.mail import MailReader, blame, read_mail
+from mailward.core.tlsrpt.mail import NO_REPORT, MailReader, blame, read_mail
 from mailward.core.tlsrpt.reading import MailFacts, Reading, check_strict, make_reading
 from mailward.core.tlsrpt.schema import Report
 from mailward.core.tlsrpt.unpack import WHOLE, ZIP_MAGICS, Budget, unpack
@@ -45,14 +45,15 @@ class _FileReader:
         self._notes = Notes()
         self._reports: list[Report] = []
         self._mail: MailFacts | None = None
+        self._unread: PlacedRefusal | None = None
 
     def read(self, data: bytes, name: str) -> Reading:
-        failures: list[tuple[str, Refusal]] = []
+        failures: list[PlacedRefusal] = []
         several = data.startswith(ZIP_MAGICS)
         for document in unpack(data, self._budget, self._notes, self._limits, name=name):
             first = len(self._reports) if several else None
             try:
-                self._read_content(document.content, first)
+                self._read_content(document.content, document.where, first)
             except Unreadable as error:
                 refused = blame(error, document.damage)
                 failures.append((document.where, (refused.code, refused.detail)))
@@ -66,13 +67,17 @@ class _FileReader:
             raise Unreadable(*failures[0][1]) if failures else Unreadable("no-report", "the archive is empty")
         for where, (code, detail) in failures:
             self._notes.add(code, where or WHOLE, detail)
-        return make_reading(self._reports, self._notes, self._mail)
+        meant = [failure for failure in failures if failure[1][0] not in NO_REPORT]
+        unread = say_where(meant[0] if meant else self._unread)
+        return make_reading(self._reports, self._notes, self._mail, unread)
 
-    def _read_content(self, content: bytes, first: int | None) -> None:
+    def _read_content(self, content: bytes, where: str, first: int | None) -> None:
         if looks_like_mail(content):  # a mail in an archive
             reading = MailReader(self._now, self._limits, self._budget, first).read(content)
             self._reports += reading.reports
             self._mail = self._mail or reading.mail
+            if reading.unread is not None:
+                self._unread = self._unread or (where or WHOLE, reading.unread)
             for each in reading.deviations:
                 self._notes.add(each.slug, each.where, each.value)
         else:

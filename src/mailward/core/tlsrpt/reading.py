@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from mailward.core.tlsrpt.deviations import DEVIATIONS, Deviation, Level, Notes
+from mailward.core.tlsrpt.errors import Refusal
 from mailward.core.tlsrpt.schema import Report
 
 _FIRST = "reports[0]."
@@ -24,9 +25,13 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     deviations: tuple[Deviation, ...]
     """In the order found. Strict reading: the report conforms when check_strict has nothing to say."""
     mail: MailFacts | None = None
+    unread: Refusal | None = None
+    """Why something beside the reports could not be read that could be one: the first, with its place."""
 
 
-def make_reading(reports: Sequence[Report], notes: Notes, mail: MailFacts | None = None) -> Reading:
+def make_reading(
+    reports: Sequence[Report], notes: Notes, mail: MailFacts | None = None, unread: Refusal | None = None
+) -> Reading:
     deviations = notes.all()
     if len(reports) == 1:  # there could have been more of them, and there are not
         deviations = tuple(
@@ -35,7 +40,7 @@ def make_reading(reports: Sequence[Report], notes: Notes, mail: MailFacts | None
             else each
             for each in deviations
         )
-    return Reading(tuple(reports), deviations, mail)
+    return Reading(tuple(reports), deviations, mail, unread)
 
 
 def check_strict(reading: Reading) -> tuple[Deviation, ...]:

@@ -64,7 +64,7 @@ class HttpsDoor:
             return Response(503, _BUSY, headers=(_RETRY_AFTER,))
         except TooMuchToday:
             return Response(429, b"Too much today that nobody vouches for\n", headers=(_RETRY_AFTER,))
-        if stored.quarantine_id is not None:
+        if stored.quarantine_id is not None and not stored.report_ids:
             return refusal(400, "The body cannot be read as a TLS report (RFC 8460 section 4).")
         if stored.new:
             return Response(201, b"Stored\n")

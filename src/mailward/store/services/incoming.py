@@ -109,7 +109,7 @@ class ReportDigest(_Value, frozen=True):
 
 
 class Incoming(_Value, frozen=True, kw_only=True):
-    """One arrival: the bytes, and either the reports read from them or why none could be read."""
+    """One arrival: the bytes, the reports read from them, and why what else they hold could not be read."""
 
     organisation_id: int
     address_domain_id: int | None
@@ -119,7 +119,7 @@ class Incoming(_Value, frozen=True, kw_only=True):
     judgement: Judgement
     reports: tuple[ReportDigest, ...] = ()
     unreadable: tuple[str, str] | None = None
-    """Code and detail."""
+    """Code and detail: of all of it, or beside `reports` of a part of it."""
     name: str = ""
     imported_by: int | None = None
     tls_report_domain: str = ""
@@ -145,6 +145,7 @@ class Stored(_Value, frozen=True):
     report_ids: tuple[int, ...] = ()
     """The rows of both, in the order of the reports and their shares."""
     quarantine_id: int | None = None
+    """Set where it, or a part of it, cannot be read."""
     refused: str = ""
     """Why it could not be stored although the database works; nothing of it was."""
 

@@ -157,9 +157,10 @@ class _Batch:
         )
 
     def _take(self, item: Incoming) -> Stored:
+        raw_id = quarantine_id = None
         if item.unreadable is not None:
-            return Stored(quarantine_id=self._quarantine(item, *item.unreadable))
-        raw_id: int | None = None
+            raw_id = self._keep_raw(item)
+            quarantine_id = self._quarantine(item, raw_id, *item.unreadable)
         new, copies, ids = 0, 0, []
         for report in item.reports:
             for share in report.shares:
@@ -179,7 +180,7 @@ class _Batch:
                         self._receive(known.id, known.copies, item, item.judgement)
                     known.copies += 1
                 ids.append(known.id)
-        return Stored(new, copies, tuple(ids))
+        return Stored(new, copies, tuple(ids), quarantine_id)
 
     def _time(self, moment: datetime | None) -> Value:
         if moment is None:
@@ -207,14 +208,14 @@ class _Batch:
         )
         return raw_id
 
-    def _quarantine(self, item: Incoming, code: str, detail: str) -> int:
+    def _quarantine(self, item: Incoming, raw_id: int, code: str, detail: str) -> int:
         quarantine_id = next(self._ids)
         self._quarantined.append(
             (
                 quarantine_id,
                 item.organisation_id,
                 item.address_domain_id,
-                self._keep_raw(item),
+                raw_id,
                 item.imported_by,
                 clean(code, 40),
                 clean(detail, 500),

@@ -38,6 +38,7 @@ class State(StrEnum):
     NEW = "new"
     KNOWN = "known"
     FOREIGN = "foreign"
+    PARTLY = "read in part"
     UNREADABLE = "unreadable"
     REFUSED = "not taken"
 
@@ -46,6 +47,7 @@ _BADGES = {
     State.NEW: "ok",
     State.KNOWN: "unknown",
     State.FOREIGN: "warn",
+    State.PARTLY: "warn",
     State.UNREADABLE: "bad",
     State.REFUSED: "bad",
 }
@@ -160,17 +162,24 @@ def _accept(scope: Scope, address: ReportAddress, name: str, content: bytes) -> 
 
 
 def _describe(scope: Scope, name: str, stored: Stored) -> Outcome:
-    if stored.quarantine_id is not None:
-        item = scope.quarantined().filter(pk=stored.quarantine_id).values("reason", "detail").first()
-        text = _say_why(item["reason"], item["detail"]) if item else ""
-        return Outcome(name, State.UNREADABLE, text, quarantine_id=stored.quarantine_id)
-    ids = stored.report_ids
+    ids, quarantine_id, why = stored.report_ids, stored.quarantine_id, ""
+    if quarantine_id is not None:
+        why = _find_why(scope, quarantine_id)
+        if not ids:
+            return Outcome(name, State.UNREADABLE, why, quarantine_id=quarantine_id)
     looked_at = ids[:_MOST_LOOKED_AT]
     foreign = scope.reports().filter(pk__in=looked_at, domain=None).count()
     state = State.FOREIGN if foreign == len(looked_at) else State.NEW if stored.new else State.KNOWN
+    if quarantine_id is not None:
+        state = State.PARTLY
     left_out = max(0, len(ids) - _MOST_LINKED)
     text = _say_which(stored.new, stored.copies, foreign, all_foreign=foreign == len(looked_at))
-    return Outcome(name, state, text, ids[:_MOST_LINKED], left_out)
+    return Outcome(name, state, f"{text} {why}".strip(), ids[:_MOST_LINKED], left_out, quarantine_id)
+
+
+def _find_why(scope: Scope, quarantine_id: int) -> str:
+    item = scope.quarantined().filter(pk=quarantine_id).values("reason", "detail").first()
+    return _say_why(item["reason"], item["detail"]) if item else ""
 
 
 def _say_which(new: int, known: int, foreign: int, *, all_foreign: bool) -> str:

@@ -58,10 +58,13 @@ def quarantine_again(request: ScopedRequest, quarantine_id: int) -> HttpResponse
     if stored.refused:
         messages.error(request, f"It was read and could not be stored: {stored.refused}")
         return redirect("quarantine-detail", item.pk)
-    if stored.quarantine_id is not None:
-        messages.warning(request, "It was read again, and still nothing can be made of it.")
-        return redirect("quarantine-detail", item.pk)
     new, copies = stored.new, stored.copies
+    if stored.quarantine_id is not None:
+        text = "It was read again, and still nothing can be made of it."
+        if stored.report_ids:
+            text = f"It was read in part: {_say(new, 'new')}, {_say(copies, 'known')}. The rest stays here."
+        messages.warning(request, text)
+        return redirect("quarantine-detail", item.pk)
     messages.success(
         request, f"It was read and left quarantine: {_say(new, 'new')}, {_say(copies, 'known')}."
     )
