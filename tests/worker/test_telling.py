@@ -32,6 +32,7 @@ from mailward.store.models import (
 from mailward.store.services import notifications, outbox
 from mailward.store.services.notices import queue_notice
 from mailward.worker import run_once
+from mailward.worker.timed import check_relay
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = NOON.date() - timedelta(days=3)
@@ -314,6 +315,20 @@ def test_who_was_refused_just_before_the_relay_was_mended_is_tried_once_more(
     for hours in (6, 7):
         work(settings, SETTLED + timedelta(hours=hours))
     assert set(read(relay)) == {"alice@example.net", "bob@example.net"}
+
+
+def test_while_a_notice_waits_it_is_what_shows_whether_the_relay_works(
+    organisation: Organisation, settings: Settings, relay: FakeRelay
+) -> None:
+    relay.refusal = "554 5.7.1 Relay access denied"
+    with clock.frozen(NOON):
+        member(organisation, "alice@example.net")
+        queue_notice(organisation.pk, None, "stopped", ["x"], page="/changes/7/")
+    for minutes in range(10, 40, 5):
+        work(settings, NOON + timedelta(minutes=minutes))
+        with clock.frozen(NOON + timedelta(minutes=minutes)):
+            async_to_sync(check_relay)(settings)
+        assert not ServiceState.objects.get(name=notifications.RELAY).ok
 
 
 @pytest.mark.parametrize("is_open", [True, False])

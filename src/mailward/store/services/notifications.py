@@ -370,7 +370,7 @@ def set_clock(machine: str, is_right: bool, detail: str) -> None:
 
 def has_mails() -> bool:
     """Whether mails wait to be sent: they will show whether the relay works."""
-    return OutboxItem.objects.filter(kind="mail").exists()
+    return OutboxItem.objects.filter(kind__in=("mail", "notice")).exists()
 
 
 def relay_works() -> bool | None:
