@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.cli.test_serve import Platform
 from tests.fakes.signer import report_json
 from tests.ingest.conftest import json_body
 from tests.postgresql import Server
@@ -176,6 +178,32 @@ def test_every_command_is_let_in_by_a_server_that_asks_who_is_there(
     assert done.returncode == 0, done.stderr
     assert server.sql("SELECT count(*) FROM store_domain", "mailward") == "2"
     assert roots(data) == []
+
+
+@dataclass
+class Named(Platform):
+    """With settings of its own."""
+
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return super().environment | self.settings
+
+
+def test_root_serves_as_the_user_whom_the_server_knows_and_is_warned(
+    reachable: Path, names: dict[str, str], server: Server
+) -> None:
+    log = server.folder / "log"
+    before = len(log.read_text())
+    platform = Named(reachable, settings=names)
+    platform.start()
+    try:
+        assert "is ready" in platform.log
+        assert "runs-as-root" in platform.log
+        assert 'role "root"' not in log.read_text()[before:]
+    finally:
+        platform.stop()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -25,9 +26,10 @@ from mailward.cli.standing import telling
 from mailward.cli.supervisor import Child, Supervisor
 from mailward.config import Settings, load_settings
 from mailward.net import log, systemd
-from mailward.net.ownership import give_away
+from mailward.net.ownership import give_away, owner_for_root
 from mailward.net.systemd import notify, watchdog_seconds
 
+_log = logging.getLogger("mailward.serve")
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 CHILDREN = ("policy-host", "doors", "console", "worker")
@@ -35,6 +37,7 @@ VITAL = frozenset({"policy-host", "doors", "nameserver"})
 """What other people's mail and name servers ask: systemd starts all anew where one of them stays away."""
 READY_SECONDS = 30.0
 _LOOK_SECONDS = 15
+_ROOTS_FILES = "the folder is another user's, who cannot write what is made now; chown -R afterwards"
 Environment = dict[str, str]
 
 
@@ -61,6 +64,8 @@ def serve(
     environment["MAILWARD_DATA"] = str(settings.data_path)
     environment[SUPERVISOR_VARIABLE] = str(os.getpid())
     with locked(settings.data_path):
+        if owner_for_root(settings.data_path) is not None:
+            _log.warning("runs-as-root", extra={"folder": settings.data_path, "detail": _ROOTS_FILES})
         _refuse_half_restored(settings)
         _refuse_left_behind(settings, environment)
         # held from here to the end: who connects while a child is away waits, and is not refused

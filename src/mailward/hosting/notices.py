@@ -46,7 +46,8 @@ class Notices:
 
     async def listen(self) -> None:
         """Until cancelled; connects again whenever the connection breaks."""
-        while connection.vendor == "postgresql":
+        # libpq connects here in its own time, which would be as root: a local server that knows another is asked often
+        while connection.vendor == "postgresql" and connection.settings_dict["PEER"] is None:
             try:
                 await self._listen_once()
             except (psycopg.Error, OSError, TimeoutError) as error:
