@@ -227,6 +227,7 @@ async def test_reports_that_are_not_delivered_are_told_once_and_again_when_their
     def deliver(days_ago: int, state: State) -> Delivery:
         store.add_reports(today - dt.timedelta(days=days_ago), 0, [REPORTS], "z", 0, now, complete=True)
         [delivery] = store.due(now, 10)
+        assert store.mark(delivery, now)
         store.finish(delivery, state, "550 5.1.1 no such user")
         return delivery
 
