@@ -91,6 +91,24 @@ async def test_a_fetch_that_fails_leaves_what_another_process_has_fetched(lab: L
     await other.knowledge.close()
 
 
+async def test_after_a_fetch_that_failed_another_process_pauses_too(lab: Lab, daemon: Daemon) -> None:
+    other = lab.daemon()
+    lab.publish()
+    assert await ask(daemon) == await ask(other) == SECURE
+    await other.knowledge.refresh(NAME)
+    lab.publish("2")
+    lab.host.response = http(status="503 Service Unavailable")
+    for each in (daemon, other):
+        with clock.frozen(clock.now() + dt.timedelta(seconds=90)):
+            await each.knowledge.refresh(NAME)
+    assert len(lab.host.requests) == 2
+    entry = await daemon.knowledge.cache.load(NAME)
+    assert entry is not None
+    assert entry.failure is not None
+    assert entry.failure.count == 1
+    await other.knowledge.close()
+
+
 async def test_what_was_changed_before_the_start_is_no_news(lab: Lab, daemon: Daemon) -> None:
     path = lab.settings().sender_cache_path
     purge_domains(path, [NAME], 100)

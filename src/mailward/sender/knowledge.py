@@ -267,7 +267,7 @@ class Knowledge:
     def _is_older(self, entry: Entry, kept: Entry) -> bool:
         """Than what the cache has. One fetched in the future was replaced since, unless it is still to be written."""
         is_ahead = entry.cached.fetched_at > self.now() and entry.domain not in self._unwritten
-        return is_ahead or kept.cached.fetched_at > entry.cached.fetched_at
+        return is_ahead or _when(kept) > _when(entry)
 
     async def _fetch(
         self, domain: Domain, state: DomainState, found: RecordFinding, failure: Failure | None
@@ -434,6 +434,11 @@ def _without_policy(step: object, found: RecordFinding) -> StsFinding:
     if isinstance(step, Expired):
         return StsFinding(StsState.EXPIRED, reason=f"the policy has ended, and there is {found.reason}")
     return StsFinding(StsState.ABSENT, reason=found.reason)
+
+
+def _when(entry: Entry) -> tuple[int, int]:
+    """Of its fetch, and of the last attempt at another one: whoever made it, the pause after it is for all."""
+    return entry.cached.fetched_at, entry.failure.failed_at if entry.failure else 0
 
 
 def _jitter(domain: Domain, cached: Cached | None) -> float:
