@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
+import json
 import sqlite3
 
 import pytest
@@ -10,12 +11,15 @@ from tests.fakes.policyhost import http
 from tests.sender.lab import DOMAIN, POLICY, SECURE, Lab, policy
 from tests.sender.test_answers import ask
 
+from mailward.core.dane.judge import DaneFinding, DaneState
 from mailward.core.names import Domain
+from mailward.core.postfix.netstring import encode
 from mailward.net import clock
 from mailward.sender import control
 from mailward.sender.cache import CacheError
 from mailward.sender.control import change, purge_domains
 from mailward.sender.daemon import Daemon
+from mailward.sender.transfer import read_line, show_time, take_over
 
 NAME = Domain(DOMAIN)
 
@@ -107,6 +111,47 @@ async def test_after_a_fetch_that_failed_another_process_pauses_too(lab: Lab, da
     assert entry.failure is not None
     assert entry.failure.count == 1
     await other.knowledge.close()
+
+
+def take_over_policy(lab: Lab) -> None:
+    """As `import` does."""
+    now = int(clock.timestamp())
+    line = {"domain": DOMAIN, "policy_id": "1", "fetched_at": show_time(now), "policy": POLICY.decode()}
+    entry = read_line(json.dumps(line).encode(), now)
+    change(lab.settings().sender_cache_path, lambda cache: take_over(cache, [entry], now).taken, now)
+
+
+async def ask_server(daemon: Daemon) -> str:
+    """From memory where that has an answer."""
+    hit = daemon.answers.memo.find(encode(f"QUERY {DOMAIN}".encode()))
+    return hit[0].partition(b":")[2][:-1].decode() if hit else await ask(daemon)
+
+
+async def test_what_is_imported_while_a_fetch_fails_is_the_answer(lab: Lab, daemon: Daemon) -> None:
+    async def take_over_and_fail(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        take_over_policy(lab)
+        await daemon.journal.look()
+        writer.close()
+
+    lab.publish()
+    lab.host.response = take_over_and_fail
+    assert [await ask_server(daemon) for _ in range(2)] == [SECURE, SECURE]
+
+
+async def test_what_is_imported_while_dane_is_looked_for_ends_the_answer_before(
+    lab: Lab, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look_meanwhile(*_: object) -> tuple[DaneFinding, float]:
+        await asyncio.sleep(0.1)
+        if not await daemon.knowledge.cache.listing():
+            take_over_policy(lab)
+            await daemon.journal.look()
+        return DaneFinding(DaneState.ABSENT), float("inf")
+
+    daemon.knowledge.dane.validation_seen.set()
+    daemon.knowledge.dane.is_on = True
+    monkeypatch.setattr(daemon.knowledge.dane, "find", look_meanwhile)
+    assert [await ask_server(daemon) for _ in range(2)] == ["NOTFOUND ", SECURE]
 
 
 async def test_what_was_changed_before_the_start_is_no_news(lab: Lab, daemon: Daemon) -> None:

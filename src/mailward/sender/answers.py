@@ -78,13 +78,21 @@ class Answers:
             self.metrics.answers[Row.NOT_A_DOMAIN] += 1
             self.memo.keep(asked, clock.monotonic() + FOREVER_SECONDS, NOTFOUND_FRAME, Row.NOT_A_DOMAIN)
             return NOTFOUND_FRAME
+        before = self._changes
         decision, until = await self._decide_as_all_know(nexthop)
+        if self._changes != before:  # it may rest on what was so before
+            until = 0.0
         self.metrics.answers[decision.row] += 1
         reply = render(decision, dialect_of(query.map_name))
         frame = NOTFOUND_FRAME if reply == socketmap.NOTFOUND else netstring.encode(reply)
         self._note(nexthop, decision, reply, asked)
         self.memo.keep(asked, until, frame, decision.row, Subject(query.map_name, query.key, nexthop.domain))
         return frame
+
+    @property
+    def _changes(self) -> tuple[int, int]:
+        """Those that commands, the operator's overrides and the resolver have made."""
+        return self.knowledge.forgotten, self.memo.dropped_all
 
     async def _decide_as_all_know(self, nexthop: NextHop) -> tuple[Decision, float]:
         """As `decide`, and again where another process has learned the policy while we looked and did not find it."""

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import partial
 
 from mailward.core.dane.judge import DaneFinding
 from mailward.core.mtasts.decide import (
@@ -78,6 +79,8 @@ class DomainState:
     used_at: float = 0.0
     touched_at: float = float("-inf")
     """When the cache was told of the use."""
+    is_forgotten: bool = False
+    """A command has changed the domain in the cache since."""
 
 
 class Knowledge:
@@ -93,6 +96,8 @@ class Knowledge:
         self.on_unmet: Callable[[Unmet], None] = lambda unmet: None
         """Called when a policy could not be fetched: once for each fetch that failed, whether mail has asked or not."""
         self.dane = DaneKnowledge(cache, discovery, metrics, self.now)
+        self.forgotten = 0
+        """How often `forget` was called."""
         self._metrics = metrics
         self._recheck_seconds = recheck_seconds
         self._states: Generations[Domain, DomainState] = Generations(MAX_STATES)
@@ -117,19 +122,25 @@ class Knowledge:
     async def sts(self, domain: Domain, deadline: float) -> tuple[StsFinding, float]:
         """The finding, and until when it can be kept (monotonic)."""
         try:
-            state = await self.state(domain)
+            return await self._find(domain, deadline)
         except CacheError as error:
             self._metrics.cache_errors += 1
             logger.error("cache-unreadable", extra={"domain": domain, "reason": str(error)})
             return StsFinding(StsState.UNREADABLE, reason=str(error)), 0.0
+
+    async def _find(self, domain: Domain, deadline: float) -> tuple[StsFinding, float]:
+        """Raises CacheError."""
+        state = await self.state(domain)
         state.used_at = clock.monotonic()
-        # again where the discovery under way was that of a state which memory has forgotten since, as in a purge
         while (live := self._live(state)) is None and state.fresh_until <= clock.monotonic():
-            done = await self._flights.join(domain, lambda: self._discover(domain, state), deadline)
+            done = await self._flights.join(domain, partial(self._discover, domain, state), deadline)
             if not done:
                 self._metrics.late_answers += 1
                 return self._unreadable(state) or _late(state), 0.0
-            if state.entry is None and state.fresh_until <= clock.monotonic():
+            if state.is_forgotten:
+                state = await self.state(domain)
+            elif state.entry is None and state.fresh_until <= clock.monotonic():
+                # what was under way was the discovery of a state that is forgotten
                 await self._catch_up(domain, state)
         return live or (state.finding, state.fresh_until)
 
@@ -208,7 +219,10 @@ class Knowledge:
         self._states.clear()
 
     def forget(self, domain: Domain) -> None:
-        self._states.pop(domain)
+        """A command has changed it in the cache."""
+        if (state := self._states.pop(domain)) is not None:
+            state.is_forgotten = True
+        self.forgotten += 1
         self._unwritten.pop(domain, None)
         self.on_change(domain)
 

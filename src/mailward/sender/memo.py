@@ -85,6 +85,8 @@ class Memo:
     def __init__(self) -> None:
         self.finished: dict[bytes, Finished] = {}
         """For the server's quick path: look at the end before use."""
+        self.dropped_all = 0
+        """How often `drop_all` was called."""
         self._bytes = 0
         self._ended = {row: Finished(0.0, (b"",), 0, row) for row in Row}
         self._alike: dict[int, Finished | None] = {}
@@ -162,6 +164,7 @@ class Memo:
 
     def drop_all(self) -> None:
         """End all answers."""
+        self.dropped_all += 1
         for asked, found in self.finished.items():
             self._set(asked, self._ended[found.row])
 
