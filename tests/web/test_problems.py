@@ -7,6 +7,7 @@ from django.test import Client
 from tests.fakes.evidence import make_domains, report_failures
 
 from mailward.config import Problems
+from mailward.core import problems as rules
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
 from mailward.store.models import Domain, MxChange, Notification, Organisation, Problem, ProblemDomain
@@ -115,6 +116,26 @@ def test_one_cause_is_one_line_however_many_domains_it_touches(
     assert '<td class="number" data-label="Domains">60</td>' in shown
     assert "/domains/d55.test/" not in page(rita, f"/problems/{problem.pk}/")
     assert "/domains/d55.test/" in page(rita, f"/problems/{problem.pk}/?page=2")
+
+
+def test_what_one_reporter_alone_tells_besides_is_said(
+    rita: Client, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "MAX_ALONE", 2)
+    for number in range(5):
+        report_failures(
+            [domain],
+            DAY + timedelta(days=number % 2),
+            f"a{number}.liar.test",
+            failed=60,
+            host=f"mx{number}.test",
+        )
+    with clock.frozen(NOON):
+        assess([domain.pk], Problems())
+        shown = page(rita, "/problems/")
+        assert shown.count('class="row-link"') == 2
+        assert "Up to 3 more like these from liar.test alone." in shown
+        assert "more like these" not in page(rita, "/problems/?show=closed")
 
 
 def test_an_organisation_without_problems_is_told_what_that_means(rita: Client, domain: Domain) -> None:

@@ -8,6 +8,9 @@ report.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import TypeVar
+
+from mailward.core.survey.suffixes import Suffixes
 
 CLEAN_DAYS = 3
 """So many later days of reports without the failure show it gone, whoever sent them."""
@@ -15,6 +18,13 @@ SETTLES_AFTER = timedelta(hours=24)
 """So long after its end a UTC day may show a failure gone. Senders report a day in several reports, as they like: the
 first may know nothing of what the next one tells.
 """
+MAX_ALONE = 100
+"""Open problems of an organisation that rest on the word of one reporter alone. One report can name 2,000 causes, and
+each open problem costs some milliseconds whenever a domain of it is weighed. What others or our checks see too is none
+of them.
+"""
+_SUFFIXES = Suffixes()
+_Key = TypeVar("_Key")
 
 
 def last_settled(now: datetime) -> date:
@@ -99,6 +109,35 @@ def is_problem(evidence: Iterable[Evidence], thresholds: Thresholds) -> bool:
         _is_much(live, policy_type, thresholds)
         for policy_type in {policy_type for each in live for policy_type, _ in each.failed}
     )
+
+
+def owner_of(reporter: str) -> str:
+    """The domain that somebody registered: its owner can sign as any name under it."""
+    return _SUFFIXES.registered_domain(reporter)
+
+
+def only_owner(reporters: Iterable[str]) -> str:
+    """Whose word alone it is; "" where there are several."""
+    owners = {owner_of(reporter) for reporter in reporters}
+    return owners.pop() if len(owners) == 1 else ""
+
+
+def held_back(opening: Mapping[_Key, Iterable[Evidence]], open_alone: Mapping[str, int]) -> set[_Key]:
+    """Those that are not to be opened, since each would be one too many of one reporter alone: the ones with the fewest
+    failed sessions.
+
+    `open_alone`: how many are open already, by the owner of the reporter.
+    """
+    alone: dict[str, list[tuple[int, _Key]]] = {}
+    for key, found in opening.items():
+        evidence = list(found)
+        if owner := only_owner(reporter for each in evidence for reporter in each.seen_by):
+            alone.setdefault(owner, []).append((sum(each.sessions for each in evidence), key))
+    held: set[_Key] = set()
+    for owner, causes in alone.items():
+        causes.sort(key=lambda each: each[0], reverse=True)
+        held.update(key for _, key in causes[max(MAX_ALONE - open_alone.get(owner, 0), 0) :])
+    return held
 
 
 def _is_much(live: list[Evidence], policy_type: str, thresholds: Thresholds) -> bool:

@@ -63,7 +63,12 @@ async def assess(settings: Settings, items: Sequence[Claimed]) -> Failures:
     domain_ids = [int(item.key) for item in items]
     result = await in_store(problems.assess, domain_ids, settings.problems)
     if result.opened or result.closed:
-        extra = {"domains": len(items), "opened": len(result.opened), "closed": len(result.closed)}
+        extra = {
+            "domains": len(items),
+            "opened": len(result.opened),
+            "closed": len(result.closed),
+            "held-back": result.held_back,
+        }
         _log.info("problems-assessed", extra=extra)
     return {}
 

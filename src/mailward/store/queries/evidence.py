@@ -4,19 +4,22 @@ Failures are read either for some domains (all their causes) or for some causes 
 and sessions for the domains concerned.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import NamedTuple, TypeVar
 
 from django.db.models import F, Max, Q, Sum
 
-from mailward.core.problems import Evidence
-from mailward.store.models import DailyFailures, DailySessions
+from mailward.core.problems import Evidence, only_owner
+from mailward.store.models import DailyFailures, DailySessions, Problem
 
 CHUNK = 500
 """Values in one IN (...): SQLite allows 999 in older builds."""
+
+LONGEST = timedelta(days=90)
+"""Daily rows older than this are not read, however long a problem is open."""
 
 _T = TypeVar("_T")
 
@@ -86,6 +89,23 @@ def _read_failures(found: dict[Cause, list[Failure]], condition: Q, first: date,
     )
     for organisation_id, result_type, host, *rest in rows.iterator(10_000):
         found[Cause(organisation_id, result_type, host)].append(Failure(*rest))
+
+
+def open_alone(organisation_id: int, last: date) -> Counter[str]:
+    """How many open problems rest on the word of one reporter alone, by the domain that its owner registered."""
+    # where one of our checks shows it, it has a code
+    problems = Problem.objects.filter(
+        organisation_id=organisation_id, closed_at__isnull=True, code="", reporters__gt=0
+    )
+    causes = [Cause(organisation_id, *row) for row in problems.values_list("reported_as", "host")]
+    reporters: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for condition in conditions_of(causes):
+        failures = DailyFailures.objects.filter(condition, day__range=(last - LONGEST, last), sessions__gt=0)
+        for result_type, host, reporter in failures.values_list("result_type", "host", "reporter").distinct():
+            reporters[result_type, host].add(reporter)
+    owners = Counter(only_owner(names) for names in reporters.values())
+    del owners[""]
+    return owners
 
 
 def sessions_of(domain_ids: Iterable[int], first: date, last: date, settled_day: date) -> dict[int, Sessions]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from django.db.models import Count, F, Max, Q, QuerySet, Sum
 
+from mailward.core import problems as rules
+from mailward.net import clock
 from mailward.store.models import Problem
-from mailward.store.queries.evidence import chunks
+from mailward.store.queries.evidence import chunks, open_alone
 from mailward.store.queries.sightings import Sighting, sighting_of
 from mailward.store.scope import Scope
 
@@ -84,6 +86,16 @@ class ProblemDetail:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldBack:
+    """One reporter alone tells of more causes than are opened on its word."""
+
+    reporter: str
+    """The domain that its owner registered."""
+    causes: int
+    """At most so many are not opened."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReporterRow:
     reporter: str
     sessions: int
@@ -150,6 +162,24 @@ def sighting_of_problem(scope: Scope, row: ProblemRow) -> Sighting | None:
     """None: reports alone tell of it, or nothing shows it now."""
     domains = scope.problem_domains().filter(problem_id=row.id, is_checked=True, gone_at__isnull=True)
     return sighting_of(row.cause, [row.host], domains.values("domain_id"))
+
+
+def held_back(scope: Scope, window_days: int, min_sessions: int) -> tuple[HeldBack, ...]:
+    """By reporter, what is not listed for want of another witness; empty, and quick to say, in quiet times."""
+    today = clock.today()
+    first, last = today - timedelta(days=window_days), today + timedelta(days=1)
+    open_now = set(scope.problems().filter(closed_at__isnull=True).values_list("reported_as", "host"))
+    if len(open_now) < rules.MAX_ALONE:
+        return ()
+    found = []
+    for owner, count in open_alone(scope.organisation_id, last).items():
+        if count >= rules.MAX_ALONE:
+            names = Q(reporter=owner) | Q(reporter__endswith=f".{owner}")
+            told = scope.daily_failures().filter(names, day__range=(first, last))
+            causes = told.values_list("result_type", "host").annotate(sum=Sum("sessions"))
+            waiting = set(causes.filter(sum__gte=min_sessions).values_list("result_type", "host")) - open_now
+            found.append(HeldBack(owner, len(waiting)))
+    return tuple(each for each in sorted(found, key=lambda each: -each.causes) if each.causes)
 
 
 def problems_of_domain(scope: Scope, domain_id: int) -> tuple[ProblemRow, ...]:

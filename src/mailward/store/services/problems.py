@@ -15,15 +15,20 @@ from django.db.models import Count, Exists, Max, Min, OuterRef, Sum
 from django.db.models.functions import Greatest, Least
 
 from mailward.config import Problems as Rules
-from mailward.core.problems import Evidence, Thresholds, is_gone, is_problem, last_settled, seems_gone
+from mailward.core.problems import (
+    Evidence,
+    Thresholds,
+    held_back,
+    is_gone,
+    is_problem,
+    last_settled,
+    seems_gone,
+)
 from mailward.net import clock
 from mailward.store.models import DailyFailures, DailySessions, DomainRecipient, Problem, ProblemDomain
 from mailward.store.queries import evidence as read
 from mailward.store.queries.evidence import Cause, Failure, Sessions
 from mailward.store.services import outbox
-
-_LONGEST = timedelta(days=90)
-"""Daily rows older than this are not read, however long a problem is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,8 @@ class Assessment:
 
     opened: tuple[int, ...] = ()
     closed: tuple[int, ...] = ()
+    held_back: int = 0
+    """Causes that would be too many of one reporter alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +72,10 @@ def assess(domain_ids: Iterable[int], rules: Rules) -> Assessment:
         found, changes = _weigh_open(chunk, days)
         fresh |= found
         closed += _write(changes, days, rules)
-    opened = []
-    for cause, live in _weigh_fresh(fresh, days, rules).items():
-        opened.append(_open(cause, live, rules))
-    return Assessment(tuple(opened), tuple(closed))
+    opening = _weigh_fresh(fresh, days, rules)
+    held = _held_back(opening, days)
+    opened = [_open(cause, live, rules) for cause, live in opening.items() if cause not in held]
+    return Assessment(tuple(opened), tuple(closed), len(held))
 
 
 def put_settled() -> int:
@@ -91,7 +98,7 @@ def _weigh_open(domain_ids: Sequence[int], days: _Days) -> tuple[set[Cause], dic
     rows = _rows_of_open_problems(domain_ids)
     # a problem may have outlived the window: who saw it is read from its last day
     first = min([days.first, *(row.last_day for row in rows.values() if row.gone_at is None)])
-    first = max(first, days.last - _LONGEST)
+    first = max(first, days.last - read.LONGEST)
     failures = read.failures_of_domains(domain_ids, first, days.last)
     problems = _open_problems(failures, tuple(rows.values()))
     concerned = {failure.domain_id for found in failures.values() for failure in found}
@@ -196,6 +203,19 @@ def _weigh_fresh(causes: set[Cause], days: _Days, rules: Rules) -> dict[Cause, d
         if is_problem(weighed.values(), thresholds):
             opening[cause] = {key: each for key, each in weighed.items() if not seems_gone(each)}
     return opening
+
+
+def _held_back(opening: Mapping[Cause, Mapping[int, Evidence]], days: _Days) -> set[Cause]:
+    held: set[Cause] = set()
+    for organisation_id in {cause.organisation_id for cause in opening}:
+        open_alone = read.open_alone(organisation_id, days.last)
+        own = {
+            cause: live.values()
+            for cause, live in opening.items()
+            if cause.organisation_id == organisation_id
+        }
+        held |= held_back(own, open_alone)
+    return held
 
 
 def _closed_until(causes: Iterable[Cause]) -> dict[Cause, date]:

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
+from mailward.core import problems as rules
 from mailward.core.explain.catalogue import Explanation
 from mailward.core.explain.following import FOLLOWING
 from mailward.render.visible import make_visible
 from mailward.store.queries.problems import (
     ProblemRow,
     closed_problems,
+    held_back,
     open_problems,
     problem,
     reporters_of_problem,
@@ -36,8 +39,11 @@ def problem_list(request: ScopedRequest) -> HttpResponse:
     is_closed = request.GET.get("show") == "closed"
     number = read_number(request, "page", most=_MOST_PAGES) or 1
     page = (closed_problems if is_closed else open_problems)(request.scope, number)
+    asked = settings.MAILWARD.problems
     context = {
         "page": page,
+        "held_back": () if is_closed else held_back(request.scope, asked.window_days, asked.min_sessions),
+        "most_alone": rules.MAX_ALONE,
         "problems": [_listed(row) for row in page.rows],
         "is_closed": is_closed,
         "has_domains": bool(page.rows) or request.scope.domains().exists(),
