@@ -12,7 +12,8 @@ from mailward.core.acme.state import CareState
 from mailward.net import clock
 from mailward.net.acme import AcmeClient, AcmeFault, Order
 from mailward.store.aio import in_store
-from mailward.store.models import AcmeAccount, Domain
+from mailward.store.models import AcmeAccount, AcmeOrder, Certificate, CertificateCare, Domain
+from mailward.store.queries.certificates import counted_orders
 from mailward.store.services.certificates import ca_failed, ensure_account
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -63,6 +64,28 @@ async def test_a_renewal_that_the_ca_has_suggested_takes_no_place(
         await bed.pass_time(care.renew_at - clock.now() + timedelta(minutes=1))
         assert (await bed.work(other)).state == CareState.GOOD
         assert (await bed.work(domain)).state == state
+
+
+async def test_a_renewal_that_the_ca_takes_as_any_other_order_takes_a_place(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    """As when it has an order already that follows the same certificate, one that came to nothing here."""
+    with pebble_for(bed, tmp_path / "pebble", version="2.6") as pebble:
+        await bed.start([pebble.directory])
+        await bed.work(domain)
+        [first] = await certificates()
+        for _ in range(2):
+            await in_store(renew_suggested, domain, first)
+            assert (await bed.work(domain)).state == CareState.GOOD
+    orders = AcmeOrder.objects.order_by("placed_at").values_list("replaces", flat=True)
+    assert await in_store(lambda: list(orders)) == ["", first.renewal_id, ""]
+    assert await in_store(lambda: counted_orders(clock.now()).count()) == 2
+
+
+def renew_suggested(domain: Domain, current: Certificate) -> None:
+    CertificateCare.objects.filter(domain=domain).update(
+        current=current, renew_at=clock.now(), renew_why="suggested", due_at=clock.now()
+    )
 
 
 async def test_a_renewal_has_the_next_place_and_then_whoever_has_waited_longest(

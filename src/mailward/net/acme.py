@@ -12,7 +12,7 @@ Every method raises AcmeFault. A client belongs to one thread at a time.
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -58,6 +58,8 @@ class Order:
     certificate: str = ""
     fault: Fault | None = None
     retry_after: timedelta | None = None
+    is_renewal: bool = False
+    """Of `new_order`: the CA has taken it as what follows another certificate (RFC 9773 section 5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,8 @@ class AcmeClient:
                 if not replaces or _is_of_the_ca(error):
                     raise
                 return self.new_order(host, profile)
-            return self._order(response.headers.get("Location", ""), response)
+            order = self._order(response.headers.get("Location", ""), response)
+            return replace(order, is_renewal=bool(replaces))
 
     def order(self, url: str) -> Order:
         with _faults(self._net):

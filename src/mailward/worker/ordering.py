@@ -112,7 +112,9 @@ async def pursue(
     """Go on with the order until its certificate is there. Raises AcmeFault and StillWaiting."""
     if not order.url:
         placed = await counter.call(who, AcmeClient.new_order, order.host, order.profile, order.replaces)
-        await in_store(certificates.placed, order.pk, placed.url)
+        # as any other it takes a place: see `counted_orders`
+        replaces = order.replaces if placed.is_renewal else ""
+        await in_store(certificates.placed, order.pk, placed.url, replaces)
         order.url = placed.url
     ends, pause = clock.monotonic() + PATIENCE_SECONDS, FIRST_POLL_SECONDS
     while True:

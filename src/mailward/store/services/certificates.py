@@ -412,9 +412,9 @@ def begin_order(
     return order
 
 
-def placed(order_id: int, url: str) -> None:
-    """The CA has taken the order: from here on it is gone on with, never placed anew."""
-    AcmeOrder.objects.filter(pk=order_id).update(url=url)
+def placed(order_id: int, url: str, replaces: str) -> None:
+    """The CA has taken the order: from here on it is gone on with, never placed anew. `replaces`: as the CA took it."""
+    AcmeOrder.objects.filter(pk=order_id).update(url=url, replaces=replaces)
 
 
 @transaction.atomic
