@@ -73,6 +73,9 @@ async def test_more_machines_than_the_settings_name_are_told(
     nodes = PolicyHost(nodes=("192.0.2.1", "192.0.2.2"))
     both = Subject(msgspec.structs.replace(named.settings, policy_host=nodes), named.resolver)
     assert "nodes-unnamed" not in await told(look_at_database, both)
+    # the pooler's, and ours
+    pooled = subject(tmp_path, connections=10, direct_host=MAILWARD.database.host)
+    assert "nodes-unnamed" not in await told(look_at_database, pooled)
 
 
 async def test_a_server_on_a_network_without_tls_is_told(tmp_path: Path) -> None:

@@ -113,9 +113,11 @@ async def _postgresql(subject: Subject) -> list[Finding]:
         )
         fix = f"postgresql.conf: max_connections = {needed}, or [database] connections = fewer"
         found.append(tell("few-connections", text, fix))
-    if seen.machines > nodes:
+    # a pooler is an address too, beside those of the nodes, which come to the server itself as well
+    machines = seen.machines - bool(settings.database.direct_host)
+    if machines > nodes:
         text = (
-            f"{seen.machines} machines use this database, and policy_host.nodes names "
+            f"{machines} machines use this database, and policy_host.nodes names "
             f"{len(settings.policy_host.nodes) or 'none'}: an id is told once those serve its policy"
         )
         fix = "policy_host.nodes = address:port of every machine that serves policies, on each of them"
