@@ -167,6 +167,12 @@ def test_a_health_check_whom_nobody_or_somebody_else_answers_fails(house: Observ
 def test_a_health_check_asks_at_the_next_place_where_one_could_not_be_had(house: Observed) -> None:
     places = f"127.0.0.1:{free_port()} 127.0.0.1:{house.metrics_port}"
     assert ask_health(house, "policy-host", MAILWARD_METRICS_LISTEN=places) == (0, "policy-host  ready\n")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        answering = threading.Thread(target=answer_once, args=(other,))
+        answering.start()
+        places = f"127.0.0.1:{other.getsockname()[1]} 127.0.0.1:{house.metrics_port}"
+        assert ask_health(house, "policy-host", MAILWARD_METRICS_LISTEN=places) == (0, "policy-host  ready\n")
+        answering.join()
 
 
 def answer_once(server: socket.socket) -> None:

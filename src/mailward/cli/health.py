@@ -82,7 +82,7 @@ def _describe(one: Health) -> str:
 
 
 def _ask_endpoint(listen: Sequence[str]) -> Mapping[str, Health]:
-    """At the first place that answers: one that could not be had is in the log, and serves nobody."""
+    """At the first place where we answer: one that could not be had is in the log, and often another's."""
     refused = ""
     for place in map(parse_place, listen):
         try:
@@ -104,7 +104,7 @@ def _ask_sender(listen: str) -> Mapping[str, Health]:
 
 
 def _ask(place: Place, kind: type[_P]) -> _P:
-    """What /healthz says there. Raises OSError where nobody answers; exits where somebody else does."""
+    """What /healthz says there. Raises OSError where nobody answers, or somebody else."""
     address, port = place
     place = reach(address), port
     connection = http.client.HTTPConnection(*place, timeout=SECONDS)
@@ -114,7 +114,7 @@ def _ask(place: Place, kind: type[_P]) -> _P:
     except (OSError, http.client.HTTPException) as error:
         raise OSError(f"{show_place(place)} does not answer: {error}") from error
     except msgspec.DecodeError:
-        _fail(f"at {show_place(place)} somebody else answers")
+        raise OSError(f"at {show_place(place)} somebody else answers") from None
     finally:
         connection.close()
 
