@@ -63,8 +63,9 @@ async def announce_domain(settings: Settings, domain_id: int) -> str:
     reason = "; ".join(f"{place}: {reason}" for place, reason in looks.items() if reason)
     if not reason and front and await in_store(_is_kept_by_caches, change.version_id, hosts):
         reason = (
-            "a cache in front, other than the one that was asked, may serve the policy of before for a minute"
+            "caches there, other than the one that was asked, may serve the policy of before for a minute"
         )
+        await in_store(note_steps, change.version_id, Step.SERVED, looks | dict.fromkeys(front, reason))
     if reason:
         _log.warning("policy-not-announced", extra={"domain": change.name, "reason": reason})
         return reason
