@@ -1,4 +1,4 @@
-"""What anybody can send without a signature has an end each day; what somebody vouches for has room besides."""
+"""What anybody can send has an end each day, signed or not; each signer has room besides."""
 
 import asyncio
 from datetime import timedelta
@@ -6,18 +6,23 @@ from datetime import timedelta
 import msgspec
 import pytest
 from tests.databases import held_writes
+from tests.fakes.dns import FakeDns
+from tests.fakes.evidence import make_domains
 from tests.fakes.signer import Signer, google_mail, report_json
-from tests.ingest.conftest import House, json_body
+from tests.ingest.conftest import ADDRESS, House, json_body, smtp
 
+from mailward.config import Settings
 from mailward.core.tlsrpt.limits import DEFAULT_LIMITS
 from mailward.ingest import acceptor
 from mailward.ingest.accept import Arrival, read_arrival
 from mailward.ingest.addresses import ReportAddress
+from mailward.ingest.doors import open_doors
 from mailward.ingest.errors import StoreBusy
 from mailward.ingest.writer import Writer
 from mailward.net import clock
+from mailward.net.resolver import Resolver
 from mailward.store.aio import in_store
-from mailward.store.models import Domain, Door, QuarantinedMessage, Report, Trust
+from mailward.store.models import Domain, Door, Organisation, QuarantinedMessage, Report, Trust
 from mailward.store.services.incoming import Incoming, Judgement, ReportDigest, ShareDigest, size_of
 
 pytestmark = pytest.mark.usefixtures("domain")
@@ -46,6 +51,60 @@ async def test_unsigned_reports_have_an_end_and_signed_ones_go_on(small: None, h
     assert await in_store(lambda: Report.objects.filter(trust=Trust.VERIFIED).count()) == 1
     with clock.frozen(clock.now() + timedelta(days=1)):
         assert (await house.mail(unsigned(3))).startswith("250")
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for some reports of each signer, and for some more where there are more domains."""
+    monkeypatch.setattr(acceptor, "MAX_SIGNED_BYTES_A_DAY", 10_000)
+    monkeypatch.setattr(acceptor, "MAX_SIGNED_BYTES_A_DOMAIN", 1_000)
+
+
+async def test_so_have_those_of_one_signer_under_any_name_and_others_go_on(
+    little: None, house: House
+) -> None:
+    signers = [Signer(f"d{number % 3}.liar.test") for number in range(12)]
+    for signer in (GOOGLE, *signers):
+        signer.publish(house.dns)
+    mails = [
+        signer.sign(google_mail(report_json(report_id=str(at)), sender_domain=signer.domain))
+        for at, signer in enumerate(signers)
+    ]
+    replies = [await house.mail(mail) for mail in mails]
+    taken = await in_store(lambda: Report.objects.filter(trust=Trust.VERIFIED).count())
+    assert [reply[:3] for reply in replies] == ["250"] * taken + ["452"] * (12 - taken)
+    assert 2 <= taken <= 6
+    assert (await house.mail(GOOGLE.sign(unsigned(1)))).startswith("250")
+    assert (await house.mail(unsigned(2))).startswith("250")  # nor do strangers have less room for it
+    with clock.frozen(clock.now() + timedelta(days=1)):
+        assert (await house.mail(mails[-1])).startswith("250")
+
+
+async def test_whoever_has_many_domains_gets_more_of_each_signer(
+    little: None, house: House, organisation: Organisation
+) -> None:
+    GOOGLE.publish(house.dns)
+    await in_store(make_domains, organisation, [f"d{number}.test" for number in range(20)])
+    replies = {(await house.mail(GOOGLE.sign(unsigned(number))))[:3] for number in range(9)}
+    assert replies == {"250"}
+
+
+async def test_a_relay_of_ours_vouches_for_no_more(
+    little: None, settings_of_doors: Settings, transactional_db: None
+) -> None:
+    reports = msgspec.structs.replace(settings_of_doors.reports, authserv_ids=("mx.reports.test",))
+    vouched = b"Authentication-Results: mx.reports.test; dkim=pass header.d=google.test\r\n"
+    async with (
+        FakeDns() as dns,
+        open_doors(
+            msgspec.structs.replace(settings_of_doors, reports=reports), resolver=Resolver([dns.address])
+        ) as doors,
+        smtp(doors.smtp_port) as client,
+    ):
+        replies = [(await client.send(vouched + unsigned(number), ADDRESS))[:3] for number in range(9)]
+    taken = await in_store(lambda: Report.objects.filter(trust=Trust.VOUCHED_RELAY).count())
+    assert replies == ["250"] * taken + ["452"] * (9 - taken)
+    assert 2 <= taken < 9
 
 
 async def test_so_has_what_cannot_be_read(small: None, house: House) -> None:

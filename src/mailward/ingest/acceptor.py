@@ -7,7 +7,10 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from django.db import DatabaseError
+
 from mailward.config import Settings
+from mailward.core.problems import owner_of
 from mailward.core.tlsrpt.limits import Limits
 from mailward.ingest.accept import (
     Arrival,
@@ -17,13 +20,15 @@ from mailward.ingest.accept import (
     limits_of,
     read_arrival,
 )
+from mailward.ingest.addresses import count_domains
 from mailward.ingest.arrivals import Arrivals
-from mailward.ingest.errors import TooMuchToday
+from mailward.ingest.errors import StoreBusy, TooMuchToday
 from mailward.ingest.keys import KeyFinder, make_key_resolver
 from mailward.ingest.nonces import find_test_domain
 from mailward.ingest.writer import Writer
 from mailward.net import tracing
 from mailward.net.resolver import Resolver
+from mailward.store.aio import in_store
 from mailward.store.models import Door, Trust
 from mailward.store.services.incoming import COUNTED_TRUST, Incoming, Judgement, Stored, size_of
 
@@ -36,6 +41,12 @@ MAX_UNREADABLE_A_DAY = 1_000
 MAX_UNVOUCHED_BYTES_A_DAY = 1024 * 1024 * 1024
 """Of one organisation: anybody can send reports that nobody signs, and they stay until it deletes them. Those
 that somebody vouches for have room besides.
+"""
+MAX_SIGNED_BYTES_A_DAY = 256 * 1024 * 1024
+"""Of one signer, for one organisation: whoever has a domain can sign. The largest report is a twelfth of it."""
+MAX_SIGNED_BYTES_A_DOMAIN = 512 * 1024
+"""So much more for each domain of the organisation: a large sender reports each of them once a day, in some KiB; of a
+report with 5,000 failures 200 KiB are stored.
 """
 
 
@@ -53,6 +64,7 @@ class Acceptor:
         self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="readers")
         self._unreadable = _DailyBudget(MAX_UNREADABLE_A_DAY)
         self._unvouched = _DailyBudget(MAX_UNVOUCHED_BYTES_A_DAY)
+        self._signed = _DailyBudget(MAX_SIGNED_BYTES_A_DAY)
 
     async def accept(self, arrival: Arrival) -> Stored:
         """Returns once the arrival is committed: as reports, or in quarantine. Raises IngestError where it could not
@@ -74,12 +86,30 @@ class Acceptor:
             incoming = await self.prepare(arrival)
         if incoming.unreadable is not None and not self._unreadable.spend(arrival, 1):
             raise TooMuchToday
-        if incoming.judgement.trust not in COUNTED_TRUST and not self._unvouched.spend(
-            arrival, size_of(incoming)
-        ):
+        if not await self._has_room(arrival, incoming):
             raise TooMuchToday
         with tracing.span("report.store"):
             return incoming, await self.writer.submit(incoming)
+
+    async def _has_room(self, arrival: Arrival, incoming: Incoming) -> bool:
+        size = size_of(incoming)
+        if incoming.judgement.trust not in COUNTED_TRUST:
+            return self._unvouched.spend(arrival, size)
+        signer = owner_of(incoming.judgement.signer)
+        if self._signed.spend(arrival, size, by=signer):
+            return True
+        # asked where it matters only: few signers ever come so far
+        domains = await self._count_domains(arrival)
+        if self._signed.spend(arrival, size, by=signer, besides=domains * MAX_SIGNED_BYTES_A_DOMAIN):
+            return True
+        _log.warning("too-much-signed", extra={"signer": signer, "bytes": size})
+        return False
+
+    async def _count_domains(self, arrival: Arrival) -> int:
+        try:
+            return await in_store(count_domains, arrival.address.organisation_id)
+        except DatabaseError as error:
+            raise StoreBusy(str(error)) from error
 
     async def prepare(self, arrival: Arrival) -> Incoming:
         """Everything but the store."""
@@ -108,21 +138,25 @@ class Acceptor:
 
 
 class _DailyBudget:
-    """How much of something an organisation may have a day. Starts anew with the process."""
+    """How much of something an organisation may have a day: of all together, or of each `by` whom it comes. Starts anew
+    with the process.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._day = ""
-        self._spent: Counter[int] = Counter()
+        self._spent: Counter[tuple[int, str]] = Counter()
 
-    def spend(self, arrival: Arrival, amount: int) -> bool:
+    def spend(self, arrival: Arrival, amount: int, *, by: str = "", besides: int = 0) -> bool:
+        """False, and nothing is spent: it would go beyond the limit and what there is `besides`."""
         day = arrival.received_at.date().isoformat()
         if day != self._day:
             self._day = day
             self._spent.clear()
-        if self._spent[arrival.address.organisation_id] + amount > self._limit:
+        key = arrival.address.organisation_id, by
+        if self._spent[key] + amount > self._limit + besides:
             return False
-        self._spent[arrival.address.organisation_id] += amount
+        self._spent[key] += amount
         return True
 
 

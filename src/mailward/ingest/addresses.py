@@ -54,6 +54,10 @@ def address_of_organisation(organisation_id: int) -> ReportAddress:
     return ReportAddress(organisation_id, None, None, dict(names), token or "")
 
 
+def count_domains(organisation_id: int) -> int:
+    return Domain.objects.filter(organisation_id=organisation_id).count()
+
+
 class AddressBook:
     """Finds addresses for the doors: off the event loop, and remembered for some seconds."""
 

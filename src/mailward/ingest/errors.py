@@ -10,4 +10,4 @@ class StoreBusy(IngestError):
 
 
 class TooMuchToday(IngestError):
-    """This organisation got more today that cannot be read, or that nobody vouches for, than is kept."""
+    """This organisation got more today that cannot be read, that nobody vouches for, or of one signer, than is kept."""

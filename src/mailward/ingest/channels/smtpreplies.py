@@ -11,7 +11,9 @@ BUSY = "451 4.3.0 The report could not be stored, try again later"
 NOT_OURS = "550 5.7.1 This server takes TLS reports (RFC 8460) only, and relays nothing"
 UNKNOWN = "550 5.1.1 No such report address"
 STORED = "250 2.0.0 Stored"
-TOO_MUCH = "452 4.2.2 Too much today that cannot be read or is not signed, try again tomorrow"
+TOO_MUCH = (
+    "452 4.2.2 Too much today that cannot be read, is not signed, or is of one signer, try again tomorrow"
+)
 NO_HELLO = "500 5.5.1 This is LMTP: send LHLO"
 FAILED = "451 4.3.0 Something went wrong here, try again later"
 
