@@ -71,6 +71,7 @@ def test_people_hear_of_a_domain_that_joins(organisation: Organisation, code: st
     assert HOST in alice.subject
     assert (ben.recipient, ben.domain, ben.subject[:8]) == ("ben@b.test", others[0], "b.test: ")
     assert "c.test" not in "".join(ben.lines)
+    assert ["told of this before" in each.lines[0] for each in (alice, ben)] == [True, False]
     show(others, minutes(80), code)  # no news
     assert work(minutes(200)) == (0, 0)
 

@@ -10,8 +10,10 @@ _MOST_HOSTS = 10
 _WIDTH = 76
 
 
-def say_joined(found: Mapping[tuple[str, str], Sequence[str]]) -> tuple[str, list[str]]:
-    """Subject and lines. `found`, at least one: code and MX host -> the domains, sorted."""
+def say_joined(found: Mapping[tuple[str, str], Sequence[str]], *, was_told: bool) -> tuple[str, list[str]]:
+    """Subject and lines. `found`, at least one: code and MX host -> the domains, sorted. `was_told`: who reads it heard
+    of each when it began.
+    """
     domains = sorted({domain for each in found.values() for domain in each})
     codes = tuple(dict.fromkeys(code for code, _ in found))
     host = next(iter(found))[1] if len(found) == 1 else None
@@ -21,7 +23,8 @@ def say_joined(found: Mapping[tuple[str, str], Sequence[str]]) -> tuple[str, lis
     subject = f"{whose}: {entries[0].clause if host else entries[0].title}"
     if len(codes) > 1:
         subject = f"{whose}: MX records and policy do not fit"
-    begin = "You were told of this before, for other domains. It shows here now:"
+    before = "You were told of this before, for other domains. " if was_told else ""
+    begin = f"{before}It shows here now:"
     lines = [*_paragraphs(begin), "", *_list(found)]
     for entry in entries:
         steps = (f"{number}. {step}" for number, step in enumerate(entry.steps, 1))

@@ -85,7 +85,8 @@ def _tell(organisation_id: int, found: list[tuple[Joined, Problem, str]]) -> int
             causes[each.code, problem.host].append(name)
         domains = {each.domain_id for each, _, _ in rows}
         problems = {problem.pk for _, problem, _ in rows}
-        subject, lines = say_joined(causes)
+        told = Notification.objects.filter(problem__in=problems, recipient=person).values("problem")
+        subject, lines = say_joined(causes, was_told=told.distinct().count() == len(problems))
         page = f"{_PAGE}{min(problems)}/" if len(problems) == 1 else _PAGE
         queue_for(
             organisation_id, min(domains) if len(domains) == 1 else None, [person], subject, lines, page=page
