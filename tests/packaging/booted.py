@@ -72,7 +72,9 @@ async def run(*command: str, text: str = "", status: int | None = 0) -> str:
     )
     output, _ = await process.communicate(text.encode())
     if status is not None and process.returncode != status:
-        sys.stderr.write(await journal())
+        sys.stderr.write(
+            await run("journalctl", "--no-pager", "--unit", "mailward*", "--lines", "80", status=None)
+        )
         sys.exit(f"NOT {' '.join(command)}: {output.decode()}")
     return output.decode()
 
