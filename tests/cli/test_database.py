@@ -187,6 +187,20 @@ def test_a_database_that_is_away_keeps_nothing_from_being_served(filled: Path, s
     assert run(filled, server.environment("away"), "-m", "mailward", "_look-behind").returncode == 0
 
 
+def test_a_file_of_an_older_release_is_brought_up_to_this_one_as_the_refusal_says(
+    server: Server, tmp_path: Path
+) -> None:
+    server.create("newer")
+    data, settings = prepare(tmp_path / "data"), server.environment("newer")
+    assert run(data, {}, "-c", FILL).returncode == 0
+    assert run(data, {}, "-m", "mailward", "database", "migrate", "--to", "0.1.0").returncode == 0
+    refused = run(data, settings, "-m", "mailward", "database", "copy")
+    assert refused.returncode == 2
+    assert "Take [database] out of the settings once: mailward database migrate" in refused.stderr
+    assert run(data, {}, "-m", "mailward", "database", "migrate").returncode == 0
+    assert run(data, settings, "-m", "mailward", "database", "copy").returncode == 0
+
+
 def test_a_database_in_use_is_left_alone(filled: Path, server: Server) -> None:
     server.create("used")
     settings = server.environment("used")

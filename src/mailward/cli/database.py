@@ -101,7 +101,10 @@ def _copy(path: Path) -> None:
             set(MigrationRecorder(connections[name]).applied_migrations()) for name in (_SOURCE, "default")
         )
         if there != here:
-            raise Problem(f"{path} is of another version of Mailward. Start this one on it once, then copy.")
+            raise Problem(
+                f"{path} has the tables of another version of Mailward. Take [database] out of the settings once: "
+                "mailward database migrate; then name it again, and copy."
+            )
         total = copy_all(_SOURCE, "default", lambda table, rows: typer.echo(f"{rows:>10}  {table}"))
     except NotEmpty:
         raise Problem("The PostgreSQL database is in use already: it has people or domains.") from None
