@@ -321,6 +321,19 @@ def test_addresses_and_names_that_go_out_are_ascii_whoever_wrote_them(tmp_path: 
     assert settings.tlsrpt.envelope_sender == "tls+*@xn--bcher-kva.example"
 
 
+@pytest.mark.parametrize(
+    "written, kept",
+    [
+        ("HTTPS://Console.Example.org.:443/Mail/", "https://console.example.org/Mail/"),
+        ("https://console.bücher.example", "https://console.xn--bcher-kva.example"),
+        ("http://[2001:DB8::1]:8000", "http://[2001:db8::1]:8000"),
+        ("http://mailward_web:80", "http://mailward_web"),
+    ],
+)
+def test_the_url_of_the_console_is_as_browsers_write_it(tmp_path: Path, written: str, kept: str) -> None:
+    assert load(tmp_path, f'[console]\npublic_url = "{written}"').console.public_url == kept
+
+
 def test_a_webhook_that_is_no_url_is_not_quoted(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="notice_webhook: it is no URL") as caught:
         load(tmp_path, '[sender]\nnotice_webhook = "https://hooks.test/T0/SECRET here"')

@@ -27,7 +27,7 @@ from mailward.core.dns.nameserver import (
     parse_transfer_key,
     plain_key_name,
 )
-from mailward.core.places import check_host, check_listen, check_networks, check_url, parse_place
+from mailward.core.places import check_host, check_listen, check_networks, check_url, parse_place, plain_url
 
 
 class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -131,7 +131,7 @@ class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def __post_init__(self) -> None:
         check_listen("listen", self.listen)
         check_networks("proxies", self.proxies)
-        check_each("public_url", self.public_url, _check_console)
+        keep_each(self, "public_url", _parse_console)
 
 
 class PolicyHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -333,7 +333,9 @@ def _parse_sender(text: str) -> str:
     return text.replace(address, parse_address(address))
 
 
-def _check_console(text: str) -> None:
+def _parse_console(text: str) -> str:
+    """As browsers name it in Host and Origin, which are compared with it."""
     check_url(text, "https", "http")
     if "?" in text or "#" in text:
         raise ValueError(f"{text[:100]!r} is no URL that paths can be added to")
+    return plain_url(text)

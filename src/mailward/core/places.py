@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from mailward.core.names import MAX_NAME_LENGTH, InvalidName, is_address, parse_domain
 
@@ -80,6 +80,19 @@ def check_url(text: str, *schemes: str) -> None:
     if not is_one:
         wanted = " or ".join(f"{scheme}://" for scheme in schemes)
         raise ValueError(f"{text[:100]!r} is no URL that can be used: it must begin with {wanted} and a host")
+
+
+def plain_url(text: str) -> str:
+    """A URL that `check_url` takes, as browsers write it: in small letters and ASCII up to the path, without the port
+    that is usual.
+    """
+    parts = urlsplit(text)
+    host, usual = parts.hostname or "", {"https": 443, "http": 80}.get(parts.scheme)
+    host = host.removesuffix(".") if host.isascii() else parse_domain(host, allow_single=True)
+    place = f"[{host}]" if ":" in host else host
+    if parts.port not in (None, usual):
+        place += f":{parts.port}"
+    return urlunsplit(parts._replace(netloc=place))
 
 
 def show_place(place: Place) -> str:
