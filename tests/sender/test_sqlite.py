@@ -113,6 +113,24 @@ async def test_a_refresh_is_due_while_the_policy_lives(path: Path) -> None:
     await cache.close()
 
 
+async def test_what_is_not_due_is_not_read_to_find_what_is(path: Path) -> None:
+    """Asked every second, by each process, in the thread that answers."""
+    cache = SqliteCache(path, 100_000)
+    now = int(clock.timestamp())
+    await asyncio.gather(*(cache.put(entry(f"d{number}.test", fetched_at=now)) for number in range(5_000)))
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    cache._reader.set_progress_handler(count, 100)
+    assert await cache.due(now, 10) == []
+    assert steps < 10
+    await cache.close()
+
+
 async def test_a_refresh_that_was_put_off_while_the_clock_was_ahead_is_due(path: Path) -> None:
     now = int(clock.timestamp())
     cache = SqliteCache(path, 10)
