@@ -72,8 +72,8 @@ def give_away(number: int, folder: Path) -> None:
 
 
 def give_file_away(path: Path) -> None:
-    """The same by its name. Raises OSError."""
-    number = os.open(path, os.O_RDONLY)
+    """The same by its name. Raises OSError; for a link too, which whoever the folder belongs to may have put there."""
+    number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         give_away(number, path.parent)
     finally:
@@ -105,4 +105,4 @@ def make_folder(path: Path, owner: Owner | None = None) -> None:
         if owner is None:
             give_file_away(each)
         else:
-            os.chown(each, owner.user, owner.group)
+            os.chown(each, owner.user, owner.group, follow_symlinks=False)
