@@ -186,6 +186,21 @@ def test_it_is_judged_once_an_hour(domain: Domain) -> None:
         assert service.judge_due(SETTINGS, 500) == 1
 
 
+def test_it_is_judged_anew_once_its_policy_has_changed(domain: Domain) -> None:
+    with clock.frozen(NOON):
+        assert service.judge_due(SETTINGS, 500) == 1
+        assert Rollout.objects.get().state == State.NO_POLICY
+    with clock.frozen(NOON + timedelta(minutes=1)):
+        publish_policy(domain.organisation_id, domain.pk, TESTING, author_id=None)
+    # a clock that went back judges it no more often for that
+    with clock.frozen(NOON):
+        assert service.judge_due(SETTINGS, 500) == 0
+    with clock.frozen(NOON + timedelta(minutes=2)):
+        assert service.judge_due(SETTINGS, 500) == 1
+        assert Rollout.objects.get().state == State.WAITING
+        assert service.judge_due(SETTINGS, 500) == 0
+
+
 def test_nothing_is_promoted_unless_somebody_chose_it(ready: Domain) -> None:
     judged(ready)
     judged(ready, NOON + timedelta(hours=1))

@@ -72,13 +72,16 @@ class _Judged:
 
 
 def judge_due(settings: Settings, limit: int) -> int:
-    """Judge those that were not for an hour, at most `limit` of them. Returns how many.
+    """Judge those that were not for an hour, or since their policy changed, at most `limit` of them. Returns how many.
 
     Raises what one of them failed with, once all others are judged; that one is tried again in an hour.
     """
     old = Q(rollout__isnull=True) | Q(rollout__judged_at__isnull=True)
-    # a clock that went back must not stop everything until it has caught up
-    old |= Q(rollout__judged_at__lte=clock.now() - EVERY) | Q(rollout__judged_at__gt=clock.now() + EVERY)
+    now = clock.now()
+    # a clock that went back must neither stop everything until it has caught up, nor judge without an end
+    old |= Q(rollout__judged_at__lte=now - EVERY) | Q(rollout__judged_at__gt=now + EVERY)
+    version = F("current_version__created_at")
+    old |= Q(current_version__created_at__lte=now, rollout__judged_at__lt=version)
     # PostgreSQL would put those that were never judged last
     oldest = Domain.objects.filter(old).order_by(F("rollout__judged_at").asc(nulls_first=True), "pk")
     due = list(oldest.values_list("pk", flat=True)[:limit])
