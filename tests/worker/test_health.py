@@ -1,6 +1,7 @@
 """The installation looked at by its worker: when it is due, who hears of a problem, and how often."""
 
 import asyncio
+import socket
 from datetime import timedelta
 from pathlib import Path
 
@@ -110,6 +111,32 @@ async def test_the_worker_keeps_what_the_doctor_finds(tmp_path_factory: pytest.T
     assert row.problems == ["running/not-running"]
     assert [each["name"] for each in row.sections][:3] == ["running", "settings", "host"]
     assert row.seconds > 0
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_after_each_start_it_looks_since_settings_may_be_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, stopping = [0], asyncio.Event()
+
+    async def look(_: Settings, machine: str) -> None:
+        looks[0] += 1
+        await in_store(health.keep, machine, section(), 1.0)
+
+    monkeypatch.setattr(module, "look_now", look)
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(module, "FIRST_SECONDS", 0.0)
+    machine = socket.gethostname()
+    assert await in_store(health.is_due, machine, HOURS)
+    await in_store(health.keep, machine, section(), 1.0)
+    for every_hours in (0, 6):
+        stopping.clear()
+        settings = Settings(data=str(tmp_path), doctor=Doctor(every_hours=every_hours))
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            tasks.create_task(module.keep_health(settings, stopping))
+            await asyncio.sleep(0.3)
+            stopping.set()
+        assert looks == [1 if every_hours else 0]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -28,7 +28,7 @@ async def keep_health(settings: Settings, stopping: asyncio.Event) -> None:
     """Look when it is due, until told to stop."""
     hours = settings.doctor.every_hours
     every = timedelta(hours=hours) if hours else None
-    machine, pause = socket.gethostname(), 0.0
+    machine, pause, has_looked = socket.gethostname(), 0.0, False
     first = clock.monotonic() + FIRST_SECONDS
     while not stopping.is_set():
         with contextlib.suppress(TimeoutError):
@@ -40,8 +40,11 @@ async def keep_health(settings: Settings, stopping: asyncio.Event) -> None:
             is_early = clock.monotonic() < first
             # early too: its row is what people ask at
             is_due = await in_store(health.is_due, machine, None if is_early else every)
+            # settings change with a start: what was seen before it may be of others
+            is_due |= every is not None and not is_early and not has_looked
             if is_due and (not is_early or await _all_serve(settings)):
                 await look_now(settings, machine)
+                has_looked = True
         except Exception:  # noqa: BLE001 - the top of a task; most likely the database is away
             _log.exception("health-trouble")
             pause = FIRST_SECONDS
