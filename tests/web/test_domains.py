@@ -12,7 +12,7 @@ from tests.fakes.dns import FakeDns, Fault
 from tests.fakes.evidence import make_domains
 from tests.web.pages import with_settings
 
-from mailward.config import Dns
+from mailward.config import Dns, Nameserver, PolicyHost
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.monitor.records import RecordKey, RecordState, State
 from mailward.net import clock
@@ -122,6 +122,20 @@ def test_the_set_up_shows_each_record_to_publish(alice: Client, domain: Domain) 
         assert value in page
     assert "not asked yet" in page
     assert "Serve a policy" in page
+
+
+def test_records_that_lead_to_this_machine_alone_are_said_not_to_be_for_publishing(
+    alice: Client, domain: Domain
+) -> None:
+    shown = text(alice, setup_of(domain))
+    assert "They lead to <code>localhost</code>" in shown
+    assert "set by <code>policy_host.public_name</code> and <code>reports.domain</code>." in shown
+    with with_settings(policy_host=PolicyHost(public_name="policies.example.net")):
+        shown = text(alice, setup_of(domain))
+        assert "One of them leads to <code>localhost</code>" in shown
+        assert "set by <code>reports.domain</code>." in shown
+    with with_settings(nameserver=Nameserver(zone="sts.example.net", servers=("ns1.example.net",))):
+        assert "Not to be published as they are" not in text(alice, setup_of(domain))
 
 
 def test_check_now_asks_dns_and_notes_a_claim(alice: Client, domain: Domain, dns: FakeDns) -> None:

@@ -10,6 +10,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
+from mailward.config import Settings
 from mailward.ingest.channels import https
 from mailward.ingest.test_report import send_test_report
 from mailward.monitor.records import ExpectedRecord, RecordData, RecordKey, State, expected_records
@@ -121,6 +122,17 @@ def domain_recipient_remove(request: ScopedRequest, name: str, recipient_id: int
     return redirect("domain-setup", domain.name)
 
 
+def _names_of_this_machine(configured: Settings) -> list[str]:
+    """The settings whose name stands in the records to publish, and leads whoever asks to his own machine."""
+    if configured.nameserver.zone:
+        return []  # names in that zone stand there instead
+    names = {
+        "policy_host.public_name": configured.policy_host.public_name,
+        "reports.domain": configured.reports.domain,
+    }
+    return [setting for setting, name in names.items() if name.lower().rpartition(".")[2] == "localhost"]
+
+
 def _render(request: ScopedRequest, domain: Domain, form: RecipientForm) -> HttpResponse:
     configured = settings.MAILWARD
     checks: Mapping[str, RecordCheck] = {
@@ -145,6 +157,7 @@ def _render(request: ScopedRequest, domain: Domain, form: RecipientForm) -> Http
         "next": step_out(domain, way) or next_step(domain, states),
         # what stands there is not to be published any more
         "to_go": OF_POLICY if way in (Way.REMOVES, Way.LEFT) else (),
+        "of_this_machine": _names_of_this_machine(configured),
         "must_prove": domain.claim_verified_at is None and several_organisations(),
         "organisation_address": f"{request.scope.organisation().report_token}@{configured.reports.domain}",
         "report_address": f"{domain.report_token}@{configured.reports.domain}",
