@@ -57,6 +57,13 @@ def test_names_that_are_no_domains_of_ones_own_are_told(alice: Client, profile: 
     values = {"names": "d03.test strange.test d04.test"}
     shown = alice.post(f"/profiles/{profile.pk}/members/", values, follow=True).content.decode()
     assert "Not domains of yours: strange.test." in shown
+    assert "They are in the profile already." in shown
+    address = f"/profiles/{profile.pk}/members/"
+    shown = alice.post(address, {"names": "strange.test"}, follow=True).content.decode()
+    assert "added" not in shown.partition("<h1>")[0]
+    alice.post(f"{address}remove/", {"domain": "d03.test"})
+    shown = alice.post(address, {"names": "d03.test"}, follow=True).content.decode()
+    assert "1 domain added. Its policy is as before." in shown
 
 
 def work() -> None:

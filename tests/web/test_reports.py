@@ -34,6 +34,13 @@ def test_each_tab_shows_its_own_reports(alice: Client, domain: Domain) -> None:
     }
 
 
+def test_the_overview_says_of_one_and_of_many_why_they_are_not_counted(alice: Client, domain: Domain) -> None:
+    arrive(domain)
+    for number, words in ((2, "a test, or nobody vouches for it"), (3, "tests, or nobody vouches for them")):
+        arrive(domain, UNVERIFIED, report_id=str(number))
+        assert words in page(alice, "/domains/example.test/?end=2026-11-23")
+
+
 def test_filters_come_from_the_address_and_stay_in_the_form(rita: Client, domain: Domain) -> None:
     arrive(domain, report_id="2026_a")
     shown = page(rita, "/reports/?reporter=google.test&id=2026_&failed=1&domain=example.test")

@@ -97,8 +97,13 @@ def test_what_happens_by_itself_is_chosen(alice: Client, ready: Domain) -> None:
     assert "field-bad" in alice.post(address, {"hold_days": "0"}).content.decode()
 
 
-def test_without_a_policy_the_page_says_so(rita: Client, domain: Domain) -> None:
+def test_without_a_policy_the_page_says_so_and_leads_to_one(
+    alice: Client, rita: Client, domain: Domain
+) -> None:
+    link = f'href="/domains/{NAME}/policy/edit/"'
     assert "Begin in testing mode" in rita.get(PAGE).content.decode()
+    assert link in alice.get(PAGE).content.decode()
+    assert link not in rita.get(PAGE).content.decode()
 
 
 def test_the_list_is_filtered_by_state_and_name(

@@ -42,7 +42,7 @@ def why_no_database(settings: Settings) -> str:
     try:
         path.stat()
     except FileNotFoundError:
-        return f"{path} is not there yet"
+        return "the database is not there yet"
     except PermissionError:
         return f"this user may not read {path}"
     return "" if os.access(path, os.R_OK) else f"this user may not read {path}"

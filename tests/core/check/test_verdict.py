@@ -103,6 +103,13 @@ def sentence(case: Facts, kind: Kind = Kind.MTA_STS) -> str:
     return say_verdict(verdict, case.at)
 
 
+def test_postfix_is_one_and_senders_are_many() -> None:
+    case = next(case for case, outcomes, _ in CASES if outcomes[0] is Outcome.NO_MAIL)
+    nowhere = "nowhere to deliver: the domain takes no mail."
+    assert sentence(case, Kind.POSTFIX) == f"Postfix with an MTA-STS plugin has {nowhere}"
+    assert sentence(case) == f"Senders that enforce MTA-STS have {nowhere}"
+
+
 def test_what_changes_soon_has_its_day() -> None:
     soon = host(session(tls=tls("ends-soon")))
     ends = chain("ends-soon", MX).certificates[0].not_valid_after_utc

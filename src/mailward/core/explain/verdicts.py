@@ -42,7 +42,8 @@ def say_verdict(verdict: Verdict, now: datetime) -> str:
         case Outcome.UNPROTECTED:
             text = f"{who} {_verb(verdict)} to you without protection: {why}{_refusing(verdict)}."
         case Outcome.NO_MAIL:
-            text = f"{who} have nowhere to deliver: the domain takes no mail."
+            has = "has" if verdict.kind is Kind.POSTFIX else "have"
+            text = f"{who} {has} nowhere to deliver: the domain takes no mail."
         case Outcome.UNKNOWN:
             reason = _sentence(why or "the DNS does not answer")
             text = f"Not known: what {_inside(verdict.kind)} {_do(verdict)}. {reason}"

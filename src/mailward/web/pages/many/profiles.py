@@ -97,13 +97,16 @@ def profile_members(request: ScopedRequest, profile_id: int) -> HttpResponse:
     if not form.is_valid():
         return _show(request, profile, members=form)
     names = None if form.cleaned_data["everything"] else form.cleaned_data["names"]
-    if names and (missing := missing_names(request.scope, names)):
+    missing = missing_names(request.scope, names) if names else []
+    if missing:
         more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
         messages.warning(request, f"Not domains of yours: {', '.join(missing[:_NAMED])}{more}.")
     count = profiles.add_members(request.scope, profile.pk, names)
-    messages.success(
-        request, f"{count:,} domain{'' if count == 1 else 's'} added. Their policies are as before."
-    )
+    if count:
+        whose = "domain added. Its policy is" if count == 1 else "domains added. Their policies are"
+        messages.success(request, f"{count:,} {whose} as before.")
+    elif not names or len(missing) < len(names):
+        messages.info(request, "They are in the profile already.")
     return redirect("profile-detail", profile.pk)
 
 
