@@ -442,6 +442,20 @@ restore.app(sys.argv[2:])
 """
 
 
+@pytest.mark.parametrize("step", ["move_aside", "_go_on", "give_to_owner"])
+def test_a_restore_that_is_killed_is_started_on_by_nobody_and_repeated(
+    old: Operator, new: Operator, tmp_path: Path, step: str
+) -> None:
+    old.does("backup", tmp_path / "backup")
+    killed = new.python("-c", KILLED, step, tmp_path / "backup")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert "was cut short" in new.fails("serve")
+    new.does("restore", tmp_path / "backup")
+    assert new.rows("SELECT value > 41 FROM store_hostinggeneration") == [(1,)]
+    assert (new.data / "key").read_bytes() == (old.data / "key").read_bytes()
+    assert not list(new.data.glob(".*"))
+
+
 @pytest.mark.parametrize("step", ["move_aside", "put_in_place", "give_to_owner"])
 def test_a_restore_into_postgresql_that_is_killed_is_repeated(
     server: Server, tmp_path: Path, step: str
@@ -451,6 +465,8 @@ def test_a_restore_into_postgresql_that_is_killed_is_repeated(
     old = Operator(tmp_path / "old", server.environment(f"whole_{step}"))
     old.does("_prepare")
     old.does("backup", tmp_path / "backup")
+    # two dumps of the same second are the same
+    server.sql("UPDATE store_organisation SET name = 'another'", f"whole_{step}")
     old.does("backup", tmp_path / "another")
     new = Operator(tmp_path / "new", server.environment(f"cut_{step}"))
     new.data.mkdir(parents=True)

@@ -43,17 +43,16 @@ def check_folder(data: Path, *, may_replace: bool) -> None:
         )
 
 
-def mark_unfinished(data: Path, dump: str) -> None:
-    """On the disk, before the dump with this hash is loaded: who repeats it knows the database for his own.
-
-    Raises OSError.
+def mark_unfinished(data: Path, database: str) -> None:
+    """On the disk, before the database with this hash is brought in: nobody starts on the half of it, and who repeats
+    it knows what a PostgreSQL server has for his own. Raises OSError.
     """
-    write_whole(dump.encode(), unfinished_mark(data))
+    write_whole(database.encode(), unfinished_mark(data))
     sync_folder(data)
 
 
 def unfinished(data: Path) -> str:
-    """The hash of the dump whose restore was cut short; empty: none was. Raises OSError."""
+    """The hash of the database whose restore was cut short; empty: none was. Raises OSError."""
     try:
         return unfinished_mark(data).read_text(encoding="ascii")
     except FileNotFoundError:

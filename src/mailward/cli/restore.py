@@ -88,6 +88,9 @@ def _bring_back(settings: Settings, file: Path, opener: Opener) -> Manifest:
             check_sqlite(staging.files[SQLITE])
         if DUMP in staging.files and not _is_loaded(settings, manifest):
             _load(settings, manifest, staging.files[DUMP])
+        if SQLITE in staging.files:
+            # who starts on the half of it makes an empty database
+            mark_unfinished(data, _hash_of(manifest, SQLITE))
         if aside := move_aside(data, clock.now()):
             typer.echo(f"What was there is now in {aside}.")
         database = staging.files.pop(SQLITE, None)
@@ -95,7 +98,7 @@ def _bring_back(settings: Settings, file: Path, opener: Opener) -> Manifest:
         if manifest.database:
             _go_on(database)
         if database is not None:
-            # last: without it there is no installation that could start half restored
+            # last, when it is up to date
             put_in_place({SQLITE: database}, data)
     give_to_owner(data)
     unfinished_mark(data).unlink(missing_ok=True)
@@ -107,7 +110,7 @@ def _is_loaded(settings: Settings, manifest: Manifest) -> bool:
     database = settings.database
     if postgresql.is_empty(postgresql.access_of(settings)):
         return False
-    if unfinished(settings.data_path) == _hash_of_dump(manifest):
+    if unfinished(settings.data_path) == _hash_of(manifest, DUMP):
         return True
     name, owner = shlex.quote(database.name), shlex.quote(database.user or _user_of(settings.data_path))
     raise BackupFault(
@@ -127,7 +130,7 @@ def _user_of(folder: Path) -> str:
 def _load(settings: Settings, manifest: Manifest, dump: Path) -> None:
     """Whole or not at all; what is in the data folder stays where it is if not. Raises BackupFault."""
     access = postgresql.access_of(settings)
-    mark_unfinished(settings.data_path, _hash_of_dump(manifest))
+    mark_unfinished(settings.data_path, _hash_of(manifest, DUMP))
     try:
         postgresql.load(access, dump)
     except BackupFault:
@@ -137,8 +140,8 @@ def _load(settings: Settings, manifest: Manifest, dump: Path) -> None:
         raise
 
 
-def _hash_of_dump(manifest: Manifest) -> str:
-    return next(part.sha256 for part in manifest.parts if part.name == DUMP)
+def _hash_of(manifest: Manifest, name: str) -> str:
+    return next(part.sha256 for part in manifest.parts if part.name == name)
 
 
 def _check_manifest(settings: Settings, manifest: Manifest) -> None:

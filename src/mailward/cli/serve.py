@@ -103,7 +103,7 @@ def _refuse_half_restored(settings: Settings) -> None:
     mark = unfinished_mark(settings.data_path)
     if mark.exists():
         raise Problem(
-            f"A restore into {settings.data_path} was cut short: the database is there, and keys may be missing. Give "
+            f"A restore into {settings.data_path} was cut short: database or keys may be missing. Give "
             f"the same command again. To start with what is there instead, remove {mark}."
         )
 
