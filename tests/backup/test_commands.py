@@ -456,6 +456,28 @@ def test_a_restore_that_is_killed_is_started_on_by_nobody_and_repeated(
     assert not list(new.data.glob(".*"))
 
 
+FULL = """
+import sys
+from mailward.cli import main, restore
+
+def fail(*_):
+    raise OSError(28, "No space left on device")
+
+restore.put_in_place = fail
+main(["restore", *sys.argv[1:]])
+"""
+
+
+def test_a_restore_that_fails_half_way_does_not_say_that_nothing_was_done(
+    old: Operator, new: Operator, tmp_path: Path
+) -> None:
+    old.does("backup", tmp_path / "backup")
+    failed = new.python("-c", FULL, tmp_path / "backup")
+    assert failed.returncode == 2
+    assert b"Not all was restored, and the same command goes on: " in failed.stderr
+    new.does("restore", tmp_path / "backup")
+
+
 @pytest.mark.parametrize("step", ["move_aside", "put_in_place", "give_to_owner"])
 def test_a_restore_into_postgresql_that_is_killed_is_repeated(
     server: Server, tmp_path: Path, step: str

@@ -1,5 +1,6 @@
 """`mailward restore`: from a backup to an installation that goes on where it was."""
 
+import os
 import shlex
 from contextlib import suppress
 from pathlib import Path
@@ -62,15 +63,21 @@ def restore(
             check_folder(settings.data_path, may_replace=replace or bool(unfinished(settings.data_path)))
             manifest = _bring_back(settings, file, opener)
     except BackupFault as error:
-        raise Problem(f"Nothing was restored: {error}.") from error
+        raise Problem(f"{_how_far(settings)}: {error}.") from error
     except OSError as error:
-        raise Problem(
-            f"Nothing was restored: {error.filename or file}: {error.strerror or error}."
-        ) from error
+        where = error.filename or file
+        raise Problem(f"{_how_far(settings)}: {where}: {error.strerror or error}.") from error
     typer.echo(describe(manifest))
     typer.echo(f"Restored to {settings.data_path}. Start mailward serve with the same settings.")
     if (settings.data_path / RESTORED_SETTINGS).exists():
         typer.echo(f"The settings file of then is {settings.data_path / RESTORED_SETTINGS}.")
+
+
+def _how_far(settings: Settings) -> str:
+    """The beginning of a sentence about what went wrong."""
+    if os.path.lexists(unfinished_mark(settings.data_path)):
+        return "Not all was restored, and the same command goes on"
+    return "Nothing was restored"
 
 
 def _bring_back(settings: Settings, file: Path, opener: Opener) -> Manifest:
