@@ -204,6 +204,8 @@ def test_the_next_provider_is_looked_at_before_the_names_lead_there(alice: Clien
     publish(domain, longer)
     told = alice.post(address, {"address": "mta-sts.example.test"}).content.decode()
     assert "127.0.0.1: its max_age is 1209600, and here 2419200" in told
+    told = alice.post(address, {"address": "typo.example.test"}).content.decode()
+    assert '<span class="break">typo.example.test does not exist in DNS</span>' in told
 
 
 @pytest.mark.usefixtures("dns")

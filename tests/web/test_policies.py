@@ -13,7 +13,7 @@ from tests.web.pages import with_settings
 from mailward.config import Certificates, Dns
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
-from mailward.store.models import Domain, DomainEvent, PolicyVersion, Problem, ProblemDomain
+from mailward.store.models import Domain, DomainEvent, PolicyVersion, Problem, ProblemDomain, Rollout
 from mailward.store.services.policies import publish_policy
 
 TESTING = Policy(Mode.TESTING, 86_400, ("mx1.example.test",))
@@ -36,6 +36,23 @@ def edit(client: Client, step: str, **changes: str) -> str:
     values = {"mode": "testing", "mx": "mx1.example.test", "age": "86400", "reason": "", "based_on": "0"}
     address = reverse("domain-policy-edit", args=["example.test"])
     return client.post(address, values | changes | {"step": step}, follow=True).content.decode()
+
+
+@pytest.mark.usefixtures("dns", "served")
+def test_before_enforce_what_speaks_against_it_is_named(alice: Client, domain: Domain) -> None:
+    told = "The page Rollout calls it not safe: mx1.example.test would be refused."
+    row = Rollout.objects.create(
+        domain=domain,
+        organisation=domain.organisation,
+        state="blocked",
+        codes=["host-refused"],
+        sentence="mx1.example.test would be refused.",
+    )
+    assert told in edit(alice, "review", mode="enforce", based_on="1")
+    Rollout.objects.filter(pk=row.pk).update(codes=["change-refused"])
+    assert told not in edit(alice, "review", mode="enforce", based_on="1")
+    Rollout.objects.filter(pk=row.pk).update(codes=["testing-short"], state="waiting")
+    assert told not in edit(alice, "review", mode="enforce", based_on="1")
 
 
 @pytest.mark.usefixtures("domain", "dns")

@@ -92,6 +92,16 @@ def test_enforce_against_what_reports_show_is_a_danger() -> None:
     assert remarks(policy(Mode.TESTING, *ALL), problems=expired) == []
 
 
+def test_enforce_against_the_last_verdict_is_a_danger() -> None:
+    situation = Situation(
+        LIVE, None, LONG_AGO, NOW, against="Reports show 3 sessions that would have been refused."
+    )
+    ((weight, text),) = [(each.weight, each.text) for each in review(policy(Mode.ENFORCE, *ALL), situation)]
+    assert weight is Weight.DANGER
+    assert text == "The page Rollout calls it not safe: Reports show 3 sessions that would have been refused."
+    assert review(policy(Mode.TESTING, *ALL), situation) == ()
+
+
 def test_enforce_without_any_report_wants_care() -> None:
     ((weight, text),) = remarks(policy(Mode.ENFORCE, *ALL), testing_since=LONG_AGO, has_reports=False)
     assert weight is Weight.CARE

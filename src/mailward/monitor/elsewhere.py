@@ -6,8 +6,8 @@ from pathlib import Path
 from mailward.config import Settings
 from mailward.core.mtasts.policy import Policy, PolicyInvalid, parse_policy
 from mailward.core.mtasts.record import RecordError, parse_record
-from mailward.core.names import Domain
-from mailward.net.fetch import FetchError, fetch_policy, fetch_policy_at
+from mailward.core.names import Domain, is_address
+from mailward.net.fetch import FetchError, fetch_policy, fetch_policy_at, why_no_address
 from mailward.net.guard import Guard, make_guard
 from mailward.net.resolver import Answer, Resolver, Status
 from mailward.net.ways import has_way
@@ -103,6 +103,8 @@ async def why_not_same(
     except PolicyInvalid as error:
         return str(error)
     found = await resolver.addresses(host)
+    if not found.found and not is_address(host):
+        return f"{host} {why_no_address(found)}"
     # a machine with one address family sees nothing of what is at the other
     in_reach = tuple(each for each in found.records if has_way(each)) or found.records
     addresses = in_reach[:_MAX_ADDRESSES] if found.found else (host,)

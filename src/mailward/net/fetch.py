@@ -162,13 +162,17 @@ async def fetch_policy_at(
         raise FetchError("timeout", message, seen=_Seen(address)) from error
 
 
+def why_no_address(answer: Answer[str]) -> str:
+    """To be said behind the name."""
+    return {
+        Status.NXDOMAIN: "does not exist in DNS",
+        Status.NODATA: "has no address in DNS",
+    }.get(answer.status, f"could not be resolved: {answer.reason}")
+
+
 def _vet(host: str, answer: Answer[str], guard: Guard, port: int) -> list[str]:
     if not answer.found:
-        reason = {
-            Status.NXDOMAIN: "does not exist in DNS",
-            Status.NODATA: "has no address in DNS",
-        }.get(answer.status, f"could not be resolved: {answer.reason}")
-        raise FetchError("dns", f"{host} {reason}")
+        raise FetchError("dns", f"{host} {why_no_address(answer)}")
     allowed, refusal = [], ""
     for address in answer.records[:MAX_ADDRESSES]:
         try:

@@ -46,6 +46,8 @@ class Situation:
     """What reports show to be broken now, each as "certificate expired: mx1.example.net"."""
     has_reports: bool = True
     """Whether any counted report ever came for the domain."""
+    against: str = ""
+    """What the last verdict on its way to enforce (core.rollout) says against it; empty: nothing."""
 
 
 def review(policy: Policy, situation: Situation) -> tuple[Remark, ...]:
@@ -104,6 +106,8 @@ def _on_evidence(situation: Situation) -> Iterator[Remark]:
         more = len(situation.problems) - _MOST_PROBLEMS
         text = f"Reports show open problems: {listed}{f'; and {more} more' if more > 0 else ''}. "
         yield Remark(Weight.DANGER, text + "Under enforce, mail that meets them is not delivered.")
+    elif situation.against:
+        yield Remark(Weight.DANGER, f"The page Rollout calls it not safe: {situation.against}")
     elif not situation.has_reports:
         text = "No counted report has come yet, so nothing shows that senders reach every host in safety."
         yield Remark(Weight.CARE, text)

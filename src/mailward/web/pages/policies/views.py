@@ -11,6 +11,7 @@ from django.views.decorators.http import require_POST
 
 from mailward.core.mtasts.change import Refusal, refuse
 from mailward.core.mtasts.policy import Mode, Policy, serialise_policy
+from mailward.core.rollout.verdict import Code, State
 from mailward.net import clock
 from mailward.store.models import Domain, PolicyVersion
 from mailward.store.queries.daily import last_reported_day
@@ -151,6 +152,7 @@ def _review(
         now=clock.now(),
         problems=_problems(request, domain),
         has_reports=last_reported_day(request.scope, domain.pk) is not None,
+        against=_against(request, domain),
     )
     context = {
         "domain": domain,
@@ -171,6 +173,12 @@ def _refusals(domain: Domain, policy: Policy) -> tuple[Refusal, ...]:
     if domain.current_version is not None:
         facts = replace(facts, current=policy_of(domain.current_version))
     return refuse(policy, facts)
+
+
+def _against(request: ScopedRequest, domain: Domain) -> str:
+    row = request.scope.rollouts().filter(domain=domain, state=State.BLOCKED).first()
+    # what the change itself is refused for is told of the policy that is on this page
+    return "" if row is None or row.codes[:1] == [Code.CHANGE_REFUSED] else row.sentence
 
 
 def _problems(request: ScopedRequest, domain: Domain) -> tuple[str, ...]:
