@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import time
 import zipfile
 
@@ -59,6 +60,14 @@ def test_domains_of_others_are_not_in_it(alice: Client, domain: Domain) -> None:
     make_domains(stranger, ["secret.test"])
     for form in ("", "zone", "zones", "csv", "text"):
         assert b"secret.test" not in alice.get(PAGE, {"form": form}).content
+
+
+def test_on_a_phone_each_state_says_of_which_record_it_is(alice: Client, domain: Domain) -> None:
+    page = alice.get(PAGE).content.decode()
+    cells = re.findall("<td[^>]*>", page)
+    labels = [found[1] for cell in cells[1:] if (found := re.search('data-label="([^"]+)"', cell))]
+    assert labels == ["claim", "mta-sts", "_smtp._tls"]
+    assert len(cells) == 1 + len(labels)
 
 
 def test_a_thousand_domains_are_there_within_a_second(alice: Client, domain: Domain) -> None:

@@ -61,7 +61,7 @@ def _show(
     query = request.GET.copy()
     query.pop("form", None)
     context = {
-        "rows": [(name, [row.get(key) for key in keys]) for name, row in rows],
+        "rows": [(name, [(key, row.get(key)) for key in keys]) for name, row in rows],
         "keys": keys,
         "total": domains.count(),
         "shown": SHOWN_DOMAINS,
