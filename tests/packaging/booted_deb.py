@@ -421,7 +421,7 @@ async def postgresql() -> None:
     await run("systemctl", "stop", SERVICE, *sockets)
     said = await run("mailward", "database", "copy")
     seen("the copy takes all over", "rows copied" in said, said.strip()[-150:])
-    await run("systemctl", "start", SERVICE, *sockets)
+    await run("systemctl", "start", *sockets, SERVICE)
     count = (
         "runuser",
         "-u",
