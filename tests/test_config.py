@@ -113,8 +113,14 @@ def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
 
 
 MISTAKES = [
-    ("[console]\nprot = 1\n", {}, "prot", "an unknown key"),
-    ("[consol]\nport = 1\n", {}, "consol", "an unknown table"),
+    (
+        "[console]\nprot = 1\n",
+        {},
+        "mailward.toml: [console] has no key 'prot'; is it 'port'?",
+        "an unknown key",
+    ),
+    ("[console]\nxyz = 1\n", {}, "mailward.toml: [console] has no key 'xyz'", "one that is like no other"),
+    ("[consol]\nport = 1\n", {}, "there is no table or key 'consol'; is it 'console'?", "an unknown table"),
     ('[console]\nport = "x"\n', {}, "console.port", "the wrong kind"),
     ("[console]\nport = 70000\n", {}, "console.port", "too large"),
     ("[problems]\nmin_percent = 101\n", {}, "problems.min_percent", "more than all"),

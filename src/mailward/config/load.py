@@ -4,6 +4,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -12,6 +13,7 @@ import msgspec
 from mailward.config.settings import Settings
 
 _FIRST_WORD = re.compile(r"^\w*")
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$\.(\w+)`)?")
 _KEY = re.compile(r"`\$((?:\.\w+)+)")
 
 
@@ -42,7 +44,8 @@ def load_settings(
         # strict=False: the environment knows only text
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{_origin(str(error), path, environ)}: {error}{_choices(str(error))}") from error
+        origin = _origin(str(error), path, environ)
+        raise SettingsError(f"{origin}: {_say_unknown(str(error)) or error}{_choices(str(error))}") from error
 
 
 def _origin(text: str, path: Path | None, environ: Mapping[str, str]) -> str:
@@ -56,6 +59,20 @@ def _origin(text: str, path: Path | None, environ: Mapping[str, str]) -> str:
                 if source in environ:
                     return source
     return str(path or "settings")
+
+
+def _say_unknown(text: str) -> str:
+    """Of a key or table that there is none of, and what it may have been meant for; else empty."""
+    if (found := _UNKNOWN.fullmatch(text)) is None:
+        return ""
+    name, table = found[1], found[2]
+    if table:
+        known = get_type_hints(get_type_hints(Settings)[table]) if table in get_type_hints(Settings) else {}
+        said = f"[{table}] has no key '{name}'"
+    else:
+        known, said = get_type_hints(Settings), f"there is no table or key '{name}'"
+    near = get_close_matches(name, known, n=1)
+    return f"{said}; is it '{near[0]}'?" if near else said
 
 
 def _choices(text: str) -> str:
