@@ -213,6 +213,17 @@ class TestServe:
             (hosting.data / "mailward.sqlite3").rmdir()
             (hosting.data / "away").rename(hosting.data / "mailward.sqlite3")
 
+    def test_no_empty_database_takes_the_place_of_one_that_is_gone(self, hosting: Platform) -> None:
+        assert hosting.stop() == 0
+        (hosting.data / "mailward.sqlite3").rename(hosting.data / "away")
+        done = run_to_the_end(hosting)
+        assert done.returncode == 2
+        assert b"mailward.sqlite3 is gone, and policies were served from it" in done.stderr
+        assert not (hosting.data / "mailward.sqlite3").exists()
+        (hosting.data / "away").rename(hosting.data / "mailward.sqlite3")
+        hosting.start()
+        until(lambda: hosting.fetch_policy() == POLICY)
+
     def test_children_die_with_a_killed_supervisor(self, platform: Platform) -> None:
         until(lambda: len(platform.children()) == 4)
         children = platform.children()

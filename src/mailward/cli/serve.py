@@ -37,6 +37,8 @@ VITAL = frozenset({"policy-host", "doors", "nameserver"})
 """What other people's mail and name servers ask: systemd starts all anew where one of them stays away."""
 READY_SECONDS = 30.0
 _LOOK_SECONDS = 15
+_SAVED = {"policy-host": "snapshot.json", "nameserver": "zone.json"}
+"""In the data folder: what a child served last."""
 _ROOTS_FILES = "the folder is another user's, who cannot write what is made now; chown -R afterwards"
 Environment = dict[str, str]
 
@@ -67,6 +69,7 @@ def serve(
         if owner_for_root(settings.data_path) is not None:
             _log.warning("runs-as-root", extra={"folder": settings.data_path, "detail": _ROOTS_FILES})
         _refuse_half_restored(settings)
+        _refuse_lost(settings)
         _refuse_left_behind(settings, environment)
         # held from here to the end: who connects while a child is away waits, and is not refused
         held = hold(settings, os.environ)
@@ -108,6 +111,23 @@ def _refuse_half_restored(settings: Settings) -> None:
         )
 
 
+def _refuse_lost(settings: Settings) -> None:
+    """An empty database in its place would take away every policy that was served, and backups of it the good ones."""
+    path = settings.sqlite_path
+    if settings.database.name or (path.exists() and path.stat().st_size):
+        return
+    saved = settings.data_path / _SAVED["policy-host"]
+    try:
+        served = json.loads(saved.read_bytes()).get("hosts")
+    except (OSError, ValueError, AttributeError):
+        return
+    if served:
+        raise Problem(
+            f"Not started: {path} is gone, and policies were served from it. Put the file back, or the last backup: "
+            f"mailward restore --replace. To begin anew without those policies, remove {saved} too."
+        )
+
+
 def _refuse_left_behind(settings: Settings, environment: Environment) -> None:
     """Exits where the settings name an empty database, and what is in use is beside it."""
     from mailward.store.left_behind import file_is_in_use  # commands of the bare install import this module
@@ -128,7 +148,7 @@ def _children(settings: Settings) -> tuple[str, ...]:
 
 def _serves_at_once(name: str, settings: Settings) -> bool:
     """Whether the child has what it serves from its last run: then it need not wait while the tables change."""
-    saved = {"policy-host": "snapshot.json", "nameserver": "zone.json"}.get(name)
+    saved = _SAVED.get(name)
     return saved is not None and (settings.data_path / saved).exists()
 
 
