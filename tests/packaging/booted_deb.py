@@ -61,7 +61,7 @@ BEHIND = OURS.replace(
 BEHIND_FOR_A_CA = (
     '[acme]\ndirectories = ["https://127.0.0.1:1/directory"]\nhttp_listen = "127.0.0.1"\nhttp_port = 8080\n'
 )
-PORTS = Path(__file__).parents[2] / "docs" / "ports.md"
+DOCS = Path(__file__).parents[2] / "docs"
 CHALLENGE = "/.well-known/acme-challenge/none"
 Asked = dict[str, tuple[Callable[[], Awaitable[str]], str]]
 """What is asked: how, and what the answer has."""
@@ -332,6 +332,12 @@ async def sockets() -> None:
     await asked_while_stopped(WITH_FRONTS, more, asked)
     asked = {"port 80, for a CA": (lambda: http(80, host, CHALLENGE), "HTTP/1.1 404")}
     await asked_while_stopped(WITH_A_CA, ("mailward-acme.socket",), asked)
+    [step] = [block for block in read_blocks(DOCS / "first-domain.md") if block.step == "port-80"]
+    await run("sh", "-euc", step.text)
+    answers = await http(80, host, CHALLENGE), await greeting()
+    is_so = "HTTP/1.1 404" in answers[0] and "220 " in answers[1]
+    seen("port 80 comes to a service that ran, and the others are there", is_so, answers)
+    await run("systemctl", "disable", "--now", "mailward-acme.socket")
     write(str(SETTINGS), OURS)
     await run("systemctl", "restart", SERVICE)
 
@@ -351,7 +357,7 @@ async def restarted_behind(settings: str, asked: Asked, what: str) -> None:
 async def behind() -> None:
     """At the addresses of the recipes, by the drop-ins of docs/ports.md."""
     write(str(SETTINGS), BEHIND)
-    steps = [block for block in read_blocks(PORTS) if block.step == "behind-a-front"]
+    steps = [block for block in read_blocks(DOCS / "ports.md") if block.step == "behind-a-front"]
     drop_ins = [Path(block.file) for block in steps if block.file]
     for block in steps:
         if block.file:
