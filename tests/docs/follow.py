@@ -40,7 +40,7 @@ WAIT_SECONDS = 240
 ELSEWHERE = {
     ("migrate-from-parsedmarc.md", "parsedmarc"),  # followed by tests/docs/test_parsedmarc.py
     ("ports.md", "behind-a-front"),  # and these by tests/packaging/booted_deb.py
-    ("first-domain.md", "port-80"),
+    ("first-domain.md", "acme-socket"),
 }
 DAYS = ("2026-11-23", "2026-11-24", "2026-11-25")
 OLD_SETTINGS = """data = "/var/lib/mailward"

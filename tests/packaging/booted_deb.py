@@ -332,7 +332,7 @@ async def sockets() -> None:
     await asked_while_stopped(WITH_FRONTS, more, asked)
     asked = {"port 80, for a CA": (lambda: http(80, host, CHALLENGE), "HTTP/1.1 404")}
     await asked_while_stopped(WITH_A_CA, ("mailward-acme.socket",), asked)
-    [step] = [block for block in read_blocks(DOCS / "first-domain.md") if block.step == "port-80"]
+    [step] = [block for block in read_blocks(DOCS / "first-domain.md") if block.step == "acme-socket"]
     await run("sh", "-euc", step.text)
     answers = await http(80, host, CHALLENGE), await greeting()
     is_so = "HTTP/1.1 404" in answers[0] and "220 " in answers[1]
