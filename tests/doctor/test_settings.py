@@ -54,3 +54,14 @@ async def test_each_contradiction_is_told_alone(tmp_path: Path, table: dict[str,
 async def test_a_console_on_a_private_network_behind_its_front_is_no_matter(tmp_path: Path) -> None:
     console = Console(listen=("172.17.0.2",), public_url="https://mailward.example.org")
     assert await told(look_at_settings, make_subject(tmp_path, **SOUND | {"console": console})) == {}
+
+
+async def test_a_variable_that_stands_for_no_setting_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # what is ours, a secret's file, and what others put there for a service of this name
+    for name in ("METRICS_SOCKET", "RELAY_PASSWORD_FILE", "PORT_8000_TCP", "RELAY_HSOT"):
+        monkeypatch.setenv(f"MAILWARD_{name}", "1")
+    [found] = await look(look_at_settings, make_subject(tmp_path, **SOUND))
+    assert (found.code, found.fix) == ("variable-unknown", "MAILWARD_RELAY_HOST=..., if that is meant")
+    assert "MAILWARD_RELAY_HSOT" in found.text

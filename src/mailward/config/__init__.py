@@ -5,7 +5,7 @@ by `MAILWARD_<TABLE>_<KEY>` in the environment, or read from the file that `MAIL
 (for secrets). docs/settings.md describes every key; a test holds the two together.
 """
 
-from mailward.config.load import SettingsError, load_settings
+from mailward.config.load import SettingsError, load_settings, unknown_variables
 from mailward.config.observing import Log, Metrics, Tracing
 from mailward.config.sending import Sender, Tlsrpt
 from mailward.config.serving import (
@@ -44,4 +44,5 @@ __all__ = [
     "Tracing",
     "Watch",
     "load_settings",
+    "unknown_variables",
 ]

@@ -14,6 +14,8 @@ from mailward.config.settings import Settings
 
 _FIRST_WORD = re.compile(r"^\w*")
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$\.(\w+)`)?")
+_OURS = frozenset({"MAILWARD_METRICS_SOCKET"})
+"""What the supervisor tells its processes."""
 _KEY = re.compile(r"`\$((?:\.\w+)+)")
 
 
@@ -46,6 +48,21 @@ def load_settings(
     except msgspec.ValidationError as error:
         origin = _origin(str(error), path, environ)
         raise SettingsError(f"{origin}: {_say_unknown(str(error)) or error}{_choices(str(error))}") from error
+
+
+def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Those named as keys of a table are that stand for none, and do nothing; with the one that was meant, maybe, or
+    an empty text.
+    """
+    tables, known = set[str](), set[str]()
+    for field in msgspec.structs.fields(Settings):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            begin = f"MAILWARD_{field.name}_".upper()
+            tables.add(begin)
+            for key in msgspec.structs.fields(field.type):
+                known |= {f"{begin}{key.name.upper()}{end}" for end in ("", "_FILE")}
+    unknown = sorted(name for name in environ if name.startswith(tuple(tables)) and name not in known)
+    return {name: "".join(get_close_matches(name, known, n=1)) for name in unknown if name not in _OURS}
 
 
 def _origin(text: str, path: Path | None, environ: Mapping[str, str]) -> str:

@@ -1,13 +1,15 @@
 """Settings that contradict each other, or that do not do what whoever wrote them wants."""
 
 import ipaddress
+import os
 from collections.abc import Iterator
 from email.utils import parseaddr
 from urllib.parse import urlsplit
 
-from mailward.config import Settings
+from mailward.config import Settings, unknown_variables
 from mailward.core.doctor.catalogue import tell
 from mailward.core.doctor.finding import Finding
+from mailward.doctor.process import read_environment
 from mailward.doctor.subject import Findings, Subject, good
 
 _MIN_SERVERS = 2  # RFC 2182 §5
@@ -15,13 +17,24 @@ _MIN_SERVERS = 2  # RFC 2182 §5
 
 async def look_at_settings(subject: Subject) -> Findings:
     settings = subject.settings
-    found = [*_console(settings), *_mail(settings), *_hosting(settings, subject)]
+    found = [*_variables(settings), *_console(settings), *_mail(settings), *_hosting(settings, subject)]
     for finding in found:
         yield finding
     if subject.is_trial:
         yield good("no name of the Internet is set: this installation is for trying, on this machine alone")
     elif not found:
         yield good("nothing contradicts itself")
+
+
+def _variables(settings: Settings) -> Iterator[Finding]:
+    given = read_environment(settings.data_path) | os.environ
+    for name, likely in unknown_variables(given).items():
+        fix = (
+            f"{likely}=..., if that is meant"
+            if likely
+            else "remove it, or name the setting: MAILWARD_TABLE_KEY"
+        )
+        yield tell("variable-unknown", f"{name} in the environment stands for no setting", fix)
 
 
 def _console(settings: Settings) -> Iterator[Finding]:

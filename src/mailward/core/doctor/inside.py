@@ -43,6 +43,10 @@ _SETTINGS = Topic(
         advice(
             "console-open", "Whoever reaches the port comes past the web server in front, and in the clear."
         ),
+        advice(
+            "variable-unknown",
+            "It is passed over: what it was meant to say has its default, or is as the file says.",
+        ),
         advice("links-lead-nowhere", "Mails about problems have links to the console that open nothing."),
         advice(
             "sender-local", "The From of mails that Mailward sends is of no domain that can be answered to."
