@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
 
-from mailward.core.survey.suffixes import Suffixes
+from mailward.core.suffixes import Suffixes
 
 CLEAN_DAYS = 3
 """So many later days of reports without the failure show it gone, whoever sent them."""

@@ -45,9 +45,8 @@ async def look_at_running(subject: Subject) -> Findings:
     elif state.missing and running is not None and running.is_starting:
         yield unseen("it has just been started, and is changing the tables of the database")
     elif state.is_empty and not settings.database.name:
-        yield unseen(
-            "the database has no tables: a start makes them"
-        )  # `database` tells where they were lost
+        # where they were lost, the check of the database tells it
+        yield unseen("the database has no tables: a start makes them")
     elif state.missing:
         text = f"the database lacks changes of this version, up to {state.missing[-1]}"
         yield tell("schema-older", text, "restart Mailward, which makes them: systemctl restart mailward")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailward.core.survey.suffixes import Suffixes
+from mailward.core.suffixes import Suffixes
 
 SUFFIX_LIST = Path("/usr/share/publicsuffix/public_suffix_list.dat")
 SESSIONS = "sessions.sqlite3"  # in the directory of a survey

@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
 
-from mailward.core.survey.suffixes import Suffixes
+from mailward.core.suffixes import Suffixes
 from mailward.monitor.expected import RecordKey
 from mailward.monitor.writing import Form, Line, write
 from mailward.store.models import Domain

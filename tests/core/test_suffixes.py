@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailward.core.survey.suffixes import Suffixes
+from mailward.core.suffixes import Suffixes
 
 LIST = (
     "// ===BEGIN ICANN DOMAINS===",
