@@ -205,6 +205,35 @@ async def test_p12_while_a_cache_in_front_serves_the_policy_of_before_no_id_is_t
     await front.close(grace_seconds=0)
 
 
+async def test_p12_the_id_of_a_policy_that_was_taken_over_waits_for_no_cache(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    """Our hosts served nothing before it, and the other provider serves the same."""
+    settings, zone, policies, port = bed
+    other = SnapshotKeeper(tmp_path / "other.json")
+    front = await serve_policies(settings, other, port=0)
+    await in_store(lambda: looked_at(domain, "right", IN_FRONT, was_right=True))
+    async with FakeDns() as customers:
+        customers.set("mta-sts.example.test", "A", "127.0.0.1")
+        customers.set("mta-sts.example.test", "AAAA")
+        customers.set("localhost", "A", "192.0.2.8")
+        dns = Dns(
+            resolvers=(customers.address,),
+            authoritative_override=(customers.address,),
+            allow_private_addresses=True,
+        )
+        settings = msgspec.structs.replace(settings, watch=Watch(https_port=front.port), dns=dns)
+        version = await publish(domain, POLICY)
+        await policies.refresh()
+        await other.refresh()
+        await loop.work_once(settings, ANNOUNCE)
+        assert ("served", "mta-sts.example.test at 127.0.0.1", "") in await in_store(steps)
+        await zone.refresh()
+        assert await ask(port, "_mta-sts.t0ken.sts.test") == f'"v=STSv1; id={version.policy_id};"'
+    other.close()
+    await front.close(grace_seconds=0)
+
+
 async def test_p12_a_name_that_never_led_to_us_holds_nothing_up(bed: Bed, domain: Domain) -> None:
     """As while it is set up: senders find no policy there, and keep none."""
     settings, zone, policies, port = bed

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from mailward.core.names import Domain
@@ -71,6 +73,15 @@ def test_the_sts_record_is_judged(answer: Answer[bytes], state: State, words: st
     judged = judge_sts(FACTS, answer, NOTHING)
     assert judged.state is state
     assert words in judged.detail
+
+
+def test_the_id_of_another_provider_stands_until_ours_is_told() -> None:
+    facts = replace(FACTS, policy_id=None, policy_text="version: STSv1")
+    judged = judge_sts(facts, found("v=STSv1; id=old;"), NOTHING)
+    assert judged.state is State.WRONG
+    assert "the id is old, and ours is told once every policy host serves the policy" in judged.detail
+    without = judge_sts(replace(facts, policy_text=None), found("v=STSv1; id=old;"), NOTHING)
+    assert without.detail == "the record announces a policy, but none is served yet"
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,10 @@ def judge_sts(facts: DomainFacts, answer: Answer[bytes], alias: Answer[str]) -> 
         record = sts.parse_record(answer.records)
     except RecordError as error:
         return _judge_error(key, error, answer, expected, b"v=sts", seen)
+    if facts.policy_id is None and facts.policy_text is not None:
+        later = "is told once every policy host serves the policy; leave this one until then"
+        detail = f"the id is {record.policy_id}, and ours {later}"
+        return RecordState(key, State.WRONG, detail, seen)
     if facts.policy_id is None:
         return RecordState(key, State.WRONG, "the record announces a policy, but none is served yet", seen)
     if record.policy_id != facts.policy_id:

@@ -17,7 +17,7 @@ from mailward.hosting.policyanswer import CACHE_SECONDS
 from mailward.net import clock
 from mailward.net.resolver import Answer, Status, make_resolver, of_those_in_reach
 from mailward.store.aio import in_store
-from mailward.store.models import Domain
+from mailward.store.models import Domain, PolicyVersion
 from mailward.store.queries.domains import is_fronted, is_served
 from mailward.store.services.policies import announce_version
 from mailward.store.services.progress import Step, note_steps, served_since
@@ -93,7 +93,13 @@ async def see_domain(settings: Settings, domain_id: int) -> str:
 
 
 def _is_kept_by_caches(version_id: int, hosts: Sequence[str]) -> bool:
-    """Whether a cache in front may still have what our hosts served before: many servers may be at one address."""
+    """Whether a cache in front may still have what our hosts served before: many servers may be at one address.
+
+    A domain's first version has none before it. When it was taken over, to wait would leave senders without a record.
+    """
+    version = PolicyVersion.objects.get(pk=version_id)
+    if not PolicyVersion.objects.filter(domain_id=version.domain_id, number__lt=version.number).exists():
+        return False
     since = served_since(version_id, hosts)
     return since is not None and timedelta() <= clock.now() - since < timedelta(seconds=CACHE_SECONDS)
 

@@ -105,7 +105,10 @@ def domain_take_over(request: ScopedRequest, name: str) -> HttpResponse:
         except ChangedMeanwhile:
             messages.error(request, "Somebody else published another version meanwhile. Look at it first.")
         else:
-            messages.success(request, "Taken over. Let the names lead here once every policy host serves it.")
+            messages.success(
+                request,
+                "Taken over. Let the names lead here once every policy host serves it and its id is told.",
+            )
         return redirect("domain-policy", domain.name)
     return render(request, "policies/take_over.html", context)
 
