@@ -27,9 +27,9 @@ from mailward.store.models import (
 from mailward.store.services import housekeeping, notifications, outbox
 from mailward.store.services.domains import record_states
 from mailward.store.services.outbox import Claimed
-from mailward.worker import run
+from mailward.worker import run, timed
 from mailward.worker.handlers import HANDLERS, Failure, Failures, Handler
-from mailward.worker.loop import work_once
+from mailward.worker.loop import TIMER_SECONDS, work_once
 from mailward.worker.timed import Schedule
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -187,6 +187,23 @@ class TestTime:
             housekeeping.put_record_checks(10)
         assert set(waiting()) == ({str(set_up.pk)} if is_asked else set())
 
+    def test_the_timer_comes_to_a_domain_that_is_being_set_up_every_minute(
+        self, domains: list[Domain], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A look ends after the timer has asked for it: a whole minute later than that is the timer after the next."""
+        monkeypatch.setattr(timed, "TIMED", [each for each in timed.TIMED if each.name == "records"])
+        Domain.objects.update(created_at=NOON)
+        schedule, asked = Schedule(), []
+        for seconds in range(0, 300, int(TIMER_SECONDS)):
+            with clock.frozen(NOON + timedelta(seconds=seconds)):
+                async_to_sync(schedule.run_due)(SETTINGS)
+            if OutboxItem.objects.all().delete()[0]:
+                asked.append(seconds)
+                missing, end = [RecordState(RecordKey.CLAIM, State.MISSING, "")], seconds + 5
+                for domain in domains:
+                    record_states(domain.pk, missing, NOON + timedelta(seconds=end))
+        assert asked == [0, 60, 120, 180, 240]
+
     def test_a_check_that_waits_for_another_attempt_is_not_hastened(self, domains: list[Domain]) -> None:
         later = NOON + timedelta(minutes=30)
         outbox.put("records", str(domains[0].pk), available_at=later)
@@ -249,6 +266,6 @@ class TestTime:
 
         keys = {str(domain.pk) for domain in domains}
         assert pass_time(NOON) == keys
-        assert pass_time(NOON + timedelta(seconds=59)) == set()
+        assert pass_time(NOON + timedelta(seconds=9)) == set()
         assert pass_time(NOON + timedelta(days=1)) == keys
         assert pass_time(NOON) == keys, "a clock that went back stops nothing"

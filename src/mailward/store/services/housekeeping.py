@@ -32,6 +32,8 @@ _SET_UP = (
 """How old a domain is at most, and how often its records are looked at while one of them is not right: people publish
 them at any time, and the certificate that a front gets waits for that look.
 """
+_EARLY = timedelta(seconds=10)
+"""A look ends some seconds after the timer that asked for it; a whole interval later would be one timer too late."""
 _VERIFY_AFTER = timedelta(hours=1)
 _VERIFY_WITHIN = timedelta(days=4)
 _KEEP_INVITATIONS = timedelta(days=30)
@@ -49,7 +51,7 @@ def put_record_checks(limit: int) -> int:
     overdue = Q(records_checked_at__isnull=True) | Q(records_checked_at__lte=now - RECORDS_EVERY)
     is_open = Exists(RecordCheck.objects.filter(domain=OuterRef("pk")).exclude(state="right"))
     for age, every in _SET_UP:
-        overdue |= Q(is_open, created_at__gt=now - age, records_checked_at__lte=now - every)
+        overdue |= Q(is_open, created_at__gt=now - age, records_checked_at__lte=now - every + _EARLY)
     missing = Domain.objects.filter(overdue).exclude(outbox.waiting_for("records", "id"))
     oldest = missing.order_by(F("records_checked_at").asc(nulls_first=True), "id")
     return _put("records", oldest.values_list("id", flat=True)[:limit])
