@@ -10,7 +10,7 @@ from django.urls import reverse
 from tests.fakes.dns import FakeDns
 from tests.web.pages import with_settings
 
-from mailward.config import Certificates, Dns
+from mailward.config import Certificates, Dns, PolicyHost
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.net import clock
 from mailward.store.models import Domain, DomainEvent, PolicyVersion, Problem, ProblemDomain, Rollout
@@ -156,6 +156,16 @@ def test_the_page_says_how_to_see_the_policy(alice: Client) -> None:
         page = alice.get(address).content.decode()
         assert "curl --resolve" in page
         assert "--cacert" not in page
+
+
+@pytest.mark.usefixtures("served")
+def test_behind_another_server_the_page_asks_that_one(alice: Client) -> None:
+    """Our own port has no certificate there, or wants a PROXY header."""
+    policy_host = PolicyHost(port=8443, nodes=("192.0.2.10:443",), fronts=("127.0.0.1",))
+    with with_settings(policy_host=policy_host, certificates=Certificates(development_ca=False)):
+        page = alice.get(reverse("domain-policy", args=["example.test"])).content.decode()
+    name = "mta-sts.example.test"
+    assert f"curl --resolve {name}:443:192.0.2.10 https://{name}/.well-known/mta-sts.txt" in page
 
 
 @pytest.mark.usefixtures("served")
