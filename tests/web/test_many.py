@@ -150,6 +150,21 @@ def test_an_import_is_a_dry_run_until_somebody_says_so(alice: Client, organisati
     assert alice.get(f"/imports/{made.pk}/records.exe").status_code == 404
 
 
+def test_an_import_that_is_carried_out_says_how_far_it_is(
+    alice: Client, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(alice, b"domain,mx\na.test,mx.test\nb.test,mx.test\n")
+    made = DomainImport.objects.get()
+    ImportRow.objects.update(verdict="new", mode="testing", max_age_seconds=86_400)
+    importing.end_looking(made.pk)
+    alice.post(f"/imports/{made.pk}/act/", {"act": "start"})
+    monkeypatch.setattr(importing, "BATCH", 1)
+    importing.carry_out_some(made.pk)
+    shown = alice.get(f"/imports/{made.pk}/").content.decode()
+    assert "1 of 2 domains is added." in shown
+    assert "records.zone" not in shown, "it would lack the rest"
+
+
 def test_a_dry_run_of_yesterday_is_not_carried_out(alice: Client) -> None:
     """A policy that it saw in force elsewhere may have left it since."""
     upload(alice, b"domain,mx\nnew.test,mx.test\n")

@@ -94,6 +94,7 @@ def import_detail(request: ScopedRequest, import_id: int) -> HttpResponse:
         "total": sum(counts.values()),
         "left": counts.get("", 0),
         "adding": sum(counts.get(each, 0) for each in ADDED),
+        "added": made.rows.filter(done_at__isnull=False, verdict__in=ADDED).count(),
         "without_policy": counts.get(Verdict.WITHOUT_POLICY, 0),
         "shown": [(each, label, counts.get(each, 0)) for each, label in LABELS.items()],
         "show": verdict,
