@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mailward.backup import BackupFault
 from mailward.backup.age import Opener
 from mailward.backup.archive import opened
-from mailward.backup.manifest import is_part_name
+from mailward.backup.manifest import MAX_BYTES, is_part_name
 from mailward.backup.restoring import Staging
 
 KEY = b"a key\n"
@@ -52,9 +52,9 @@ def archive(
     return target.getvalue()
 
 
-def good() -> bytes:
+def good(name: str = "data/key") -> bytes:
     # Python's tar pads to 20 blocks; ours ends after two
-    plain = gzip.decompress(archive(("manifest.json", manifest(("data/key", KEY))), ("data/key", KEY)))
+    plain = gzip.decompress(archive(("manifest.json", manifest((name, KEY))), (name, KEY)))
     return gzip.compress(plain.rstrip(b"\0").ljust(3 * 512 + 512, b"\0") + bytes(1024))
 
 
@@ -116,7 +116,7 @@ REFUSED: tuple[tuple[Callable[[], bytes], str, str], ...] = (
         "more in it",
         "a part that nobody named",
     ),
-    (lambda: archive(("manifest.json", b" " * 2_000_000)), "no manifest", "a manifest without end"),
+    (lambda: archive(("manifest.json", b" " * (MAX_BYTES + 1))), "no manifest", "a manifest without end"),
 )
 
 
@@ -142,6 +142,8 @@ def test_nothing_but_a_fault_comes_of_octets_that_were_altered(data: st.DataObje
         read(gzip.compress(bytes(plain), compresslevel=0))
 
 
+LONGEST = "data/tlsrpt-keys/" + "k" * 83
+"""A header of tar holds no more without an extended one."""
 NAMES = (
     ("database.sqlite3", True),
     ("data/certs/mx.example.org.pem", True),
@@ -169,10 +171,15 @@ NAMES = (
     ("data/a\n", False),
     ("data/\u202ekey", False),
     ("etc/passwd", False),
-    ("data/" + "k" * 61, False),
+    (LONGEST, True),
+    ("data/tlsrpt-keys/" + "k" * 84, False),
 )
 
 
 @pytest.mark.parametrize("name, is_one", NAMES)
 def test_names_of_parts(name: str, is_one: bool) -> None:
     assert is_part_name(name) is is_one
+
+
+def test_the_longest_name_needs_no_extended_header() -> None:
+    read(good(LONGEST))

@@ -128,6 +128,19 @@ def test_what_is_restored_is_what_was_backed_up(old: Operator, new: Operator, tm
     assert not [path.name for path in new.data.iterdir() if path.name.startswith(".")]
 
 
+def test_a_certificate_file_for_each_of_thousands_of_names(
+    old: Operator, new: Operator, tmp_path: Path
+) -> None:
+    certs = old.data / "certs"
+    certs.mkdir(exist_ok=True)
+    names = [f"mta-sts.customer-of-a-provider-{number:05}.example.org.pem" for number in range(6_000)]
+    for name in names:
+        (certs / name).write_text("a certificate\n")
+    old.does("backup", tmp_path / "backup.tar.gz")
+    new.does("restore", tmp_path / "backup.tar.gz")
+    assert sorted(path.name for path in (new.data / "certs").iterdir()) == names
+
+
 def test_a_key_that_is_elsewhere_and_not_at_hand_is_missed_and_the_backup_made(
     old: Operator, tmp_path: Path
 ) -> None:

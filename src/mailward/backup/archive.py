@@ -18,7 +18,7 @@ import msgspec
 
 from mailward.backup import BackupFault
 from mailward.backup.age import MAGIC, Lock, Opener, Sealer, Unsealer
-from mailward.backup.manifest import MAX_BYTES, NAME, Manifest, Part, read_manifest
+from mailward.backup.manifest import MAX_BYTES, MAX_PARTS, NAME, Manifest, Part, read_manifest
 
 _BLOCK = 512
 _COPY_BYTES = 1024 * 1024
@@ -28,6 +28,8 @@ _GZIP_LEVEL = 1
 
 def write_archive(target: BinaryIO, manifest: Manifest, files: dict[str, Path], lock: Lock) -> None:
     """`files`: where each part of the manifest is. Raises OSError and BackupFault."""
+    if len(manifest.parts) > MAX_PARTS:
+        raise BackupFault(f"{len(manifest.parts):,} files are to go into it, and it holds {MAX_PARTS:,}")
     sealer = Sealer(target, lock) if lock else None
     with gzip.GzipFile(
         filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=sealer or target, mtime=0

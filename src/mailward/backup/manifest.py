@@ -10,13 +10,16 @@ from mailward.backup import BackupFault
 
 FORMAT = 1
 NAME = "manifest.json"
-MAX_BYTES = 1024 * 1024
-_MAX_PARTS = 2_000
+MAX_PARTS = 150_000
+"""A file of a certificate for each of 100,000 hosted names is no odd installation."""
+MAX_BYTES = 48 * 1024 * 1024
+"""Each part takes 320 octets at most."""
 SQLITE, DUMP, SETTINGS = "database.sqlite3", "database.dump", "settings.toml"
 DATA = "data/"
 FOLDERS = ("ca", "certs", "tlsrpt-keys")
 """Of the data folder: the development authority, certificates that the operator keeps, keys that sign report mail."""
-_WORD = r"(?!\.)[A-Za-z0-9._@*+-]{1,60}"
+# with the longest folder 100 octets, which a header of tar holds
+_WORD = r"(?!\.)[A-Za-z0-9._@*+-]{1,83}"
 _INSIDE = "|".join(FOLDERS)
 # what `mailward restore` holds, keeps, or puts there itself
 _TAKEN = rf"(?:lock|backups|restored-settings\.toml|{_INSIDE})$|mailward\.sqlite3|before-restore-"
@@ -82,7 +85,7 @@ def read_manifest(text: bytes) -> Manifest:
     except (msgspec.DecodeError, ValueError) as error:
         raise BackupFault(f"its manifest cannot be read: {error}") from error
     names = [part.name for part in manifest.parts]
-    if len(names) > _MAX_PARTS or len(names) != len(set(names)):
+    if len(names) > MAX_PARTS or len(names) != len(set(names)):
         raise BackupFault("its manifest names a part twice, or too many")
     return manifest
 
