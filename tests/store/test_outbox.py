@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from mailward.net import clock
 from mailward.store.models import OutboxItem
@@ -35,6 +36,16 @@ def test_work_is_claimed_once_and_then_forgotten() -> None:
     assert outbox.claim(["assess"]) == []
     outbox.done(item)
     assert not OutboxItem.objects.exists()
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL plans by the size of the table")
+def test_thousands_that_wait_are_not_sorted_for_each_claim() -> None:
+    with CaptureQueriesContext(connection) as seen:
+        outbox.claim(["assess"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {seen.captured_queries[0]['sql']}")
+        plan = [row[3] for row in cursor.fetchall()]
+    assert not [step for step in plan if "TEMP B-TREE" in step], plan
 
 
 def test_asking_again_for_pending_work_is_the_same_work_at_the_earlier_time() -> None:

@@ -25,7 +25,8 @@ class OutboxItem(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["kind", "key"], name="one_pending_item_a_key")]
-        indexes = [models.Index(fields=["available_at"], name="outbox_by_time")]
+        # each kind is claimed by itself, the longest waiting first: thousands of one must not be sorted for each claim
+        indexes = [models.Index(fields=["kind", "available_at"], name="outbox_by_kind_and_time")]
 
 
 class ServiceState(models.Model):
