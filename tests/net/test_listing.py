@@ -74,6 +74,7 @@ def test_each_name_with_mail_exchangers_in_a_zone_file_is_a_domain() -> None:
     [
         (b"\xff\xfe", "UTF-8"),
         (b"a\0b", "not text"),
+        (b"@ IN SOA ns hostmaster 1 2 3 4 5\n@ MX 10 mx.test.\n", "name that as its origin"),
         (b"$ORIGIN a.test.\n$INCLUDE /etc/passwd\n", "no zone file"),
         (b"$ORIGIN a.test.\n$GENERATE 1-1000000 d$ MX 1 mx.test.\n", "no zone file"),
         (b"$ORIGIN a.test.\n@ IN MX ten mx.test.\n", "no zone file"),

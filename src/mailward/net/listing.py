@@ -61,6 +61,8 @@ def _read_zone(text: str, origin: str) -> Iterator[Wish | Refused]:
         reader.read()
     except Unreadable:
         raise
+    except dns.zonefile.UnknownOrigin:
+        raise Unreadable("it does not say of which zone it is: name that as its origin") from None
     except (dns.exception.DNSException, ValueError) as error:
         raise Unreadable(f"it is no zone file that can be read: {error}"[:300]) from error
     for owner, hosts in found.hosts.items():
