@@ -44,7 +44,7 @@ def test_a_domain_leaves_a_profile_and_keeps_its_policy(
     alice: Client, rita: Client, profile: PolicyProfile
 ) -> None:
     address = f"/profiles/{profile.pk}/"
-    assert "<button" not in rita.get(address).content.decode().partition('id="members"')[2]
+    assert "Remove" not in rita.get(address).content.decode().partition('id="members"')[2]
     assert rita.post(f"{address}members/remove/", {"domain": "d03.test"}).status_code == 403
     shown = alice.post(f"{address}members/remove/", {"domain": "d03.test"}, follow=True).content.decode()
     assert "d03.test is out of the profile. Its policy is as before." in shown
@@ -111,6 +111,46 @@ def test_effects_are_filtered_and_a_dropped_preview_changes_nothing(
     answer = alice.post(f"{address}act/", {"act": "start"}, follow=True).content.decode()
     assert "That was not possible any more" in answer
     assert PolicyVersion.objects.filter(number=2).count() == 0
+
+
+def test_one_of_thousands_is_found_by_its_name(alice: Client, profile: PolicyProfile) -> None:
+    def names(page: str) -> list[str]:
+        return sorted(set(re.findall(r"d\d\d\.test", alice.get(page).content.decode())))
+
+    assert names(f"/profiles/{profile.pk}/?q=D07") == ["d07.test"]
+    shown = alice.get(f"/profiles/{profile.pk}/?q=nobody").content.decode()
+    assert "None of that name." in shown
+    assert "Now 0 of 20 domains" in shown
+    change(alice, profile)
+    work()
+    page = f"/changes/{ProfileChange.objects.get().pk}/"
+    assert names(f"{page}?q=d07") == ["d07.test"]
+    assert names(f"{page}?q=d07&show=refused") == []
+    upload(alice, b"domain\nd07.test\nb\xc3\xbccher.test\n")
+    page = f"/imports/{DomainImport.objects.get().pk}/"
+    assert names(f"{page}?q=d07") == ["d07.test"]
+    shown = alice.get(f"{page}?q=b%C3%BCcher.test").content.decode()
+    assert "bücher.test" in shown
+    assert '<span class="sub">xn--bcher-kva.test</span>' in shown
+
+
+def test_domains_that_would_lose_enforce_are_told_apart(
+    alice: Client, organisation: Organisation, profile: PolicyProfile
+) -> None:
+    domain = Domain.objects.get(name="d07.test")
+    publish_policy(organisation.pk, domain.pk, Policy(Mode.ENFORCE, 86_400, ("mx.test",)), author_id=None)
+    change(alice, profile)
+    work()
+    page = f"/changes/{ProfileChange.objects.get().pk}/"
+    shown = alice.get(page).content.decode()
+    assert "1 domain</a> enforced its policy before this change, and does not any more with it." in shown
+    shown = alice.get(f"{page}?show=weakened").content.decode()
+    assert set(re.findall(r"d\d\d\.test", shown)) == {"d07.test"}
+    alice.post(f"{page}act/", {"act": "drop"})
+    change(alice, profile, mode="enforce")
+    work()
+    page = f"/changes/{ProfileChange.objects.latest('pk').pk}/"
+    assert "before this change" not in alice.get(page).content.decode()
 
 
 @pytest.mark.parametrize(

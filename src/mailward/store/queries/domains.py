@@ -77,7 +77,7 @@ def list_domains(scope: Scope, *, search: str = "", show: Show = Show.ALL, numbe
     """Page `number` (from 1; beyond the last: the last) of the organisation's domains, by name."""
     found = _show(scope.domains(), show)
     if search:
-        found = found.filter(name__contains=as_stored(search.strip().lower()[:MAX_SEARCH]))
+        found = found.filter(name__contains=as_searched(search))
     total = found.count()
     pages = max(1, -(-total // PAGE_SIZE))
     number = min(max(number, 1), pages)
@@ -125,6 +125,11 @@ def is_fronted(domain_id: int) -> bool | None:
     ):
         return True
     return None if check.was_right and check.state == "unknown" else False
+
+
+def as_searched(search: str) -> str:
+    """What a person typed to find domains by, as it stands in their names."""
+    return as_stored(search.strip().lower()[:MAX_SEARCH])
 
 
 def as_stored(search: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.db.models import Count
 
 from mailward.store.models import DomainImport, ImportRow
+from mailward.store.queries.domains import as_searched
 from mailward.store.scope import Scope
 
 PAGE_SIZE = 100
@@ -30,10 +31,12 @@ def count_verdicts(made: DomainImport) -> dict[str, int]:
     return dict(made.rows.order_by().values_list("verdict").annotate(Count("number")))
 
 
-def list_rows(made: DomainImport, verdict: str | None, number: int) -> RowPage:
+def list_rows(made: DomainImport, verdict: str | None, number: int, search: str = "") -> RowPage:
     found = made.rows.order_by("number")
     if verdict is not None:
         found = found.filter(verdict=verdict)
+    if search:
+        found = found.filter(name__contains=as_searched(search))
     total = found.count()
     pages = max(1, -(-total // PAGE_SIZE))
     number = min(max(number, 1), pages)

@@ -6,12 +6,22 @@ from dataclasses import dataclass, field
 from django.db.models import Count, Q, Subquery
 from django.db.models.expressions import OuterRef
 
+from mailward.core.mtasts.policy import Mode
 from mailward.core.names import Domain as Name
-from mailward.store.models import PolicyProfile, ProfileChange, ProfileChangeDomain, ProfileMember
+from mailward.store.models import (
+    Effect,
+    PolicyProfile,
+    ProfileChange,
+    ProfileChangeDomain,
+    ProfileMember,
+)
+from mailward.store.queries.domains import as_searched
 from mailward.store.queries.evidence import chunks
 from mailward.store.scope import Scope
 
 PAGE_SIZE = 50
+WEAKENED = "weakened"
+"""A filter beside those of Effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +29,8 @@ class EffectCounts:
     by_effect: Mapping[str, int] = field(default_factory=dict)
     applied: int = 0
     undone: int = 0
+    weakened: int = 0
+    """Enforced before, and not with the change."""
     waves: tuple[tuple[int, int], ...] = ()
     """Of each wave: how many domains, and how many have the change."""
 
@@ -48,8 +60,10 @@ def list_profiles(scope: Scope) -> Sequence[PolicyProfile]:
     return list(scope.profiles().annotate(count=Count("members"), latest=Subquery(last)).order_by("name"))
 
 
-def list_members(scope: Scope, profile_id: int, number: int) -> MemberPage:
+def list_members(scope: Scope, profile_id: int, number: int, search: str = "") -> MemberPage:
     found = scope.profile_members().filter(profile_id=profile_id)
+    if search:
+        found = found.filter(domain__name__contains=as_searched(search))
     total, number, pages = _page(found.count(), number)
     rows = found.select_related("domain__current_version").order_by("domain__name")
     return MemberPage(tuple(rows[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]), number, pages, total)
@@ -74,14 +88,26 @@ def count_effects(change: ProfileChange) -> EffectCounts:
         dict(rows.values_list("effect").annotate(Count("domain_id"))),
         rows.filter(applied_at__isnull=False).count(),
         rows.filter(undone_at__isnull=False).count(),
+        rows.filter(_weakened(change)).count(),
         tuple((count, applied) for _, count, applied in sorted(waves)),
     )
 
 
-def list_effects(change: ProfileChange, effect: str | None, number: int) -> EffectPage:
+def _weakened(change: ProfileChange) -> Q:
+    """Protection that a change of many takes from some: it is no refusal, and must not go by unseen."""
+    enforced = Q(effect=Effect.CHANGED, before__mode=Mode.ENFORCE)
+    return enforced if change.mode != Mode.ENFORCE else enforced & Q(pk__in=())
+
+
+def list_effects(change: ProfileChange, show: str | None, number: int, search: str = "") -> EffectPage:
+    """`show`: one of Effect, or WEAKENED; None: all."""
     found = change.domains.all()
-    if effect is not None:
-        found = found.filter(effect=effect)
+    if show == WEAKENED:
+        found = found.filter(_weakened(change))
+    elif show is not None:
+        found = found.filter(effect=show)
+    if search:
+        found = found.filter(domain__name__contains=as_searched(search))
     total, number, pages = _page(found.count(), number)
     rows = found.select_related("domain", "before").order_by("domain__name")
     return EffectPage(tuple(rows[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]), number, pages, total)

@@ -9,10 +9,11 @@ from django.views.decorators.http import require_POST
 
 from mailward.core.mtasts.change import describe
 from mailward.store.models import ChangeState, Effect, ProfileChange, ProfileChangeDomain
-from mailward.store.queries.profiles import count_effects, list_effects
+from mailward.store.queries.profiles import WEAKENED, count_effects, list_effects
 from mailward.store.services import profiles
 from mailward.store.services.policies import policy_of
 from mailward.web.access import ScopedRequest, reader_page, writer_page
+from mailward.web.querystring import MOST_SEARCHED, read_text
 
 _MOVING = (ChangeState.PREPARING, ChangeState.RUNNING, ChangeState.UNDOING)
 _BADGES = {
@@ -27,13 +28,13 @@ _BADGES = {
 @reader_page
 def change_detail(request: ScopedRequest, change_id: int) -> HttpResponse:
     change = _find(request, change_id)
-    number, effect = 1, None
+    number, show = 1, request.GET.get("show", "")
     with suppress(ValueError):
         number = int(request.GET.get("page", "1")[:9])
-    with suppress(ValueError):
-        effect = Effect(request.GET.get("show", ""))
+    search = read_text(request, "q", MOST_SEARCHED)
     state = ChangeState(change.state)
-    counts, page = count_effects(change), list_effects(change, effect, number)
+    kept = show if show in (*Effect.values, WEAKENED) else None
+    counts, page = count_effects(change), list_effects(change, kept, number, search)
     context = {
         "change": change,
         "state": state,
@@ -43,7 +44,8 @@ def change_detail(request: ScopedRequest, change_id: int) -> HttpResponse:
         "changing": counts.of(Effect.CHANGED),
         "page": page,
         "rows": [(each, _say_effect(change, each)) for each in page.rows],
-        "show": effect,
+        "show": kept,
+        "search": search,
         "shown": [(each, each.label, counts.of(each)) for each in Effect],
         "may_undo": state
         in (ChangeState.RUNNING, ChangeState.WAITING, ChangeState.STOPPED, ChangeState.DONE),

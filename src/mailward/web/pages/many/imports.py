@@ -20,6 +20,7 @@ from mailward.store.services import importing
 from mailward.store.services.importing import say_automatic
 from mailward.web.access import ScopedRequest, reader_page, writer_page
 from mailward.web.pages.many.forms import ImportForm
+from mailward.web.querystring import MOST_SEARCHED, read_text
 from mailward.worker.publishing import lines_of
 
 _MOVING = (ImportState.LOOKING, ImportState.RUNNING)
@@ -86,7 +87,8 @@ def import_detail(request: ScopedRequest, import_id: int) -> HttpResponse:
     with suppress(ValueError):
         verdict = Verdict(request.GET.get("show", ""))
     counts = count_verdicts(made)
-    page = list_rows(made, verdict, number)
+    search = read_text(request, "q", MOST_SEARCHED)
+    page = list_rows(made, verdict, number, search)
     context = {
         "made": made,
         "state": ImportState(made.state),
@@ -98,6 +100,7 @@ def import_detail(request: ScopedRequest, import_id: int) -> HttpResponse:
         "without_policy": counts.get(Verdict.WITHOUT_POLICY, 0),
         "shown": [(each, label, counts.get(each, 0)) for each, label in LABELS.items()],
         "show": verdict,
+        "search": search,
         "page": page,
         "rows": [(row, *_label(row.verdict), say_automatic(row)) for row in page.rows],
         "has_domains": made.rows.filter(domain__isnull=False).exists(),

@@ -15,6 +15,7 @@ from mailward.web.access import ScopedRequest, reader_page, writer_page
 from mailward.web.pages.many.forms import ChangeForm, MembersForm, ProfileForm
 from mailward.web.pages.rollout.forms import ManyForm
 from mailward.web.pages.rollout.views import say_kept
+from mailward.web.querystring import MOST_SEARCHED, read_text
 
 _CHANGES = 20
 _NAMED = 5
@@ -75,9 +76,12 @@ def _show(
             "wave_hours": 24,
         }
     )
+    search = read_text(request, "q", MOST_SEARCHED)
     context = {
         "profile": profile,
-        "page": list_members(request.scope, profile.pk, number),
+        "page": list_members(request.scope, profile.pk, number, search),
+        "search": search,
+        "members_total": profile.members.count(),
         "changes": profile.changes.select_related("author").order_by("-pk")[:_CHANGES],
         "is_under_way": profiles.under_way(profile),
         "form": form,
