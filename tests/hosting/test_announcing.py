@@ -14,8 +14,9 @@ import pytest
 from tests.fakes.dns import FakeDns, Fault
 from tests.fakes.ports import free_port
 
-from mailward.config import Dns, PolicyHost, Settings, Watch
+from mailward.config import Dns, PolicyHost, Settings
 from mailward.config import Nameserver as NameserverSettings
+from mailward.config import Watch as WatchSettings
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.core.watch.upkeep import ELSEWHERE, IN_FRONT
 from mailward.hosting.nameserver import ZoneKeeper, make_nameserver
@@ -32,6 +33,7 @@ from mailward.store.models import (
     RecordCheck,
     Role,
     VersionStep,
+    Watch,
 )
 from mailward.store.scope import Scope
 from mailward.store.services import outbox
@@ -171,7 +173,7 @@ async def test_p12_while_a_cache_in_front_serves_the_policy_of_before_no_id_is_t
         customers.set("localhost", "A", "192.0.2.8")
         settings = msgspec.structs.replace(
             settings,
-            watch=Watch(https_port=front.port),
+            watch=WatchSettings(https_port=front.port),
             dns=Dns(
                 resolvers=(customers.address,),
                 authoritative_override=(customers.address,),
@@ -222,7 +224,7 @@ async def test_p12_the_id_of_a_policy_that_was_taken_over_waits_for_no_cache(
             authoritative_override=(customers.address,),
             allow_private_addresses=True,
         )
-        settings = msgspec.structs.replace(settings, watch=Watch(https_port=front.port), dns=dns)
+        settings = msgspec.structs.replace(settings, watch=WatchSettings(https_port=front.port), dns=dns)
         version = await publish(domain, POLICY)
         await policies.refresh()
         await other.refresh()
@@ -303,9 +305,16 @@ async def test_p12_without_a_nameserver_the_id_is_shown_once_it_may_be_and_looke
         await loop.work_once(settings, SEEN)
         assert ("seen", customers.address, "") not in await in_store(steps)
         await check_domain(settings, domain.pk)
+        looks = OutboxItem.objects.filter(kind="watch", key=str(domain.pk))
+        await Watch.objects.acreate(
+            domain=domain, organisation=domain.organisation, due_at=clock.now(), checked_at=clock.now()
+        )
+        await in_store(looks.delete)
         await loop.work_once(settings, SEEN)
         assert ("seen", customers.address, "") in await in_store(steps)
         assert not await in_store(lambda: OutboxItem.objects.filter(kind="seen").exists())
+        # what was seen from outside before is out of date now
+        assert await looks.acount() == 1
 
 
 def steps() -> list[tuple[str, str, str]]:

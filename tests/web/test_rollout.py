@@ -63,6 +63,9 @@ def test_a_click_enforces_and_stands_in_the_history(alice: Client, ready: Domain
     shown = answer.content.decode()
     assert "Version 2 enforces the policy." in shown
     assert "&lt;b&gt;seen&lt;/b&gt;" in shown
+    # the look was before it, and knows nothing of it
+    assert "not looked at since version 2 of" in shown
+    assert "not the present text" not in shown
     assert DomainEvent.objects.get(kind="rollout-promoted").author is not None
 
 

@@ -1,11 +1,13 @@
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from asgiref.sync import async_to_sync
 from tests.fakes.dns import FakeDns
 
 from mailward.config import Dns, Settings
-from mailward.store.models import Domain, Organisation, RecordCheck
+from mailward.net import clock
+from mailward.store.models import Domain, Organisation, OutboxItem, RecordCheck, Watch
 from mailward.store.services import outbox
 from mailward.worker import run_once
 from mailward.worker.records import check_domain
@@ -40,6 +42,32 @@ def test_what_the_zone_answers_is_kept_and_a_claim_that_is_seen_counts(
     assert domain.claim_verified_at
     assert domain.records_checked_at
     assert states(domain) == {"claim": "right", "mta-sts": "missing", "_smtp._tls": "missing"}
+
+
+def test_records_that_became_right_have_the_domain_looked_at_before_its_turn(
+    dns: FakeDns, settings: Settings, domain: Domain
+) -> None:
+    now = clock.now()
+    watch = Watch.objects.create(
+        domain=domain,
+        organisation=domain.organisation,
+        due_at=now + timedelta(minutes=50),
+        checked_at=now - timedelta(minutes=10),
+    )
+    asked = OutboxItem.objects.filter(kind="watch", key=str(domain.pk))
+    async_to_sync(check_domain)(settings, domain.pk)
+    assert not asked.exists()
+    dns.set("_mailward-challenge.example.test", "TXT", f"mailward-claim={domain.claim_token}")
+    async_to_sync(check_domain)(settings, domain.pk)
+    # a minute later: resolvers keep the answers of before
+    assert timedelta(seconds=50) < asked.get().available_at - now < timedelta(minutes=2)
+    asked.delete()
+    async_to_sync(check_domain)(settings, domain.pk)
+    assert not asked.exists()
+    watch.delete()  # nothing was seen before that could be out of date
+    RecordCheck.objects.all().delete()
+    async_to_sync(check_domain)(settings, domain.pk)
+    assert not asked.exists()
 
 
 def test_a_claim_that_is_missing_proves_nothing(settings: Settings, domain: Domain) -> None:

@@ -21,6 +21,7 @@ from mailward.store.models import Domain, PolicyVersion
 from mailward.store.queries.domains import is_fronted, is_served
 from mailward.store.services.policies import announce_version
 from mailward.store.services.progress import Step, note_steps, served_since
+from mailward.store.services.watching import look_soon
 
 _log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 5.0
@@ -87,6 +88,8 @@ async def see_domain(settings: Settings, domain_id: int) -> str:
     answers = of_those_in_reach(everywhere)
     looks = {place: _why_not_seen(answer, change.policy_id) for place, answer in answers.items()}
     await in_store(note_steps, change.version_id, Step.SEEN, looks)
+    if settings.watch.enabled and not any(looks.values()):
+        await in_store(look_soon, domain_id)
     if left_out := sorted(everywhere.keys() - answers.keys()):
         _log.info("name-servers-out-of-reach", extra={"domain": change.name, "servers": ", ".join(left_out)})
     return "; ".join(f"{place}: {reason}" for place, reason in looks.items() if reason)

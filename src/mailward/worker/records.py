@@ -16,11 +16,12 @@ from mailward.net import clock
 from mailward.net.guard import make_probe_guard
 from mailward.net.resolver import make_resolver
 from mailward.store.aio import in_store
-from mailward.store.models import Domain
+from mailward.store.models import Domain, RecordCheck
 from mailward.store.services import outbox
 from mailward.store.services.domains import ClaimHeld, record_states, verify_claim
 from mailward.store.services.progress import look_again
 from mailward.store.services.upkeep import settle_records
+from mailward.store.services.watching import look_soon
 from mailward.worker.watch import FetchQuota
 
 _log = logging.getLogger(__name__)
@@ -77,8 +78,15 @@ def read_facts(settings: Settings, domain: Domain) -> DomainFacts:
 
 
 def _keep(settings: Settings, domain_id: int, states: tuple[RecordState, ...]) -> None:
+    held = RecordCheck.objects.filter(domain_id=domain_id, state=State.RIGHT)
+    was_right = set(held.values_list("record", flat=True))
     try:
         record_states(domain_id, states)
+        if (
+            settings.watch.enabled
+            and {state.key for state in states if state.state is State.RIGHT} - was_right
+        ):
+            look_soon(domain_id)
         if any(state.key is RecordKey.STS and state.state is State.RIGHT for state in states):
             look_again(domain_id)
         if settle_records(domain_id, [state.key for state in states], settings.problems):

@@ -38,6 +38,8 @@ ASK_PAUSE = timedelta(minutes=2)
 DEEP_PAUSE = timedelta(hours=1)
 """The same, where they ask for deep looks."""
 _KEEP_ASKED = timedelta(days=7)
+_SETTLES = timedelta(minutes=1)
+"""After a change, before it is looked at: resolvers keep the answers of before."""
 _AT_ONCE = 20
 """New domains up to so many are looked at now; more of them within one interval."""
 
@@ -87,6 +89,16 @@ def put_due(limit: int) -> int:
     keys = list(due.order_by("due_at").values_list("domain_id", flat=True)[:limit])
     outbox.put_many(outbox.Item("watch", str(each)) for each in keys)
     return len(keys)
+
+
+def look_soon(domain_id: int) -> None:
+    """What people have mended, or a policy that has changed, is looked at before its turn: until then the page would
+    show what was there before. Where many wait, it is in its turn.
+    """
+    if not Watch.objects.filter(domain_id=domain_id, checked_at__isnull=False).exists():
+        return  # nothing was seen before
+    if OutboxItem.objects.filter(kind="watch").count() < _AT_ONCE:
+        outbox.put("watch", str(domain_id), available_at=clock.now() + _SETTLES)
 
 
 def plan_of(domain_id: int) -> Plan | None:

@@ -128,7 +128,7 @@ def _show(
     label, sentence = STATES[verdict.state]
     if has_left(domain) and verdict.state is State.NO_POLICY:
         label, sentence = LEFT
-    version = domain.current_version
+    version, probe = domain.current_version, evidence.probe
     context = {
         "domain": domain,
         "tab": "rollout",
@@ -143,6 +143,7 @@ def _show(
         "more_refused": max(0, len(evidence.refused) - _SHOWN_REFUSED),
         "reporters": evidence.reporters[:_SHOWN_REPORTERS],
         "more_reporters": max(0, len(evidence.reporters) - _SHOWN_REPORTERS),
+        "newer": version if probe and version and version.created_at > probe.checked_at else None,
         "row": row,
         "ready_at": rollout.ready_at(row),
         "old_copies": rollout.say_old_copies(evidence.max_age_seconds),
