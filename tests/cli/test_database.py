@@ -246,3 +246,12 @@ def test_what_postgresql_refuses_leaves_it_empty(filled: Path, server: Server, t
     assert done.returncode == 2
     assert "value too long" in done.stderr
     assert server.sql("SELECT count(*) FROM store_user", "refused") == "0"
+
+
+def test_who_looks_at_an_installation_whose_database_is_away_hears_why_once(tmp_path: Path) -> None:
+    away = Server()
+    settings = away.environment("away") | {"MAILWARD_DATABASE_HOST": str(tmp_path)}
+    told = run(tmp_path / "data", settings, "-m", "mailward", "status")
+    assert told.stderr == ""
+    (line,) = [each for each in told.stdout.splitlines() if each.startswith("Database")]
+    assert "No such file or directory" in line

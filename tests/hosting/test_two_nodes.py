@@ -73,6 +73,11 @@ class Node:
     def start(self) -> None:
         self.processes = [self.spawn("-m", "mailward", f"_{name}") for name in CHILDREN]
 
+    def said(self, part: str) -> list[str]:
+        """What a process has logged, a line each; what belongs to a line is indented below it."""
+        lines = self.data.with_suffix(".log").read_text().splitlines()
+        return [line for line in lines if f" {part} " in line]
+
     def publish(self, number: int) -> None:
         subprocess.run([sys.executable, "-c", PUBLISH, str(number)], env=self.environment, check=True)
 
@@ -127,6 +132,7 @@ def nodes(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         nodes[0].publish(1)
         for node in nodes:
             node.start()
+        nodes[0].processes.append(nodes[0].spawn("-m", "mailward", "_worker"))
         yield nodes
     finally:
         for process in (process for node in nodes for process in node.processes):
@@ -213,3 +219,18 @@ class TestTwoNodes:
         # copies of a report that both took are one
         stored = server.sql("SELECT count(*), count(DISTINCT report_id) FROM store_report", "nodes")
         assert stored == "12|12"
+
+    def test_of_all_its_tasks_the_worker_says_once_that_it_was_away(
+        self, nodes: tuple[Node, Node], server: Server
+    ) -> None:
+        until(lambda: any(" database-back" in line for line in nodes[0].said("worker")))
+        begun = len(nodes[0].said("worker"))
+        server.stop()
+        until(lambda: len(nodes[0].said("worker database-unavailable")) > 1)
+        time.sleep(10)  # each of its tasks has tried meanwhile, some of them more than once
+        server.start()
+        until(lambda: nodes[0].said("worker")[-1].endswith(" database-back"))
+        events = [line.split()[3] for line in nodes[0].said("worker")[begun:] if " ERROR " in line]
+        assert events.count("database-unavailable") == 1
+        assert set(events) <= {"database-unavailable", "timed-work-failed"}
+        assert "Traceback" not in nodes[0].data.with_suffix(".log").read_text()

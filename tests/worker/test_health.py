@@ -17,6 +17,7 @@ from mailward.store.models import HealthLook, Membership, Notice, OutboxItem, Us
 from mailward.store.services import health
 from mailward.worker import health as module
 from mailward.worker.health import look_now
+from mailward.worker.outage import Outage
 
 HOURS = timedelta(hours=6)
 
@@ -133,7 +134,7 @@ async def test_after_each_start_it_looks_since_settings_may_be_others(
         stopping.clear()
         settings = Settings(data=str(tmp_path), doctor=Doctor(every_hours=every_hours))
         async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-            tasks.create_task(module.keep_health(settings, stopping))
+            tasks.create_task(module.keep_health(settings, Outage(), stopping))
             await asyncio.sleep(0.3)
             stopping.set()
         assert looks == [1 if every_hours else 0]
@@ -157,7 +158,7 @@ async def test_soon_after_the_start_it_looks_for_whoever_asks_once_all_services_
     monkeypatch.setattr(module, "look_now", look)
     monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
     async with asyncio.timeout(20), telling(tmp_path, standing), asyncio.TaskGroup() as tasks:
-        tasks.create_task(module.keep_health(Settings(data=str(tmp_path)), stopping))
+        tasks.create_task(module.keep_health(Settings(data=str(tmp_path)), Outage(), stopping))
         await asyncio.sleep(0.2)
         assert looks == []
         assert await in_store(health.ask)

@@ -1,5 +1,6 @@
 """Django for commands that look at an installation and change nothing: they write no file, whoever runs them."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ def _set_up(settings: Settings) -> None:
         TIME_ZONE="UTC",
     )
     django.setup()
+    # the command tells itself why there is no connection
+    logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
 
 
 def _describe(settings: Settings) -> dict[str, Any]:  # Django's own shape

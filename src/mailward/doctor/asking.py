@@ -1,9 +1,11 @@
 """Questions to the database, which may be away."""
 
+import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from django.db import Error as DatabaseError
+from django.db import connection
 
 from mailward.store.aio import in_store
 
@@ -32,9 +34,24 @@ async def ask(no_database: str, function: Callable[_P, _T], *args: _P.args, **kw
     try:
         return await in_store(function, *args, **kwargs)
     except DatabaseError as error:
-        text = one_line(error)
+        text = one_line(await asyncio.to_thread(_reason_of, error))
         is_damaged = any(words in text for words in _DAMAGED)
         raise NotAsked(f"the database does not answer: {text}", is_damaged=is_damaged) from error
+
+
+def _reason_of(error: DatabaseError) -> DatabaseError:
+    """A pool says only that it has no connection: then the server is asked why."""
+    if connection.vendor == "postgresql":
+        from psycopg_pool import PoolTimeout
+
+        from mailward.store.postgresql import reach
+
+        if isinstance(error.__cause__, PoolTimeout):
+            try:
+                reach()
+            except DatabaseError as reason:
+                return reason
+    return error
 
 
 def one_line(error: BaseException) -> str:

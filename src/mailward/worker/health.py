@@ -17,6 +17,7 @@ from mailward.net import clock
 from mailward.net.resolver import make_resolver
 from mailward.store.aio import in_store
 from mailward.store.services import health
+from mailward.worker.outage import AWAY, Outage
 
 _log = logging.getLogger(__name__)
 FIRST_SECONDS = 75.0
@@ -24,7 +25,7 @@ FIRST_SECONDS = 75.0
 PAUSE_SECONDS = 5.0
 
 
-async def keep_health(settings: Settings, stopping: asyncio.Event) -> None:
+async def keep_health(settings: Settings, outage: Outage, stopping: asyncio.Event) -> None:
     """Look when it is due, until told to stop."""
     hours = settings.doctor.every_hours
     every = timedelta(hours=hours) if hours else None
@@ -45,7 +46,10 @@ async def keep_health(settings: Settings, stopping: asyncio.Event) -> None:
             if is_due and (not is_early or await _all_serve(settings)):
                 await look_now(settings, machine)
                 has_looked = True
-        except Exception:  # noqa: BLE001 - the top of a task; most likely the database is away
+        except AWAY as error:
+            outage.met(error)
+            pause = FIRST_SECONDS
+        except Exception:  # noqa: BLE001 - the top of a task
             _log.exception("health-trouble")
             pause = FIRST_SECONDS
 

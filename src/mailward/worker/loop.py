@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError
 
 from mailward.config import Settings
 from mailward.net import clock, metrics, pulse, tracing
@@ -18,6 +17,7 @@ from mailward.worker.clocks import PAUSE_SECONDS, ClockCheck
 from mailward.worker.handlers import HANDLERS, Failure, Failures, Handler
 from mailward.worker.health import keep_health, keep_rooms
 from mailward.worker.numbers import COUNTS
+from mailward.worker.outage import AWAY, Outage
 from mailward.worker.timed import Schedule
 
 _log = logging.getLogger(__name__)
@@ -61,11 +61,11 @@ def _handlers(settings: Settings) -> Sequence[Handler]:
 
 
 async def _run_all(settings: Settings, stopping: asyncio.Event) -> None:
-    clocks = ClockCheck()
+    clocks, outage = ClockCheck(), Outage()
     async with asyncio.TaskGroup() as group:
         beating = group.create_task(pulse.keep())
-        group.create_task(_keep_time(settings, clocks, stopping))
-        group.create_task(keep_health(settings, stopping))
+        group.create_task(_keep_time(settings, clocks, outage, stopping))
+        group.create_task(keep_health(settings, outage, stopping))
         group.create_task(keep_rooms(settings, stopping))
         if metrics.is_asked():
             taker = CensusTaker(settings, [handler.kind for handler in HANDLERS])
@@ -73,36 +73,44 @@ async def _run_all(settings: Settings, stopping: asyncio.Event) -> None:
             group.create_task(_follow(taker, stopping))
         for handler in _handlers(settings):
             for _ in range(handler.lanes):
-                group.create_task(_work(settings, handler, clocks, stopping))
+                group.create_task(_work(settings, handler, clocks, outage, stopping))
         await stopping.wait()
         beating.cancel()
 
 
-async def _work(settings: Settings, handler: Handler, clocks: ClockCheck, stopping: asyncio.Event) -> None:
+async def _work(
+    settings: Settings, handler: Handler, clocks: ClockCheck, outage: Outage, stopping: asyncio.Event
+) -> None:
     troubles = 0
     while not stopping.is_set():
         try:
             if await clocks.agrees():
                 count = await work_once(settings, handler)
+                outage.ended()
                 pause = 0.0 if count else IDLE_SECONDS
             else:
                 pause = PAUSE_SECONDS
             troubles = 0
             COUNTS.turned()
-        except Exception:  # noqa: BLE001 - the top of a task; most likely the database is away
-            _log.exception("worker-trouble", extra={"kind": handler.kind})
+        except Exception as error:  # noqa: BLE001 - the top of a task
+            if isinstance(error, AWAY):
+                outage.met(error)
+            else:
+                _log.exception("worker-trouble", extra={"kind": handler.kind})
             troubles += 1
             COUNTS.troubles += 1
             pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(troubles, 10))
         await _sleep(pause, stopping)
 
 
-async def _keep_time(settings: Settings, clocks: ClockCheck, stopping: asyncio.Event) -> None:
+async def _keep_time(settings: Settings, clocks: ClockCheck, outage: Outage, stopping: asyncio.Event) -> None:
     schedule = Schedule()
     while not stopping.is_set():
         try:
             if await clocks.agrees():
                 await schedule.run_due(settings)
+        except AWAY as error:
+            outage.met(error)
         except DatabaseError as error:
             _log.error("timed-work-failed", extra={"reason": error})
         await _sleep(TIMER_SECONDS, stopping)
@@ -146,7 +154,7 @@ async def work_once(settings: Settings, handler: Handler) -> int:
 async def _handle(settings: Settings, handler: Handler, items: Sequence[Claimed]) -> Failures:
     try:
         return await handler.run(settings, items)
-    except (OperationalError, InterfaceError) as error:
+    except AWAY as error:
         # the database is busy or away, whatever the items
         return dict.fromkeys((item.id for item in items), Failure(f"database: {error}"))
     except Exception as error:  # noqa: BLE001 - the top of a task: one bad item must not stop its kind for ever

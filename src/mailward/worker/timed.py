@@ -28,6 +28,7 @@ from mailward.worker.clockcheck import check_clock
 from mailward.worker.handlers import HANDLERS
 from mailward.worker.introduction import check_introduction
 from mailward.worker.numbers import COUNTS
+from mailward.worker.outage import AWAY
 from mailward.worker.ownnames import plan_own_names
 
 _log = logging.getLogger(__name__)
@@ -179,6 +180,9 @@ class Schedule:
                 if timed.of_node or await in_store(turns.is_ours, timed.name, timed.every):
                     await timed.run(settings)
                     COUNTS.timed_at[timed.name] = clock.now().timestamp()
+            except AWAY as error:
+                COUNTS.timed_failures[timed.name] += 1
+                _log.error("timed-work-failed", extra={"work": timed.name, "reason": error})
             except Exception:  # noqa: BLE001 - the top of a task: one that fails leaves the others alone
                 COUNTS.timed_failures[timed.name] += 1
                 _log.exception("timed-work-failed", extra={"work": timed.name})
