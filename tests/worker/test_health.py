@@ -9,7 +9,8 @@ import pytest
 from tests.doctor.looking import NOBODY
 
 from mailward.cli.standing import telling
-from mailward.config import Doctor, Settings
+from mailward.config import Doctor, PolicyHost, Settings
+from mailward.doctor import nodes
 from mailward.doctor.standing import Standing
 from mailward.net import clock
 from mailward.store.aio import in_store
@@ -23,7 +24,9 @@ HOURS = timedelta(hours=6)
 
 
 def section(*problems: str) -> list[dict[str, object]]:
-    findings = [{"grade": "problem", "code": code, "text": f"{code} it is", "fix": ""} for code in problems]
+    findings = [
+        {"grade": "problem", "code": code, "text": f"{code} it is", "fix": "mend it"} for code in problems
+    ]
     return [
         {
             "name": "disk",
@@ -78,8 +81,20 @@ def test_a_problem_is_told_once_after_it_was_seen_twice(
     notice = Notice.objects.first()
     assert notice is not None
     assert (notice.subject, notice.page) == ("Mailward on one: a problem", "/health/")
-    assert "- disk-full it is" in notice.lines
+    assert notice.lines[2:4] == ["- disk-full it is", "  What to change: mend it"]
     assert OutboxItem.objects.filter(kind="notice").count() == 2
+
+
+@pytest.mark.django_db
+def test_of_two_places_with_the_same_problem_both_are_told(alice_user: User) -> None:
+    assert health.is_due("one", HOURS)
+    (disk,) = section("disk-full", "disk-full")
+    findings = [each | {"text": f"{place} is full"} for place, each in enumerate(disk["findings"])]  # type: ignore[arg-type,var-annotated]
+    for _ in range(2):
+        health.keep("one", [disk | {"findings": findings}], 1.0)
+    notice = Notice.objects.get()
+    assert [line for line in notice.lines if line.startswith("- ")] == ["- 1 is full", "- 2 is full"]
+    assert notice.subject == "Mailward on one: 2 problems"
 
 
 @pytest.mark.django_db
@@ -166,3 +181,40 @@ async def test_soon_after_the_start_it_looks_for_whoever_asks_once_all_services_
         assert looks == []
         console[0] = True
     assert looks == [True]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_node_that_goes_or_comes_back_is_looked_at_within_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    async def look(_: Settings, machine: str) -> None:
+        looks.append(clock.monotonic())
+        await in_store(health.keep, machine, section(), 1.0)
+
+    async def looked(times: int) -> int:
+        while len(looks) < times:  # noqa: ASYNC110 - its loop sets no event
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)  # and not once more
+        return len(looks)
+
+    monkeypatch.setattr(module, "look_now", look)
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(module, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(nodes, "EVERY_SECONDS", 0.05)
+    there = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = there.sockets[0].getsockname()[1]
+    settings = Settings(data=str(tmp_path), policy_host=PolicyHost(nodes=(f"127.0.0.1:{port}",)))
+    stopping = asyncio.Event()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        tasks.create_task(module.keep_health(settings, Outage(), stopping))
+        seen = [await looked(1)]
+        there.close()
+        await there.wait_closed()
+        seen.append(await looked(2))
+        there = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port)
+        seen.append(await looked(3))
+        stopping.set()
+    there.close()
+    assert seen == [1, 2, 3]

@@ -11,6 +11,7 @@ from mailward.config import Settings
 from mailward.core.doctor.finding import Section
 from mailward.doctor.growth import EVERY, note_rooms
 from mailward.doctor.look import look
+from mailward.doctor.nodes import Nodes
 from mailward.doctor.standing import SupervisorSilent, ask_standing
 from mailward.doctor.subject import Subject
 from mailward.net import clock
@@ -29,7 +30,7 @@ async def keep_health(settings: Settings, outage: Outage, stopping: asyncio.Even
     """Look when it is due, until told to stop."""
     hours = settings.doctor.every_hours
     every = timedelta(hours=hours) if hours else None
-    machine, pause, has_looked = socket.gethostname(), 0.0, False
+    machine, pause, has_looked, nodes = socket.gethostname(), 0.0, False, Nodes(settings)
     first = clock.monotonic() + FIRST_SECONDS
     while not stopping.is_set():
         with contextlib.suppress(TimeoutError):
@@ -43,6 +44,7 @@ async def keep_health(settings: Settings, outage: Outage, stopping: asyncio.Even
             is_due = await in_store(health.is_due, machine, None if is_early else every)
             # settings change with a start: what was seen before it may be of others
             is_due |= every is not None and not is_early and not has_looked
+            is_due |= every is not None and not is_early and await nodes.have_changed()
             if is_due and (not is_early or await _all_serve(settings)):
                 await look_now(settings, machine)
                 has_looked = True

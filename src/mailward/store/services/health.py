@@ -52,12 +52,12 @@ def is_due(machine: str, every: timedelta | None) -> bool:
 def keep(machine: str, sections: Sections, seconds: float) -> list[str]:
     """Remember a look. Returns `check/code` of what people are told of now."""
     row, _ = HealthLook.objects.select_for_update().get_or_create(machine=machine[:64])
-    problems = {
-        f"{section['name']}/{finding['code']}": str(finding["text"])
-        for section in sections
-        for finding in section["findings"]
-        if finding["grade"] == "problem"
-    }
+    problems: dict[str, list[tuple[str, str]]] = {}
+    for section in sections:
+        for finding in section["findings"]:
+            if finding["grade"] == "problem":
+                alike = problems.setdefault(f"{section['name']}/{finding['code']}", [])
+                alike.append((str(finding["text"]), str(finding["fix"])))
     before, told = set(row.problems), set(row.told)
     new = sorted(key for key in problems if key in before and key not in told)
     row.problems, row.told = sorted(problems), sorted(told & (before | set(problems)) | set(new))
@@ -66,20 +66,22 @@ def keep(machine: str, sections: Sections, seconds: float) -> list[str]:
     # who lives and has not looked yet, such as a container's next one, is there again within seconds
     HealthLook.objects.filter(Q(looked_at__lt=clock.now() - _KEEP) | Q(looked_at=None)).delete()
     if new:
-        _tell(machine, [problems[key] for key in new])
+        _tell(machine, [each for key in new for each in problems[key]])
     return new
 
 
-def _tell(machine: str, texts: Sequence[str]) -> None:
+def _tell(machine: str, found: Sequence[tuple[str, str]]) -> None:
+    """`found`: what does not work, and what to change; empty: the page tells."""
     organisation = first_organisation()
     if organisation is None:
         return
     lines = ["Mailward has looked at itself, and something does not work:", ""]
-    lines += [f"- {text}" for text in texts[:_SHOWN]]
-    if len(texts) > _SHOWN:
-        lines.append(f"- and {len(texts) - _SHOWN} more")
-    lines += ["", "The page says what to change; in a terminal, so does: mailward doctor"]
-    count = f"{len(texts)} problems" if len(texts) > 1 else "a problem"
+    for text, fix in found[:_SHOWN]:
+        lines += [f"- {text}", *([f"  What to change: {fix}"] if fix else [])]
+    if len(found) > _SHOWN:
+        lines.append(f"- and {len(found) - _SHOWN} more")
+    lines += ["", "The page says more; in a terminal, so does: mailward doctor"]
+    count = f"{len(found)} problems" if len(found) > 1 else "a problem"
     queue_for(
         organisation.pk,
         None,
