@@ -201,6 +201,24 @@ def test_it_is_judged_anew_once_its_policy_has_changed(domain: Domain) -> None:
         assert service.judge_due(SETTINGS, 500) == 0
 
 
+def test_what_probes_see_anew_is_judged_at_once_and_readiness_goes_on(ready: Domain) -> None:
+    with clock.frozen(NOON):
+        assert service.judge_due(SETTINGS, 500) == 1
+        since = Rollout.objects.get().ready_since
+        assert since == NOON
+    with clock.frozen(NOON + timedelta(minutes=6)):
+        look_at(ready, facts_of(ready))
+        assert service.judge_due(SETTINGS, 500) == 0
+        look_at(ready, expired(ready))
+        assert service.judge_due(SETTINGS, 500) == 1
+        assert Rollout.objects.get().state == State.BLOCKED
+        assert service.judge_due(SETTINGS, 500) == 0
+    with clock.frozen(NOON + timedelta(minutes=12)):
+        look_at(ready, facts_of(ready))
+        assert service.judge_due(SETTINGS, 500) == 1
+        assert Rollout.objects.get().state == State.READY
+
+
 def test_nothing_is_promoted_unless_somebody_chose_it(ready: Domain) -> None:
     judged(ready)
     judged(ready, NOON + timedelta(hours=1))

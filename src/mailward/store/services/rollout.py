@@ -72,7 +72,8 @@ class _Judged:
 
 
 def judge_due(settings: Settings, limit: int) -> int:
-    """Judge those that were not for an hour, or since their policy changed, at most `limit` of them. Returns how many.
+    """Judge those that were not for an hour, or since their policy or what probes see changed, at most `limit` of them.
+    Returns how many.
 
     Raises what one of them failed with, once all others are judged; that one is tried again in an hour.
     """
@@ -96,6 +97,12 @@ def judge_due(settings: Settings, limit: int) -> int:
     if failed is not None:
         raise failed
     return len(due)
+
+
+def judge_soon(domain_id: int) -> None:
+    """What our probes see has changed. It is judged as if its hour were over; the days of readiness go on."""
+    over = clock.now() - EVERY
+    Rollout.objects.filter(domain_id=domain_id, judged_at__gt=over).update(judged_at=over)
 
 
 def _judge_apart(domain_ids: Sequence[int], settings: Settings) -> Exception | None:

@@ -32,6 +32,7 @@ from mailward.store.queries.evidence import chunks
 from mailward.store.services import mxlooks, outbox
 from mailward.store.services.findings import Basis, Moved, note_seen, settle
 from mailward.store.services.leaving import has_left
+from mailward.store.services.rollout import judge_soon
 
 ASK_PAUSE = timedelta(minutes=2)
 """Between two checks of a domain that people ask for."""
@@ -183,6 +184,8 @@ def _keep(
     basis = Basis(report.facts.at, dict(seen.looked_at), before is None, confirmed, first, first_deep)
     moved = settle(domain.organisation_id, domain.pk, report, basis, settings.problems)
     note_seen([domain.pk])
+    if not is_same or moved.opened or moved.closed:
+        judge_soon(domain.pk)
     return moved, moved.is_pending
 
 
