@@ -397,6 +397,20 @@ async def test_an_address_that_goes_on_failing_is_left_alone_for_an_hour(
         assert (await try_zone(settings_here, zone)).endswith("port 1: Connection refused")
 
 
+def test_a_zone_that_is_removed_leaves_those_of_a_longer_one_alone(domain: Domain) -> None:
+    """Who entered `example` by mistake and takes it back: the id of `customer.example` went on to be theirs no more."""
+    scope, text = scope_of(domain), ("v=STSv1; id=1;",)
+    mistaken, _ = (
+        save_zone(scope, ZoneData(zone, "192.0.2.1", "k", "hmac-sha256", b"", is_forced=False))
+        for zone in ("example", "customer.example")
+    )
+    other = create_domain(scope, DomainName("other.example"))
+    for each in (domain, other):
+        note_attempt(each, "_mta-sts", text)
+    assert remove_zone(scope, mistaken.pk)
+    assert list(DnsWritten.objects.values_list("domain__name", flat=True)) == ["customer.example"]
+
+
 async def test_the_command_tells_what_it_would_do_and_does_it(
     settings_here: Settings, domain: Domain, place: Place
 ) -> None:

@@ -124,6 +124,23 @@ async def _update(place: Place, wanted: Wanted, update: dns.update.UpdateMessage
 
 async def look(place: Place, name: str, rdtype: str, guard: Guard) -> tuple[str, ...]:
     """What the server has there now, in order. Raises UpdateFailed."""
+    response = await _ask(place, name, rdtype, guard)
+    found = response.get_rrset(
+        response.answer, _name(name), dns.rdataclass.IN, dns.rdatatype.from_text(rdtype)
+    )
+    return tuple(sorted(map(_present, found or ())))
+
+
+async def check_zone(place: Place, guard: Guard) -> None:
+    """Whether the server knows the key, and answers for the zone. Raises UpdateFailed."""
+    response = await _ask(place, place.zone, "SOA", guard)
+    found = response.get_rrset(response.answer, _name(place.zone), dns.rdataclass.IN, dns.rdatatype.SOA)
+    # one that is a resolver too, as BIND is where nobody says otherwise, knows the key and refuses the update
+    if found is None or not response.flags & dns.flags.AA:
+        raise UpdateFailed("the server knows the key, and has no zone of this name")
+
+
+async def _ask(place: Place, name: str, rdtype: str, guard: Guard) -> dns.message.Message:
     question = dns.message.make_query(_name(name), rdtype, use_edns=0)
     question.flags = dns.flags.Flag(0)
     question.use_tsig(place.key)
@@ -131,10 +148,7 @@ async def look(place: Place, name: str, rdtype: str, guard: Guard) -> tuple[str,
     if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         rcode = response.rcode()
         raise UpdateFailed(_REFUSALS.get(rcode, f"the server answers {dns.rcode.to_text(rcode)}"))
-    found = response.get_rrset(
-        response.answer, _name(name), dns.rdataclass.IN, dns.rdatatype.from_text(rdtype)
-    )
-    return tuple(sorted(map(_present, found or ())))
+    return response
 
 
 def _make_update(
@@ -185,9 +199,11 @@ async def _send(place: Place, message: dns.message.Message, guard: Guard) -> dns
         )
         raise UpdateFailed(f"{place.address} port {place.port}: {reason}") from error
     except dns.exception.FormError as error:
-        # Knot to a key of a name that it does not have; dnspython takes no unsigned answer to a signed question
+        # Knot, also where it knows the key and none of its acl allows this; dnspython takes no unsigned answer to a
+        # signed question
         raise UpdateFailed(
-            "the server does not sign its answer: it does not know the key, or the zone"
+            "the server does not sign its answer: it does not know the key, or the zone, or does not let the key "
+            "change this record"
         ) from error
     except (dns.exception.DNSException, ValueError) as error:
         raise UpdateFailed(f"{place.address} answers what cannot be read: {type(error).__name__}") from error

@@ -22,6 +22,7 @@ from mailward.net.dnsupdate import (
     UpdateFailed,
     Wanted,
     check_ours,
+    check_zone,
     in_order,
     look,
     remove,
@@ -133,10 +134,10 @@ def _wanted_of(plan: _Plan) -> Iterator[tuple[RecordKey, Wanted]]:
 
 
 async def try_zone(settings: Settings, zone: DnsZone) -> str:
-    """Empty where the server answers a signed question about the zone; otherwise why not, in one sentence."""
+    """Empty where the server knows the key and has the zone; otherwise why not, in one sentence."""
     try:
         server = await in_store(_open_server, settings, zone)
-        await server.ask(lambda: look(server.place, zone.zone, "TXT", make_probe_guard(settings)))
+        await server.ask(lambda: check_zone(server.place, make_probe_guard(settings)))
     except (UpdateFailed, Unopenable) as error:
         return _in_words(error)
     return ""

@@ -66,7 +66,11 @@ def remove_zone(scope: Scope, zone_id: int) -> bool:
     zone = scope.dns_zones().filter(pk=zone_id).first()
     if zone is None:
         return False
-    scope.dns_written().filter(domain__in=_domains(zone)).delete()
+    kept = _domains(zone)
+    for longer in scope.dns_zones().filter(zone__endswith=f".{zone.zone}"):
+        # they are kept up by that one, and what it wrote is still theirs
+        kept = kept.exclude(_is_in(longer))
+    scope.dns_written().filter(domain__in=kept).delete()
     zone.delete()
     return True
 
@@ -174,5 +178,8 @@ def _names_above(name: str) -> list[str]:
 
 
 def _domains(zone: DnsZone) -> QuerySet[Domain]:
-    own = Domain.objects.filter(organisation_id=zone.organisation_id)
-    return own.filter(Q(name=zone.zone) | Q(name__endswith="." + zone.zone))
+    return Domain.objects.filter(_is_in(zone), organisation_id=zone.organisation_id)
+
+
+def _is_in(zone: DnsZone) -> Q:
+    return Q(name=zone.zone) | Q(name__endswith="." + zone.zone)
