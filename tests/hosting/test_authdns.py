@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from ipaddress import ip_network
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import dns.asyncquery
 import dns.flags
@@ -34,6 +36,7 @@ from mailward.hosting.authdns import (
 )
 from mailward.hosting.dnsplaces import Places
 from mailward.hosting.transfer import parse_keys
+from mailward.net import clock
 from mailward.net.listening import open_datagrams, open_stream, place_of
 
 KEY_TEXT = "secondary.:hmac-sha256:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -285,15 +288,49 @@ async def test_a_signed_question_gets_a_signed_answer(server: tuple[Nameserver, 
     assert response.answer[0][0].serial == 7
 
 
-async def test_a_wrong_signature_is_told_so(server: tuple[Nameserver, int]) -> None:
+WRONG = {
+    "BADSIG": (dns.tsig.Key(KEY.name, b"another secret, as long", "hmac-sha256."), dns.tsig.PeerBadSignature),
+    "BADKEY": (dns.tsig.Key("nobody.", KEY.secret, "hmac-sha256."), dns.tsig.PeerBadKey),
+    "BADKEY, for its algorithm": (dns.tsig.Key(KEY.name, KEY.secret, "hmac-sha512."), dns.tsig.PeerBadKey),
+    "BADTIME": (KEY, dns.tsig.PeerBadTime),
+}
+
+
+@pytest.mark.parametrize("ask", [dns.asyncquery.udp, dns.asyncquery.tcp])
+@pytest.mark.parametrize("fault", WRONG)
+async def test_what_is_wrong_with_a_signature_is_told_as_secondaries_log_it(
+    server: tuple[Nameserver, int], fault: str, ask: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RFC 8945 section 5.2."""
     _, port = server
-    query = dns.message.make_query("sts.example", "AXFR")
-    query.use_tsig(dns.tsig.Key(KEY.name, b"another secret, as long", "hmac-sha256."))
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(query.to_wire(prepend_length=True))
-    reply = await reader.readexactly(14)
-    assert dns.message.from_wire(reply[2:]).rcode() == dns.rcode.NOTAUTH
-    writer.close()
+    key, told = WRONG[fault]
+    query = dns.message.make_query("StS.example", "AXFR", use_edns=0)
+    query.use_tsig(key)
+    ahead = timedelta(minutes=6) if fault == "BADTIME" else timedelta()
+    with clock.stepped(ahead), pytest.raises(told), caplog.at_level(logging.WARNING):
+        await ask(query, "127.0.0.1", 5, port)
+    if ask is dns.asyncquery.tcp:
+        said = caplog.records[0].__dict__
+        assert (said["msg"], said["reason"]) == ("transfer-refused", f"{fault[:7].strip(',')} of {key.name}")
+
+
+async def test_an_unsigned_answer_to_a_wrong_signature_is_no_longer_than_the_question(
+    server: tuple[Nameserver, int],
+) -> None:
+    """Whoever forges the sender's address gains nothing by it."""
+    _, port = server
+    query = dns.message.make_query("sts.example", "SOA")
+    query.use_tsig(WRONG["BADKEY"][0])
+    asked = query.to_wire()
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.setblocking(False)
+        await loop.sock_sendto(asker, asked, ("127.0.0.1", port))
+        async with asyncio.timeout(5):
+            reply = await loop.sock_recv(asker, 4096)
+    response = dns.message.from_wire(reply, keyring=False)
+    assert (response.rcode(), response.question) == (dns.rcode.NOTAUTH, query.question)
+    assert len(reply) < len(asked)
 
 
 def _transfer(port: int, key: dns.tsig.Key | None) -> dns.zone.Zone:

@@ -9,7 +9,7 @@ from tests.core.dns.zones import sample_zone
 from mailward.core.dns.answer import Reply
 from mailward.core.dns.nameserver import KeyInvalid
 from mailward.core.dns.wire import Rcode, Type
-from mailward.hosting.transfer import Question, parse_keys, read_question, transfer
+from mailward.hosting.transfer import Question, Refused, parse_keys, read_question, transfer
 
 
 def test_a_transfer_holds_each_record_once_between_two_soas() -> None:
@@ -67,7 +67,7 @@ def test_a_question_that_is_costly_to_read_is_not_read(
 ) -> None:
     monkeypatch.delattr(dns.message, "from_wire")
     head = struct.pack("!HHHHHH", 1, 0, 1, *counts)
-    reply = read_question(head + name + struct.pack("!HH", Type.IXFR, 1) + b"".join(records), {})
+    reply = read_question(head + name + struct.pack("!HH", Type.IXFR, 1) + b"".join(records), {}, 0)
     assert isinstance(reply, Reply)
     assert reply.wire[3] & 0x0F == Rcode.FORMERR
 
@@ -75,6 +75,18 @@ def test_a_question_that_is_costly_to_read_is_not_read(
 def test_what_secondaries_ask_is_read() -> None:
     head = struct.pack("!HHHHHH", 1, 0, 1, 0, 1, 1)
     opt = record(Type.OPT, b"", b"\0")
-    question = read_question(head + SHORT + struct.pack("!HH", Type.IXFR, 1) + soa(TO_QUESTION) + opt, {})
+    question = read_question(head + SHORT + struct.pack("!HH", Type.IXFR, 1) + soa(TO_QUESTION) + opt, {}, 0)
     assert isinstance(question, Question)
     assert (question.type, question.serial) == (Type.IXFR, 7)
+
+
+def test_a_refusal_is_no_longer_than_the_question() -> None:
+    """The key's name, a pointer to a long one, would be written out."""
+    name = b"\x3f" + b"a" * 63 + SHORT
+    data = b"\x0bhmac-sha256\0" + bytes(6) + struct.pack("!HHHHH", 300, 0, 1, 0, 0)
+    signature = TO_QUESTION + struct.pack("!HHIH", Type.TSIG, 255, 0, len(data)) + data
+    head = struct.pack("!HHHHHH", 1, 0, 1, 0, 0, 1)
+    query = head + name + struct.pack("!HH", Type.SOA, 1) + signature
+    refused = read_question(query, {}, 0)
+    assert isinstance(refused, Refused)
+    assert refused.reply.wire == head[:2] + bytes((0x80, Rcode.NOTAUTH)) + bytes(8)

@@ -21,6 +21,7 @@ from mailward.hosting.dnsplaces import Places
 from mailward.hosting.transfer import (
     Keys,
     Question,
+    Refused,
     answer_ixfr_by_udp,
     answer_signed,
     read_question,
@@ -226,10 +227,12 @@ class Nameserver:
         """By UDP: what is signed, and IXFR. A question in earnest costs some 100 us, so that the rate of those
         counts as one topic.
         """
-        question = read_question(query, self.access.keys)
+        now = int(clock.now().timestamp())
+        question = read_question(query, self.access.keys, now)
+        if isinstance(question, Refused):
+            return question.reply
         if not isinstance(question, Question):
             return question
-        now = int(clock.now().timestamp())
         if question.type == Type.IXFR:
             zone = self.authority_for(question).zone(question.name)
             wire = refuse_transfer(question, now) if zone is None else answer_ixfr_by_udp(question, zone, now)
@@ -379,18 +382,22 @@ class TcpConnection(asyncio.Protocol):
 
     def _answer_unusual(self, query: bytes) -> None:
         server, now = self._server, int(clock.now().timestamp())
-        question = read_question(query, server.access.keys)
-        if not isinstance(question, Question):
+        question = read_question(query, server.access.keys, now)
+        if isinstance(question, Refused):
+            self._note_refusal(question.reason)
+            self._write(question.reply.wire)
+        elif not isinstance(question, Question):
             self._write(question.wire if question else b"")
         elif question.type in (Type.AXFR, Type.IXFR):
             zone = server.authority_for(question).zone(question.name)
-            if (
-                zone is None
-                or not server.access.allows(question, self._address)
-                or server.transfers >= TRANSFERS
-            ):
-                _log.warning("transfer-refused", extra={"peer": self._address})
-                server.counts.transfers["refused"] += 1
+            if not server.access.allows(question, self._address):
+                reason = "no signature"
+            elif zone is None:
+                reason = "no such zone here"
+            else:
+                reason = "" if server.transfers < TRANSFERS else "too many at once"
+            if zone is None or reason:
+                self._note_refusal(reason)
                 self._write(refuse_transfer(question, now))
                 return
             self._transport.pause_reading()
@@ -398,6 +405,10 @@ class TcpConnection(asyncio.Protocol):
             self._transfer.add_done_callback(self._finish_transfer)
         else:
             self._write(answer_signed(question, server.authority_for(question), now, udp=False) or b"")
+
+    def _note_refusal(self, reason: str) -> None:
+        _log.warning("transfer-refused", extra={"peer": self._address, "reason": reason})
+        self._server.counts.transfers["refused"] += 1
 
     async def _send_zone(self, messages: Iterator[bytes]) -> None:
         self._server.transfers += 1

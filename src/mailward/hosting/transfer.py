@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import dns.exception
 import dns.flags
@@ -12,6 +13,7 @@ import dns.opcode
 import dns.rcode
 import dns.rdatatype
 import dns.rdtypes.ANY.TSIG
+import dns.rrset
 import dns.tsig
 
 from mailward.core.dns.answer import Reply, answer
@@ -27,6 +29,10 @@ _MAX_QUERY = 4096
 _MAX_LABELS = 32
 _EXPECTED = ((), (Type.SOA,), (Type.OPT, Type.TSIG))
 """By section: the asker's SOA is before an IXFR (RFC 1995 section 3)."""
+
+_BADSIG, _BADKEY, _BADTIME = 16, 17, 18
+TSIG_ERRORS = {_BADSIG: "BADSIG", _BADKEY: "BADKEY", _BADTIME: "BADTIME"}
+"""RFC 8945 section 3."""
 
 Keys = Mapping[dns.name.Name, dns.tsig.Key]
 
@@ -64,26 +70,36 @@ class Question:
     """What an IXFR asker has."""
 
 
-def read_question(query: bytes, keys: Keys) -> Question | Reply | None:
+class Refused(NamedTuple):
+    """A question whose signature does not hold."""
+
+    reply: Reply
+    reason: str
+
+
+def read_question(query: bytes, keys: Keys, now: int) -> Question | Refused | Reply | None:
     """A question that the fast path called unusual, with a whole header; a Reply where it must be refused. Signatures
-    are checked.
+    are checked. `now` in Unix seconds.
     """
     if len(query) > _MAX_QUERY:
         return None
-    if not _is_plain(query):
+    last = _find_last(query)
+    if last is None:
         return _refuse(query, Rcode.FORMERR)
     try:
-        message = dns.message.from_wire(query, keyring=dict(keys))
-    except (dns.tsig.BadSignature, dns.tsig.BadTime, dns.tsig.PeerError, dns.message.UnknownTSIGKey):
-        return _refuse(query, Rcode.NOTAUTH)
+        message = dns.message.from_wire(query, keyring=False)
     except (dns.exception.DNSException, ValueError, struct.error):
         return _refuse(query, Rcode.FORMERR)
     if len(message.question) != 1 or message.opcode() != dns.opcode.QUERY:
         return _refuse(query, Rcode.NOTIMP)
     question = message.question[0]
     signature = None
-    if message.had_tsig and message.keyring is not None:
-        signature = Signature(message.keyring, message.mac or b"")
+    if message.tsig is not None:
+        key = keys.get(message.tsig.name)
+        if error := _find_fault(query, last, message.tsig, key, now):
+            return _refuse_signature(query, message.tsig, key, error, now)
+        if key is not None:
+            signature = Signature(key, message.mac or b"")
     serial = next(
         (rdata.serial for rrset in message.authority if rrset.rdtype == dns.rdatatype.SOA for rdata in rrset),
         None,
@@ -93,28 +109,30 @@ def read_question(query: bytes, keys: Keys) -> Question | Reply | None:
     return Question(message.id, int(question.rdtype), name, _without_tsig(message), signature, serial)
 
 
-def _is_plain(query: bytes) -> bool:
-    """Whether there is nothing in it but what a secondary sends, with names of few labels: pointers give a record a
+def _find_last(query: bytes) -> int | None:
+    """Where its last record begins, which is the signature of one that is signed.
+
+    None where there is anything in it but what a secondary sends, with names of few labels: pointers give a record a
     long name for two octets, and a question of 300 such records takes most of a second to read.
     """
     counts = struct.unpack("!HHH", query[6:HEADER])
     if any(count > len(expected) for count, expected in zip(counts, _EXPECTED, strict=True)):
-        return False
+        return None
     try:
-        at = _skip_name(query, HEADER) + 4
+        last = at = _skip_name(query, HEADER) + 4
         for count, expected in zip(counts, _EXPECTED, strict=True):
             for _ in range(count):
-                at = _skip_name(query, at)
+                last, at = at, _skip_name(query, at)
                 kind, _, _, length = struct.unpack_from("!HHIH", query, at)
                 at += 10
                 if kind not in expected:
-                    return False
+                    return None
                 if kind == Type.SOA:
                     _skip_name(query, _skip_name(query, at))
                 at += length
     except (IndexError, struct.error):
-        return False
-    return True
+        return None
+    return last
 
 
 def _skip_name(query: bytes, at: int) -> int:
@@ -126,6 +144,37 @@ def _skip_name(query: bytes, at: int) -> int:
             return at + 2
         at += length + 1
     raise IndexError
+
+
+def _find_fault(query: bytes, start: int, tsig: dns.rrset.RRset, key: dns.tsig.Key | None, now: int) -> int:
+    """The TSIG error of a signature that begins at `start`; 0: there is none."""
+    if key is None or key.algorithm != tsig[0].algorithm:
+        return _BADKEY
+    try:
+        dns.tsig.validate(query, key, tsig.name, tsig[0], now, b"", start)  # type: ignore[no-untyped-call]
+    except dns.tsig.BadTime:  # the rest of it holds
+        return _BADTIME
+    except dns.exception.DNSException:
+        return _BADSIG
+    return 0
+
+
+def _refuse_signature(
+    query: bytes, tsig: dns.rrset.RRset, key: dns.tsig.Key | None, error: int, now: int
+) -> Refused:
+    """RFC 8945 section 5.2: says what is wrong, so that the secondary's log does. Only BADTIME is signed."""
+    end = _skip_name(query, HEADER) + 4
+    head = query[:2] + struct.pack("!HHHHH", 0x8000 | Rcode.NOTAUTH, 1, 0, 0, 0)
+    wire, given = head + query[HEADER:end], tsig[0]
+    reason = f"{TSIG_ERRORS[error]} of {tsig.name}"
+    if error == _BADTIME and key is not None:
+        # with the asker's time, and ours beside it
+        signer = _Signer(Signature(key, given.mac), given.time_signed, error, now.to_bytes(6, "big"))
+        return Refused(Reply(signer.sign(wire, last=True), b"", HEADER), reason)
+    wire = _append(wire, tsig.name, given.replace(mac=b"", error=error, other=b""))
+    # a pointer makes a long name of a short one: whoever forges the asker's address gains nothing by them
+    reply = Reply(wire, b"", HEADER) if len(wire) <= len(query) else _refuse(query, Rcode.NOTAUTH)
+    return Refused(reply, reason)
 
 
 def answer_signed(question: Question, authority: Authority, now: int, *, udp: bool) -> bytes | None:
@@ -153,7 +202,8 @@ def transfer(question: Question, zone: Zone, now: int) -> Iterator[bytes]:
 
 
 def refuse_transfer(question: Question, now: int) -> bytes:
-    reply = _refuse(question.plain, Rcode.REFUSED).wire
+    head = struct.pack("!HHHHHH", question.id, 0x8000 | Rcode.REFUSED, 1, 0, 0, 0)
+    reply = head + question.plain[HEADER : HEADER + len(question.name) + 4]
     return _Signer(question.signature, now).sign(reply, last=True) if question.signature else reply
 
 
@@ -182,11 +232,12 @@ def _message(
 class _Signer:
     """Signs the messages of one reply, each over the one before (RFC 8945 section 5.3.1)."""
 
-    def __init__(self, signature: Signature, now: int) -> None:
+    def __init__(self, signature: Signature, now: int, error: int = 0, other: bytes = b"") -> None:
         self._key = signature.key
         self._mac = signature.request_mac
         self._context: object = None
         self._now = now
+        self._error, self._other = error, other
 
     def sign(self, wire: bytes, *, last: bool) -> bytes:
         blank = dns.rdtypes.ANY.TSIG.TSIG(  # type: ignore[no-untyped-call]  # dnspython has no types here
@@ -197,22 +248,25 @@ class _Signer:
             _FUDGE_SECONDS,
             b"",
             int.from_bytes(wire[:2], "big"),
-            0,
-            b"",
+            self._error,
+            self._other,
         )
         many = not last or self._context is not None
         rdata, self._context = dns.tsig.sign(  # type: ignore[no-untyped-call]  # as above
             wire, self._key, blank, self._now, self._mac, self._context, many
         )
-        data = rdata.to_wire() or b""
-        owner = self._key.name.to_wire() or b""
-        count = (int.from_bytes(wire[10:12], "big") + 1).to_bytes(2, "big")
-        record = owner + struct.pack("!HHIH", Type.TSIG, 255, 0, len(data)) + data
-        return wire[:10] + count + wire[HEADER:] + record
+        return _append(wire, self._key.name, rdata)
+
+
+def _append(wire: bytes, owner: dns.name.Name, tsig: dns.rdtypes.ANY.TSIG.TSIG) -> bytes:
+    data = tsig.to_wire() or b""
+    count = (int.from_bytes(wire[10:12], "big") + 1).to_bytes(2, "big")
+    record = (owner.to_wire() or b"") + struct.pack("!HHIH", Type.TSIG, 255, 0, len(data)) + data
+    return wire[:10] + count + wire[HEADER:] + record
 
 
 def _refuse(query: bytes, rcode: Rcode) -> Reply:
-    """A bare header with the id of the question."""
+    """A bare header with the id of the question: what could not be read is not repeated."""
     return Reply(query[:2] + bytes((0x80 | query[2] & 0x79, rcode)) + bytes(8), b"", HEADER)
 
 
