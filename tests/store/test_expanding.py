@@ -30,8 +30,10 @@ def only_adds(operation: Operation) -> bool:
     match operation:
         case migrations.AddField(field=field):
             return bool(field.null or field.db_default is not models.NOT_PROVIDED)
-        case migrations.CreateModel() | migrations.AddIndex() | migrations.RunPython() | migrations.RunSQL():
+        case migrations.CreateModel() | migrations.RunPython() | migrations.RunSQL():
             return True
+        case migrations.AddIndex() | migrations.RemoveIndex():
+            return True  # slower at most
         case _:
             return False
 
