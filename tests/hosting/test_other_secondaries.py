@@ -2,16 +2,20 @@
 
 import base64
 import os
+import re
 import shlex
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import dns.asyncquery
 import dns.flags
 import dns.rcode
+import dns.xfr
+import dns.zone
 import msgspec
 import pytest
-from tests.behind.recipes import read_recipe
+from tests.behind.recipes import FOLDER, read_recipe
 from tests.fakes.ports import free_port
 from tests.hosting.daemons import Tree, ask, ask_until, make_tree
 from tests.hosting.test_authdns import KEY_TEXT, KEYS
@@ -61,7 +65,6 @@ zone:
 """
 SIGNER = """\
 server:
-  listen: 127.0.0.1@{port}
   rundir: /own/knot
 database:
   storage: /own/knot
@@ -80,7 +83,8 @@ options {{
   pid-file none;
   session-keyfile none;
   recursion no;
-  allow-transfer {{ none; }};
+  # what BIND before 9.20 does where nothing is said
+  allow-transfer {{ any; }};
 }};
 controls {{ }};
 """
@@ -186,6 +190,17 @@ async def test_bind_takes_the_zone_and_follows_each_change(
     port = free_port()
     async with bind(tree, port, primary[1]):
         await follow(primary[0], port)
+        with pytest.raises(dns.xfr.TransferError, match="REFUSED"):
+            await dns.asyncquery.inbound_xfr("127.0.0.1", dns.zone.Zone("sts.example"), port=port)
+
+
+def test_no_recipe_has_bind_give_the_zone_to_whoever_asks() -> None:
+    """It would list the customers, with the label and the report address of each."""
+    texts = [file.read_text() for file in FOLDER.parent.rglob("*.md")]
+    zones = [zone for text in texts for zone in re.findall(r"^zone .*?^\};$", text, re.MULTILINE | re.DOTALL)]
+    secondaries = [zone for zone in zones if "type secondary;" in zone]
+    assert len(secondaries) == 4
+    assert [zone for zone in secondaries if "allow-transfer { none; };" not in zone] == []
 
 
 async def test_powerdns_takes_the_zone_and_follows_each_change(
@@ -204,11 +219,12 @@ async def signed(tree: Tree, primary: int) -> AsyncIterator[tuple[int, int]]:
     at_knot = {
         "192.0.2.53": f"127.0.0.1@{primary}",
         "198.51.100.54": f"127.0.0.1@{bind_port}",
+        "198.51.100.53": f"127.0.0.1@{knot_port}",
     }
     at_bind = {"primaries {": f"primaries port {knot_port} {{", "198.51.100.53": "127.0.0.1"}
     at_bind |= {'file "': 'file "/own/bind/'}
     own = read_recipe("../nameserver.md", "/etc/knot/knot.conf", RECIPE | other | {"ns2": KEY} | at_knot)
-    knot_config = tree.write("knot.conf", SIGNER.format(port=knot_port) + own)
+    knot_config = tree.write("knot.conf", SIGNER + own)
     at_bind["sts.provider.example"] = "sts.example"
     own = read_recipe("../nameserver.md", "/etc/bind/named.conf.local", other | at_bind)
     bind_config = tree.write("named.conf", BIND.format(port=bind_port) + own)
