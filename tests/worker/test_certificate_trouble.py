@@ -10,6 +10,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from tests.fakes.dns import FakeDns
+from tests.fakes.pebble import Pebble
 from tests.worker.certificatebed import Bed, certificates, pebble_for
 
 from mailward.core.acme.faults import Fault
@@ -474,3 +476,47 @@ def leave(domain: Domain) -> None:
     row = leaving.begin(domain.organisation_id, domain.pk, author_id=None)
     type(row).objects.update(ended_at=clock.now(), outcome="done")
     Domain.objects.filter(pk=domain.pk).update(current_version=None, announced_version=None)
+
+
+async def test_a_name_need_not_wait_for_hours_once_its_silent_address_answers_or_is_gone(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    # a node that is dead, and a CA that happens to ask there
+    theirs = FakeDns()
+    theirs.set(HOST, "A", "127.0.0.9")
+    bed.dns.set(HOST, "A", "127.0.0.1", "127.0.0.9")
+    with (
+        theirs.threaded(),
+        Pebble(tmp_path / "pebble", dns=theirs.address, http_port=bed.http_port) as pebble,
+    ):
+        await bed.start([pebble.directory])
+        for _ in range(4):
+            care = await bed.work(domain)
+            await bed.pass_time(timedelta(hours=5))
+        assert care.detail.endswith("; 127.0.0.9 does not answer us either")
+        assert (care.due_at - clock.now()) < timedelta(minutes=21)
+        care = await bed.work(domain)
+        for each in (theirs, bed.dns):
+            each.set(HOST, "A", "127.0.0.1")
+        await bed.pass_time(timedelta(minutes=10))
+        care = await bed.work(domain)
+        # what is silent from here may answer another node, and CAs count what fails
+        assert (care.state, await in_store(AcmeOrder.objects.count)) == (CareState.FAILING, 5)
+        await bed.pass_time(timedelta(minutes=11))
+        care = await bed.work(domain)
+        assert (care.state, await in_store(AcmeOrder.objects.count)) == (CareState.GOOD, 6)
+        assert care.silent_address == ""
+
+
+async def test_an_address_that_answers_us_has_a_name_wait_as_any_other(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    theirs = FakeDns()
+    theirs.set(HOST, "A", "127.0.0.9")
+    with (
+        theirs.threaded(),
+        Pebble(tmp_path / "pebble", dns=theirs.address, http_port=bed.http_port) as pebble,
+    ):
+        await bed.start([pebble.directory])
+        care = await bed.work(domain)
+    assert (care.state, care.silent_address) == (CareState.FAILING, "")

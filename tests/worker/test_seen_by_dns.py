@@ -122,3 +122,14 @@ async def test_a_challenge_that_is_not_shown_for_long_is_told_and_the_ca_is_neve
         assert (care.state, care.detail) == (CareState.FAILING, words)
         assert await in_store(lambda: Problem.objects.get(closed_at=None).code) == "certificate-not-issued"
         assert "POST /chalZ" not in pebble.log
+
+
+async def test_where_one_of_several_addresses_is_silent_the_ca_is_not_sent_there(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    bed.dns.set(f"mta-sts.{domain.name}", "A", "127.0.0.1", "127.0.0.9")
+    bed.dns.set(CHALLENGE, "CNAME", f"_acme-challenge.{domain.delegation_token}.sts.test.")
+    with pebble_for(bed, tmp_path / "pebble") as pebble:
+        await start(bed, pebble)
+        await bed.work(domain)
+    assert await in_store(lambda: AcmeOrder.objects.get().method) == "dns-01"

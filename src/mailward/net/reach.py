@@ -14,6 +14,7 @@ from enum import StrEnum
 from mailward.net.guard import AddressRefused, Guard
 from mailward.net.resolver import Resolver, Status
 from mailward.net.sealing import Keyring
+from mailward.net.ways import has_way
 
 CHALLENGE_PATH = "/.well-known/acme-challenge/"
 CONNECT_SECONDS = 3.0
@@ -42,6 +43,8 @@ class Seen:
     detail: str = ""
     """One clause: what was seen."""
     addresses: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+    """Of those, if others are ours: where nobody answers, though this machine has a way there."""
 
 
 def answer_to(keyring: Keyring, host: str, word: str) -> str | None:
@@ -75,8 +78,14 @@ def _judge(seen: Sequence[Seen], addresses: tuple[str, ...]) -> Seen:
     for wanted in (Reach.OURS, Reach.ELSEWHERE, Reach.SILENT):
         for each in seen:
             if each.reach is wanted:
-                return Seen(each.reach, each.detail, addresses)
+                silent = _silent(seen, addresses) if wanted is Reach.OURS else ()
+                return Seen(each.reach, each.detail, addresses, silent)
     return Seen(Reach.SILENT, "", addresses)
+
+
+def _silent(seen: Sequence[Seen], addresses: tuple[str, ...]) -> tuple[str, ...]:
+    pairs = zip(addresses, seen, strict=True)
+    return tuple(address for address, each in pairs if each.reach is Reach.SILENT and has_way(address))
 
 
 async def _ask(host: str, address: str, port: int, word: str, expected: set[bytes], guard: Guard) -> Seen:

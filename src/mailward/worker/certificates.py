@@ -59,6 +59,8 @@ _SHOWN_WITHIN = timedelta(minutes=20)
 """So long an order waits for every server to show its challenge: one that heard no NOTIFY looks each quarter of an
 hour. Then people are told which one does not.
 """
+_SILENT_WAITS = timedelta(minutes=1), timedelta(minutes=20)
+"""At least and at most so long until it is seen whether an address that a CA could not connect to answers again."""
 _FAULT_WAIT = timedelta(hours=1)
 _ASK_FAILED_WAIT = timedelta(hours=6)
 
@@ -96,7 +98,7 @@ class Carer:
     async def _care(self, subject: Subject) -> None:
         # each round ends in a certificate, in a wait, or with one CA less that may be asked
         ends = clock.monotonic() + ROUNDS_SECONDS
-        for _ in range(len(self._authorities) + 2):
+        for _ in range(len(self._authorities) + 3):
             plan = await in_store(certificates.plan_of, subject)
             if plan is None:
                 return
@@ -131,25 +133,35 @@ class Carer:
                 return await self._order(plan, DNS_01)
             state = CareState.GONE if plan.current is not None and not plan.has_left else CareState.REACH
             return await self._wait(plan, state, self._say_missing(plan))
-        seen = await look(
-            plan.host,
-            resolver=self._resolver,
-            guard=self._guard,
-            keyring=self._keyring,
-            port=self.settings.acme.reach_port,
-        )
-        if seen.reach is Reach.OURS:
+        return await self._order_where_it_leads(plan, choice)
+
+    async def _order_where_it_leads(self, plan: Plan, choice: str) -> bool:
+        """As `_step`. `choice`: of the challenge, by the settings; empty: none."""
+        seen = await self._look(plan)
+        if _answers_again(plan, seen, clock.now()):
+            await in_store(certificates.answers_again, plan.subject)
+            return False
+        if seen.reach is Reach.OURS and not seen.silent:
             return await self._order(plan, HTTP_01)
-        # what stands in the DNS is certain; a silent port 80 is not
+        # what stands in the DNS is certain; a silent port 80 is not, be it that of one of several addresses
         if choice != HTTP_01 and await self._is_delegated(plan):
             return await self._order(plan, DNS_01)
-        if await self._may_lead_to_us(plan, seen):
+        if seen.reach is Reach.OURS or await self._may_lead_to_us(plan, seen):
             return await self._order(plan, HTTP_01)
         state = CareState.GONE if plan.current is not None and not plan.has_left else CareState.REACH
         why = seen.detail or "it does not answer"
         if plan.domain_id is None and self.settings.nameserver.zone and choice != HTTP_01:
             why += f"; and {self._say_missing(plan)}"
         return await self._wait(plan, state, why)
+
+    async def _look(self, plan: Plan) -> Seen:
+        return await look(
+            plan.host,
+            resolver=self._resolver,
+            guard=self._guard,
+            keyring=self._keyring,
+            port=self.settings.acme.reach_port,
+        )
 
     def _say_missing(self, plan: Plan) -> str:
         """Of a name of our own: what would lead a CA to our nameserver."""
@@ -258,7 +270,13 @@ class Carer:
         # what people can mend is told before what time mends
         state = min((each for _, each, _ in reasons), key=_rank)
         why = "; ".join(dict.fromkeys(reason for _, kept, reason in reasons if kept is state and reason))
-        return await self._wait(plan, state, why, min(until for until, _, _ in reasons))
+        due_at = min(until for until, _, _ in reasons)
+        if plan.silent_until is not None:
+            now = clock.now()
+            least, most = _SILENT_WAITS
+            look_at = now + min(max(least, wait_for_claim(now - plan.waiting_since)), most)
+            due_at = min(due_at, max(look_at, plan.silent_until))
+        return await self._wait(plan, state, why, due_at)
 
     def _preferred(self, plan: Plan) -> Sequence[str]:
         urls = list(self._authorities)
@@ -372,7 +390,11 @@ class Carer:
         trouble = plan.troubles.get(ca.url)
         failures = trouble.failures + 1 if trouble else 1
         until = clock.now() + wait_for_name(failures, fault, random.random())  # noqa: S311
-        await in_store(certificates.name_failed, plan.subject, ca.url, until, fault.words)
+        words, silent = fault.words, ""
+        if order.method == HTTP_01 and fault.code == "connection" and fault.retry_after is None:
+            silent = next(iter((await self._look(plan)).silent), "")
+            words += f"; {silent} does not answer us either" if silent else ""
+        await in_store(certificates.name_failed, plan.subject, ca.url, until, words, silent)
 
     async def _ca_failed(self, ca: AcmeDirectory, fault: Fault) -> datetime:
         chance = random.random()  # noqa: S311
@@ -404,6 +426,12 @@ class Carer:
         ask_at = now + ask_again(current.not_before, current.not_after, wanted)
         await in_store(certificates.keep_renewal, plan.subject, renewal, ask_at)
         return renewal.at > now
+
+
+def _answers_again(plan: Plan, seen: Seen, now: datetime) -> bool:
+    """Whether the address that a CA could not connect to does answer, or DNS has it no more."""
+    is_over = plan.silent_until is not None and not still_waits(plan.silent_until, now)
+    return is_over and seen.reach is Reach.OURS and plan.silent_address not in seen.silent
 
 
 def _identifier(plan: Plan, ca: AcmeDirectory) -> str:

@@ -21,6 +21,7 @@ _OF_OURS = re.compile(
 )
 _SEVERAL = 3
 _TOGETHER = timedelta(minutes=10)
+_AFTER_SILENCE = tuple(timedelta(minutes=each) for each in (1, 2, 20))
 _LONGEST_TOLD_WAIT = timedelta(days=8)
 """A Retry-After beyond this is no advice: the longest limit of a public CA is a week."""
 
@@ -128,6 +129,13 @@ def wait_for_ca(failures: int, fault: Fault, chance: float) -> timedelta:
     """Until anything is asked of this CA again."""
     wait = min(_LONGEST_CA_WAIT, _FIRST_CA_WAIT * 2 ** min(max(failures - 1, 0), 8))
     return max(_spread(wait, chance), told_wait(fault))
+
+
+def wait_for_answer(failures: int) -> timedelta:
+    """At least so long after a failure no CA is asked again, though the address that did not answer does now. Let's
+    Encrypt takes five that fail an hour, and what is silent from one node need not be from another.
+    """
+    return _AFTER_SILENCE[min(failures, len(_AFTER_SILENCE)) - 1]
 
 
 def wait_for_claim(age: timedelta) -> timedelta:

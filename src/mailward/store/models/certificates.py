@@ -85,6 +85,10 @@ class Care(models.Model):
     """Directory -> [how many in a row, not before when]."""
     failed_at = models.DateTimeField(null=True)
     """When an order failed last; None: none has since the last certificate."""
+    silent_address = models.CharField(max_length=64, blank=True, default="", db_default="")
+    """Of the name: it did not answer us either when a CA failed to connect, and others did. Empty: that is not so."""
+    silent_directory = models.CharField(max_length=500, blank=True, default="", db_default="")
+    """That CA."""
 
     class Meta:
         abstract = True

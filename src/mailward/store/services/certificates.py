@@ -14,7 +14,14 @@ from django.db.models import F, Q, QuerySet
 
 from mailward.config import Problems as Rules
 from mailward.core.acme.challenge import DNS_01
-from mailward.core.acme.faults import LONGEST_WAIT, Fault, still_waits, told_wait, wait_for_ca
+from mailward.core.acme.faults import (
+    LONGEST_WAIT,
+    Fault,
+    still_waits,
+    told_wait,
+    wait_for_answer,
+    wait_for_ca,
+)
 from mailward.core.acme.lane import IDLE, LOOK_AGAIN, WINDOW, Line, last_order_at
 from mailward.core.acme.renewal import Renewal, Why, last_days_begin
 from mailward.core.acme.state import CareState
@@ -83,6 +90,10 @@ class Plan:
     """What our nameserver shows for the domain while no CA asks; empty: nothing."""
     is_suggested: bool = False
     """The renewal's time is the CA's own suggestion."""
+    silent_address: str = ""
+    """See Care."""
+    silent_until: datetime | None = None
+    """Before that no CA is asked again, though the address answers."""
     has_left: bool = False
     """MTA-STS: that the name leads here no more was asked for."""
 
@@ -224,7 +235,16 @@ def _plan(whose: _Whose, care: Care, order: AcmeOrder | None, now: datetime) -> 
         order,
         care.dns_word if isinstance(care, CertificateCare) else "",
         care.renew_why == Why.SUGGESTED,
+        care.silent_address,
+        _silent_until(care),
     )  # fmt: skip
+
+
+def _silent_until(care: Care) -> datetime | None:
+    if not care.silent_address or care.failed_at is None:
+        return None
+    failures, _ = care.failures.get(care.silent_directory, (1, None))
+    return care.failed_at + wait_for_answer(failures)
 
 
 @transaction.atomic
@@ -473,6 +493,8 @@ def issued(order: AcmeOrder, what: Issued, renewal: Renewal) -> Certificate | No
         waiting_since=None,
         failures={},
         failed_at=None,
+        silent_address="",
+        silent_directory="",
         renew_at=renewal.at,
         renew_why=renewal.why,
         explanation_url="",
@@ -501,15 +523,32 @@ def end_order(order: AcmeOrder, words: str) -> None:
 
 
 @transaction.atomic
-def name_failed(subject: Subject, directory: str, until: datetime, words: str) -> None:
-    """The CA does not give this name a certificate: it is left alone about it until then."""
+def name_failed(subject: Subject, directory: str, until: datetime, words: str, silent: str = "") -> None:
+    """The CA does not give this name a certificate: it is left alone about it until then, or until `silent` is not: an
+    address of the name that does not answer us either.
+    """
     care = _cares(subject).select_for_update().first()
     if care is None:
         return
     count, _ = care.failures.get(directory, (0, None))
     care.failures[directory] = [count + 1, until.isoformat()]
     care.detail, care.state, care.failed_at = words[:1000], CareState.FAILING, clock.now()
-    care.save(update_fields=["failures", "detail", "state", "failed_at"])
+    care.silent_address, care.silent_directory = silent, directory if silent else ""
+    care.save(
+        update_fields=["failures", "detail", "state", "failed_at", "silent_address", "silent_directory"]
+    )
+
+
+@transaction.atomic
+def answers_again(subject: Subject) -> None:
+    """The address that was silent is not, or is none of the name's any more: the CA may be asked at once."""
+    care = _cares(subject).select_for_update().first()
+    if care is None:
+        return
+    if care.silent_directory in care.failures:
+        care.failures[care.silent_directory][1] = clock.now().isoformat()
+    care.silent_address = care.silent_directory = ""
+    care.save(update_fields=["failures", "silent_address", "silent_directory"])
 
 
 @transaction.atomic
