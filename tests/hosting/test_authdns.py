@@ -311,7 +311,26 @@ async def test_what_is_wrong_with_a_signature_is_told_as_secondaries_log_it(
         await ask(query, "127.0.0.1", 5, port)
     if ask is dns.asyncquery.tcp:
         said = caplog.records[0].__dict__
-        assert (said["msg"], said["reason"]) == ("transfer-refused", f"{fault[:7].strip(',')} of {key.name}")
+        assert (said["msg"], said["reason"]) == (
+            "transfer-refused",
+            f"{fault[:7].strip(',')} of {key.name.to_text(omit_final_dot=True)}",
+        )
+
+
+async def test_a_wrong_signature_of_a_secondary_is_logged_once_a_minute_by_udp(
+    server: tuple[Nameserver, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """BIND asks for the SOA so, and comes no further. Anybody may be the sender."""
+    nameserver, port = server
+    query = dns.message.make_query("sts.example", "SOA", use_edns=0)
+    query.use_tsig(WRONG["BADKEY"][0])
+    for secondaries, count in (((), 0), (("127.0.0.1",), 1)):
+        nameserver.access = TransferAccess(KEYS, secondaries=secondaries)
+        with caplog.at_level(logging.WARNING):
+            for _ in range(3):
+                with pytest.raises(dns.tsig.PeerBadKey):
+                    await dns.asyncquery.udp(query, "127.0.0.1", 5, port)
+        assert [each.__dict__["reason"] for each in caplog.records] == ["BADKEY of nobody"] * count
 
 
 async def test_an_unsigned_answer_to_a_wrong_signature_is_no_longer_than_the_question(

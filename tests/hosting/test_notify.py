@@ -11,6 +11,7 @@ import dns.message
 import dns.name
 import dns.opcode
 import dns.rcode
+import dns.tsig
 import pytest
 
 from mailward.core.dns.nameserver import Secondary, parse_secondary
@@ -29,10 +30,13 @@ KEYS = parse_keys(
 
 
 class Peer(asyncio.DatagramProtocol):
-    """A secondary with a few answers to NOTIFY in a row, the last one for ever; None: silence."""
+    """A secondary with a few answers to NOTIFY in a row, the last one for ever; None: silence. `forged`: each comes
+    before that of somebody who accepts it, and has no key.
+    """
 
-    def __init__(self, rcodes: list[dns.rcode.Rcode | None], key: str = "") -> None:
+    def __init__(self, rcodes: list[dns.rcode.Rcode | None], key: str = "", *, forged: str = "") -> None:
         self.rcodes = rcodes
+        self.forged = forged
         self.keys = {name: each for name, each in KEYS.items() if not key or name == dns.name.from_text(key)}
         self.asked = 0
         self.transport: asyncio.DatagramTransport
@@ -43,18 +47,30 @@ class Peer(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         rcode = self.rcodes[min(self.asked, len(self.rcodes) - 1)]
         self.asked += 1
+        if self.forged:
+            response = answer_to(data)
+            if self.forged == "wrong":
+                response.use_tsig({name: dns.tsig.Key(name, b"x" * 32) for name in KEYS})
+            self.transport.sendto(response.to_wire(), addr)
         if rcode is None:
             return
-        response = dns.message.Message(int.from_bytes(data[:2], "big"))
-        response.flags = dns.flags.QR | dns.flags.AA
-        response.set_opcode(dns.opcode.NOTIFY)
+        response = answer_to(data)
         try:
-            dns.message.from_wire(data, keyring=self.keys)
+            question = dns.message.from_wire(data, keyring=self.keys)
+            response.use_tsig(question.keyring)
+            response.request_mac = question.mac or b""
         except dns.message.UnknownTSIGKey:
             rcode = dns.rcode.NOTAUTH
             response.use_tsig(KEYS, dns.name.from_text("ns2"), tsig_error=17)
         response.set_rcode(rcode)
         self.transport.sendto(response.to_wire(), addr)
+
+
+def answer_to(data: bytes) -> dns.message.Message:
+    response = dns.message.Message(int.from_bytes(data[:2], "big"))
+    response.flags = dns.flags.QR | dns.flags.AA
+    response.set_opcode(dns.opcode.NOTIFY)
+    return response
 
 
 @asynccontextmanager
@@ -88,13 +104,28 @@ async def test_who_refuses_is_told_again_and_logged_with_what_it_said(
     assert (secondaries.told, peer.asked) == ({"refused": 1}, module.ATTEMPTS)
     said = [(each.message, each.__dict__["rcode"]) for each in caplog.records]
     assert said == [("notify-refused", "REFUSED"), ("secondary-not-told", "REFUSED")]
-    assert caplog.records[0].__dict__["secondary"].startswith("127.0.0.1:")
+    told = caplog.records[0].__dict__
+    assert (told["zone"], told["secondary"].partition(":")[0]) == ("sts.example", "127.0.0.1")
 
 
 async def test_who_refuses_for_a_while_has_been_told_in_the_end() -> None:
     peer = Peer([dns.rcode.SERVFAIL, None, dns.rcode.NOERROR])
     assert (await tell(peer)).told == {"answered": 1}
     assert peer.asked == 3
+
+
+@pytest.mark.parametrize(
+    ("forged", "said"), [("no", "without signature"), ("wrong", "with a wrong signature")]
+)
+async def test_nobody_without_the_key_ends_the_telling(
+    forged: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RFC 8945 section 5.3. Else one packet, forged, keeps a secondary from a change until the SOA's refresh."""
+    peer = Peer([None, None, dns.rcode.NOERROR], forged=forged)
+    with caplog.at_level(logging.WARNING):
+        assert (await tell(peer)).told == {"answered": 1}
+    assert peer.asked == 3
+    assert [each.__dict__["rcode"] for each in caplog.records] == [f"an answer {said}"]
 
 
 async def test_silence_is_told_as_silence() -> None:

@@ -1,5 +1,6 @@
 """The real Knot, BIND and PowerDNS take our zone by AXFR, signed, and follow it by NOTIFY; Knot also signs it."""
 
+import asyncio
 import base64
 import os
 import re
@@ -171,6 +172,11 @@ async def follow(server: Nameserver, port: int) -> None:
             # the refresh of the SOA is a quarter of an hour: only NOTIFY makes it so soon
             await ask_until(port, NAME, f"id={policy_id}")
         assert list((await secondaries.serials(APEX)).values()) == [3]
+        async with asyncio.timeout(20):
+            await asyncio.gather(*secondaries._telling.values())
+        # with a signature that holds: others are waited for
+        assert secondaries.told["answered"] > 0
+        assert secondaries.told.keys() == {"answered"}
     finally:
         secondaries.close()
 

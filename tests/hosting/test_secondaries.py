@@ -117,6 +117,9 @@ async def test_nsd_takes_the_zone_and_follows_each_change(
             secondaries.tell(APEX)
             # the refresh of the SOA is a quarter of an hour: only NOTIFY makes it so soon
             await ask_until(port, f"id={policy_id}")
+        async with asyncio.timeout(20):
+            await asyncio.gather(*secondaries._telling.values())
+        assert secondaries.told.keys() == {"answered"}
         stranger = Secondaries([Secondary("127.0.0.1", port)], OTHER_KEYS)
         with caplog.at_level(logging.WARNING):
             stranger.tell(APEX)

@@ -54,6 +54,9 @@ CLOSE_SECONDS = 5.0
 FRESH_SECONDS = 2.0
 """So long a connection that has not asked anything yet counts as under way."""
 LOOK_SECONDS = 0.05
+TOLD_AGAIN_SECONDS = 60.0
+"""By UDP anybody may be the sender: what is wrong with a signature is logged once in so long for an address."""
+_MAX_TOLD = 1_000
 
 
 class TransferAccess:
@@ -115,6 +118,7 @@ class Nameserver:
         self._datagrams: list[socket.socket] = []
         self._listeners: list[asyncio.Server] = []
         self._connections: set[TcpConnection] = set()
+        self._told_at: dict[str, float] = {}
         self.places = Places(TCP_CONNECTIONS, TCP_CONNECTIONS_AN_ADDRESS)
         self.kept_places = Places(TCP_CONNECTIONS_KEPT, TCP_CONNECTIONS_AN_ADDRESS)
 
@@ -211,7 +215,7 @@ class Nameserver:
                 continue
             reply = answer(query, authority, udp=True)
             if reply.__class__ is Unusual:
-                reply = self._answer_unusual(query)
+                reply = self._answer_unusual(query, peer[0])
             if not isinstance(reply, Reply):
                 continue
             verdict = judge(peer[0], reply.topic)
@@ -223,13 +227,14 @@ class Nameserver:
             except OSError:  # a full buffer or an unreachable asker: they ask again
                 pass
 
-    def _answer_unusual(self, query: bytes) -> Reply | None:
+    def _answer_unusual(self, query: bytes, address: str) -> Reply | None:
         """By UDP: what is signed, and IXFR. A question in earnest costs some 100 us, so that the rate of those
         counts as one topic.
         """
         now = int(clock.now().timestamp())
         question = read_question(query, self.access.keys, now)
         if isinstance(question, Refused):
+            self._note_fault(address, question.reason)
             return question.reply
         if not isinstance(question, Question):
             return question
@@ -241,6 +246,16 @@ class Nameserver:
         else:
             wire = answer_signed(question, self.authority_for(question), now, udp=True) or b""
         return Reply(wire, b"", 12) if wire else None
+
+    def _note_fault(self, address: str, reason: str) -> None:
+        """Of a secondary: BIND asks for the SOA by UDP, and comes no further."""
+        now = clock.monotonic()
+        is_due = now - self._told_at.get(address, float("-inf")) >= TOLD_AGAIN_SECONDS
+        if is_due and self.access.expects(address):
+            if len(self._told_at) >= _MAX_TOLD:
+                self._told_at.clear()
+            self._told_at[address] = now
+            _log.warning("transfer-refused", extra={"peer": address, "reason": reason})
 
 
 class TcpConnection(asyncio.Protocol):

@@ -22,14 +22,13 @@ import dns.tsig
 from mailward.core.dns.nameserver import Secondary
 from mailward.core.dns.wire import HEADER
 from mailward.core.places import show_place
-from mailward.hosting.transfer import Keys, make_notify
+from mailward.hosting.transfer import TSIG_ERRORS, Keys, make_notify
 from mailward.net import clock
 
 _log = logging.getLogger("mailward.nameserver")
 
 FIRST_WAIT_SECONDS = 2.0
 _ASK_SECONDS = 5.0
-_TSIG_ERRORS = {16: "BADSIG", 17: "BADKEY", 18: "BADTIME"}
 ATTEMPTS = 6
 """RFC 1996 section 3.6: again until answered, less and less often; the SOA's refresh is what remains after that."""
 
@@ -71,20 +70,25 @@ class Secondaries:
         loop = asyncio.get_running_loop()
         number = secrets.randbelow(65_536)
         wait = FIRST_WAIT_SECONDS
-        place = show_place((secondary.address, secondary.port))
+        told = {
+            "secondary": show_place((secondary.address, secondary.port)),
+            "zone": dns.name.from_wire(apex, 0)[0].to_text(omit_final_dot=True),
+        }
         refusal = ""
         for _ in range(ATTEMPTS):
             answered: asyncio.Future[None] = loop.create_future()
+            question = make_notify(apex, number, key, int(clock.now().timestamp()))
             try:
                 transport, waiter = await loop.create_datagram_endpoint(
-                    partial(_Waiter, number, answered), remote_addr=(secondary.address, secondary.port)
+                    partial(_Waiter, question, key, answered),
+                    remote_addr=(secondary.address, secondary.port),
                 )
             except OSError:
                 await asyncio.sleep(wait)
                 wait *= 2
                 continue
             try:
-                transport.sendto(make_notify(apex, number, key, int(clock.now().timestamp())))
+                transport.sendto(question)
                 async with asyncio.timeout(wait):
                     await answered
                 self.told["answered"] += 1
@@ -94,10 +98,10 @@ class Secondaries:
             finally:
                 transport.close()
             if waiter.refusal not in ("", refusal):
-                _log.warning("notify-refused", extra={"secondary": place, "rcode": waiter.refusal})
+                _log.warning("notify-refused", extra=told | {"rcode": waiter.refusal})
             refusal = waiter.refusal or refusal
         self.told["refused" if refusal else "silent"] += 1
-        _log.warning("secondary-not-told", extra={"secondary": place, "rcode": refusal or "no answer"})
+        _log.warning("secondary-not-told", extra=told | {"rcode": refusal or "no answer"})
 
 
 def _key_of(secondary: Secondary, keys: Keys) -> dns.tsig.Key | None:
@@ -132,23 +136,37 @@ def _read_refusal(response: bytes) -> str:
     except (dns.exception.DNSException, ValueError):
         error = 0
     name = dns.rcode.to_text(dns.rcode.Rcode(code))
-    return f"{name}, {_TSIG_ERRORS[error]}" if error in _TSIG_ERRORS else name
+    return f"{name}, {TSIG_ERRORS[error]}" if error in TSIG_ERRORS else name
 
 
 class _Waiter(asyncio.DatagramProtocol):
-    """Waits for the response with our id that accepts it. A refusal is kept, and waited on: the next attempt comes when
-    it would come after silence.
+    """Waits for the response with our id that accepts it, signed where the question is: nobody else's ends the telling.
+    A refusal is kept, and waited on: the next attempt comes when it would come after silence.
     """
 
-    def __init__(self, number: int, answered: "asyncio.Future[None]") -> None:
-        self._id = number.to_bytes(2, "big")
+    def __init__(self, question: bytes, key: dns.tsig.Key | None, answered: "asyncio.Future[None]") -> None:
+        self._id, self._key = question[:2], key
+        self._mac = dns.message.from_wire(question, keyring=False).mac or b""
         self._answered = answered
         self.refusal = ""
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         if data[:2] != self._id or len(data) < HEADER or not data[2] & 0x80 or self._answered.done():
             return
-        if refusal := _read_refusal(data):
+        if refusal := _read_refusal(data) or self._doubt(data):
             self.refusal = refusal
         else:
             self._answered.set_result(None)
+
+    def _doubt(self, data: bytes) -> str:
+        """RFC 8945 section 5.3: what is signed is answered so."""
+        if self._key is None:
+            return ""
+        keyring = {self._key.name: self._key}
+        try:
+            if not dns.message.from_wire(data, keyring=False, ignore_trailing=True).had_tsig:
+                return "an answer without signature"
+            dns.message.from_wire(data, keyring=keyring, request_mac=self._mac, ignore_trailing=True)
+        except (dns.exception.DNSException, ValueError):
+            return "an answer with a wrong signature"
+        return ""

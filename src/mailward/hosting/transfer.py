@@ -166,7 +166,7 @@ def _refuse_signature(
     end = _skip_name(query, HEADER) + 4
     head = query[:2] + struct.pack("!HHHHH", 0x8000 | Rcode.NOTAUTH, 1, 0, 0, 0)
     wire, given = head + query[HEADER:end], tsig[0]
-    reason = f"{TSIG_ERRORS[error]} of {tsig.name}"
+    reason = f"{TSIG_ERRORS[error]} of {tsig.name.to_text(omit_final_dot=True)}"
     if error == _BADTIME and key is not None:
         # with the asker's time, and ours beside it
         signer = _Signer(Signature(key, given.mac), given.time_signed, error, now.to_bytes(6, "big"))
