@@ -38,6 +38,24 @@ def test_work_is_claimed_once_and_then_forgotten() -> None:
     assert not OutboxItem.objects.exists()
 
 
+def test_the_kinds_of_which_work_is_due_are_told() -> None:
+    kinds = ("assess", "mail", "notify", "seen")
+    assert outbox.due_kinds(kinds) == []
+    outbox.put("assess", "1")
+    outbox.put("assess", "2")
+    outbox.put("mail", "1", available_at=NOON + MINUTE)
+    outbox.put("seen", "1")
+    outbox.put("watch", "1")
+    assert sorted(outbox.due_kinds(kinds)) == ["assess", "seen"]
+    item = claim_one("seen")
+    assert outbox.due_kinds(kinds) == ["assess"]
+    outbox.put("seen", "1")  # once more, after the one who is at it
+    outbox.done(item)
+    assert sorted(outbox.due_kinds(kinds)) == ["assess", "seen"]
+    with clock.frozen(NOON + MINUTE):
+        assert sorted(outbox.due_kinds(kinds)) == ["assess", "mail", "seen"]
+
+
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL plans by the size of the table")
 def test_thousands_that_wait_are_not_sorted_for_each_claim() -> None:
     with CaptureQueriesContext(connection) as seen:

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -142,6 +143,34 @@ async def test_the_worker_does_what_is_due_until_it_is_told_to_stop() -> None:
         await in_store(lambda: ServiceState.objects.get(name=notifications.RELAY).detail)
         == "no mail relay is configured"
     )
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_with_nothing_to_do_the_queue_is_asked_once_for_all_loops_and_what_comes_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    claims: list[str] = []
+    claim = outbox.claim
+
+    def counted(kinds: Sequence[str], *args: Any) -> list[Claimed]:
+        claims.extend(kinds)
+        return claim(kinds, *args)
+
+    monkeypatch.setattr(outbox, "claim", counted)
+    task = asyncio.create_task(run(SETTINGS))
+    async with asyncio.timeout(60):
+        asked = -1
+        while asked < len(claims) or await in_store(OutboxItem.objects.exists):
+            asked = len(claims)
+            await asyncio.sleep(2)
+        await in_store(outbox.put, "assess", "1")
+        # polled: a database sets no event when it changes
+        while await in_store(OutboxItem.objects.exists):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        assert set(claims[asked:]) == {"assess"}
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
 
 def test_each_kind_has_one_handler() -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from django.db import Error as DatabaseError
 
@@ -12,6 +13,7 @@ from mailward.net import clock, metrics, pulse, tracing
 from mailward.store.aio import in_store
 from mailward.store.services import outbox
 from mailward.store.services.outbox import Claimed
+from mailward.worker.arrivals import LOOK_SECONDS, Arrivals
 from mailward.worker.census import CensusTaker
 from mailward.worker.clocks import PAUSE_SECONDS, ClockCheck
 from mailward.worker.handlers import HANDLERS, Failure, Failures, Handler
@@ -21,8 +23,6 @@ from mailward.worker.outage import AWAY, Outage
 from mailward.worker.timed import Schedule
 
 _log = logging.getLogger(__name__)
-IDLE_SECONDS = 1.0
-"""Between two looks at an empty queue."""
 TIMER_SECONDS = 15.0
 LONGEST_PAUSE_SECONDS = 30.0
 STOP_SECONDS = 5.0
@@ -71,36 +71,59 @@ async def _run_all(settings: Settings, stopping: asyncio.Event) -> None:
             taker = CensusTaker(settings, [handler.kind for handler in HANDLERS])
             metrics.tell(taker.families)
             group.create_task(_follow(taker, stopping))
-        for handler in _handlers(settings):
+        handlers = _handlers(settings)
+        arrivals = Arrivals(handler.kind for handler in handlers)
+        group.create_task(_turn("queue", lambda: _look(arrivals, clocks), outage, stopping))
+        for handler in handlers:
             for _ in range(handler.lanes):
-                group.create_task(_work(settings, handler, clocks, outage, stopping))
+                work = functools.partial(_work, settings, handler, arrivals, clocks, stopping)
+                group.create_task(_turn(handler.kind, work, outage, stopping))
         await stopping.wait()
+        arrivals.let_all_go()
         beating.cancel()
 
 
-async def _work(
-    settings: Settings, handler: Handler, clocks: ClockCheck, outage: Outage, stopping: asyncio.Event
+async def _turn(
+    kind: str, turn: Callable[[], Awaitable[float]], outage: Outage, stopping: asyncio.Event
 ) -> None:
+    """Again and again, whatever one turn ends with. `turn`: returns the seconds until the next."""
     troubles = 0
     while not stopping.is_set():
         try:
-            if await clocks.agrees():
-                count = await work_once(settings, handler)
-                outage.ended()
-                pause = 0.0 if count else IDLE_SECONDS
-            else:
-                pause = PAUSE_SECONDS
+            pause = await turn()
             troubles = 0
-            COUNTS.turned()
         except Exception as error:  # noqa: BLE001 - the top of a task
             if isinstance(error, AWAY):
                 outage.met(error)
             else:
-                _log.exception("worker-trouble", extra={"kind": handler.kind})
+                _log.exception("worker-trouble", extra={"kind": kind})
             troubles += 1
             COUNTS.troubles += 1
             pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(troubles, 10))
+        else:
+            outage.ended()
+            COUNTS.turned()
         await _sleep(pause, stopping)
+
+
+async def _look(arrivals: Arrivals, clocks: ClockCheck) -> float:
+    if not await clocks.agrees():
+        return PAUSE_SECONDS
+    await arrivals.look()
+    return LOOK_SECONDS
+
+
+async def _work(
+    settings: Settings, handler: Handler, arrivals: Arrivals, clocks: ClockCheck, stopping: asyncio.Event
+) -> float:
+    await arrivals.wait(handler.kind)
+    if stopping.is_set():
+        return 0.0
+    if not await clocks.agrees():
+        return PAUSE_SECONDS
+    if not await work_once(settings, handler):
+        arrivals.is_done(handler.kind)
+    return 0.0
 
 
 async def _keep_time(settings: Settings, clocks: ClockCheck, outage: Outage, stopping: asyncio.Event) -> None:

@@ -107,6 +107,22 @@ def waiting_for(kind: str, subject: str, until: datetime | None = None) -> Exist
     return Exists(items if until is None else items.filter(available_at__lte=until))
 
 
+def due_kinds(kinds: Sequence[str]) -> list[str]:
+    """Of these kinds, those of which there is work that may be claimed now."""
+    moment = connection.ops.adapt_datetimefield_value(clock.now())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            " UNION ALL ".join([_IS_DUE] * len(kinds)),
+            [word for kind in kinds for word in (kind, kind, moment, moment)],
+        )
+        return [kind for (kind,) in cursor.fetchall()]
+
+
+# by EXISTS: of thousands that wait, the first is enough
+_IS_DUE = """SELECT CAST(%s AS VARCHAR(40)) WHERE EXISTS (SELECT 1 FROM store_outboxitem
+    WHERE kind = %s AND available_at <= %s AND (claimed_until IS NULL OR claimed_until <= %s))"""
+
+
 def claim(kinds: Sequence[str], limit: int = 50, lease: timedelta = DEFAULT_LEASE) -> list[Claimed]:
     """Take up to `limit` due items of these kinds, the longest waiting first."""
     now = clock.now()
