@@ -20,13 +20,14 @@ from mailward.store.aio import in_store
 from mailward.store.models import Domain, PolicyVersion
 from mailward.store.queries.domains import is_fronted, is_served
 from mailward.store.services.policies import announce_version
-from mailward.store.services.progress import Step, note_steps, served_since
+from mailward.store.services.progress import Step, look_at_records, note_steps, served_since
 from mailward.store.services.watching import look_soon
 
 _log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 5.0
 """Policy hosts read the database several times a second: it is not worth coming back later for that."""
 _PAUSE_SECONDS = 0.2
+_FOLLOW_PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,18 @@ async def see_domain(settings: Settings, domain_id: int) -> str:
     if change is None or not change.is_announced:
         return ""
     resolver = make_resolver(settings.dns)
-    everywhere = await resolver.lookup_everywhere(f"_mta-sts.{change.name}", "TXT")
-    answers = of_those_in_reach(everywhere)
-    looks = {place: _why_not_seen(answer, change.policy_id) for place, answer in answers.items()}
+    until = clock.monotonic() + PATIENCE_SECONDS
+    while True:
+        everywhere = await resolver.lookup_everywhere(f"_mta-sts.{change.name}", "TXT")
+        answers = of_those_in_reach(everywhere)
+        looks = {place: _why_not_seen(answer, change.policy_id) for place, answer in answers.items()}
+        # where one server has it, the others are told of it by NOTIFY just now
+        if all(looks.values()) or not any(looks.values()) or clock.monotonic() >= until:
+            break
+        await asyncio.sleep(_FOLLOW_PAUSE_SECONDS)
     await in_store(note_steps, change.version_id, Step.SEEN, looks)
+    if not any(looks.values()):
+        await in_store(look_at_records, domain_id)
     if settings.watch.enabled and not any(looks.values()):
         await in_store(look_soon, domain_id)
     if left_out := sorted(everywhere.keys() - answers.keys()):

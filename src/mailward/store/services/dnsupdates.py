@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -11,14 +10,13 @@ from mailward.net import clock
 from mailward.store.models import DnsWritten, DnsZone, Domain
 from mailward.store.scope import Scope
 from mailward.store.services import outbox
+from mailward.store.services.progress import SECONDARIES_FOLLOW
 
 KIND = "dns-update"
 REMOVAL = "dns-remove"
 """What a domain that is gone has left there."""
 _MAX_ATTEMPTS_KEPT = 5
 _ERROR_CHARACTERS = 500
-_SECONDARIES_FOLLOW = timedelta(seconds=5)
-"""A look asks every server of the zone, and the others learn by NOTIFY what was written to the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ def note_written(domain_id: int, record: str, values: Sequence[str], *, is_chang
         attempts=[list(values)], written_at=clock.now(), error=""
     )
     if is_changed:
-        outbox.put("records", str(domain_id), available_at=clock.now() + _SECONDARIES_FOLLOW)
+        outbox.put("records", str(domain_id), available_at=clock.now() + SECONDARIES_FOLLOW)
 
 
 def note_failure(domain_id: int, record: str, error: str) -> None:

@@ -23,7 +23,7 @@ from mailward.net import clock
 from mailward.store.models import Domain, Leaving, PolicyVersion, VersionStep
 from mailward.store.services import dnsupdates, history, outbox
 from mailward.store.services.hosting import bump_generation
-from mailward.store.services.progress import Step, note_steps
+from mailward.store.services.progress import SECONDARIES_FOLLOW, Step, note_steps
 
 ANNOUNCEMENT = "_mta-sts"
 """The key of the record that holds a policy's id (mailward.monitor.records)."""
@@ -165,7 +165,7 @@ def announce_version(domain_id: int, version_id: int) -> bool:
     if Leaving.objects.filter(domain_id=domain_id, ended_at=None).exists():
         outbox.put("leaving", str(domain_id))  # the wait begins now
     dnsupdates.put_domain(domain_id)
-    outbox.put("records", str(domain_id))
+    outbox.put("records", str(domain_id), available_at=clock.now() + SECONDARIES_FOLLOW)
     bump_generation(domain_id)
     return True
 

@@ -1,7 +1,7 @@
 """How far the newest version of a policy has come: served by each host, announced, seen at each DNS server."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.db import transaction
@@ -11,6 +11,8 @@ from mailward.net import clock
 from mailward.store.models import Domain, PolicyVersion, VersionStep
 from mailward.store.services import outbox
 
+SECONDARIES_FOLLOW = timedelta(seconds=5)
+"""A look at the records asks every server of the zone, and the others learn by NOTIFY what the first one has."""
 _CHARACTERS = 500
 _PLACE_CHARACTERS = 300
 
@@ -63,6 +65,11 @@ def served_since(version_id: int, places: Collection[str]) -> datetime | None:
     times = [done.get(place[:_PLACE_CHARACTERS]) for place in places]
     seen = [at for at in times if at is not None]
     return max(seen) if seen and len(seen) == len(times) else None
+
+
+def look_at_records(domain_id: int) -> None:
+    """Every server has the id: what the records say is worth a look at once."""
+    outbox.put("records", str(domain_id))
 
 
 def look_again(domain_id: int) -> None:
