@@ -213,8 +213,15 @@ async def test_a_node_that_goes_or_comes_back_is_looked_at_within_a_minute(
         there.close()
         await there.wait_closed()
         seen.append(await looked(2))
+        later = clock.now() + timedelta(minutes=5)
+        await in_store(
+            lambda: OutboxItem.objects.create(kind="announce", key="1", attempts=3, available_at=later)
+        )
         there = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port)
         seen.append(await looked(3))
         stopping.set()
     there.close()
     assert seen == [1, 2, 3]
+    # its id waits for the node that is back
+    item = await OutboxItem.objects.aget(kind="announce")
+    assert item.available_at <= clock.now()

@@ -17,6 +17,8 @@ class Nodes:
         self._places = settings.policy_nodes if settings.policy_host.nodes else ()
         self._away: frozenset[Place] = frozenset()
         self._knocked_at = clock.monotonic()
+        self.has_returned = False
+        """Whether one is there again, as of the last change."""
 
     async def have_changed(self) -> bool:
         """Whether one has gone, or is there again, since it was asked last. Knocks once in EVERY_SECONDS."""
@@ -28,6 +30,7 @@ class Nodes:
         self._away = frozenset(
             place for place, is_there in zip(self._places, answers, strict=True) if not is_there
         )
+        self.has_returned = bool(before - self._away)
         return self._away != before
 
 

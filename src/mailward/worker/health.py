@@ -17,7 +17,7 @@ from mailward.doctor.subject import Subject
 from mailward.net import clock
 from mailward.net.resolver import make_resolver
 from mailward.store.aio import in_store
-from mailward.store.services import health
+from mailward.store.services import health, outbox
 from mailward.worker.outage import AWAY, Outage
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,10 @@ async def keep_health(settings: Settings, outage: Outage, stopping: asyncio.Even
             is_due = await in_store(health.is_due, machine, None if is_early else every)
             # settings change with a start: what was seen before it may be of others
             is_due |= every is not None and not is_early and not has_looked
-            is_due |= every is not None and not is_early and await nodes.have_changed()
+            if every is not None and not is_early and await nodes.have_changed():
+                is_due = True
+                if nodes.has_returned:
+                    await in_store(outbox.hasten, "announce")  # ids wait for it
             if is_due and (not is_early or await _all_serve(settings)):
                 await look_now(settings, machine)
                 has_looked = True
