@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.postgresql import Server
 from tests.prepared import prepare
 
 _ROWS = """
@@ -126,3 +127,26 @@ def test_a_node_with_another_key_does_not_start_and_says_what_to_do(data: Path) 
         == "1 private key forgotten.\n"
     )
     assert run(data, "-m", "mailward", "_prepare", MAILWARD_KEY=other).returncode == 0
+
+
+def test_of_several_nodes_none_seals_by_a_key_that_the_others_lack(tmp_path: Path) -> None:
+    server = Server()
+    server.start()
+    server.create("nodes")
+    settings = server.environment("nodes") | {"MAILWARD_POLICY_HOST_NODES": "192.0.2.1 192.0.2.2"}
+    try:
+        for words in (("-m", "mailward", "_prepare"), ("-c", f"import django; django.setup()\n{_SEALED}")):
+            done = run(tmp_path, *words, **settings)
+            assert done.returncode == 0, done.stderr
+        before = (tmp_path / "key").read_text()
+        refused = run(tmp_path, "-m", "mailward", "key", "rotate", **settings)
+        assert refused.returncode != 0
+        assert "in that file of every node" in " ".join(refused.stderr.split())
+        assert (tmp_path / "key").read_text() == before
+        made = run(tmp_path, "-m", "mailward", "key", "new").stdout
+        (tmp_path / "key").write_text(made + before)
+        done = run(tmp_path, "-m", "mailward", "key", "rotate", **settings)
+        assert done.stdout == "1 private key sealed anew.\n", done.stderr
+        assert (tmp_path / "key").read_text().split() == [made.strip(), before.strip()]
+    finally:
+        server.remove()

@@ -6,7 +6,7 @@ import typer
 
 from mailward.cli.installation import ConfigOption, DataOption, open_installation
 from mailward.cli.problem import Problem
-from mailward.config import load_settings
+from mailward.config import Settings, load_settings
 from mailward.net.durable import sync_folder
 from mailward.net.sealing import KEY_FILE, Unopenable, load_keyring, make_key, write_key_file
 
@@ -29,14 +29,17 @@ def new() -> None:
 def rotate(config: ConfigOption = None, data: DataOption = None) -> None:
     """Seal all private keys anew: with a new key in <data>/key, or with the first of the settings' keys.
 
-    Where the key is in <data>/key, a new one is made and the one before is kept behind it. Where the settings name
-    the keys, put a new one in front of the old on every node, restart them, then run this once; after that the
-    old one can go. Everything goes on working meanwhile.
+    Where the key is in <data>/key of the only node, a new one is made and the one before is kept behind it. Where
+    there are several nodes, or the settings name the keys, put a new one in front of the old on every node, then run
+    this once; after that the old one can go. Keys that the settings name are read at a start. Everything goes on
+    working meanwhile.
     """
     open_installation(config, data)
     settings = load_settings(config)
     path = settings.data_path / KEY_FILE
-    if not settings.key:
+    if not settings.key and _has_other_nodes(settings):
+        _refuse_what_they_do_not_open(settings, path)
+    elif not settings.key:
         # all that were there: an earlier run may have ended before everything was sealed anew
         _write(path, [make_key(), *_read(path)])
     from mailward.store.services.resealing import reseal
@@ -63,6 +66,28 @@ def forget(config: ConfigOption = None, data: DataOption = None) -> None:
 
     count = forget_unopenable(load_keyring(load_settings(config)))
     typer.echo(f"{count} private key{'' if count == 1 else 's'} forgotten.")
+
+
+def _has_other_nodes(settings: Settings) -> bool:
+    if not settings.database.name:
+        return False
+    from mailward.store.queries.engine import postgresql
+
+    # a pooler is an address too
+    machines = postgresql().machines - bool(settings.database.direct_host)
+    return max(machines, len(settings.policy_host.nodes)) > 1
+
+
+def _refuse_what_they_do_not_open(settings: Settings, path: Path) -> None:
+    """A key that this node alone had would end every certificate of the others at once."""
+    from mailward.store.services.resealing import is_done
+
+    if is_done(load_keyring(settings)):
+        raise Problem(
+            "Other nodes have this database, and would serve no certificate that a key seals which they lack. Put a "
+            f"new key (mailward key new) in front of the old one in {path}, and the same in that file of every node; "
+            "then run this again. No restart is needed."
+        )
 
 
 def _read(path: Path) -> list[str]:

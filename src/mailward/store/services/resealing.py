@@ -30,6 +30,11 @@ def reseal(keyring: Keyring) -> int:
     return count
 
 
+def is_done(keyring: Keyring) -> bool:
+    """Whether nothing is sealed by another key than the first."""
+    return next(_sealed_otherwise(keyring.first), None) is None
+
+
 class _Served:
     """The certificates that nodes serve: the last of each host, and the last of the installation's own for the report
     doors.
