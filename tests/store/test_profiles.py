@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 from tests.core.check import made
 from tests.fakes.evidence import make_domains, report_failures
 from tests.fakes.looks import look_at
@@ -28,6 +29,7 @@ from mailward.store.models import (
     ProfileChange,
     User,
 )
+from mailward.store.queries.profiles import count_told
 from mailward.store.scope import Scope, scope_of
 from mailward.store.services import leaving, profiles, waves
 from mailward.store.services.bulk_policies import Wanted, publish_policies
@@ -164,6 +166,42 @@ def test_the_waves_go_out_one_after_the_other(
         == 100
     )
     assert PolicyProfile.objects.get().max_age_seconds == 604_800
+
+
+def test_the_next_wave_waits_until_senders_can_see_the_one_before(
+    scope: Scope, profile: PolicyProfile, fleet: list[Domain]
+) -> None:
+    Domain.objects.update(announced_version=F("current_version"))
+    never_told = Domain.objects.order_by("pk")[:5]
+    Domain.objects.filter(pk__in=list(never_told.values_list("pk", flat=True))).update(announced_version=None)
+    with clock.frozen(NOON):
+        change = propose(scope, profile, hours=0)
+        profiles.start(scope, change.pk)
+        change = work(change)
+        Domain.objects.filter(pk__in=[each.pk for each in in_wave(change, 1)]).update(
+            announced_version=F("current_version")
+        )
+        assert waves.put_due(waveletters.stopped) == 1, "no sender was told of another policy"
+        change = work(change)
+        told = count_told(change)
+        assert (told.late + told.silent, told.is_most) == (9, False)
+        assert waves.put_due(waveletters.stopped) == 0
+        # a domain of which no id was ever told is not set up, and holds up nobody
+        moved = Domain.objects.filter(pk__in=[each.pk for each in in_wave(change, 2)])
+        moved.exclude(announced_version=None).update(announced_version=F("current_version"))
+        assert waves.put_due(waveletters.stopped) == 1
+    assert profiles.under_way(profile)
+
+
+def test_a_person_need_not_wait_for_the_ids(scope: Scope, profile: PolicyProfile, fleet: list[Domain]) -> None:
+    Domain.objects.update(announced_version=F("current_version"))
+    change = propose(scope, profile, hours=0)
+    profiles.start(scope, change.pk)
+    work(change)
+    assert waves.put_due(waveletters.stopped) == 0
+    assert profiles.start(scope, change.pk)
+    work(change)
+    assert with_longer() == 10
 
 
 def in_wave(change: ProfileChange, wave: int) -> list[Domain]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from django.db.models import Count, Q, Subquery
+from django.db.models import Count, F, Q, Subquery
 from django.db.models.expressions import OuterRef
 
 from mailward.core.mtasts.policy import Mode
@@ -97,6 +97,36 @@ def _weakened(change: ProfileChange) -> Q:
     """Protection that a change of many takes from some: it is no refusal, and must not go by unseen."""
     enforced = Q(effect=Effect.CHANGED, before__mode=Mode.ENFORCE)
     return enforced if change.mode != Mode.ENFORCE else enforced & Q(pk__in=())
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Of the domains that have the change: whether its id is told, which is when senders see it."""
+
+    told: int = 0
+    late: int = 0
+    """Still told the id of a policy before."""
+    silent: int = 0
+    """No id of theirs was ever told: they are not set up yet."""
+
+    @property
+    def is_most(self) -> bool:
+        """Some always wait for a server of their own: nine in ten will do."""
+        return self.late * 10 <= self.told + self.late
+
+
+def count_told(change: ProfileChange) -> Told:
+    """Not counting those whose policy was changed since, or that have it from before."""
+    having = change.domains.filter(
+        applied_at__isnull=False, undone_at__isnull=True, after=F("domain__current_version")
+    )
+    is_told = Q(domain__announced_version=F("after"))
+    counts = having.aggregate(
+        all=Count("pk"),
+        told=Count("pk", filter=is_told),
+        silent=Count("pk", filter=Q(domain__announced_version__isnull=True)),
+    )
+    return Told(counts["told"], counts["all"] - counts["told"] - counts["silent"], counts["silent"])
 
 
 def list_effects(change: ProfileChange, show: str | None, number: int, search: str = "") -> EffectPage:

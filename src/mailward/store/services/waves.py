@@ -24,6 +24,7 @@ from mailward.store.models import (
     ProfileChangeDomain,
     WatchFinding,
 )
+from mailward.store.queries.profiles import count_told
 from mailward.store.queries.readiness import change_facts_of
 from mailward.store.services import outbox
 from mailward.store.services.bulk_policies import Wanted, publish_policies
@@ -62,7 +63,8 @@ def put_due(letter: Letter) -> int:
         stop = look(change)
         if stop is not None:
             moved += _stop(change, stop, letter)
-        elif change.state == ChangeState.WAITING and _is_over(change):
+        # nobody learns anything of a wave that no sender has seen yet, as while a policy host is away
+        elif change.state == ChangeState.WAITING and _is_over(change) and count_told(change).is_most:
             with transaction.atomic():
                 waiting = ProfileChange.objects.filter(
                     pk=change.pk, state=ChangeState.WAITING, wave=change.wave

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_POST
 
 from mailward.core.mtasts.change import describe
 from mailward.store.models import ChangeState, Effect, ProfileChange, ProfileChangeDomain
-from mailward.store.queries.profiles import WEAKENED, count_effects, list_effects
+from mailward.store.queries.profiles import WEAKENED, count_effects, count_told, list_effects
 from mailward.store.services import profiles
 from mailward.store.services.policies import policy_of
 from mailward.web.access import ScopedRequest, reader_page, writer_page
@@ -41,6 +41,7 @@ def change_detail(request: ScopedRequest, change_id: int) -> HttpResponse:
         "badge": _BADGES.get(state, "unknown"),
         "is_moving": state in _MOVING,
         "counts": counts,
+        "told": count_told(change) if counts.applied else None,
         "changing": counts.of(Effect.CHANGED),
         "page": page,
         "rows": [(each, _say_effect(change, each)) for each in page.rows],
