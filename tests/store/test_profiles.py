@@ -193,7 +193,38 @@ def test_the_next_wave_waits_until_senders_can_see_the_one_before(
     assert profiles.under_way(profile)
 
 
-def test_a_person_need_not_wait_for_the_ids(scope: Scope, profile: PolicyProfile, fleet: list[Domain]) -> None:
+@pytest.mark.parametrize("state", [ChangeState.RUNNING, ChangeState.UNDOING])
+def test_a_batch_that_two_workers_have_is_done_once(
+    scope: Scope, profile: PolicyProfile, fleet: list[Domain], monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """One was slow, and its work was given to another."""
+    change = propose(scope, profile)
+    profiles.start(scope, change.pk)
+    if state == ChangeState.UNDOING:
+        work(change)
+        profiles.undo(scope, change.pk)
+    name = "weigh" if state == ChangeState.RUNNING else "_why_not_back"
+    slow = getattr(waves, name)
+    others: list[bool] = []
+
+    def overtaken(*args: object) -> object:
+        found = slow(*args)
+        if not others:
+            others.append(True)
+            assert waves.step(change.pk)
+        return found
+
+    monkeypatch.setattr(waves, name, overtaken)
+    waves.step(change.pk)
+    assert others
+    (row,) = change.domains.filter(wave=1)
+    assert (row.effect, row.reason) == (Effect.CHANGED, "")
+    assert row.domain.versions.count() == (2 if state == ChangeState.RUNNING else 3)
+
+
+def test_a_person_need_not_wait_for_the_ids(
+    scope: Scope, profile: PolicyProfile, fleet: list[Domain]
+) -> None:
     Domain.objects.update(announced_version=F("current_version"))
     change = propose(scope, profile, hours=0)
     profiles.start(scope, change.pk)

@@ -40,6 +40,8 @@ class Failure(NamedTuple):
 
 Failures = Mapping[int, Failure]
 """By the id of the outbox item. What is not in it is done."""
+TURN_SECONDS = 15.0
+"""So long one claim goes on with a change of many domains; the rest is the next one's."""
 ORPHANS_A_WINDOW = 5_000
 """Raw messages that are looked at in one go: 720,000 a day."""
 
@@ -54,6 +56,8 @@ class Handler:
     longest_wait: timedelta = outbox.MAX_RETRY
     lanes: int = 1
     """So many batches of it at a time: one that waits for a slow server does not hold up the others."""
+    takes_newest: bool = False
+    """One of the lanes takes what came last: what one person changes does not wait behind a change of ten thousand."""
     is_look: bool = False
     """Whether it looks at the servers of others: [watch] from_here says whether this machine does."""
 
@@ -187,10 +191,13 @@ async def joined(_settings: Settings, items: Sequence[Claimed]) -> Failures:
 
 async def profile(_settings: Settings, items: Sequence[Claimed]) -> Failures:
     """Keys are ids of changes of policy profiles."""
+    ends = clock.monotonic() + TURN_SECONDS
     for item in items:
         # a batch at a time: reports and pages come between
         while await in_store(waves.step, int(item.key)):
-            pass
+            if clock.monotonic() >= ends:
+                await in_store(outbox.put, item.kind, item.key)
+                break
     return {}
 
 
@@ -282,7 +289,7 @@ HANDLERS = (
     # ten messages at their deadline of two minutes each end within the lease
     Handler("mail", mail, batch=10, lease=timedelta(minutes=30), longest_wait=timedelta(minutes=10)),
     Handler("verify", verify, batch=20),
-    Handler("records", records, batch=20),
+    Handler("records", records, batch=20, lanes=2, takes_newest=True),
     # five seconds for hosts to follow, and one fetch; whoever takes over from a dead worker should not wait for long
     Handler(
         "announce",
@@ -291,17 +298,18 @@ HANDLERS = (
         lease=timedelta(seconds=30),
         longest_wait=timedelta(minutes=5),
         lanes=2,
+        takes_newest=True,
     ),
     # a look at MX hosts has its own deadline of some seconds
     Handler("follow", follow, batch=10, lease=timedelta(minutes=5)),
     Handler("leaving", leaving, batch=10),
     Handler("notice", notice, batch=10, lease=timedelta(minutes=30), longest_wait=timedelta(minutes=10)),
-    Handler("seen", seen, batch=20, lease=timedelta(minutes=2)),
+    Handler("seen", seen, batch=20, lease=timedelta(minutes=2), lanes=2, takes_newest=True),
     Handler("promote", promote, batch=10, lease=timedelta(minutes=15)),
     Handler("promoted", promoted, batch=10_000),
     Handler("joined", joined, batch=10_000),
-    # ten thousand domains take some seconds
-    Handler("profile", profile, batch=1, lease=timedelta(minutes=15)),
+    # a turn, and the batch that it ends with; whoever takes over from a dead worker should not wait for long
+    Handler("profile", profile, batch=1, lease=timedelta(minutes=1)),
     # ten thousand domains take a second; whoever takes over from a dead worker should not wait for long
     Handler("choose", choose, batch=1, lease=timedelta(minutes=1)),
     # a hundred domains take seconds, or a minute each where a server hangs; five hundred a turn

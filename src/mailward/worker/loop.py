@@ -75,8 +75,11 @@ async def _run_all(settings: Settings, stopping: asyncio.Event) -> None:
         arrivals = Arrivals(handler.kind for handler in handlers)
         group.create_task(_turn("queue", lambda: _look(arrivals, clocks), outage, stopping))
         for handler in handlers:
-            for _ in range(handler.lanes):
-                work = functools.partial(_work, settings, handler, arrivals, clocks, stopping)
+            for lane in range(handler.lanes):
+                does = functools.partial(
+                    work_once, settings, handler, newest_first=handler.takes_newest and lane == 1
+                )
+                work = functools.partial(_work, handler.kind, does, arrivals, clocks, stopping)
                 group.create_task(_turn(handler.kind, work, outage, stopping))
         await stopping.wait()
         arrivals.let_all_go()
@@ -114,15 +117,19 @@ async def _look(arrivals: Arrivals, clocks: ClockCheck) -> float:
 
 
 async def _work(
-    settings: Settings, handler: Handler, arrivals: Arrivals, clocks: ClockCheck, stopping: asyncio.Event
+    kind: str,
+    does: Callable[[], Awaitable[int]],
+    arrivals: Arrivals,
+    clocks: ClockCheck,
+    stopping: asyncio.Event,
 ) -> float:
-    await arrivals.wait(handler.kind)
+    await arrivals.wait(kind)
     if stopping.is_set():
         return 0.0
     if not await clocks.agrees():
         return PAUSE_SECONDS
-    if not await work_once(settings, handler):
-        arrivals.is_done(handler.kind)
+    if not await does():
+        arrivals.is_done(kind)
     return 0.0
 
 
@@ -151,9 +158,11 @@ async def _sleep(seconds: float, stopping: asyncio.Event) -> None:
             await stopping.wait()
 
 
-async def work_once(settings: Settings, handler: Handler) -> int:
+async def work_once(settings: Settings, handler: Handler, *, newest_first: bool = False) -> int:
     """Claim a batch of this kind and do it. Returns how many items were claimed."""
-    items = await in_store(outbox.claim, [handler.kind], handler.batch, handler.lease)
+    items = await in_store(
+        outbox.claim, [handler.kind], handler.batch, handler.lease, newest_first=newest_first
+    )
     if not items:
         return 0
     start = clock.monotonic()

@@ -123,11 +123,15 @@ _IS_DUE = """SELECT CAST(%s AS VARCHAR(40)) WHERE EXISTS (SELECT 1 FROM store_ou
     WHERE kind = %s AND available_at <= %s AND (claimed_until IS NULL OR claimed_until <= %s))"""
 
 
-def claim(kinds: Sequence[str], limit: int = 50, lease: timedelta = DEFAULT_LEASE) -> list[Claimed]:
+def claim(
+    kinds: Sequence[str], limit: int = 50, lease: timedelta = DEFAULT_LEASE, *, newest_first: bool = False
+) -> list[Claimed]:
     """Take up to `limit` due items of these kinds, the longest waiting first."""
     now = clock.now()
     free = Q(claimed_until__isnull=True) | Q(claimed_until__lte=now)
-    due = OutboxItem.objects.filter(free, kind__in=kinds, available_at__lte=now).order_by("available_at")
+    due = OutboxItem.objects.filter(free, kind__in=kinds, available_at__lte=now).order_by(
+        "-available_at" if newest_first else "available_at"
+    )
     # a plain read first: polling an empty queue must not take SQLite's write lock
     ids = list(due.values_list("id", flat=True)[:limit])
     if not ids:

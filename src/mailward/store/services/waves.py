@@ -167,12 +167,12 @@ def _apply(change: ProfileChange, domain_ids: Sequence[int]) -> None:
             policies[domain_id] = policy
             wanted.append(Wanted(domain_id, policy, seen.get(domain_id) or 0))
     with transaction.atomic():
-        if (
-            not ProfileChange.objects.select_for_update()
-            .filter(pk=change.pk, state=ChangeState.RUNNING)
-            .exists()
-        ):
+        if not _is_ours(change, ChangeState.RUNNING):
             return
+        # a worker that was slow to end its batch may have been taken for dead
+        left = change.domains.filter(domain_id__in=domain_ids, applied_at__isnull=True)
+        domain_ids = list(left.values_list("domain_id", flat=True))
+        wanted = [each for each in wanted if each.domain_id in domain_ids]
         outcomes = publish_policies(
             change.organisation_id, wanted, author_id=change.author_id, reason=_reason(change)
         )
@@ -186,6 +186,11 @@ def _apply(change: ProfileChange, domain_ids: Sequence[int]) -> None:
             change.domains.filter(domain_id=domain_id).update(
                 effect=Effect.SAME if is_same else Effect.REFUSED, reason=reason[:500]
             )
+
+
+def _is_ours(change: ProfileChange, state: ChangeState) -> bool:
+    """Whether it is in this state still. From here to the commit nobody else goes on with it."""
+    return ProfileChange.objects.select_for_update().filter(pk=change.pk, state=state).exists()
 
 
 def _reason(change: ProfileChange) -> str:
@@ -208,6 +213,12 @@ def _undo_some(change: ProfileChange) -> bool:
         if row.domain_id in before and row.domain_id not in refused
     ]
     with transaction.atomic():
+        if not _is_ours(change, ChangeState.UNDOING):
+            return False
+        waiting = change.domains.filter(domain_id__in=[row.domain_id for row in rows], undone_at__isnull=True)
+        waiting_ids = set(waiting.values_list("domain_id", flat=True))
+        rows = [row for row in rows if row.domain_id in waiting_ids]
+        wanted = [each for each in wanted if each.domain_id in waiting_ids]
         outcomes = publish_policies(
             change.organisation_id, wanted, author_id=change.author_id, reason=f"Undone: {_reason(change)}"
         )
