@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.ports import free_port
 from tests.hosting.daemons import Tree, ask_until, make_tree
 
-from mailward.net.dnsupdate import Foreign, Place, UpdateFailed, Wanted, check_zone, look, replace
+from mailward.net.dnsupdate import Declined, Foreign, Place, UpdateFailed, Wanted, check_zone, look, replace
 from mailward.net.guard import Guard
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="programs of a Debian tree run as root only")
@@ -127,7 +127,7 @@ async def test_what_goes_wrong_is_told_in_a_sentence(place: Place) -> None:
 
 async def test_a_zone_that_the_server_does_not_have_is_told_before_anything_is_written(place: Place) -> None:
     await check_zone(place, LAB)
-    with pytest.raises(UpdateFailed, match="has no zone of this name"):
+    with pytest.raises(Declined, match="has no zone of this name"):
         await check_zone(changed(place, zone="mail.customer.example"), LAB)
 
 

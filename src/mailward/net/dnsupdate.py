@@ -41,7 +41,15 @@ class UpdateFailed(Exception):
     """The text is one sentence for people."""
 
 
-class Foreign(UpdateFailed):
+class Unreachable(UpdateFailed):
+    """Nobody answers there, whatever is asked."""
+
+
+class Declined(UpdateFailed):
+    """By a server that has answered with a signature of the key: somebody there knows us."""
+
+
+class Foreign(Declined):
     """Something stands there that we did not write."""
 
 
@@ -114,12 +122,18 @@ def in_order(values: Sequence[str]) -> tuple[str, ...]:
 
 
 async def _update(place: Place, wanted: Wanted, update: dns.update.UpdateMessage, guard: Guard) -> None:
-    response = await _send(place, update, guard)
+    """After a look, which was answered with a signature."""
+    try:
+        response = await _send(place, update, guard)
+    except Unreachable:
+        raise
+    except UpdateFailed as error:
+        raise Declined(str(error)) from error
     if response.rcode() in _PREREQUISITE:
         raise Foreign(f"{wanted.name} has other records, which Mailward did not write; they were left alone")
     if response.rcode() != dns.rcode.NOERROR:
         rcode = response.rcode()
-        raise UpdateFailed(_REFUSALS.get(rcode, f"the server answers {dns.rcode.to_text(rcode)}"))
+        raise Declined(_REFUSALS.get(rcode, f"the server answers {dns.rcode.to_text(rcode)}"))
 
 
 async def look(place: Place, name: str, rdtype: str, guard: Guard) -> tuple[str, ...]:
@@ -137,7 +151,7 @@ async def check_zone(place: Place, guard: Guard) -> None:
     found = response.get_rrset(response.answer, _name(place.zone), dns.rdataclass.IN, dns.rdatatype.SOA)
     # one that is a resolver too, as BIND is where nobody says otherwise, knows the key and refuses the update
     if found is None or not response.flags & dns.flags.AA:
-        raise UpdateFailed("the server knows the key, and has no zone of this name")
+        raise Declined("the server knows the key, and has no zone of this name")
 
 
 async def _ask(place: Place, name: str, rdtype: str, guard: Guard) -> dns.message.Message:
@@ -147,7 +161,7 @@ async def _ask(place: Place, name: str, rdtype: str, guard: Guard) -> dns.messag
     response = await _send(place, question, guard)
     if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         rcode = response.rcode()
-        raise UpdateFailed(_REFUSALS.get(rcode, f"the server answers {dns.rcode.to_text(rcode)}"))
+        raise Declined(_REFUSALS.get(rcode, f"the server answers {dns.rcode.to_text(rcode)}"))
     return response
 
 
@@ -190,14 +204,14 @@ async def _send(place: Place, message: dns.message.Message, guard: Guard) -> dns
     except (dns.tsig.PeerBadTime, dns.tsig.BadTime) as error:
         raise UpdateFailed("the server's clock differs from ours by more than five minutes") from error
     except (TimeoutError, dns.exception.Timeout) as error:
-        raise UpdateFailed(f"{place.address} port {place.port} does not answer by TCP") from error
+        raise Unreachable(f"{place.address} port {place.port} does not answer by TCP") from error
     except (OSError, EOFError) as error:
         reason = (
             os.strerror(error.errno)
             if isinstance(error, OSError) and error.errno
             else "it ended the connection"
         )
-        raise UpdateFailed(f"{place.address} port {place.port}: {reason}") from error
+        raise Unreachable(f"{place.address} port {place.port}: {reason}") from error
     except dns.exception.FormError as error:
         # Knot, also where it knows the key and none of its acl allows this; dnspython takes no unsigned answer to a
         # signed question

@@ -6,7 +6,7 @@ that has left MTA-STS, of one that is not here any more.
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
@@ -17,8 +17,10 @@ from mailward.core.names import Domain as DomainName
 from mailward.core.places import parse_place
 from mailward.monitor.records import DomainFacts, RecordKey, expected_records, record_name
 from mailward.net.dnsupdate import (
+    Declined,
     Foreign,
     Place,
+    Unreachable,
     UpdateFailed,
     Wanted,
     check_ours,
@@ -137,7 +139,7 @@ async def try_zone(settings: Settings, zone: DnsZone) -> str:
     """Empty where the server knows the key and has the zone; otherwise why not, in one sentence."""
     try:
         server = await in_store(_open_server, settings, zone)
-        await server.ask(lambda: check_zone(server.place, make_probe_guard(settings)))
+        await server.ask(lambda: check_zone(server.place, make_probe_guard(settings)), is_trial=True)
     except (UpdateFailed, Unopenable) as error:
         return _in_words(error)
     return ""
@@ -174,6 +176,8 @@ class _Server:
     settings: Settings
     place: Place
     organisation_id: int
+    away: list[str] = field(default_factory=list)
+    """Why nobody answers there: the other records of the domain are not tried, nor counted."""
 
     async def look(self, wanted: Wanted) -> tuple[str, ...]:
         guard = make_probe_guard(self.settings)
@@ -187,19 +191,27 @@ class _Server:
         guard = make_probe_guard(self.settings)
         return await self.ask(lambda: replace(self.place, wanted, ours, guard, is_forced=is_forced))
 
-    async def ask(self, question: Callable[[], Awaitable[_T]]) -> _T:
-        """Raises UpdateFailed, also where it has failed too often in this hour, and what the question raises."""
-        key = f"update {self.organisation_id} {self.place.address}"
-        if not await in_store(mxlooks.count_connections, key, 1, FAILURES_AN_HOUR):
+    async def ask(self, question: Callable[[], Awaitable[_T]], *, is_trial: bool = False) -> _T:
+        """Raises UpdateFailed, also where it has failed too often in this hour, and what the question raises. Who tries
+        is not held up by what failed before.
+        """
+        if self.away:
+            raise UpdateFailed(self.away[0])
+        keys = [f"{kind} {self.organisation_id} {self.place.address}" for kind in ("update", "try")]
+        if not await in_store(mxlooks.count_connections, keys[is_trial], 1, FAILURES_AN_HOUR):
             raise UpdateFailed(
                 f"{self.place.address} has failed {FAILURES_AN_HOUR} times within an hour; it is asked again later"
             )
         try:
             found = await question()
-        except Foreign:
-            await in_store(mxlooks.give_back, key, 1)
+        except Declined:
+            await in_store(mxlooks.forget_connections, *keys)
             raise
-        await in_store(mxlooks.give_back, key, 1)
+        except Unreachable as error:
+            self.away.append(str(error))
+            raise
+        # whose server signs with the key has given it to us: there is nobody to spare
+        await in_store(mxlooks.forget_connections, *keys)
         return found
 
 

@@ -130,6 +130,11 @@ def give_back(key: str, connections: int) -> None:
     spent.update(connections=F("connections") - connections)
 
 
+def forget_connections(*keys: str) -> None:
+    """Whatever was counted."""
+    ProbeSlot.objects.filter(key__in=keys, connections__gt=0).update(connections=0)
+
+
 def deep_key(address: str) -> str:
     """Where the connections of deep looks are counted."""
     return f"deep {address}"
