@@ -6,6 +6,7 @@ from dataclasses import replace as changed
 
 import dns.tsig
 import pytest
+from tests.behind.recipes import read_recipe
 from tests.fakes.ports import free_port
 from tests.hosting.daemons import Tree, ask_until, make_tree
 
@@ -26,38 +27,25 @@ ns 60 IN A 127.0.0.1
 mta-sts 60 IN A 192.0.2.1
 _smtp._tls 60 IN TXT "v=TLSRPTv1; rua=mailto:somebody@elsewhere.example"
 """
-KNOT = f"""\
+RECIPE = {"example.org": "customer.example", "<secret in base64>": SECRET}
+KNOT = """\
 server:
-  listen: 127.0.0.1@{{port}}
+  listen: 127.0.0.1@{port}
   rundir: /own/knot
 database:
   storage: /own/knot
-key:
-  - id: mailward
-    algorithm: hmac-sha256
-    secret: {SECRET}
-acl:
-  - id: mailward
-    key: mailward
-    action: [update]
-zone:
-  - domain: customer.example
+template:
+  - id: default
     storage: /own/knot
     file: customer.zone
-    acl: mailward
-"""
-BIND = f"""\
-options {{{{
-  directory "/own/bind"; listen-on port {{port}} {{{{ 127.0.0.1; }}}}; listen-on-v6 {{{{ none; }}}};
+""" + read_recipe("../nameserver.md", "example.org at Knot", RECIPE)
+BIND = """\
+options {
+  directory "/own/bind"; listen-on port {port} { 127.0.0.1; }; listen-on-v6 { none; };
   pid-file none; session-keyfile none; recursion no;
-}}}};
-controls {{{{ }}}};
-key "mailward" {{{{ algorithm hmac-sha256; secret "{SECRET}"; }}}};
-zone "customer.example" {{{{
-  type primary; file "customer.zone";
-  update-policy {{{{ grant mailward zonesub ANY; }}}};
-}}}};
-"""
+};
+controls { };
+""" + read_recipe("../nameserver.md", "example.org at BIND", RECIPE | {"example.org.zone": "customer.zone"})
 SERVERS = {
     "knot": (KNOT, ("knotd", "-c", "/own/server.conf")),
     "bind": (BIND, ("named", "-g", "-n", "1", "-c", "/own/server.conf")),
@@ -79,7 +67,7 @@ async def place(request: pytest.FixtureRequest, tree: Tree) -> AsyncIterator[Pla
     config, command = SERVERS[request.param]
     port = free_port()
     tree.write(f"{request.param}/customer.zone", ZONE)
-    tree.write("server.conf", config.format(port=port))
+    tree.write("server.conf", config.replace("{port}", str(port)))
     async with tree.run(*command):
         await ask_until(port, "mta-sts.customer.example", "192.0.2.1", "A")
         yield Place("127.0.0.1", port, "customer.example", KEY)

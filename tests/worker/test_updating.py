@@ -71,7 +71,7 @@ async def place(tree: Tree) -> AsyncIterator[Place]:
     # the zone as others wrote it, whatever the test before has changed
     shutil.rmtree(tree.root / "own/knot", ignore_errors=True)
     tree.write("knot/customer.zone", ZONE)
-    tree.write("server.conf", KNOT.format(port=port))
+    tree.write("server.conf", KNOT.replace("{port}", str(port)))
     async with tree.run("knotd", "-c", "/own/server.conf"):
         await ask_until(port, "mta-sts.customer.example", "192.0.2.1", "A")
         yield Place("127.0.0.1", port, "customer.example", KEY)
