@@ -13,12 +13,15 @@ import msgspec
 import pytest
 from tests.fakes.dns import FakeDns, Fault
 from tests.fakes.ports import free_port
+from tests.fakes.silent import silent_port
 
 from mailward.config import Dns, PolicyHost, Settings
 from mailward.config import Nameserver as NameserverSettings
 from mailward.config import Watch as WatchSettings
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.core.watch.upkeep import ELSEWHERE, IN_FRONT
+from mailward.hosting import announce
+from mailward.hosting.fronts import NOT_ASKED, Fronts
 from mailward.hosting.nameserver import ZoneKeeper, make_nameserver
 from mailward.hosting.policyweb import serve_policies
 from mailward.hosting.snapshot import SnapshotKeeper
@@ -45,8 +48,8 @@ from mailward.worker.records import check_domain, facts_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ANNOUNCE, SEEN = (
-    next(handler for handler in HANDLERS if handler.kind == kind) for kind in ("announce", "seen")
+ANNOUNCE, FRONT, SEEN = (
+    next(handler for handler in HANDLERS if handler.kind == kind) for kind in ("announce", "front", "seen")
 )
 Bed = tuple[Settings, ZoneKeeper, SnapshotKeeper, int]
 POLICY = Policy(Mode.TESTING, 86_400, ("mx.example.test",))
@@ -56,6 +59,8 @@ POLICY = Policy(Mode.TESTING, 86_400, ("mx.example.test",))
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hosts read the database here when they are told to, and not by themselves."""
     monkeypatch.setattr(announcing, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(announce, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(announcing, "_FRONTS", Fronts())
 
 
 @pytest.fixture
@@ -97,6 +102,13 @@ async def bed(
     policies.close()
     await server.close()
     await web.close(grace_seconds=0)
+
+
+def another(organisation: Organisation, name: str) -> Domain:
+    label = name.partition(".")[0]
+    return Domain.objects.create(
+        organisation=organisation, name=name, report_token=label, claim_token=label, delegation_token=label
+    )
 
 
 async def ask(port: int, name: str) -> str:
@@ -185,6 +197,7 @@ async def test_p12_while_a_cache_in_front_serves_the_policy_of_before_no_id_is_t
         version = await publish(domain, replace(POLICY, max_age_seconds=604_800))
         await policies.refresh()
         await loop.work_once(settings, ANNOUNCE)
+        await loop.work_once(settings, FRONT)
         await zone.refresh()
         assert await ask(port, "_mta-sts.t0ken.sts.test") == "NXDOMAIN"
         place = "mta-sts.example.test at 127.0.0.1"
@@ -198,13 +211,95 @@ async def test_p12_while_a_cache_in_front_serves_the_policy_of_before_no_id_is_t
             (61, f'"v=STSv1; id={version.policy_id};"', ""),
         ):
             with clock.frozen(now + timedelta(seconds=later)):
-                await in_store(lambda: outbox.hasten("announce"))
-                await loop.work_once(settings, ANNOUNCE)
+                await in_store(lambda: outbox.hasten("front"))
+                await loop.work_once(settings, FRONT)
                 assert ("served", place, why) in await in_store(steps)
+                if why:  # it comes again when that is over
+                    [item] = await in_store(lambda: list(OutboxItem.objects.filter(kind="front")))
+                    assert timedelta(seconds=30) < item.available_at - now <= timedelta(seconds=60)
             await zone.refresh()
             assert await ask(port, "_mta-sts.t0ken.sts.test") == told
     cached.close()
     await front.close(grace_seconds=0)
+
+
+@pytest.fixture
+async def fronted(bed: Bed, domain: Domain) -> AsyncIterator[Settings]:
+    """The domain has a server in front that nobody answers at; there is another domain, which has none."""
+    settings, *_ = bed
+    await in_store(lambda: looked_at(domain, "right", IN_FRONT, was_right=True))
+    async with FakeDns() as customers:
+        for name in ("example.test", "second.test"):
+            customers.set(f"mta-sts.{name}", "A", "127.0.0.9")
+            customers.set(f"mta-sts.{name}", "AAAA")
+        with silent_port("127.0.0.9") as port:
+            dns = Dns(
+                resolvers=(customers.address,),
+                authoritative_override=(customers.address,),
+                allow_private_addresses=True,
+            )
+            yield msgspec.structs.replace(settings, watch=WatchSettings(https_port=port), dns=dns)
+
+
+async def test_p12_who_has_no_server_in_front_waits_for_nobodys(
+    bed: Bed, fronted: Settings, domain: Domain, organisation: Organisation
+) -> None:
+    _, zone, policies, port = bed
+    other = await in_store(lambda: another(organisation, "own.test"))
+    await publish(domain, POLICY)
+    version = await publish(other, POLICY)
+    await policies.refresh()
+    async with asyncio.timeout(4):
+        assert await loop.work_once(fronted, ANNOUNCE) == 2
+    await zone.refresh()
+    assert await ask(port, "_mta-sts.t0ken.sts.test") == "NXDOMAIN"
+    assert await ask(port, "_mta-sts.own.sts.test") == f'"v=STSv1; id={version.policy_id};"'
+
+
+async def test_p12_domains_behind_a_server_that_does_not_answer_do_not_each_wait_for_it(
+    bed: Bed, fronted: Settings, domain: Domain, organisation: Organisation
+) -> None:
+    _, zone, policies, port = bed
+    second = await in_store(lambda: another(organisation, "second.test"))
+    await in_store(lambda: looked_at(second, "right", IN_FRONT, was_right=True))
+    for each in (domain, second):
+        await publish(each, POLICY)
+        await policies.refresh()
+        await loop.work_once(fronted, ANNOUNCE)
+        await in_store(lambda: outbox.hasten("front"))
+        begun = clock.monotonic()
+        await loop.work_once(fronted, FRONT)
+        taken = clock.monotonic() - begun
+    assert taken < 2
+    await zone.refresh()
+    for token in ("t0ken", "second"):
+        assert await ask(port, f"_mta-sts.{token}.sts.test") == "NXDOMAIN"
+    found = {place: why for kind, place, why in await in_store(steps) if "127.0.0.9" in place}
+    assert found["mta-sts.example.test at 127.0.0.9"].endswith("did not connect within 0.5 seconds")
+    assert found["mta-sts.second.test at 127.0.0.9"] == NOT_ASKED
+    # our own host was seen to serve both, and stays so
+    own = ("served", fronted.policy_host.nodes[0], "")
+    assert (await in_store(steps)).count(own) == 2
+
+
+async def test_p12_what_is_in_front_serves_it_and_a_host_no_longer_does(
+    bed: Bed, domain: Domain, tmp_path: Path
+) -> None:
+    """Much may happen while the other server is waited for."""
+    settings, zone, policies, port = bed
+    await in_store(lambda: looked_at(domain, "unknown", "DNS did not answer", was_right=True))
+    async with FakeDns() as customers:
+        for name in ("mta-sts.example.test", "localhost"):
+            customers.set(name, "A", "192.0.2.8")
+        settings = msgspec.structs.replace(settings, dns=Dns(resolvers=(customers.address,)))
+        await publish(domain, POLICY)
+        await policies.refresh()
+        await loop.work_once(settings, ANNOUNCE)
+        nodes = (*settings.policy_host.nodes, f"127.0.0.1:{free_port()}")
+        settings = msgspec.structs.replace(settings, policy_host=PolicyHost(nodes=nodes))
+        await loop.work_once(settings, FRONT)
+    await zone.refresh()
+    assert await ask(port, "_mta-sts.t0ken.sts.test") == "NXDOMAIN"
 
 
 async def test_p12_the_id_of_a_policy_that_was_taken_over_waits_for_no_cache(
@@ -229,6 +324,7 @@ async def test_p12_the_id_of_a_policy_that_was_taken_over_waits_for_no_cache(
         await policies.refresh()
         await other.refresh()
         await loop.work_once(settings, ANNOUNCE)
+        await loop.work_once(settings, FRONT)
         assert ("served", "mta-sts.example.test at 127.0.0.1", "") in await in_store(steps)
         await zone.refresh()
         assert await ask(port, "_mta-sts.t0ken.sts.test") == f'"v=STSv1; id={version.policy_id};"'
@@ -260,6 +356,7 @@ async def test_p12_a_name_that_leads_to_us_waits_for_no_dns(bed: Bed, domain: Do
             version = await publish(domain, replace(POLICY, max_age_seconds=86_400 + number))
             await policies.refresh()
             await loop.work_once(settings, ANNOUNCE)
+            await loop.work_once(settings, FRONT)
             await zone.refresh()
             assert await ask(port, "_mta-sts.t0ken.sts.test") == f'"v=STSv1; id={version.policy_id};"'
 

@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import socket
 import time
 import weakref
 from collections.abc import AsyncIterator
@@ -10,11 +11,12 @@ import pytest
 from tests.fakes.certs import Authority
 from tests.fakes.dns import FakeDns, Fault
 from tests.fakes.policyhost import GOOD_POLICY, PolicyHost, Script, http
+from tests.fakes.silent import silent_port
 
 from mailward.core.mtasts.policy import Mode, Policy
 from mailward.core.names import Domain
 from mailward.core.tlsrpt.results import ResultType
-from mailward.net.fetch import FetchError, FetchResult, fetch_policy, introduce
+from mailward.net.fetch import FetchError, FetchResult, fetch_policy, fetch_policy_at, introduce
 from mailward.net.guard import Guard
 from mailward.net.resolver import Resolver
 
@@ -345,3 +347,18 @@ async def test_policy_hosts_are_told_where_to_read_who_asks(lab: Lab) -> None:
     ]
     plain = b"User-Agent: Mailward (MTA-STS policy fetch)"
     assert agents == [plain[:-1] + b"; +https://probe.example.net/who)", plain, plain, plain]
+
+
+async def test_whether_anybody_took_the_connection_is_told() -> None:
+    """Where nobody did, that is so whatever the name; a server that says nothing may do so for one name alone."""
+
+    async def fail(port: int) -> tuple[str, bool]:
+        with pytest.raises(FetchError) as caught:
+            await fetch_policy_at(DOMAIN, "127.0.0.9", guard=LAB_GUARD, port=port, connect_seconds=0.3)
+        return caught.value.code, caught.value.is_connected
+
+    with silent_port("127.0.0.9") as port:
+        assert await fail(port) == ("connect-timeout", False)
+    assert await fail(port) == ("connect", False)
+    with socket.create_server(("127.0.0.9", 0)) as hanging:
+        assert await fail(hanging.getsockname()[1]) == ("connect-timeout", True)

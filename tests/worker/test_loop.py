@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,7 +29,7 @@ from mailward.store.models import (
 from mailward.store.services import housekeeping, notifications, outbox, waves
 from mailward.store.services.domains import record_states
 from mailward.store.services.outbox import Claimed
-from mailward.worker import run, timed
+from mailward.worker import loop, run, timed
 from mailward.worker.handlers import HANDLERS, Failure, Failures, Handler
 from mailward.worker.loop import TIMER_SECONDS, work_once
 from mailward.worker.timed import Schedule
@@ -208,6 +209,33 @@ async def test_with_nothing_to_do_the_queue_is_asked_once_for_all_loops_and_what
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_one_change_does_not_wait_behind_thousands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two lanes, one takes what waited longest and the other what came last."""
+    begun: list[str] = []
+    ends = asyncio.Event()
+
+    async def wait(_settings: Settings, items: Sequence[Claimed]) -> Failures:
+        begun.extend(item.key for item in items)
+        await ends.wait()
+        return {}
+
+    now = clock.now()
+    for age in range(2, 100):
+        await in_store(outbox.put, "announce", f"{age}", None, now - timedelta(seconds=age))
+    announce = next(handler for handler in HANDLERS if handler.kind == "announce")
+    monkeypatch.setattr(loop, "HANDLERS", (replace(announce, run=wait, batch=1),))
+    task = asyncio.create_task(run(SETTINGS))
+    async with asyncio.timeout(20):
+        while len(begun) < announce.lanes:  # noqa: ASYNC110 - a database sets no event when it changes
+            await asyncio.sleep(0.02)
+        ends.set()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert set(begun[:2]) == {"2", "99"}
 
 
 def test_each_kind_has_one_handler() -> None:

@@ -14,6 +14,7 @@ from mailward.core.mtasts.follow import Follow
 from mailward.core.mtasts.policy import Mode, Policy, serialise_policy
 from mailward.core.names import Domain as DomainName
 from mailward.hosting.announce import look_in_front
+from mailward.hosting.fronts import Fronts
 from mailward.hosting.policyweb import serve_policies
 from mailward.hosting.snapshot import Snapshot, SnapshotKeeper, save_snapshot
 from mailward.monitor.elsewhere import why_not_same
@@ -106,13 +107,13 @@ async def test_a_server_in_front_is_asked_where_there_is_a_way(
     settings = Settings(data=str(tmp_path), dns=settings.dns, watch=Watch(https_port=front.port))
     dns.set(host, "A", "127.0.0.1")
     dns.set(host, "AAAA", AWAY)
-    assert await look_in_front(settings, name, text) == {f"{host} at 127.0.0.1": ""}
+    assert await look_in_front(settings, name, text, Fronts()) == {f"{host} at 127.0.0.1": ""}
     guard, ca_file = Guard(allow_private=True), tmp_path / "ca" / "ca.pem"
     asked = make_resolver(settings.dns)
     assert await why_not_same(name, host, text, asked, guard, ca_file=ca_file, port=front.port) == ""
     # where there is a way to none, nothing is known
     dns.set(host, "A")
-    [(place, why)] = (await look_in_front(settings, name, text)).items()
+    [(place, why)] = (await look_in_front(settings, name, text, Fronts())).items()
     assert place == f"{host} at {AWAY}"
     assert why.startswith("no connection")
     await front.close(grace_seconds=0)

@@ -10,6 +10,7 @@ from pathlib import Path
 from mailward.config import Settings
 from mailward.core.names import Domain
 from mailward.core.places import Place, show_place
+from mailward.hosting.fronts import Fronts, Look
 from mailward.net.certificates import authority_folder
 from mailward.net.fetch import FetchError, fetch_policy_at
 from mailward.net.guard import Guard, make_probe_guard
@@ -17,6 +18,8 @@ from mailward.net.resolver import Answer, Resolver, make_resolver
 from mailward.net.ways import has_way
 
 _FETCH_SECONDS = 10.0
+_CONNECT_SECONDS = 5.0
+"""In front: two of TCP's repetitions, and a handshake."""
 _MAX_IN_FRONT = 8
 
 
@@ -27,12 +30,14 @@ async def look_at_hosts(settings: Settings, domain: Domain, text: str) -> dict[s
     # our own hosts: the operator named them, wherever they are
     guard = Guard(allow_private=True)
     nodes = settings.policy_nodes
-    reasons = await asyncio.gather(*(_why_not_at(settings, domain, text, node, guard) for node in nodes))
-    return {show_place(node): reason for node, reason in zip(nodes, reasons, strict=True)}
+    looks = await asyncio.gather(
+        *(_look_at(settings, domain, text, node, guard, _FETCH_SECONDS) for node in nodes)
+    )
+    return {show_place(node): look.reason for node, look in zip(nodes, looks, strict=True)}
 
 
 async def look_in_front(
-    settings: Settings, domain: Domain, text: str, *, is_certain: bool = True
+    settings: Settings, domain: Domain, text: str, fronts: Fronts, *, is_certain: bool = True
 ) -> dict[str, str]:
     """The same of each address that `mta-sts.<domain>` has in DNS, where another server is in front of ours: one that
     caches may serve the policy of before for a while. Addresses that this machine has no way to are left out, where it
@@ -46,9 +51,14 @@ async def look_in_front(
         return {host: found.reason or "it has no address"}
     guard = make_probe_guard(settings)
     addresses = [each for each in found.records if has_way(each)][:_MAX_IN_FRONT] or found.records[:1]
-    reasons = await asyncio.gather(
-        *(_why_not_at(settings, domain, text, (address, port), guard) for address in addresses)
-    )
+
+    async def ask(address: str) -> str:
+        place = (address, port)
+        return await fronts.ask(
+            address, lambda: _look_at(settings, domain, text, place, guard, _CONNECT_SECONDS)
+        )
+
+    reasons = await asyncio.gather(*(ask(address) for address in addresses))
     return {f"{host} at {address}": reason for address, reason in zip(addresses, reasons, strict=True)}
 
 
@@ -58,19 +68,29 @@ async def _leads_elsewhere(settings: Settings, resolver: Resolver, found: Answer
     return found.found and ours.found and own.isdisjoint(found.records)
 
 
-async def _why_not_at(settings: Settings, domain: Domain, text: str, place: Place, guard: Guard) -> str:
+async def _look_at(
+    settings: Settings, domain: Domain, text: str, place: Place, guard: Guard, connect_seconds: float
+) -> Look:
     address, port = place
     authorities: list[Path | None] = [None]
     if settings.has_development_ca:
         authorities.insert(0, authority_folder(settings) / "ca.pem")
-    reason = ""
+    failure: FetchError | None = None
     for ca_file in authorities:
         try:
             result = await fetch_policy_at(
-                domain, address, guard=guard, ca_file=ca_file, port=port, total_seconds=_FETCH_SECONDS
+                domain,
+                address,
+                guard=guard,
+                ca_file=ca_file,
+                port=port,
+                connect_seconds=connect_seconds,
+                total_seconds=_FETCH_SECONDS,
             )
         except FetchError as error:
-            reason = reason or str(error)
+            failure = failure or error
+            if not error.is_connected:
+                break
             continue
-        return "" if result.body == text.encode() else "it serves another policy"
-    return reason
+        return Look("" if result.body == text.encode() else "it serves another policy")
+    return Look(str(failure), is_connected=failure is None or failure.is_connected)

@@ -106,6 +106,8 @@ class FetchError(Exception):
         self.body = body
         self.status = status
         """Of HTTP, where it is what failed."""
+        self.is_connected = True
+        """False: nobody took the connection (TCP), whatever name was meant."""
 
 
 async def fetch_policy(
@@ -265,6 +267,7 @@ async def _ask_any(host: str, addresses: list[str], way: _Way) -> "_Response":
                 message = f"{host} broke the connection: {error}"
                 raise FetchError("connection", message, seen=_Seen(address)) from error
             failure = _why_unconnected(error, host, address, way)
+            failure.is_connected = response.is_connected
             failure.__cause__ = error  # its errno tells a dead host from a way that we do not have
             if isinstance(error, ssl.SSLCertVerificationError):
                 # final: a sender does not look for a better certificate at the next address
@@ -281,6 +284,7 @@ async def _ask(host: str, way: _Way, pipe: TlsPipe, response: "_Response") -> No
         transport, _ = await asyncio.get_running_loop().create_connection(
             lambda: exchange, response.address, way.port
         )
+        response.is_connected = True
         try:
             await exchange.done
         finally:
@@ -352,6 +356,7 @@ class _Response:
     def __init__(self, address: str, connection: ssl.SSLObject) -> None:
         self.address = address
         self.connection = connection
+        self.is_connected = False
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self.status = 0
         self.headers: dict[str, str] = {}

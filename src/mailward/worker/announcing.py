@@ -5,22 +5,26 @@ RFC 8461 section 8.1. Each step is committed before the next, and is taken up ag
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from mailward.config import Settings
 from mailward.core.mtasts.record import RecordError, parse_record
 from mailward.core.names import Domain as DomainName
+from mailward.core.places import show_place
 from mailward.hosting.announce import look_at_hosts, look_in_front
+from mailward.hosting.fronts import UNASKED, Fronts
 from mailward.hosting.policyanswer import CACHE_SECONDS
 from mailward.net import clock
 from mailward.net.resolver import Answer, Status, make_resolver, of_those_in_reach
 from mailward.store.aio import in_store
 from mailward.store.models import Domain, PolicyVersion
 from mailward.store.queries.domains import is_fronted, is_served
+from mailward.store.services import outbox
 from mailward.store.services.policies import announce_version
-from mailward.store.services.progress import Step, look_at_records, note_steps, served_since
+from mailward.store.services.progress import Step, is_noted, look_at_records, note_steps, served_since
 from mailward.store.services.watching import look_soon
 
 _log = logging.getLogger(__name__)
@@ -28,6 +32,8 @@ PATIENCE_SECONDS = 5.0
 """Policy hosts read the database several times a second: it is not worth coming back later for that."""
 _PAUSE_SECONDS = 0.2
 _FOLLOW_PAUSE_SECONDS = 0.5
+_KEPT = "caches there, other than the one that was asked, may serve the policy of before for a minute"
+_FRONTS = Fronts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +49,20 @@ class _Change:
     """Whether senders reach another server, which asks ours; None: DNS did not say at the last look."""
 
 
+class Wait(NamedTuple):
+    """What a change waits for; empty: nothing."""
+
+    reason: str
+    time: timedelta | None = None
+    """So long, where that is known."""
+
+
 async def announce_domain(settings: Settings, domain_id: int) -> str:
-    """Let the id of the domain's current policy be told once every policy host serves it, and what is in front of them;
-    otherwise why not yet.
+    """Let the id of the domain's current policy be told once every policy host serves it; otherwise why not yet. Where
+    another server may be in front of them, what remains is work of its own, which waits for servers of customers.
     """
-    change = await in_store(_current, domain_id)
-    if change is None or change.is_announced or not change.is_served:
+    change = await _open_change(domain_id)
+    if change is None:
         return ""
     until = clock.monotonic() + PATIENCE_SECONDS
     while True:
@@ -56,24 +70,60 @@ async def announce_domain(settings: Settings, domain_id: int) -> str:
         if not any(looks.values()) or clock.monotonic() >= until:
             break
         await asyncio.sleep(_PAUSE_SECONDS)
-    hosts, front = list(looks), dict[str, str]()
-    if change.is_fronted is not False and not any(looks.values()):
-        is_certain = change.is_fronted is True
-        front = await look_in_front(settings, change.name, change.text, is_certain=is_certain)
-    looks |= front
     await in_store(note_steps, change.version_id, Step.SERVED, looks)
+    if any(looks.values()):
+        return _waits(change, looks).reason
+    if change.is_fronted is False:
+        await _announce(domain_id, change)
+    else:
+        await in_store(outbox.put, "front", str(domain_id))
+    return ""
+
+
+async def announce_in_front(settings: Settings, domain_id: int) -> Wait:
+    """Let the id be told once what is in front of our hosts serves the policy as well, and they do still."""
+    change = await _open_change(domain_id)
+    if change is None:
+        return Wait("")
+    nodes = [show_place(node) for node in settings.policy_nodes]
+    front: dict[str, str] = {}
+    if change.is_fronted is not False:
+        is_certain = change.is_fronted is True
+        front = await look_in_front(settings, change.name, change.text, _FRONTS, is_certain=is_certain)
+    if any(front.values()):
+        # where nobody asked, what was seen before stays: thousands may be told so in a moment
+        is_asked = not UNASKED.issuperset(filter(None, front.values()))
+        if is_asked or not await in_store(is_noted, change.version_id, Step.SERVED, front):
+            await in_store(note_steps, change.version_id, Step.SERVED, front, beside=nodes)
+        return _waits(change, front)
+    hosts = await look_at_hosts(settings, change.name, change.text)
+    await in_store(note_steps, change.version_id, Step.SERVED, hosts | front)
+    if any(hosts.values()):
+        await in_store(outbox.put, "announce", str(domain_id))  # it waits for our own hosts again
+        return Wait("")
+    if front and (time := await in_store(_kept_by_caches, change.version_id, nodes)):
+        front = dict.fromkeys(front, _KEPT)
+        await in_store(note_steps, change.version_id, Step.SERVED, hosts | front)
+        return _waits(change, front, time)
+    await _announce(domain_id, change)
+    return Wait("")
+
+
+async def _open_change(domain_id: int) -> _Change | None:
+    """None: there is nothing to announce."""
+    change = await in_store(_current, domain_id)
+    return None if change is None or change.is_announced or not change.is_served else change
+
+
+def _waits(change: _Change, looks: Mapping[str, str], time: timedelta | None = None) -> Wait:
     reason = "; ".join(f"{place}: {reason}" for place, reason in looks.items() if reason)
-    if not reason and front and await in_store(_is_kept_by_caches, change.version_id, hosts):
-        reason = (
-            "caches there, other than the one that was asked, may serve the policy of before for a minute"
-        )
-        await in_store(note_steps, change.version_id, Step.SERVED, looks | dict.fromkeys(front, reason))
-    if reason:
-        _log.warning("policy-not-announced", extra={"domain": change.name, "reason": reason})
-        return reason
+    _log.warning("policy-not-announced", extra={"domain": change.name, "reason": reason})
+    return Wait(reason, time)
+
+
+async def _announce(domain_id: int, change: _Change) -> None:
     if await in_store(announce_version, domain_id, change.version_id):
         _log.info("policy-announced", extra={"domain": change.name, "id": change.policy_id})
-    return ""
 
 
 async def see_domain(settings: Settings, domain_id: int) -> str:
@@ -104,16 +154,17 @@ async def see_domain(settings: Settings, domain_id: int) -> str:
     return "; ".join(f"{place}: {reason}" for place, reason in looks.items() if reason)
 
 
-def _is_kept_by_caches(version_id: int, hosts: Sequence[str]) -> bool:
-    """Whether a cache in front may still have what our hosts served before: many servers may be at one address.
+def _kept_by_caches(version_id: int, hosts: Sequence[str]) -> timedelta:
+    """So long a cache in front may still have what our hosts served before: many servers may be at one address.
 
     A domain's first version has none before it. When it was taken over, to wait would leave senders without a record.
     """
     version = PolicyVersion.objects.get(pk=version_id)
     if not PolicyVersion.objects.filter(domain_id=version.domain_id, number__lt=version.number).exists():
-        return False
-    since = served_since(version_id, hosts)
-    return since is not None and timedelta() <= clock.now() - since < timedelta(seconds=CACHE_SECONDS)
+        return timedelta()
+    since, kept = served_since(version_id, hosts), timedelta(seconds=CACHE_SECONDS)
+    passed = clock.now() - since if since is not None else kept
+    return kept - passed if timedelta() <= passed < kept else timedelta()
 
 
 def _why_not_seen(answer: Answer[str] | Answer[bytes], policy_id: str) -> str:

@@ -36,6 +36,8 @@ class Failure(NamedTuple):
     reason: str
     is_final: bool = False
     """Another attempt would not help."""
+    wait: timedelta | None = None
+    """Until the next one, where that is known; else longer each time."""
 
 
 Failures = Mapping[int, Failure]
@@ -53,6 +55,7 @@ class Handler:
     batch: int
     """So many items at most at once. A batch must end within the lease."""
     lease: timedelta = outbox.DEFAULT_LEASE
+    first_wait: timedelta = outbox.FIRST_RETRY
     longest_wait: timedelta = outbox.MAX_RETRY
     lanes: int = 1
     """So many batches of it at a time: one that waits for a slow server does not hold up the others."""
@@ -136,6 +139,20 @@ async def announce(settings: Settings, items: Sequence[Claimed]) -> Failures:
         *(tracing.traced("policy.announce", announce_domain(settings, int(item.key))) for item in items)
     )
     return {item.id: Failure(reason) for item, reason in zip(items, reasons, strict=True) if reason}
+
+
+async def front(settings: Settings, items: Sequence[Claimed]) -> Failures:
+    """Keys are domain ids: of those whose policy our hosts serve, where others' servers may be in front of them."""
+    from mailward.worker.announcing import announce_in_front
+
+    waits = await asyncio.gather(
+        *(tracing.traced("policy.front", announce_in_front(settings, int(item.key))) for item in items)
+    )
+    return {
+        item.id: Failure(wait.reason, wait=wait.time)
+        for item, wait in zip(items, waits, strict=True)
+        if wait.reason
+    }
 
 
 async def seen(settings: Settings, items: Sequence[Claimed]) -> Failures:
@@ -290,7 +307,7 @@ HANDLERS = (
     Handler("mail", mail, batch=10, lease=timedelta(minutes=30), longest_wait=timedelta(minutes=10)),
     Handler("verify", verify, batch=20),
     Handler("records", records, batch=20, lanes=2, takes_newest=True),
-    # five seconds for hosts to follow, and one fetch; whoever takes over from a dead worker should not wait for long
+    # our own hosts: five seconds to follow, and a fetch; whoever takes over from a dead worker should not wait for long
     Handler(
         "announce",
         announce,
@@ -298,6 +315,18 @@ HANDLERS = (
         lease=timedelta(seconds=30),
         longest_wait=timedelta(minutes=5),
         lanes=2,
+        takes_newest=True,
+    ),
+    # servers of customers, of which many may hang: ten seconds for DNS, two for its turn, ten for each of two fetches;
+    # caches keep the policy of before for a minute, so that to come again sooner is of no use
+    Handler(
+        "front",
+        front,
+        batch=25,
+        lease=timedelta(minutes=1),
+        first_wait=timedelta(minutes=1),
+        longest_wait=timedelta(minutes=5),
+        lanes=6,
         takes_newest=True,
     ),
     # a look at MX hosts has its own deadline of some seconds

@@ -201,7 +201,8 @@ async def _handle(settings: Settings, handler: Handler, items: Sequence[Claimed]
 def _finish(handler: Handler, items: Sequence[Claimed], failures: Failures) -> None:
     again = [item for item in items if item.id in failures and not failures[item.id].is_final]
     for item in again:
-        delay = min(outbox.backoff(item.attempts), handler.longest_wait)
-        outbox.retry(item, failures[item.id].reason, delay)
+        failure = failures[item.id]
+        delay = failure.wait or min(outbox.backoff(item.attempts, handler.first_wait), handler.longest_wait)
+        outbox.retry(item, failure.reason, delay)
     ended = {item.id for item in again}
     outbox.done(item for item in items if item.id not in ended)

@@ -195,9 +195,9 @@ def hasten(kind: str) -> None:
     waiting.filter(available_at__gt=clock.now()).update(available_at=clock.now())
 
 
-def backoff(attempts: int) -> timedelta:
+def backoff(attempts: int, first: timedelta = FIRST_RETRY) -> timedelta:
     """How long to wait after this many attempts: doubling up to an hour, spread by a quarter either way."""
-    wait = min(MAX_RETRY, FIRST_RETRY * (1 << min(max(attempts - 1, 0), 16)))
+    wait = min(MAX_RETRY, first * (1 << min(max(attempts - 1, 0), 16)))
     return wait * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, hides nothing
 
 

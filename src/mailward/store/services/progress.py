@@ -27,10 +27,13 @@ class Step(StrEnum):
 
 
 @transaction.atomic
-def note_steps(version_id: int, kind: Step, looks: Mapping[str, str]) -> None:
+def note_steps(
+    version_id: int, kind: Step, looks: Mapping[str, str], *, beside: Collection[str] = ()
+) -> None:
     """Keep what was seen at each place. `looks`: place -> why it is not so yet; empty: it is.
 
-    Places that are not among them are forgotten: a host that was taken away keeps nobody waiting.
+    Places that are not among them are forgotten: a host that was taken away keeps nobody waiting. Those of `beside`
+    stay as they were.
     """
     version = PolicyVersion.objects.filter(pk=version_id).first()
     if version is None or not Domain.objects.filter(current_version_id=version_id).exists():
@@ -38,7 +41,7 @@ def note_steps(version_id: int, kind: Step, looks: Mapping[str, str]) -> None:
     rows = VersionStep.objects.filter(version=version, kind=kind)
     before = dict(rows.values_list("place", "done_at"))
     now = clock.now()
-    rows.exclude(place__in=[place[:_PLACE_CHARACTERS] for place in looks]).delete()
+    rows.exclude(place__in=[place[:_PLACE_CHARACTERS] for place in (*looks, *beside)]).delete()
     VersionStep.objects.bulk_create(
         [
             VersionStep(
@@ -56,6 +59,12 @@ def note_steps(version_id: int, kind: Step, looks: Mapping[str, str]) -> None:
         unique_fields=["version", "kind", "place"],
         update_fields=["done_at", "looked_at", "detail"],
     )
+
+
+def is_noted(version_id: int, kind: Step, places: Collection[str]) -> bool:
+    """Whether something is known of each of these places."""
+    rows = VersionStep.objects.filter(version_id=version_id, kind=kind)
+    return rows.filter(place__in=[place[:_PLACE_CHARACTERS] for place in places]).count() == len(places)
 
 
 def served_since(version_id: int, places: Collection[str]) -> datetime | None:
