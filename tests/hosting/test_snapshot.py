@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import threading
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,6 +120,43 @@ def test_the_keeper_follows_the_database_and_saves(
     asyncio.run(keeper.refresh())
     assert keeper.current.policies == {"mta-sts.example.test": b"changed"}
     assert SnapshotKeeper(tmp_path / "snapshot.json").current == keeper.current
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_node_that_was_away_serves_nothing_of_before_unless_the_database_is_slow(
+    tmp_path: Path, keeper: SnapshotKeeper, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host_policy(domain)
+    asyncio.run(keeper.refresh())
+    saved, held = (tmp_path / "snapshot.json").read_bytes(), keeper.current
+    host_policy(domain, "changed while it was away")
+    for folder in ("back", "slow"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "snapshot.json").write_bytes(saved)
+    back = SnapshotKeeper(tmp_path / "back" / "snapshot.json")
+    assert back.current == held
+    asyncio.run(back.look_first())
+    assert back.current.policies == {"mta-sts.example.test": b"changed while it was away"}
+    back.close()
+    slow, answers = SnapshotKeeper(tmp_path / "slow" / "snapshot.json"), threading.Event()
+    read = slow.read
+
+    def wait() -> Snapshot:
+        answers.wait(60)
+        return read()
+
+    monkeypatch.setattr(slow, "read", wait)
+    monkeypatch.setattr(following, "SAVED_LOOK_SECONDS", 0.2)
+
+    async def start() -> None:
+        await slow.look_first()
+        assert slow.current == held
+        answers.set()
+        await asyncio.wait_for(asyncio.shield(slow._first), 60)  # type: ignore[arg-type]  # it is under way
+        assert slow.current == back.current
+
+    asyncio.run(start())
+    slow.close()
 
 
 @pytest.mark.django_db(transaction=True)

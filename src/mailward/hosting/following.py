@@ -22,6 +22,8 @@ FULL_RELOAD_SECONDS = 30.0
 """Also without a new generation, and over a fresh connection: a restored database is seen."""
 FIRST_LOOK_SECONDS = 10.0
 """Where nothing was saved, nobody is answered for so long while the database says nothing."""
+SAVED_LOOK_SECONDS = 2.0
+"""The same, where something was."""
 
 
 class Generated(Protocol):
@@ -74,12 +76,13 @@ class Keeper(ABC, Generic[Held]):
         """Called on the loop after `current` became another one."""
 
     async def look_first(self) -> None:
-        """Before anybody is served, where nothing was saved: ask the database. A new or restored node would else say
-        that names are unknown, and resolvers keep that. A database that is away is not waited for.
+        """Before anybody is served: ask the database. A new or restored node would else say that names are unknown, and
+        resolvers keep that; one that was away would serve a policy of before, whose successor's id is told. A database
+        that is away is not waited for.
         """
-        if not self._path.exists():
-            self._first = asyncio.create_task(self.refresh())
-            await asyncio.wait([self._first], timeout=FIRST_LOOK_SECONDS)
+        self._first = asyncio.create_task(self.refresh())
+        seconds = SAVED_LOOK_SECONDS if self._path.exists() else FIRST_LOOK_SECONDS
+        await asyncio.wait([self._first], timeout=seconds)
 
     async def follow(self, notices: Notices | None = None) -> None:
         """Ask the database until cancelled. Its errors are logged once; what is held is served on."""

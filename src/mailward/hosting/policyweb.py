@@ -166,7 +166,7 @@ async def run(settings: Settings) -> None:
     keeper = SnapshotKeeper(settings.data_path / "snapshot.json", knows_leading=bool(own.fronts))
     keyring = load_keyring(settings)
     issued = IssuedCertificates(settings.data_path / "certificates.sqlite3", keyring)
-    # policies are served from the saved snapshot at once: the database may be locked, slow or gone
+    # policies are served from the saved snapshot where the database is locked, slow or gone
     await keeper.look_first()
     counter, notices = FetchCounter(reverse_name=make_reverse_lookup(settings)), Notices()
     chosen: list[Certificates] = []
