@@ -268,9 +268,11 @@ async def test_another_mail_server_in_front_is_a_note_and_no_starttls_a_problem(
         assert "report mail at 127.0.0.1" in found["other-server"]
     plain = FakeMailServer(greeting=b"220 r ESMTP Mailward\r\n", ehlo=b"250 reports.example.org\r\n")
     async with serving(tmp_path, dns, host, plain, authority) as subject:
-        assert (
-            "answers without STARTTLS" in of_policy_host(await look(look_at_inbound, subject))["no-starttls"]
-        )
+        seen = await look(look_at_inbound, subject)
+        assert "answers without STARTTLS" in of_policy_host(seen)["no-starttls"]
+        # none is ordered here, so that to look at orders is no help
+        [fix] = [each.fix for each in seen if each.code == "no-starttls"]
+        assert f"put one with its chain and key at {subject.settings.data_path}/certs/NAME.pem" in fix
 
 
 async def test_a_mail_door_with_a_certificate_for_another_name_is_a_note(

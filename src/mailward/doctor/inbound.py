@@ -153,14 +153,21 @@ def _without_tls(subject: Subject, service: Service, where: str, heard: Heard) -
         yield tell(
             "no-starttls",
             text,
-            f"a certificate for {service.host} or for the HTTPS door is missing: mailward doctor --only certificates",
+            f"a certificate for {service.host} or for the HTTPS door is missing: {_how_to_get_one(subject)}",
         )
     elif service.has_front or (service.talk is Talk.HTTPS and not public_names(service.host)):
         # a front answers with certificates of its own, or nobody comes by that name
         yield good(f"{where}: answers; there is no certificate for {service.host} here ({heard.tls_trouble})")
     else:
         text = f"{where}: no TLS for {service.host}: {heard.tls_trouble}"
-        yield tell("certificate-missing", text, "mailward doctor --only certificates")
+        yield tell("certificate-missing", text, _how_to_get_one(subject))
+
+
+def _how_to_get_one(subject: Subject) -> str:
+    if subject.settings.acme.directories:
+        return "mailward doctor --only certificates"
+    file = subject.settings.data_path / "certs" / "NAME.pem"
+    return f"put one with its chain and key at {file}, or set acme.directories"
 
 
 async def _look_from_outside(subject: Subject, service: Service, name: str) -> list[Finding]:
