@@ -73,7 +73,7 @@ async def _run_all(settings: Settings, stopping: asyncio.Event) -> None:
             group.create_task(_follow(taker, stopping))
         handlers = _handlers(settings)
         arrivals = Arrivals(handler.kind for handler in handlers)
-        group.create_task(_turn("queue", lambda: _look(arrivals, clocks), outage, stopping))
+        group.create_task(_turn("queue", functools.partial(_look, arrivals, clocks), outage, stopping))
         for handler in handlers:
             for lane in range(handler.lanes):
                 does = functools.partial(

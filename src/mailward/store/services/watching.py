@@ -12,7 +12,7 @@ from mailward.config import Settings
 from mailward.core.check.facts import Facts
 from mailward.core.check.run import Report, run
 from mailward.core.watch import changes
-from mailward.core.watch.chosen import OF_LEAVING, mark_left, mark_ours
+from mailward.core.watch.blameless import OF_LEAVING, mark_left, mark_ours
 from mailward.core.watch.keeping import has_ciphers, pack_facts, unpack_facts, with_looks, without_looks
 from mailward.core.watch.sameness import digest
 from mailward.net import clock
@@ -153,10 +153,10 @@ def keep(domain_id: int, seen: Seen, settings: Settings) -> Moved | None:
 def _judge(domain_id: int, facts: Facts, settings: Settings) -> Report:
     checked_at = Watch.objects.filter(pk=domain_id).values_list("checked_at", flat=True).first()
     earlier = moments_of(domain_id, seen_at=checked_at)
-    return as_chosen(domain_id, run(facts, earlier, lead_days=settings.watch.certificate_days), settings)
+    return mark_blameless(domain_id, run(facts, earlier, lead_days=settings.watch.certificate_days), settings)
 
 
-def as_chosen(domain_id: int, report: Report, settings: Settings) -> Report:
+def mark_blameless(domain_id: int, report: Report, settings: Settings) -> Report:
     """What the domain's people chose, or only those of this installation can mend, is marked, so that it is no problem
     of theirs.
     """
@@ -210,7 +210,7 @@ def _add(domain: Domain, watch: Watch, report: Report, found: bytes, seen: Seen,
     told: Sequence[str] = ()
     if before is not None:
         then = report_of(before, report.facts.at, settings.watch.certificate_days)
-        told = changes.describe(as_chosen(domain.pk, then, settings), report)
+        told = changes.describe(mark_blameless(domain.pk, then, settings), report)
         Check.objects.filter(pk=before.pk).update(last_at=now)
     check = Check.objects.create(
         id=new_id(),

@@ -172,7 +172,8 @@ def _apply(change: ProfileChange, domain_ids: Sequence[int]) -> None:
         # a worker that was slow to end its batch may have been taken for dead
         left = change.domains.filter(domain_id__in=domain_ids, applied_at__isnull=True)
         domain_ids = list(left.values_list("domain_id", flat=True))
-        wanted = [each for each in wanted if each.domain_id in domain_ids]
+        left_ids = set(domain_ids)
+        wanted = [each for each in wanted if each.domain_id in left_ids]
         outcomes = publish_policies(
             change.organisation_id, wanted, author_id=change.author_id, reason=_reason(change)
         )

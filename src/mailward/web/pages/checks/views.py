@@ -139,7 +139,7 @@ def _show_current(request: ScopedRequest, domain: Domain, watch: Watch, current:
     at: datetime = watch.checked_at or clock.now()
     report = checks.report_now(watch, current, at, settings.MAILWARD.watch.certificate_days)
     problems = checks.problems_of_findings(request.scope, domain.pk)
-    report = watching.as_chosen(domain.pk, report, settings.MAILWARD)
+    report = watching.mark_blameless(domain.pk, report, settings.MAILWARD)
     return show(report, problems, watch.unobserved)
 
 
